@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.glimpses import glimpses_path
 from quadrat.benchmark.labels import LabelState
 from quadrat.benchmark.learning.metrics import iou_per_class, mean_iou, pixel_accuracy
 from quadrat.benchmark.oracle import Cost, Oracle
@@ -79,6 +80,8 @@ def run_trial(
             on_progress=report,
         )
         evaluation = work.evaluate()
+        if spec.seed == bench.suite.seeds[0]:
+            work.glimpse(glimpses_path(bench.results_dir, spec.trial_id, round_))
         exhausted = selection.regions.size < wanted
         record = _record(spec, bench, round_, cost, selection, evaluation, exhausted, seconds)
         miou = record.miou

@@ -1,4 +1,4 @@
-"""The phases of a round as artefacts: fit, evaluate, score; each computed once and found again by its content."""
+"""The phases of a round as artefacts: fit, evaluate, glimpse, score; each computed once and found by its content."""
 
 import hashlib
 import json
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from quadrat.benchmark.files import atomic_write
+from quadrat.benchmark.glimpses import MAX_EDGE, fixed_images, pack_glimpses
 from quadrat.benchmark.oracle import RevealedLabels
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.workbench import SharedNeeds, Workbench
@@ -162,6 +164,20 @@ class RoundWork:
             confusion=np.load(artefact.path / "confusion.npy"),
             **json.loads((artefact.path / "summary.json").read_text(encoding="utf-8")),
         )
+
+    def glimpse(self, path: Path) -> None:
+        """Write what the model says of a few fixed images of the pool to `path`, unless it is there already."""
+        if path.is_file():
+            return
+        images = fixed_images(len(self._bench.pool.ids))
+
+        def compute(folder: Path) -> None:
+            fitted, _ = self._fit()
+            glimpses = self._bench.learner.glimpse(fitted, images, max_edge=MAX_EDGE)
+            (folder / "glimpses.npz").write_bytes(pack_glimpses(images, self._bench.pool.sizes[images], glimpses))
+
+        artefact = self._bench.store.get_or_compute("glimpse", self._key, compute, on_wait=self._wait)
+        atomic_write(path, (artefact.path / "glimpses.npz").read_bytes())
 
     def score(self, needs: SharedNeeds) -> tuple["Scores", float]:
         """Return signals, features and profiles of every region of the pool, and the seconds that took.

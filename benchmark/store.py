@@ -74,7 +74,7 @@ class Store:
         """Return the artefact; when it is not there, compute it, or wait for the process that does.
 
         Args:
-            kind: Folder name, one of "fit", "evaluation", "scores".
+            kind: Folder name, one of "fit", "evaluation", "glimpse", "scores".
             key: All that the content depends on; JSON-plain.
             compute: Writes the artefact's files into the folder it is given.
             on_wait: Called about once a second while another process computes the same artefact.

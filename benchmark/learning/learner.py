@@ -17,6 +17,7 @@ from quadrat.benchmark.learning.checkpoint import CheckpointFile, load_tensors, 
 from quadrat.benchmark.learning.finetuned import FineTuned
 from quadrat.benchmark.learning.fit import train
 from quadrat.benchmark.learning.frozen import Frozen
+from quadrat.benchmark.learning.glimpse import Glimpse, glimpse
 from quadrat.benchmark.learning.profiles import load_profiles
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.runtime import resolve_device, torch_settings
@@ -248,6 +249,22 @@ class Learner:
         with torch_settings(self._device, self._threads):
             predict = self._variant.predictor(fitted.state, self._test)
             return confusion_matrix(predict, masks, self._num_classes, device=self._device, on_image=on_step)
+
+    def glimpse(self, fitted: Fitted, images: Sequence[int], *, max_edge: int) -> list[Glimpse]:
+        """Return prediction and entropy of a few images of the pool, for people to look at.
+
+        Args:
+            fitted: The trained network.
+            images: Indices into the pool.
+            max_edge: Longest edge of the maps, pixels.
+        """
+        sizes = self._train.sizes[list(images)].tolist()
+        with torch_settings(self._device, self._threads):
+            predict = self._variant.predictor(fitted.state, self._train)
+            return [
+                glimpse(predict, index, height, width, max_edge=max_edge)
+                for index, (height, width) in zip(images, sizes, strict=True)
+            ]
 
     @cached_property
     def _variant(self) -> FineTuned | Frozen:
