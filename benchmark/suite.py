@@ -16,6 +16,7 @@ from quadrat.benchmark.errors import QuadratError, SuiteError
 from quadrat.benchmark.files import canonical_json
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.spec import FULL_SUPERVISION, DatasetSpec, TrialSpec, scale_budgets
+from quadrat.benchmark.study import Study
 from quadrat.strategies import load
 from quadrat.strategies.registry import Registry
 
@@ -51,6 +52,7 @@ class StrategyEntry(BaseModel):
         name: Registered name, see `quadrat list strategies`.
         label: Name in tables and figures; must differ when a strategy occurs twice. By default the name.
         params: Its parameters; what is left out takes the strategy's default.
+        region_size: Its own edge of a region, pixels, at the same number of pixels; by default the suite's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +60,7 @@ class StrategyEntry(BaseModel):
     name: str
     label: str
     params: dict[str, Any] = Field(default_factory=dict)
+    region_size: PositiveInt | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -96,6 +99,7 @@ class Suite(BaseModel):
         seeds: One trial per strategy and seed; paired over strategies.
         full_supervision: Whether to train on all labels too, as the reference.
         resources: What one trial may use.
+        study: A search over one strategy's parameters, for `quadrat study`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,6 +114,7 @@ class Suite(BaseModel):
     seeds: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = Field(min_length=1)
     full_supervision: bool = False
     resources: Resources = Field(default_factory=Resources)
+    study: Study | None = None
 
     @field_validator("budgets")
     @classmethod
@@ -133,9 +138,23 @@ class Suite(BaseModel):
             raise ValueError(f"strategies with different labels; {twice} occurs twice: give each its own 'label'")
         first: dict[str, str] = {}
         for entry in self.strategies:
-            same = canonical_json([entry.name, load(entry.name, **entry.params).params()])
+            size = entry.region_size or self.region_sizes[0]
+            same = canonical_json([entry.name, load(entry.name, **entry.params).params(), size])
             if first.setdefault(same, entry.label) != entry.label:
                 raise ValueError(f"strategies that differ; '{first[same]}' and '{entry.label}' have equal parameters")
+        return self
+
+    @model_validator(mode="after")
+    def _study_is_honest(self) -> Self:
+        if self.study is None:
+            return self
+        if both := sorted(set(self.study.search_seeds) & set(self.seeds)):
+            raise ValueError(
+                f"study.search_seeds other than the report's seeds, {list(self.seeds)}: what was chosen on a seed must "
+                f"not be reported on it; {both[0]} is in both"
+            )
+        if self.study.needs_reference and not self.full_supervision:
+            raise ValueError("full_supervision: true, since the study's objective is a share of it")
         return self
 
     @property
@@ -160,11 +179,15 @@ class Suite(BaseModel):
                     budgets=(),
                     learner=self.learner,
                 )
-        for region_size in self.region_sizes:
+        for size in self.region_sizes:
             for entry in self.strategies:
+                if entry.region_size is not None and size != reference_size:
+                    continue  # one of its own: it is there once, not once for each size of the suite
+                region_size = entry.region_size or size
+                has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
                 for seed in self.seeds:
                     yield TrialSpec(
-                        label=entry.label if len(self.region_sizes) == 1 else f"{entry.label} r{region_size}",
+                        label=entry.label if has_one_size else f"{entry.label} r{region_size}",
                         strategy=entry.name,
                         params=load(entry.name, **entry.params).params(),
                         seed=seed,
