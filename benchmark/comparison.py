@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from quadrat.benchmark.records import Record, read_records, without_timings
+from quadrat.benchmark.records import Record, differing_fields, read_records
 
 __all__ = ["differences"]
 
@@ -11,7 +11,7 @@ __all__ = ["differences"]
 def differences(first_dir: Path, second_dir: Path) -> list[str]:
     """Return one line per record that is missing or differs; none means that the records are equal.
 
-    Everything but `seconds` is compared, floats to the last bit.
+    Everything but `seconds` is compared, floats to the last bit; what a record of an older schema does not hold is not.
 
     Args:
         first_dir: A results folder.
@@ -34,8 +34,10 @@ def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
 
 
 def _differing_fields(first: Record, second: Record) -> list[str]:
-    old, new = without_timings(first), without_timings(second)
-    return [f"{_name(first)}: {name} is {old[name]} and {new[name]}" for name in old if old[name] != new[name]]
+    return [
+        f"{_name(first)}: {name} is {getattr(first, name)} and {getattr(second, name)}"
+        for name in differing_fields(first, second)
+    ]
 
 
 def _name(record: Record) -> str:

@@ -44,7 +44,7 @@ def run_trial(
     grid = bench.grid(spec.region_size)
     budgets = bench.budgets(spec)
     state = LabelState(grid.num_regions)
-    oracle = Oracle(bench.pool.masks, grid, state)
+    oracle = Oracle(bench.pool.masks, grid, state, bench.clicks(spec.region_size))
     strategy = None if spec.strategy == FULL_SUPERVISION else load(spec.strategy, **spec.params)
     previous: RoundWork | None = None
     miou: float | None = None
@@ -173,7 +173,8 @@ def _record(
         picked=int(selection.regions.size),
         labelled_px=cost.labelled_px,
         labelled_fraction=cost.labelled_fraction,
-        clicks=None,
+        clicks=cost.clicks,
+        class_px=cost.class_px,
         images_opened=cost.images_opened,
         exhausted=exhausted,
         miou=float(mean_iou(evaluation.confusion)),

@@ -1,4 +1,4 @@
-"""The oracle: reveals the labels of the regions that were bought, and meters what they cost."""
+"""The oracle: reveals the labels of the regions that were bought, and meters what they cost and what they hold."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,16 @@ class Cost:
         regions: Number of labelled regions.
         labelled_px: Their area, pixels; clipped border cells count what they cover.
         labelled_fraction: That area as a share of all pixels of the pool.
+        clicks: What it takes to draw and name their labels, see `quadrat.benchmark.data.clicks`.
+        class_px: Labelled pixels of each class; void is in none of them.
         images_opened: Images with at least one labelled region.
     """
 
     regions: int
     labelled_px: int
     labelled_fraction: float
+    clicks: int
+    class_px: tuple[int, ...]
     images_opened: int
 
 
@@ -68,12 +72,14 @@ class Oracle:
         masks: Ground truth of the pool; nothing but the oracle holds it.
         grid: The regions of the pool.
         state: The trial's labelled regions, which `buy` grows.
+        clicks: int64 (R,), what each region costs in clicks.
     """
 
-    def __init__(self, masks: PackedMasks, grid: RegionGrid, state: LabelState) -> None:
+    def __init__(self, masks: PackedMasks, grid: RegionGrid, state: LabelState, clicks: npt.NDArray[np.int64]) -> None:
         self._masks = masks
         self._grid = grid
         self._state = state
+        self._clicks = clicks
 
     def buy(self, regions: npt.NDArray[np.int64]) -> Cost:
         """Label `regions`, int64 (B,), and return what has been spent since the start of the trial.
@@ -92,8 +98,25 @@ class Oracle:
             regions=int(bought.size),
             labelled_px=labelled_px,
             labelled_fraction=labelled_px / int(self._grid.pixels.sum()),
+            clicks=int(self._clicks[bought].sum()),
+            class_px=self._class_px(bought),
             images_opened=int(np.unique(self._grid.image[bought]).size),
         )
+
+    def _class_px(self, bought: npt.NDArray[np.int64]) -> tuple[int, ...]:
+        """Return the pixels of each class in `bought`, int64 (L,), ascending: those of an image lie side by side."""
+        counts = np.zeros(256, dtype=np.int64)
+        for image in np.unique(self._grid.image[bought]).tolist():
+            mask = self._masks.mask(image)
+            first, end = self._grid.first[image : image + 2]
+            regions = bought[slice(*np.searchsorted(bought, (first, end)))]
+            if regions.size == end - first:
+                counts += np.bincount(mask.ravel(), minlength=256)
+                continue
+            for region in regions.tolist():
+                top, left, bottom, right = self._grid.box(region)
+                counts += np.bincount(mask[top:bottom, left:right].ravel(), minlength=256)
+        return tuple(counts[: self._masks.num_classes].tolist())
 
     def reveal(self) -> RevealedLabels:
         """Return the labels bought so far, for the learner."""

@@ -15,6 +15,8 @@ __all__ = [
     "Failure",
     "Record",
     "append_record",
+    "differing_fields",
+    "fills_in",
     "finalise",
     "is_complete",
     "read_failures",
@@ -23,8 +25,14 @@ __all__ = [
     "without_timings",
 ]
 
-SCHEMA: Final = 1
-"""Version of the record schema; a reader upgrades older records and refuses newer ones."""
+SCHEMA: Final = 2
+"""Version of the record schema; a reader upgrades older records and refuses newer ones.
+
+2 added `class_px`, and meters `clicks`, which was None in all records of schema 1.
+"""
+
+_SINCE_SCHEMA_2: Final = ("clicks", "class_px")
+"""Fields that are None in a record that was upgraded from schema 1, and in no other."""
 
 _RECORDS: Final = "records.jsonl"
 _FAILURES: Final = "failures.jsonl"
@@ -50,7 +58,10 @@ class Record:
         picked: Regions bought in this round.
         labelled_px: Area of the labelled regions, pixels.
         labelled_fraction: That area as a share of the pool's.
-        clicks: Estimated clicks to draw the labels; None where they are not metered.
+        clicks: What it takes to draw and name the labels, cumulative, see `quadrat.benchmark.data.clicks`; None in a
+            record of schema 1.
+        class_px: Labelled pixels of each class, cumulative, in the order of suite.json, void in none of them: how
+            diverse the picks are; None in a record of schema 1.
         images_opened: Images with at least one labelled region.
         exhausted: Whether the pool ran out before the budget was spent.
         miou: Mean of `iou` over the classes present in truth or prediction, 0..1.
@@ -78,6 +89,7 @@ class Record:
     labelled_px: int
     labelled_fraction: float
     clicks: int | None
+    class_px: tuple[int, ...] | None
     images_opened: int
     exhausted: bool
     miou: float
@@ -126,10 +138,27 @@ def without_timings(record: Record) -> dict[str, Any]:
     return values
 
 
+def differing_fields(first: Record, second: Record) -> list[str]:
+    """Return the names of the fields in which two records of one round contradict each other.
+
+    `seconds` may differ. What one of them does not hold because it was written before the field was there is no
+    contradiction: see `fills_in`.
+    """
+    one, other = without_timings(first), without_timings(second)
+    lacking = {name for name in _SINCE_SCHEMA_2 if one[name] is None or other[name] is None}
+    return [name for name in one if one[name] != other[name] and name not in lacking]
+
+
+def fills_in(old: Record, new: Record) -> bool:
+    """Return whether `new` holds a field that `old` lacks, having been written before there was that field."""
+    return any(getattr(old, name) is None and getattr(new, name) is not None for name in _SINCE_SCHEMA_2)
+
+
 def read_records(results_dir: Path) -> list[Record]:
     """Return the records of a results folder in file order, each trial and round once.
 
-    A last line without a newline is what a killed writer left: it was never reported as done and is passed over.
+    The first line of a round counts, unless a later one fills in what an older schema did not hold. A last line without
+    a newline is what a killed writer left: it was never reported as done and is passed over.
 
     Raises:
         ResultsError: When there is no records file, a line is damaged, or the schema is newer than this quadrat.
@@ -140,7 +169,8 @@ def read_records(results_dir: Path) -> list[Record]:
     records: dict[tuple[str, int], Record] = {}
     for number, line in _whole_lines(path):
         record = _parse(path, number, line)
-        records.setdefault(record.key, record)
+        if record.key not in records or fills_in(records[record.key], record):
+            records[record.key] = record
     return list(records.values())
 
 
@@ -161,11 +191,14 @@ def _parse(path: Path, number: int, line: str) -> Record:
         ) from error
     if schema > SCHEMA:
         raise ResultsError(f"{path}:{number}: expected schema {SCHEMA} or older, got {schema}; update quadrat")
+    if schema == 1:
+        values = {**values, "schema": SCHEMA, "class_px": None}
     known = {field.name for field in fields(Record)}
     if set(values) != known:
         odd = sorted(set(values) ^ known)
         raise ResultsError(f"{path}:{number}: expected the fields of schema {SCHEMA}, got a difference in {odd}")
-    return Record(**{**values, "iou": tuple(values["iou"])})
+    class_px = values["class_px"]
+    return Record(**{**values, "iou": tuple(values["iou"]), "class_px": None if class_px is None else tuple(class_px)})
 
 
 def append_record(results_dir: Path, record: Record) -> None:

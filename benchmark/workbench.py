@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.data import PackedSplit, RegionGrid, load_dataset, pack
+from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, load_dataset, pack
+from quadrat.benchmark.data.clicks import click_source, region_clicks
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.spec import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.store import Store
@@ -62,15 +63,25 @@ class Workbench:
     Args:
         suite: The suite.
         results_dir: Everything written lies below it.
+        dataset: The data set that the splits were packed from.
         pool: Packed split whose regions can be bought.
         test: Packed split that is reported on.
         device: "cpu" or "cuda".
     """
 
     def __init__(
-        self, *, suite: Suite, results_dir: Path, cache_dir: Path, pool: PackedSplit, test: PackedSplit, device: str
+        self,
+        *,
+        suite: Suite,
+        results_dir: Path,
+        cache_dir: Path,
+        dataset: Dataset,
+        pool: PackedSplit,
+        test: PackedSplit,
+        device: str,
     ) -> None:
         self.suite = suite
+        self.dataset = dataset
         self.results_dir = results_dir
         self.cache_dir = cache_dir
         self.pool = pool
@@ -78,6 +89,7 @@ class Workbench:
         self.device = device
         self.store = Store(results_dir / "store")
         self._grids: dict[int, RegionGrid] = {}
+        self._clicks: dict[int, npt.NDArray[np.int64]] = {}
         self._learner: Learner | None = None
 
     @classmethod
@@ -112,6 +124,7 @@ class Workbench:
             suite=suite,
             results_dir=results_dir,
             cache_dir=cache_dir,
+            dataset=dataset,
             pool=pool,
             test=test,
             device=_device(suite),
@@ -129,6 +142,21 @@ class Workbench:
         if region_size not in self._grids:
             self._grids[region_size] = RegionGrid(self.pool.sizes, region_size, ids=self.pool.ids)
         return self._grids[region_size]
+
+    def clicks(self, region_size: int, on_progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
+        """Return what each region of the pool costs in clicks, int64 (R,); counted once for all trials.
+
+        Args:
+            region_size: Edge of a region, pixels.
+            on_progress: Called with (images done, images in all) while counting.
+
+        Raises:
+            DataError: When polygons are missing or damaged.
+        """
+        if region_size not in self._clicks:
+            items = self.dataset.items(self.suite.dataset.pool)
+            self._clicks[region_size] = region_clicks(self.pool, self.grid(region_size), items, on_progress)
+        return self._clicks[region_size]
 
     @property
     def learner(self) -> "Learner":
@@ -192,6 +220,7 @@ class Workbench:
             "pool": {
                 **self._describe(self.pool),
                 "num_regions": {str(size): self.grid(size).num_regions for size in self.suite.region_sizes},
+                "clicks_from": click_source(self.dataset.items(self.suite.dataset.pool)),
             },
             "test": self._describe(self.test),
         }

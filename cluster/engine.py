@@ -57,7 +57,10 @@ def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, cache_dir: Pat
     from quadrat.benchmark.results import prepare_results
     from quadrat.benchmark.workbench import Workbench
 
-    prepare_results(Workbench.open(suite, results_dir, cache_dir=cache_dir, on_pack=on_pack))
+    bench = Workbench.open(suite, results_dir, cache_dir=cache_dir, on_pack=on_pack)
+    prepare_results(bench)
+    for region_size in suite.region_sizes:  # here, so that no worker waits for another that counts
+        bench.clicks(region_size, functools.partial(on_pack, f"clicks of {region_size} px regions"))
 
 
 def _open_runner(suite: Suite, results_dir: Path, *, cache_dir: Path | None) -> TrialRunner:

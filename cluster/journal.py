@@ -6,7 +6,7 @@ from pathlib import Path
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.mirror import Mirror
 from quadrat.benchmark.phases import Progress
-from quadrat.benchmark.records import Failure, Record, append_record, record_failure, without_timings
+from quadrat.benchmark.records import Failure, Record, append_record, differing_fields, fills_in, record_failure
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.cluster.board import Board
 from quadrat.cluster.display import Display
@@ -51,18 +51,20 @@ class Journal:
     def record(self, record: Record) -> bool:
         """Write a record and return whether it is new; a trial that goes on tells its earlier rounds again.
 
+        A round that an older quadrat recorded is told again with fields that it did not have: they are filled in.
+
         Raises:
             ResultsError: When the disk is full.
             ContradictionError: When the round is there with other numbers.
         """
         before = self._records.get(record.key)
-        if before is None:
+        if before is not None and differing_fields(before, record):
+            raise ContradictionError(_explain_difference(self._results_dir, before, record))
+        if before is None or fills_in(before, record):
             append_record(self._results_dir, record)
             self._records[record.key] = record
             if self._mirror is not None:
                 self._mirror.record(record)
-        elif without_timings(before) != without_timings(record):
-            raise ContradictionError(_explain_difference(self._results_dir, before, record))
         self._board.record(record)
         if before is None:
             self._display.round_done(record)
@@ -104,10 +106,10 @@ def _name(spec: TrialSpec) -> str:
 
 
 def _explain_difference(results_dir: Path, before: Record, now: Record) -> str:
-    old, new = without_timings(before), without_timings(now)
-    names = [name for name in old if old[name] != new[name]]
+    names = differing_fields(before, now)
+    old, new = getattr(before, names[0]), getattr(now, names[0])
     return (
         f"round {now.round} of {now.trial_id}: expected the record that {results_dir}/records.jsonl holds, got other "
-        f"{', '.join(names)} ({names[0]}: {old[names[0]]!r:.60} before, {new[names[0]]!r:.60} now). Software, hardware "
+        f"{', '.join(names)} ({names[0]}: {old!r:.60} before, {new!r:.60} now). Software, hardware "
         "or number of cores changed since: give another --results, or delete the trial's lines to replace them"
     )

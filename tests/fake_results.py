@@ -85,7 +85,8 @@ def make_record(**changes: Any) -> Record:
         "picked": 10,
         "labelled_px": 2560,
         "labelled_fraction": 0.04,
-        "clicks": None,
+        "clicks": 60,
+        "class_px": (200,) * len(CLASSES),
         "images_opened": 5,
         "exhausted": False,
         "miou": 0.3,
@@ -159,6 +160,8 @@ def write_fake_results(
                     picked=grid.num_regions if is_full else len(picks[round_]),
                     labelled_px=total_px if is_full else int(grid.pixels[bought].sum()),
                     labelled_fraction=1.0 if is_full else float(grid.pixels[bought].sum() / total_px),
+                    clicks=5 * (grid.num_regions if is_full else len(bought)),
+                    class_px=_class_px(label, total_px if is_full else int(grid.pixels[bought].sum())),
                     images_opened=len(packed.ids) if is_full else len(np.unique(grid.image[bought])),
                     miou=float(np.mean(present)),
                     iou=iou,
@@ -235,6 +238,12 @@ def _iou(label: str, seed: int, round_: int, noise: float, absent: Sequence[int]
     spread = np.linspace(0.35, -0.3, len(CLASSES))
     values = np.clip(level + shared + own + spread, 0, 1)
     return tuple(None if index in absent else float(value) for index, value in enumerate(values))
+
+
+def _class_px(label: str, labelled_px: int) -> tuple[int, ...]:
+    """Return pixels by class: more even for strategies that look at uncertainty; a tenth is void."""
+    weights = np.linspace(3.0 if "entropy" in label else 6.0, 1.0, len(CLASSES))
+    return tuple((0.9 * labelled_px * weights / weights.sum()).astype(int).tolist())
 
 
 def _picks(label: str, seed: int, grid: RegionGrid, budgets: Sequence[int]) -> list[npt.NDArray[np.int64]]:

@@ -43,6 +43,18 @@ def save(path: Path, array: Array, palette: bool = False) -> Path:
     return path
 
 
+def polygons(height: int, width: int) -> dict[str, object]:
+    """Return Cityscapes' polygons of one image: a road all over it, a car, a deleted object, a point outside."""
+    road = [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]
+    car = [[4, 4], [9, 4], [9, 9], [4, 9], [-3, 6]]
+    objects = [
+        {"label": "road", "polygon": road},
+        {"label": "car", "polygon": car},
+        {"label": "person", "polygon": [[5, 5], [6, 6], [5, 6]], "deleted": 1},
+    ]
+    return {"imgHeight": height, "imgWidth": width, "objects": objects}
+
+
 def write_cityscapes(root: Path, *, height: int = 16, width: int = 48, per_city: int = 2) -> Path:
     """Write `leftImg8bit/` and `gtFine/` with the files of the two official archives, polygons and colours included."""
     for split, cities in CITIES.items():
@@ -58,7 +70,7 @@ def write_cityscapes(root: Path, *, height: int = 16, width: int = 48, per_city:
                 save(folder / f"{name}_gtFine_labelIds.png", raw)
                 save(folder / f"{name}_gtFine_instanceIds.png", raw)
                 save(folder / f"{name}_gtFine_color.png", pixels(name, height, width))
-                (folder / f"{name}_gtFine_polygons.json").write_text("{}")
+                (folder / f"{name}_gtFine_polygons.json").write_text(json.dumps(polygons(height, width)))
     return root
 
 

@@ -30,6 +30,12 @@ def test_a_difference_in_the_last_bit_is_told_with_both_values(folders):
     assert differences(first, second) == ["random seed 0 round 0: miou is 0.30000000000000004 and 0.3"]
 
 
+def test_what_an_older_quadrat_did_not_record_is_not_compared(folders):
+    first, second = folders
+    append_record(second, replace(RECORD, clicks=None, class_px=None))
+    assert differences(first, second) == []
+
+
 def test_records_that_only_one_folder_has_are_told(folders):
     first, second = folders
     append_record(second, replace(RECORD, round=1))

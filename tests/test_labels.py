@@ -35,7 +35,8 @@ class BuyingRegions(RuleBasedStateMachine):
         self.masks = Masks(sizes, seed=0)
         self.grid = RegionGrid(np.array(sizes, dtype=np.int32), region_size)
         self.state = LabelState(self.grid.num_regions)
-        self.oracle = Oracle(self.masks, self.grid, self.state)
+        self.clicks = np.arange(self.grid.num_regions) + 1
+        self.oracle = Oracle(self.masks, self.grid, self.state, self.clicks)
         self.bought: set[int] = set()
 
     @rule(data=st.data())
@@ -63,13 +64,17 @@ class BuyingRegions(RuleBasedStateMachine):
             return
         labels = self.oracle.reveal()
         revealed = 0
+        class_px = np.zeros(3, dtype=int)
         for image, (height, width) in enumerate(self.grid.sizes):
             crop = labels.crop(image, 0, 0, int(height), int(width))
             shown = crop != VOID
             revealed += int(shown.sum())
+            class_px += np.bincount(crop[shown], minlength=3)
             assert np.array_equal(crop[shown], self.masks.mask(image)[shown])
         cost = self.oracle.cost()
         assert revealed == cost.labelled_px
+        assert cost.class_px == tuple(class_px)
+        assert cost.clicks == sum(region + 1 for region in self.bought)
         assert cost.regions == len(self.bought) == labels.regions.size
         assert cost.images_opened == len({int(self.grid.image[region]) for region in self.bought})
 
@@ -81,7 +86,7 @@ TestBuyingRegions.settings = settings(max_examples=30, stateful_step_count=12, d
 @pytest.fixture
 def oracle():
     grid = RegionGrid(np.array([[4, 6]], dtype=np.int32), 2)
-    return Oracle(Masks([(4, 6)], seed=1), grid, LabelState(grid.num_regions))
+    return Oracle(Masks([(4, 6)], seed=1), grid, LabelState(grid.num_regions), np.ones(grid.num_regions, dtype=int))
 
 
 @pytest.mark.parametrize("regions", [[0, 0], [-1], [6]])
@@ -96,6 +101,15 @@ def test_a_window_that_sticks_out_of_the_image_is_void_there(oracle):
     window = oracle.reveal().crop(0, -1, -1, 4, 4)
     assert (window[0] == VOID).all() and (window[:, 0] == VOID).all() and (window[3] == VOID).all()
     assert (window[1:3, 1:3] != VOID).all()
+
+
+def test_void_counts_as_area_and_as_no_class():
+    masks, grid = Masks([(4, 6)], seed=1), RegionGrid(np.array([[4, 6]], dtype=np.int32), 2)
+    masks.mask(0)[:, :] = [[0, 0, 2, VOID, 1, 1]]
+    oracle = Oracle(masks, grid, LabelState(grid.num_regions), np.array([1, 2, 3, 4, 5, 6]))
+    cost = oracle.buy(np.array([1, 3]))
+    assert (cost.labelled_px, cost.class_px, cost.clicks) == (8, (4, 0, 2), 6)
+    assert oracle.buy(np.array([0, 2, 4, 5])).class_px == (8, 8, 4)  # all of the image, which is counted at once
 
 
 def test_labels_revealed_earlier_do_not_grow_with_later_purchases(oracle):

@@ -47,6 +47,10 @@ def test_every_round_spends_its_budget_exactly(bench_of):
         assert record["regions"] == len(set(regions)) == len(regions) == (6, 12, 24)[record["round"]]
         assert record["labelled_px"] == pixels[regions].sum()
         assert record["labelled_fraction"] == pytest.approx(pixels[regions].sum() / pixels.sum())
+        assert record["clicks"] == bench.clicks(16)[regions].sum() >= len(regions)
+        assert 0 < sum(record["class_px"]) <= record["labelled_px"] and len(record["class_px"]) == len(
+            bench.pool.classes
+        )
         assert record["steps"] == 3
         assert 0 <= record["miou"] <= 1
 
@@ -87,6 +91,17 @@ def test_a_finished_trial_is_replayed_from_its_artefacts_without_training(bench_
     again = list(run_trial(spec, bench, lambda progress: phases.append(progress.phase)))
     assert again == first  # timings too: they are those of the computation
     assert set(phases) == {"select"}
+
+
+def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_alone(bench_of):
+    bench = bench_of()
+    trials = bench.suite.trials()
+    records = [record for spec in trials for record in run_trial(spec, bench)]
+    for kind in ("fit", "scores"):
+        shutil.rmtree(bench.store.path(kind, {}).parent)
+    bench = bench_of()
+    assert [record for spec in trials for record in run_trial(spec, bench)] == records  # seconds too
+    assert not (bench.results_dir / "store" / "fit").exists()
 
 
 def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(bench_of, tmp_path):

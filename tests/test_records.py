@@ -13,6 +13,8 @@ from quadrat.benchmark.records import (
     Failure,
     Record,
     append_record,
+    differing_fields,
+    fills_in,
     finalise,
     is_complete,
     read_failures,
@@ -36,7 +38,8 @@ RECORD = Record(
     picked=10,
     labelled_px=2560,
     labelled_fraction=1 / 3,
-    clicks=None,
+    clicks=57,
+    class_px=(2000, 400),
     images_opened=4,
     exhausted=False,
     miou=0.1 + 0.2,
@@ -105,7 +108,28 @@ def test_a_newer_schema_is_refused(tmp_path: Path):
 
 def test_records_of_schema_1_read_for_ever():
     golden = Path(__file__).parent / "golden" / "schema1"
+    assert read_records(golden) == [replace(RECORD, clicks=None, class_px=None)]
+
+
+def test_records_of_schema_2_read_for_ever():
+    golden = Path(__file__).parent / "golden" / "schema2"
     assert read_records(golden) == [RECORD]
+
+
+def test_what_an_older_schema_did_not_hold_is_no_contradiction_and_is_filled_in(tmp_path: Path):
+    old = replace(RECORD, clicks=None, class_px=None)
+    assert differing_fields(old, RECORD) == differing_fields(RECORD, old) == []
+    assert fills_in(old, RECORD) and not fills_in(RECORD, old) and not fills_in(RECORD, RECORD)
+    for record in (old, RECORD, replace(RECORD, seconds={})):
+        append_record(tmp_path, record)
+    assert read_records(tmp_path) == [RECORD]
+
+
+@pytest.mark.parametrize("change", [{"clicks": 58}, {"class_px": (2000, 401)}, {"loss": 1.0}])
+def test_another_value_of_a_field_that_both_hold_is_a_contradiction(change):
+    assert differing_fields(RECORD, replace(RECORD, **change)) == list(change)
+    old = replace(RECORD, clicks=None, class_px=None, loss=2.0)
+    assert differing_fields(old, RECORD) == ["loss"]
 
 
 def test_without_timings_leaves_out_seconds_and_nothing_else():

@@ -75,6 +75,7 @@ def test_report_lies_in_the_results_folder_with_the_curves_beside_it(whole: Path
         "index.html",
         "learning-curves-regions.svg",
         "learning-curves-labelled-fraction.svg",
+        "learning-curves-clicks.svg",
         "learning-curves-images-opened.svg",
     }
     assert "<svg" in (whole / "report" / "learning-curves-regions.svg").read_text(encoding="utf-8")

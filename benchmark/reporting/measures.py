@@ -1,5 +1,6 @@
-"""What of a record can be put on an axis: costs and metrics."""
+"""What of a record can be put on an axis: costs, metrics, and how diverse the labelled classes are."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from quadrat.benchmark.records import Record
 __all__ = [
     "ACCURACY",
     "CLICKS",
+    "COSTS",
+    "DIVERSITY",
     "FRACTION",
     "IMAGES",
     "MIOU",
@@ -61,9 +64,24 @@ FRACTION = Cost(
 )
 IMAGES = Cost(key="images-opened", title="images opened", format=",d", of=lambda record: record.images_opened)
 CLICKS = Cost(key="clicks", title="clicks", format="~s", of=lambda record: record.clicks)
+COSTS = (REGIONS, FRACTION, CLICKS, IMAGES)
+"""Every cost, in the order in which they are offered."""
 
 MIOU = Metric(key="miou", title="mIoU (%)", of=lambda record: 100 * record.miou)
 ACCURACY = Metric(key="pixel-accuracy", title="pixel accuracy (%)", of=lambda record: 100 * record.pixel_accuracy)
+
+
+def _diversity(record: Record) -> float | None:
+    if record.class_px is None or not sum(record.class_px):
+        return None
+    shares = [px / sum(record.class_px) for px in record.class_px if px]
+    return 100 * math.fsum(-share * math.log(share) for share in shares) / math.log(max(2, len(record.class_px)))
+
+
+DIVERSITY = Metric(key="label-diversity", title="label diversity (%)", of=_diversity)
+"""Entropy of the classes of the labelled pixels, in percent of what it would be were all classes equally frequent: 0
+when only one class is labelled. It tells how diverse picks are, not how good a model is, so `metrics_of` leaves it out.
+None in records of schema 1."""
 
 
 def class_iou(classes: Sequence[str], index: int) -> Metric:
@@ -82,7 +100,5 @@ def metrics_of(classes: Sequence[str]) -> tuple[Metric, ...]:
 
 
 def costs_of(records: Sequence[Record]) -> tuple[Cost, ...]:
-    """Return the costs that every record has, regions first (clicks are not metered for every data set)."""
-    return tuple(
-        cost for cost in (REGIONS, FRACTION, IMAGES, CLICKS) if all(cost.of(record) is not None for record in records)
-    )
+    """Return the costs that every record has, regions first (records of schema 1 have no clicks)."""
+    return tuple(cost for cost in COSTS if all(cost.of(record) is not None for record in records))

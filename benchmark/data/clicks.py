@@ -1,0 +1,289 @@
+"""What it costs to label a region by hand, in clicks: with the "rectangle + polygon" tool, cell by cell of a grid.
+
+An annotator is shown one rectangle and partitions it. Clicks of a region =
+
+- *components*: one click to name each connected component (8-neighbourhood) inside the rectangle,
+- *crossings*: one click where an outline meets the rectangle's edge: each change of label on a walk around its
+  outermost pixels. The edge itself is given by the tool, so a region of one class costs a single click,
+- *vertices*: one click for each polygon vertex inside. One on the outermost pixels is where an outline meets the
+  edge, so it is a crossing already.
+
+Vertices are those of the polygons that people drew where a data set publishes them (Cityscapes), void and hidden parts
+included, as they were clicked too. Else they are estimated from the label map: each area is traced (OpenCV; Suzuki and
+Abe 1985) and simplified until it stays within `TOLERANCE_PX` of the traced line (Douglas and Peucker 1973). The border
+that two neighbours share is drawn once: as in Cityscapes' protocol, areas are painted from back to front, here the
+class with the larger area in the image first, and a border is charged to the class in front.
+
+Our choices, where the papers leave them open: void is an area like any other (it has to be told from the rest and
+named), the tolerance, the order of painting. What full labels cost is the sum over all rectangles, more than polygons
+over whole images would: crossings are paid on both sides of an edge.
+
+References:
+    [CEREALS] Mackowiak et al., "CEREALS - cost-effective region-based active learning for semantic segmentation", BMVC
+        2018: cost in clicks, with the clicks where outlines meet the rectangle.
+    [Cai21] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
+        annotation costs", CVPR 2021, and its code (compute_anno_cost.py): the three terms, void as a label.
+    [Cordts] Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", CVPR 2016: back to front,
+        so that no border is drawn twice.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from quadrat.benchmark.data.ahead import in_order
+from quadrat.benchmark.data.base import Item
+from quadrat.benchmark.data.grid import RegionGrid
+from quadrat.benchmark.data.packed import PackedSplit
+from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.files import atomic_write, clear_disk_errors
+
+__all__ = [
+    "TOLERANCE_PX",
+    "ClickSource",
+    "Outlined",
+    "click_source",
+    "contour_vertices",
+    "count_clicks",
+    "region_clicks",
+]
+
+# Legend: N cells, H W pixels of a cell, V vertices.
+
+TOLERANCE_PX: Final = 2.0
+"""How far an estimated outline may lie from the label map's, pixels. Ours: about what outlines by hand are off by."""
+
+VERSION: Final = 1
+"""Raised when a count changes its meaning: counts in a cache are then made anew."""
+
+ClickSource = Literal["polygons", "contours"]
+"""Where vertices come from: polygons that people drew, or contours of the label map."""
+
+
+@runtime_checkable
+class Outlined(Protocol):
+    """An item of a data set that may come with the polygons that people drew."""
+
+    @property
+    def has_outlines(self) -> bool:
+        """Whether the polygons of this image are there."""
+
+    def outline_vertices(self) -> npt.NDArray[np.int64]:
+        """Return the vertices of all polygons, int64 (V, 2), x and y in pixels; they may lie outside the image.
+
+        Raises:
+            DataError: When the polygons cannot be read.
+        """
+
+
+class _Cells(NamedTuple):
+    """Cells of one image that have the same size: all but those clipped at a border."""
+
+    position: npt.NDArray[np.int64]
+    """int64 (N,), number of a cell in its image, row-major."""
+    labels: npt.NDArray[np.uint8]
+    """uint8 (N, H, W)."""
+
+
+def click_source(items: Sequence[Item]) -> ClickSource:
+    """Return where the vertices of a split come from.
+
+    Raises:
+        DataError: When some of its images have polygons and some have none: their counts can't be compared.
+    """
+    without = [item for item in items if not (isinstance(item, Outlined) and item.has_outlines)]
+    if not without:
+        return "polygons"
+    if len(without) == len(items):
+        return "contours"
+    raise DataError(
+        f"expected polygons of all {len(items)} images or of none, since clicks counted from polygons and clicks "
+        f"estimated from label maps can't be compared; got none for {len(without)} of them, first {without[0]}. "
+        "Add the missing files, or take all of them away"
+    )
+
+
+def region_clicks(
+    split: PackedSplit,
+    grid: RegionGrid,
+    items: Sequence[Item],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> npt.NDArray[np.int64]:
+    """Return what each region of a split costs in clicks, counting it unless that was done before.
+
+    The count lies beside the packed split: it is the same for every trial. One process counts while the others wait.
+
+    Args:
+        split: The packed pool.
+        grid: Its regions.
+        items: Its images as the data set lists them: they may know polygons.
+        on_progress: Called with (images done, images in all) while counting.
+
+    Returns:
+        int64 (R,), at least 1 each.
+
+    Raises:
+        DataError: When only a part of the images has polygons, or one can't be read.
+        ResultsError: When the disk is full.
+    """
+    source = click_source(items)
+    path = split.path / f"clicks-{source}-v{VERSION}-r{grid.region_size}.npy"
+    if path.is_file():
+        return _load(path, grid)
+    with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            _save(path, _count(split, grid, items, source, on_progress))
+    return _load(path, grid)
+
+
+def _count(
+    split: PackedSplit,
+    grid: RegionGrid,
+    items: Sequence[Item],
+    source: ClickSource,
+    on_progress: Callable[[int, int], None] | None,
+) -> npt.NDArray[np.int64]:
+    has_polygons = source == "polygons"
+
+    def count(index: int) -> npt.NDArray[np.int64]:
+        mask, item = split.masks.mask(index), items[index]
+        vertices = item.outline_vertices() if has_polygons and isinstance(item, Outlined) else contour_vertices(mask)
+        return count_clicks(mask, grid.region_size, vertices)
+
+    counted = []
+    for clicks in in_order(count, range(len(split))):
+        counted.append(clicks)
+        if on_progress is not None:
+            on_progress(len(counted), len(split))
+    return np.concatenate(counted)
+
+
+def _save(path: Path, clicks: npt.NDArray[np.int64]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, clicks)
+    atomic_write(path, buffer.getvalue())
+
+
+def _load(path: Path, grid: RegionGrid) -> npt.NDArray[np.int64]:
+    clicks: npt.NDArray[np.int64] = np.load(path)
+    if clicks.shape != (grid.num_regions,):
+        raise DataError(f"{path}: expected clicks of {grid.num_regions} regions, got {clicks.shape}. Delete that file")
+    return clicks
+
+
+def count_clicks(
+    mask: npt.NDArray[np.uint8], region_size: int, vertices: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return components + crossings + vertices of every cell of one image, int64 (cells,), row-major.
+
+    Args:
+        mask: uint8 (height, width), class ids and void.
+        region_size: Edge of a cell, pixels.
+        vertices: int64 (V, 2), x and y of polygon vertices.
+
+    Examples:
+        A square of 4 pixels inside a cell: two areas to name, four corners, no crossing; the cell beside it is all one.
+
+        >>> mask = np.zeros((8, 16), dtype=np.uint8)
+        >>> mask[2:6, 2:6] = 1
+        >>> count_clicks(mask, 8, contour_vertices(mask))
+        array([6, 1])
+    """
+    clicks = _vertices_inside(mask.shape, region_size, vertices)
+    for cells in _cells(mask, region_size):
+        clicks[cells.position] += _components(cells.labels) + _crossings(cells.labels)
+    return clicks
+
+
+def _cells(mask: npt.NDArray[np.uint8], size: int) -> Iterator[_Cells]:
+    """Yield the cells of `mask` in groups of equal size: whole ones, and those clipped at right, bottom and corner."""
+    height, width = mask.shape
+    num_cols = -(-width // size)
+    for top, bottom in {(0, height - height % size), (height - height % size, height)}:
+        for left, right in {(0, width - width % size), (width - width % size, width)}:
+            if top == bottom or left == right:
+                continue
+            high, wide = min(size, bottom - top), min(size, right - left)
+            rows, cols = (bottom - top) // high, (right - left) // wide
+            row, col = np.divmod(np.arange(rows * cols), cols)
+            yield _Cells(
+                position=(top // size + row) * num_cols + left // size + col,
+                labels=np.ascontiguousarray(
+                    mask[top:bottom, left:right].reshape(rows, high, cols, wide).swapaxes(1, 2)
+                ).reshape(-1, high, wide),
+            )
+
+
+def _components(labels_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the number of 8-connected areas of equal label in each cell, int64 (N,).
+
+    The cells that have a label are stacked with an empty row between them, so that one call of OpenCV counts them all.
+    """
+    num, high, wide = labels_NHW.shape
+    count_N = np.ones(num, dtype=np.int64)
+    mixed = np.flatnonzero((labels_NHW != labels_NHW[:, :1, :1]).any(axis=(1, 2)))
+    count_N[mixed] = 0
+    for value in np.flatnonzero(np.bincount(labels_NHW[mixed].ravel(), minlength=256)):
+        has_NHW = labels_NHW[mixed] == value
+        cells = np.flatnonzero(has_NHW.any(axis=(1, 2)))
+        stacked = np.zeros((cells.size, high + 1, wide), dtype=np.uint8)
+        stacked[:, :high] = has_NHW[cells]
+        _, _, stats, _ = cv2.connectedComponentsWithStats(stacked.reshape(-1, wide), connectivity=8)
+        cell = stats[1:, cv2.CC_STAT_TOP] // (high + 1)  # row 0 of stats is the background
+        count_N[mixed[cells]] += np.bincount(cell, minlength=cells.size)
+    return count_N
+
+
+def _crossings(labels_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the number of changes of label on a walk once around each cell's outermost pixels, int64 (N,)."""
+    sides = [labels_NHW[:, 0], labels_NHW[:, :, 0]]
+    if labels_NHW.shape[1] > 1:
+        sides.append(labels_NHW[:, -1])
+    if labels_NHW.shape[2] > 1:
+        sides.append(labels_NHW[:, :, -1])
+    changes = [(side[:, 1:] != side[:, :-1]).sum(axis=1, dtype=np.int64) for side in sides]
+    total_N: npt.NDArray[np.int64] = np.sum(changes, axis=0)
+    return total_N
+
+
+def _vertices_inside(shape: tuple[int, ...], size: int, vertices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the number of vertices in each cell that do not lie on its outermost pixels, int64 (cells,)."""
+    height, width = shape
+    num_rows, num_cols = -(-height // size), -(-width // size)
+    x, y = vertices.reshape(-1, 2).T
+    is_in_image = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    x, y = x[is_in_image], y[is_in_image]
+    (row, down), (col, along) = np.divmod(y, size), np.divmod(x, size)
+    last_down = np.minimum(size, height - row * size) - 1
+    last_along = np.minimum(size, width - col * size) - 1
+    is_inside = (down > 0) & (down < last_down) & (along > 0) & (along < last_along)
+    cell = row[is_inside] * num_cols + col[is_inside]
+    return np.bincount(cell, minlength=num_rows * num_cols).astype(np.int64)
+
+
+def contour_vertices(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the vertices of a label map's outlines, int64 (V, 2): each border between two areas is drawn once.
+
+    Args:
+        mask: uint8 (height, width).
+    """
+    area = np.bincount(mask.ravel(), minlength=256)
+    painted = np.argsort(-area, kind="stable")  # back to front
+    rank_of = np.empty(256, dtype=np.uint8)
+    rank_of[painted] = np.arange(256)
+    rank_HW = cv2.LUT(mask, rank_of)
+    # A vertex is charged where a neighbour lies behind; those of the area behind see what is in front.
+    is_front_HW = cv2.erode(rank_HW, np.ones((3, 3), dtype=np.uint8)) < rank_HW
+    found: list[npt.NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
+    for rank in range(1, int(np.count_nonzero(area))):
+        contours, _ = cv2.findContours((rank_HW == rank).view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        found += [cv2.approxPolyDP(contour, TOLERANCE_PX, True).reshape(-1, 2).astype(np.int64) for contour in contours]
+    vertices_V2 = np.concatenate(found)
+    front_V2: npt.NDArray[np.int64] = vertices_V2[is_front_HW[vertices_V2[:, 1], vertices_V2[:, 0]]]
+    return front_V2
