@@ -5,11 +5,9 @@ import itertools
 import math
 import types
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from quadrat.benchmark.errors import QuadratError, SuiteError
@@ -17,6 +15,7 @@ from quadrat.benchmark.files import canonical_json
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.spec import FULL_SUPERVISION, DatasetSpec, TrialSpec, scale_budgets
 from quadrat.benchmark.study import Study
+from quadrat.benchmark.suite_file import SuiteFile, read_suite_file, shipped_suites
 from quadrat.strategies import load
 from quadrat.strategies.registry import Registry
 
@@ -90,6 +89,8 @@ class Suite(BaseModel):
     Attributes:
         name: Names the results folder and the MLflow experiment.
         description: One line on what the suite is for.
+        paper: The table or figure of the paper that the suite repeats, by its section ("V-A/cityscapes"), so that the
+            report can print the paper's numbers beside ours; it changes nothing that is computed.
         dataset: The pool and the test set.
         region_size: Edge of a region, pixels. A list compares sizes at the same number of pixels (paper, V-D); the
             budgets then count regions of the first.
@@ -106,6 +107,7 @@ class Suite(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
+    paper: str | None = None
     dataset: DatasetSpec
     region_size: PositiveInt | tuple[PositiveInt, ...]
     budgets: tuple[PositiveInt, ...] = Field(min_length=1)
@@ -198,12 +200,6 @@ class Suite(BaseModel):
                     )
 
 
-def shipped_suites() -> dict[str, Path]:
-    """Return the suites that come with quadrat, by name."""
-    folder = Path(str(resources.files("quadrat.benchmark.suites")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite:
     """Return the validated suite of a YAML file, or the shipped one of that name.
 
@@ -214,26 +210,11 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite
     Raises:
         SuiteError: Naming file, key, what was expected and what came.
     """
-    path = _find(path_or_name)
-    raw = _read_yaml(path)
-    for override in overrides:
-        _override(raw, override)
+    file = read_suite_file(path_or_name, overrides)
     try:
-        return Suite.model_validate(raw)
+        return Suite.model_validate(file.values)
     except ValidationError as error:
-        raise SuiteError("\n".join(_explain_all(path, raw, error.errors()))) from error
-
-
-def _find(path_or_name: str | Path) -> Path:
-    path = Path(path_or_name)
-    if path.is_file():
-        return path
-    shipped = shipped_suites()
-    if str(path_or_name) in shipped:
-        return shipped[str(path_or_name)]
-    close = difflib.get_close_matches(str(path_or_name), shipped, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    raise SuiteError(f"expected a suite file or a shipped suite ({', '.join(shipped)}), got '{path_or_name}'.{hint}")
+        raise SuiteError("\n".join(_explain_all(file, error.errors()))) from error
 
 
 _ODD_PARTS: Final = ("constrained-int", "function-after[_distinct(), union]")
@@ -247,59 +228,7 @@ _PLAIN: Final = {
 """Kinds of mistakes that pydantic words for programmers."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without duplicate keys, which PyYAML would silently resolve to the last one."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    twice = [key for key in keys if keys.count(key) > 1]
-    if twice:
-        raise yaml.constructor.ConstructorError(None, None, f"key '{twice[0]}' is there twice", node.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: expected YAML, got a file that cannot be parsed: {error}") from error
-    if not isinstance(raw, dict):
-        raise SuiteError(f"{path}: expected a mapping with the keys {', '.join(Suite.model_fields)}, got {raw!r:.80}")
-    return raw
-
-
-def _override(raw: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise SuiteError(f"--set: expected key=value such as learner.iterations=50, got '{override}'")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SuiteError(f"--set {key}: expected a YAML value, got '{text}'") from error
-    node: Any = raw
-    parts = key.split(".")
-    for depth, part in enumerate(parts[:-1]):
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-            continue
-        if not isinstance(node, dict):
-            raise SuiteError(f"--set {key}: expected a mapping at '{'.'.join(parts[:depth])}', got {node!r}")
-        if node.get(part) is None:
-            node[part] = {}
-        node = node[part]
-    if isinstance(node, list) and parts[-1].isdigit() and int(parts[-1]) < len(node):
-        node[int(parts[-1])] = value
-    elif isinstance(node, dict):
-        node[parts[-1]] = value
-    else:
-        raise SuiteError(f"--set {key}: expected a mapping at '{'.'.join(parts[:-1])}', got {node!r}")
-
-
-def _explain_all(path: Path, raw: object, problems: Sequence[Any]) -> list[str]:
+def _explain_all(file: SuiteFile, problems: Sequence[Any]) -> list[str]:
     """Return one line per mistake; what pydantic says of it again, for a parent or another type, is left out."""
     places = [tuple(part for part in problem["loc"] if part not in _ODD_PARTS) for problem in problems]
     lines: dict[str, str] = {}
@@ -307,14 +236,15 @@ def _explain_all(path: Path, raw: object, problems: Sequence[Any]) -> list[str]:
         has_child = any(len(other) > len(place) and other[: len(place)] == place for other in places)
         if problem["type"] == "too_short" and has_child:
             continue
-        line = _explain(path, raw, problem)
+        line = _explain(file, problem)
         lines.setdefault(line.partition(": expected")[0], line)
     return list(lines.values())
 
 
-def _explain(path: Path, raw: object, problem: Any) -> str:
+def _explain(file: SuiteFile, problem: Any) -> str:
     location = [part for part in problem["loc"] if not (isinstance(part, str) and (part in _ODD_PARTS or "[" in part))]
     key = ".".join(str(part) for part in location) or "(the file)"
+    path = file.origin(location)
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, QuadratError):
         return f"{path}: {key}: {cause}"
@@ -337,7 +267,8 @@ def _known_keys(location: list[Any]) -> list[str]:
             continue
         info = model.model_fields.get(part)
         model = _model_in(info.annotation) if info is not None else None
-    return list(model.model_fields) if model is not None else []
+    fields = list(model.model_fields) if model is not None else []
+    return [*fields, "extends"] if model is Suite else fields
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
