@@ -18,7 +18,7 @@ __all__ = ["MAX_EDGE", "NUM_IMAGES", "StoredGlimpse", "fixed_images", "glimpses_
 
 NUM_IMAGES = 4
 MAX_EDGE = 240
-"""Longest edge of a stored map, pixels; four images of CamVid are then about 30 kB a round."""
+"""Longest edge of a stored map, pixels; four images of CamVid are then about 55 kB a round."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import shutil
@@ -12,8 +13,9 @@ from fake_results import CLASSES, STRATEGIES, write_fake_results
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting import write_report
 from quadrat.benchmark.reporting.answer import answer
-from quadrat.benchmark.reporting.gallery import Gallery, NoGallery, cells_path, choose_images, draw_gallery
-from quadrat.benchmark.reporting.palette import looks_of, round_colours
+from quadrat.benchmark.reporting.gallery import Gallery, NoGallery, choose_images, draw_gallery
+from quadrat.benchmark.reporting.picks import cells_path, read_picks
+from quadrat.benchmark.reporting.pictures import open_pool
 from quadrat.benchmark.reporting.tables import budget_table, class_table, share_table, time_table
 from quadrat.benchmark.reporting.trials import read_results
 
@@ -54,6 +56,11 @@ class _Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
+def gallery_of(folder: Path, num_images: int = 4) -> Gallery | NoGallery:
+    results = read_results(folder)
+    return draw_gallery(results, read_picks(results), open_pool(results), num_images)
+
+
 def page_of(folder: Path) -> _Page:
     return _Page(write_report(folder).read_text(encoding="utf-8"))
 
@@ -68,17 +75,27 @@ def html(whole: Path) -> str:
     return write_report(whole).read_text(encoding="utf-8")
 
 
-def test_report_lies_in_the_results_folder_with_the_curves_beside_it(whole: Path, html: str) -> None:
+def test_figures_and_tables_lie_beside_the_page_for_papers(whole: Path, html: str) -> None:
     assert html.startswith("<!doctype html>")
-    files = {path.name for path in (whole / "report").iterdir()}
-    assert files == {
-        "index.html",
-        "learning-curves-regions.svg",
-        "learning-curves-labelled-fraction.svg",
-        "learning-curves-clicks.svg",
-        "learning-curves-images-opened.svg",
+    assert {path.name for path in (whole / "report").iterdir()} == {"index.html", "files"}
+    files = {path.name for path in (whole / "report" / "files").iterdir()}
+    costs = ("regions", "labelled-fraction", "clicks", "images-opened")
+    assert {"miou.csv", "miou.tex", *(f"learning-curves-{cost}.svg" for cost in costs)} <= files
+    assert {Path(name).stem for name in files if name.endswith(".svg")} == {
+        Path(name).stem for name in files if name.endswith(".pdf")
     }
-    assert "<svg" in (whole / "report" / "learning-curves-regions.svg").read_text(encoding="utf-8")
+    assert {Path(name).stem for name in files if name.endswith(".tex")} == {
+        Path(name).stem for name in files if name.endswith(".csv")
+    } - {"learning-curves"}
+    assert (whole / "report" / "files" / "learning-curves-regions.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (whole / "report" / "files" / "learning-curves-regions.svg").read_text(encoding="utf-8")
+
+
+def test_numbers_behind_the_curves_are_those_of_the_table(whole: Path, html: str) -> None:
+    with (whole / "report" / "files" / "learning-curves.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "miou" and row["strategy"] == "entropy"]
+    cells = next(row.cells for row in budget_table(read_results(whole)).rows if row.label == "entropy")
+    assert [f"{float(row['mean']):.2f} ({float(row['std']):.2f})" for row in rows] == [cell.text for cell in cells]
 
 
 def test_report_goes_where_it_is_told(tmp_path: Path) -> None:
@@ -300,7 +317,7 @@ def test_unfinished_suite_is_compared_at_the_last_shared_round(tmp_path: Path) -
 
 
 def test_gallery_shows_the_same_images_for_every_strategy_and_seed(whole: Path) -> None:
-    gallery = draw_gallery(read_results(whole), num_images=3)
+    gallery = gallery_of(whole, num_images=3)
     assert isinstance(gallery, Gallery)
     assert gallery.labels == STRATEGIES
     places = {(drawing.label, drawing.seed, drawing.picture) for drawing in gallery.drawings}
@@ -308,8 +325,7 @@ def test_gallery_shows_the_same_images_for_every_strategy_and_seed(whole: Path) 
 
 
 def test_gallery_draws_every_pick_of_an_image(whole: Path) -> None:
-    results = read_results(whole)
-    gallery = draw_gallery(results)
+    gallery = gallery_of(whole)
     assert isinstance(gallery, Gallery)
     drawing = next(drawing for drawing in gallery.drawings if drawing.label == "entropy" and drawing.seed == 1)
     index = gallery.pictures[drawing.picture].index
@@ -334,7 +350,7 @@ def test_picks_are_not_drawn_over_another_pool(tmp_path: Path) -> None:
     described = json.loads(path.read_text())
     described["dataset"]["pool"]["fingerprint"] = "f" * 64
     path.write_text(json.dumps(described), encoding="utf-8")
-    gallery = draw_gallery(read_results(folder))
+    gallery = gallery_of(folder)
     assert isinstance(gallery, NoGallery)
     assert "other images" in gallery.reason
 
@@ -347,19 +363,3 @@ def test_images_are_chosen_apart_from_each_other() -> None:
 
 def test_cells_are_clipped_at_the_border() -> None:
     assert cells_path([0, 3], [1, 5], 16, 60, 90) == "M16,0h16v16h-16zM80,48h10v12h-10z"
-
-
-def test_shipped_strategies_look_the_same_in_every_report() -> None:
-    alone = looks_of({"entropy-spatial": "entropy-spatial"})
-    together = looks_of({"mine": "mine", **{label: label for label in STRATEGIES}})
-    assert alone["entropy-spatial"] == together["entropy-spatial"]
-
-
-def test_many_labels_all_look_different() -> None:
-    looks = looks_of({f"label {i}": "entropy" if i % 2 else "mine" for i in range(30)})
-    assert len(set(looks.values())) == 31
-
-
-def test_rounds_have_different_colours() -> None:
-    for num_rounds in (1, 2, 3, 6, 9):
-        assert len(set(round_colours(num_rounds))) == num_rounds

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import altair as alt
 
 from quadrat.benchmark.records import Record
-from quadrat.benchmark.reporting.measures import REGIONS, Cost, Metric, costs_of, metrics_of
+from quadrat.benchmark.reporting.measures import FRACTION, REGIONS, Cost, Metric, costs_of, metrics_of
 from quadrat.benchmark.reporting.palette import Look
 from quadrat.benchmark.reporting.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.reporting.trials import Results
 from quadrat.benchmark.spec import FULL_SUPERVISION
 
-__all__ = ["BANDS", "axis_of", "differences", "is_doubling", "learning_curves"]
+__all__ = ["BANDS", "axis_of", "default_cost", "differences", "is_doubling", "learning_curves"]
 
 Spec = dict[str, Any]
 Band = Literal["std", "range", "interval"]
@@ -178,7 +178,12 @@ def _reference_layers() -> list[alt.Chart]:
     ]
 
 
-def differences(comparisons: Mapping[str, Comparison], looks: Mapping[str, Look]) -> Spec:
+def differences(
+    comparisons: Mapping[str, Comparison],
+    looks: Mapping[str, Look],
+    *,
+    width: int | Literal["container"] = "container",
+) -> Spec:
     """Return the paired differences to Random: each seed a small mark, the mean a large one, its interval a line."""
     labels = sorted(comparisons, key=lambda label: -comparisons[label].difference.summary.mean)
     means, seeds = [], []
@@ -223,7 +228,7 @@ def differences(comparisons: Mapping[str, Comparison], looks: Mapping[str, Look]
             tooltip=[alt.Tooltip("label:N", title="strategy"), "seed:N", alt.Tooltip("value:Q", format="+.2f")],
         ),
     ]
-    spec = _finished(alt.layer(*layers).properties(width="container", height=alt.Step(34)))
+    spec = _finished(alt.layer(*layers).properties(width=width, height=alt.Step(34)))
     spec["datasets"] |= {"means": means, "seeds": seeds}
     return spec
 
@@ -234,10 +239,15 @@ def is_doubling(results: Results) -> bool:
     return bool(budgets[-1] >= 8 * budgets[0])
 
 
+def default_cost(results: Results) -> Cost:
+    """Return the cost to begin with: regions, or pixels where regions of several sizes are compared."""
+    return FRACTION if results.has_several_sizes else REGIONS
+
+
 def axis_of(results: Results, cost: Cost) -> dict[str, Any]:
     """Return the settings of the x-axis for `cost`; ticks are where the rounds are, if those are the same for all."""
     axis: dict[str, Any] = {"title": cost.title, "format": cost.format, "labelOverlap": True}
-    if cost is REGIONS:
+    if cost is REGIONS and not results.has_several_sizes:
         axis["values"] = sorted({record.regions for record in results.records})
     return axis
 

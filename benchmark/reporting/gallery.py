@@ -1,41 +1,23 @@
-"""The picked regions drawn over a few images of the pool, the same images for every strategy.
+"""The picked regions drawn over a few images of the pool, the same images for every strategy (the paper's figure 3).
 
 An image is stored in the page once, as JPEG; the picks are SVG paths over it, one per round, so that seeds and rounds
 can be switched without another picture.
 """
 
-import base64
-import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageEnhance, ImageStat
 
 from quadrat.benchmark.data import PackedSplit
-from quadrat.benchmark.errors import DataError, ResultsError
+from quadrat.benchmark.reporting.picks import Picks, paths_in_image
+from quadrat.benchmark.reporting.pictures import NoPool, class_palette, photo_uri, truth_uri
 from quadrat.benchmark.reporting.trials import Results, Trial
 
-__all__ = ["Drawing", "Gallery", "NoGallery", "Picture", "cells_path", "choose_images", "draw_gallery", "read_picks"]
+__all__ = ["Drawing", "Gallery", "NoGallery", "Picture", "choose_images", "draw_gallery"]
 
 NUM_IMAGES = 4
-_MAX_EDGE = 480
-_QUALITY = 72
-_COLOUR = 0.3
-"""Share of an image's colour that is kept."""
-
-
-class Picks(NamedTuple):
-    """The picks of one round of one trial: where each region lies."""
-
-    image: npt.NDArray[np.int32]
-    row: npt.NDArray[np.int32]
-    col: npt.NDArray[np.int32]
-    region_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +30,7 @@ class Picture:
         width: In pixels of the pool.
         height: In pixels of the pool.
         uri: The image as a data URI: paled, and scaled down when it is large.
+        truth_uri: Its ground truth as a data URI, small.
     """
 
     index: int
@@ -55,6 +38,7 @@ class Picture:
     width: int
     height: int
     uri: str
+    truth_uri: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,20 +90,31 @@ class NoGallery:
     reason: str
 
 
-def draw_gallery(results: Results, num_images: int = NUM_IMAGES) -> Gallery | NoGallery:
-    """Return the gallery, or the reason why the picks can't be drawn (the packed pool is a cache and may be gone)."""
-    picks = read_picks(results)
+def draw_gallery(
+    results: Results,
+    picks: Mapping[str, Mapping[int, Picks]],
+    pool: PackedSplit | NoPool,
+    num_images: int = NUM_IMAGES,
+) -> Gallery | NoGallery:
+    """Return the gallery, or the reason why the picks can't be drawn.
+
+    Args:
+        results: The results folder.
+        picks: Trial id -> round -> picks, see `read_picks`.
+        pool: The packed pool, or why it is not there.
+        num_images: How many images.
+    """
     if not picks:
         return NoGallery(reason="There are no selections in the results folder, so no picks can be drawn.")
-    pool = _open_pool(results)
-    if isinstance(pool, NoGallery):
-        return pool
+    if isinstance(pool, NoPool):
+        return NoGallery(reason=pool.reason)
     chosen = choose_images(_counts(picks.values(), len(pool.ids)), num_images)
     rounds = [round_ for by_round in picks.values() for round_ in by_round]
     seeds = {trial.seed for trial in results.trials if trial.trial_id in picks}
     trials = [trial for trial in results.trials if not trial.is_reference and trial.seed in seeds]
+    palette = class_palette(results)
     return Gallery(
-        pictures=tuple(_picture(pool, index) for index in chosen),
+        pictures=tuple(_picture(pool, index, palette) for index in chosen),
         labels=tuple(dict.fromkeys(trial.label for trial in trials)),
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
         num_rounds=max(rounds) + 1,
@@ -129,55 +124,6 @@ def draw_gallery(results: Results, num_images: int = NUM_IMAGES) -> Gallery | No
             for place, index in enumerate(chosen)
         ),
     )
-
-
-def read_picks(results: Results) -> dict[str, dict[int, Picks]]:
-    """Return trial_id -> round -> picks, for every trial of a strategy that has a selection.
-
-    Raises:
-        ResultsError: When a selection file is damaged.
-    """
-    picks: dict[str, dict[int, Picks]] = {}
-    for trial in results.trials:
-        if trial.is_reference:
-            continue
-        folder = results.path / "selections" / trial.trial_id
-        for record in trial.records:
-            path = folder / f"round-{record.round}.npz"
-            if path.is_file():
-                picks.setdefault(trial.trial_id, {})[record.round] = _read_selection(path)
-    return picks
-
-
-def _read_selection(path: Path) -> Picks:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Picks(file["image"], file["row"], file["col"], int(file["region_size"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ResultsError(
-            f"{path}: expected a selection with image, row, col and region_size, got a damaged file ({error}); "
-            "delete it and run the suite again to write it anew."
-        ) from error
-
-
-def _open_pool(results: Results) -> PackedSplit | NoGallery:
-    described: Mapping[str, Any] = results.dataset["pool"]
-    path = results.path / described["path"]  # an absolute path stays as it is
-    again = (
-        "Running the suite again packs the pool again (finished trials are skipped); `quadrat report` then draws them."
-    )
-    if not path.is_dir():
-        return NoGallery(reason=f"The packed pool is not there any more, so the picks can't be drawn. {again}")
-    try:
-        pool = PackedSplit.open(path)
-    except DataError as error:
-        return NoGallery(reason=f"The packed pool can't be read, so the picks can't be drawn: {error}")
-    if pool.fingerprint != described["fingerprint"]:
-        return NoGallery(
-            reason="The packed pool holds other images than the ones that these trials picked from, so the picks can't "
-            f"be drawn. {again}"
-        )
-    return pool
 
 
 def _counts(picks: Iterable[Mapping[int, Picks]], num_images: int) -> npt.NDArray[np.int64]:
@@ -209,54 +155,25 @@ def choose_images(counts: npt.NDArray[np.int64], num: int) -> list[int]:
     return [index for index in best if counts[index] > 0]
 
 
-def cells_path(row: Sequence[int], col: Sequence[int], region_size: int, height: int, width: int) -> str:
-    """Return an SVG path of grid cells, clipped to the image.
-
-    Examples:
-        >>> cells_path([0], [1], 16, 10, 24)
-        'M16,0h8v10h-8z'
-    """
-    parts = []
-    for top, left in zip((r * region_size for r in row), (c * region_size for c in col), strict=True):
-        down, right = min(region_size, height - top), min(region_size, width - left)
-        parts.append(f"M{left},{top}h{right}v{down}h-{right}z")
-    return "".join(parts)
-
-
 def _drawing(trial: Trial, by_round: Mapping[int, Picks] | None, pool: PackedSplit, index: int, place: int) -> Drawing:
     height, width = pool.sizes[index].tolist()
-    paths: dict[int, str] = {}
-    num_regions = 0
-    for round_, found in sorted((by_round or {}).items()):
-        here = found.image == index
-        if here.any():
-            row, col = found.row[here].tolist(), found.col[here].tolist()
-            paths[round_] = cells_path(row, col, found.region_size, height, width)
-            num_regions += len(row)
+    found = by_round or {}
     return Drawing(
         label=trial.label,
         seed=trial.seed,
         picture=place,
-        paths=paths,
-        num_regions=None if by_round is None else num_regions,
+        paths=paths_in_image(found, index, height, width),
+        num_regions=None if by_round is None else sum(int((picks.image == index).sum()) for picks in found.values()),
     )
 
 
-def _picture(pool: PackedSplit, index: int) -> Picture:
-    pixels = pool.images.image(index)
-    height, width = pixels.shape[:2]
-    image = Image.fromarray(pixels)
-    image.thumbnail((_MAX_EDGE, _MAX_EDGE), Image.Resampling.LANCZOS)
-    image = _paled(image)
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=_QUALITY, optimize=True)
-    uri = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return Picture(index=index, id=pool.ids[index], width=width, height=height, uri=uri)
-
-
-def _paled(image: Image.Image) -> Image.Image:
-    """Return `image` with less colour and contrast and a dark one lightened, so that the picks stand out."""
-    mean = max(ImageStat.Stat(image.convert("L")).mean[0] / 255, 0.05)
-    gamma = min(1.0, math.log(0.5) / math.log(mean)) if mean < 0.5 else 1.0
-    lifted = ImageEnhance.Color(image).enhance(_COLOUR)
-    return lifted.point([round(35 + 195 * (value / 255) ** gamma) for value in range(256)] * 3)
+def _picture(pool: PackedSplit, index: int, palette: list[tuple[int, int, int]]) -> Picture:
+    height, width = pool.sizes[index].tolist()
+    return Picture(
+        index=index,
+        id=pool.ids[index],
+        width=width,
+        height=height,
+        uri=photo_uri(pool, index),
+        truth_uri=truth_uri(pool, index, palette),
+    )

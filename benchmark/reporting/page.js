@@ -32,7 +32,7 @@
   function gallery() {
     const seed = byId("gallery-seed").value;
     const round = byId("gallery-round").value;
-    for (const figure of document.querySelectorAll(".gallery figure")) {
+    for (const figure of document.querySelectorAll(".gallery figure[data-seed]")) {
       figure.hidden = figure.dataset.seed !== seed;
       for (const path of figure.querySelectorAll("path[data-round]")) {
         path.style.display = round === "all" || Number(path.dataset.round) <= Number(round) ? "" : "none";

@@ -1,11 +1,17 @@
 """How each strategy looks: one colour, dash and mark over the whole page, and from report to report.
 
-The colours are those of Okabe and Ito, "Color Universal Design" (2008), which colour-blind readers can tell apart;
-marks and dashes say the same once more for print without colour.
+The colours were searched for by computer: the smallest CIE Lab distance of any two of them (and of the black of full
+supervision) is 29 as readers with protanopia or deuteranopia see them, simulated after [Machado2009]; the well-known
+palette of Okabe and Ito reaches 8 with its yellow darkened for white paper. Marks and dashes say the same once more:
+a solid line has a spatial term, a dashed one has none, Random is dotted.
+
+[Machado2009]  Machado, Oliveira, Fernandes. A physiologically-based model for simulation of color vision deficiency.
+               IEEE TVCG 15(6), 2009.
 """
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quadrat.benchmark.spec import FULL_SUPERVISION
 
@@ -38,49 +44,63 @@ _BAR = "M-1.1,-.45h2.2v.9h-2.2z"
 
 REFERENCE = Look(colour="#000000", mark=_BAR, dash=(6, 4))
 
+_SOLID, _DASHED, _DOTTED, _MIXED = (), (7, 3), (2, 2), (9, 3, 2, 3)
+_DASHES: tuple[tuple[int, ...], ...] = (_SOLID, _DASHED, _DOTTED, _MIXED)
+
 _KNOWN = {
-    "random": Look(colour="#6b6b6b", mark=_CIRCLE),
-    "entropy": Look(colour="#e69f00", mark=_SQUARE),
-    "entropy-random": Look(colour="#56b4e9", mark=_UP),
-    "core-set": Look(colour="#cc79a7", mark=_DIAMOND),
-    "feature-spatial": Look(colour="#d9c800", mark=_PLUS),  # their yellow, darker: F0E442 is lost on white paper
-    "entropy-feature": Look(colour="#009e73", mark=_DOWN),
-    "entropy-spatial": Look(colour="#d55e00", mark=_STAR),
-    "entropy-feature-spatial": Look(colour="#0072b2", mark=_BAR),
+    "random": Look(colour="#757575", mark=_CIRCLE, dash=_DOTTED),
+    "entropy": Look(colour="#d24a03", mark=_SQUARE, dash=_DASHED),
+    "entropy-random": Look(colour="#aa70c2", mark=_UP, dash=_DASHED),
+    "core-set": Look(colour="#782ae8", mark=_DIAMOND, dash=_DASHED),
+    "feature-spatial": Look(colour="#ffb40d", mark=_PLUS),
+    "entropy-feature": Look(colour="#0cc15f", mark=_DOWN, dash=_DASHED),
+    "entropy-spatial": Look(colour="#831c1b", mark=_STAR),
+    "entropy-feature-spatial": Look(colour="#001e77", mark=_BAR),
 }
-_DASHES: tuple[tuple[int, ...], ...] = ((), (7, 3), (2, 2), (9, 3, 2, 3))
 
 _FIRST = "#ffffff"
 _LATER = ("#f0f921", "#fdb130", "#ed6a52", "#cc3080", "#8f0da4")
 """Plasma (van der Walt and Smith, 2015) without its dark end, which is lost on photographs."""
 
 
-def looks_of(strategies: Mapping[str, str]) -> dict[str, Look]:
+def looks_of(strategies: Mapping[str, str], sizes: Mapping[str, int | None] | None = None) -> dict[str, Look]:
     """Return the look of each label; a shipped strategy has the same one in every report.
 
     A second label of the same strategy (other parameters) and strategies that are not ours take the colours that are
-    left; when all are taken, they begin again with another dash.
+    left; when all are taken, they begin again with another dash. Where there are several region sizes, a strategy keeps
+    colour and mark over all of them and the dash tells the size.
 
     Args:
         strategies: Label -> registered name, in suite order.
+        sizes: Label -> region size.
     """
+    all_sizes = list(dict.fromkeys((sizes or {}).values()))
+    if len(all_sizes) > 1 and sizes is not None:
+        bases = {label: label.removesuffix(f" r{sizes[label]}") for label in strategies}
+        names = {bases[label]: strategy for label, strategy in strategies.items()}
+        own = _looks_of_labels(names)
+        dashes = {size: _DASHES[place % len(_DASHES)] for place, size in enumerate(all_sizes)}
+        looks = {label: replace(own[bases[label]], dash=dashes[sizes[label]]) for label in strategies}
+    else:
+        looks = _looks_of_labels(strategies)
+    return looks | {FULL_SUPERVISION: REFERENCE}
+
+
+def _looks_of_labels(strategies: Mapping[str, str]) -> dict[str, Look]:
     looks: dict[str, Look] = {}
-    taken: set[Look] = set()
     for label, strategy in strategies.items():
         own = _KNOWN.get(strategy)
-        if own is not None and own not in taken:
+        if own is not None and own not in looks.values():
             looks[label] = own
-            taken.add(own)
-    free = (
-        Look(colour=look.colour, mark=look.mark, dash=dash)
-        for dash in _DASHES
-        for look in _KNOWN.values()
-        if Look(colour=look.colour, mark=look.mark, dash=dash) not in taken
-    )
+    taken = {(look.colour, look.mark) for look in looks.values()}
+    left = [look for look in _KNOWN.values() if (look.colour, look.mark) not in taken]
+    others = (replace(look, dash=dash) for dash in _DASHES for look in _KNOWN.values())
+    used = {*looks.values(), *left}
+    free = itertools.chain(left, (look for look in others if look not in used))
     for label in strategies:
         if label not in looks:
             looks[label] = next(free, REFERENCE)
-    return {label: looks[label] for label in strategies} | {FULL_SUPERVISION: REFERENCE}
+    return {label: looks[label] for label in strategies}
 
 
 def round_colours(num_rounds: int) -> tuple[str, ...]:

@@ -23,10 +23,12 @@ from quadrat.benchmark.spec import FULL_SUPERVISION
 
 __all__ = [
     "budget_table",
+    "by_round",
     "class_table",
     "comparison_table",
     "images_table",
     "loss_table",
+    "round_table",
     "share_table",
     "steps_of",
     "time_table",
@@ -35,11 +37,11 @@ __all__ = [
 
 def budget_table(results: Results, metric: Metric = MIOU) -> Table:
     """Return mean (std) over seeds of `metric` at each budget, best in bold, full supervision below."""
-    rows = _by_round(results, metric, lambda summary: mean_std(summary, 2))
+    rows = by_round(results, metric, lambda summary: mean_std(summary, 2))
     reference = _full(results, metric)
     if reference is not None:
         rows.append(Row(label=FULL_SUPERVISION, cells=(reference,), is_reference=True))
-    return _round_table(results, rows)
+    return round_table(results, rows)
 
 
 def share_table(results: Results) -> Table | None:
@@ -47,25 +49,25 @@ def share_table(results: Results) -> Table | None:
     if not results.references:
         return None
     full = summarise([100 * record.miou for record in results.references]).mean
-    return _round_table(results, _by_round(results, MIOU, lambda summary: f"{100 * summary.mean / full:.1f}"))
+    return round_table(results, by_round(results, MIOU, lambda summary: f"{100 * summary.mean / full:.1f}"))
 
 
 def images_table(results: Results) -> Table:
     """Return the mean number of images with a label after each round (the paper's V-F)."""
-    rows = _by_round(results, IMAGES, lambda summary: f"{summary.mean:,.0f}", mark_best=False)
-    return _round_table(results, rows)
+    rows = by_round(results, IMAGES, lambda summary: f"{summary.mean:,.0f}", mark_best=False)
+    return round_table(results, rows)
 
 
 def loss_table(results: Results) -> Table:
     """Return the mean training loss over the last tenth of the steps, by round."""
     loss = Metric(key="loss", title="training loss", of=lambda record: record.loss)
-    return _round_table(results, _by_round(results, loss, lambda summary: mean_std(summary, 3), mark_best=False))
+    return round_table(results, by_round(results, loss, lambda summary: mean_std(summary, 3), mark_best=False))
 
 
 def time_table(results: Results) -> Table:
     """Return the mean seconds that selecting took, by round, and cumulative in the last column (V-G)."""
     seconds = Metric(key="select", title="seconds", of=lambda record: record.seconds.get("select"))
-    rows = _by_round(results, seconds, lambda summary: show_seconds(summary.mean), mark_best=False)
+    rows = by_round(results, seconds, lambda summary: show_seconds(summary.mean), mark_best=False)
     totals = {
         label: sum(summarise(seeds.values()).mean for seeds in rounds.values())
         for label, rounds in values_by_seed(results.records, seconds).items()
@@ -74,7 +76,7 @@ def time_table(results: Results) -> Table:
         replace(row, cells=(*row.cells, Cell(text=show_seconds(totals[row.label]) if row.label in totals else ABSENT)))
         for row in rows
     ]
-    table = _round_table(results, with_total)
+    table = round_table(results, with_total)
     return replace(table, columns=(*table.columns, "all rounds"), subheads=(*table.subheads, ""))
 
 
@@ -149,10 +151,17 @@ def _mean(metric: Metric, records: Sequence[Record]) -> float | None:
     return summarise(values).mean if values else None
 
 
-def _by_round(
+def by_round(
     results: Results, measure: Metric | Cost, show: Callable[[Summary], str], *, mark_best: bool = True
 ) -> list[Row]:
-    """Return one row per label and one cell per round; a cell says when seeds of the suite are missing in it."""
+    """Return one row per label and one cell per round; a cell says when seeds of the suite are missing in it.
+
+    Args:
+        results: Whose records.
+        measure: What to summarise over seeds.
+        show: Summary -> what the cell says.
+        mark_best: Whether the highest mean of each round is marked.
+    """
     values = values_by_seed(results.records, measure)
     grid: list[list[Cell]] = []
     for label in results.labels:
@@ -192,7 +201,7 @@ def _note(results: Results, summary: Summary) -> str:
     return f"{summary.num} of {len(results.seeds)} seeds" if missing else ""
 
 
-def _round_table(results: Results, rows: Sequence[Row]) -> Table:
+def round_table(results: Results, rows: Sequence[Row]) -> Table:
     """Return a table with a column per round, headed by the budget and the mean share of pixels that it is."""
     shares: dict[int, list[float]] = {}
     for record in results.records:

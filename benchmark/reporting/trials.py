@@ -102,6 +102,16 @@ class Results:
         return {trial.label: trial.strategy for trial in self.trials if not trial.is_reference}
 
     @property
+    def sizes(self) -> dict[str, int | None]:
+        """The region size behind each label; None where the suite does not say which of several."""
+        return {trial.label: trial.region_size for trial in self.trials if not trial.is_reference}
+
+    @property
+    def has_several_sizes(self) -> bool:
+        """Whether strategies are compared over several region sizes, at the same number of pixels."""
+        return len(set(self.sizes.values())) > 1
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the suite."""
         return tuple(dict.fromkeys(trial.seed for trial in self.trials))

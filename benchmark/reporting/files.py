@@ -1,0 +1,90 @@
+"""What lies beside the page, for papers and slides: every figure as SVG and PDF, every table as CSV and LaTeX."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from quadrat.benchmark.files import atomic_write
+from quadrat.benchmark.reporting.cells import Table
+from quadrat.benchmark.reporting.export import to_csv, to_latex
+from quadrat.benchmark.reporting.measures import Metric, costs_of
+from quadrat.benchmark.reporting.statistics import summarise, values_by_seed
+from quadrat.benchmark.reporting.trials import Results
+
+__all__ = ["FOLDER", "VEGA_LITE", "NamedTable", "write_files"]
+
+FOLDER = "files"
+"""Where they lie, beside the page."""
+
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+"""The version of Vega-Lite that Altair writes for; vl-convert carries it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedTable:
+    """A table of the page.
+
+    Attributes:
+        name: Of its files.
+        caption: What it says.
+        table: The cells.
+        kind: How the page draws it: "" or "heat".
+    """
+
+    name: str
+    caption: str
+    table: Table
+    kind: str = ""
+
+
+def write_files(
+    folder: Path,
+    figures: Mapping[str, dict[str, Any]],
+    tables: Iterable[NamedTable],
+    results: Results,
+    metrics: Sequence[Metric],
+) -> tuple[str, ...]:
+    """Write figures, tables and the numbers behind the curves into `folder`, and return the names without endings.
+
+    Args:
+        folder: Where to.
+        figures: Name -> Vega-Lite specification.
+        tables: The tables of the page.
+        results: For `learning-curves.csv`: one line per label, round and metric.
+        metrics: What that file holds.
+    """
+    names = []
+    for name, spec in figures.items():
+        svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+        atomic_write(folder / f"{name}.svg", svg.encode())
+        atomic_write(folder / f"{name}.pdf", vl_convert.svg_to_pdf(svg))
+        names.append(name)
+    for table in tables:
+        atomic_write(folder / f"{table.name}.csv", to_csv(table.table).encode())
+        atomic_write(folder / f"{table.name}.tex", to_latex(table.table, table.caption).encode())
+        names.append(table.name)
+    atomic_write(folder / "learning-curves.csv", _curves_csv(results, metrics).encode())
+    return tuple(names)
+
+
+def _curves_csv(results: Results, metrics: Sequence[Metric]) -> str:
+    costs = costs_of(results.records) if results.records else ()
+    spent = {cost.key: values_by_seed(results.records, cost) for cost in costs}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["strategy", "round", *spent, "metric", "seeds", "mean", "std", "low", "high", "half_width_95"])
+    for metric in metrics:
+        values = values_by_seed(results.records, metric)
+        for label in results.labels:
+            for round_, seeds in sorted(values.get(label, {}).items()):
+                found = summarise(seeds.values())
+                position = [summarise(of[label][round_].values()).mean for of in spent.values()]
+                numbers = [found.num, found.mean, found.std, found.low, found.high, found.half_width]
+                writer.writerow([label, round_, *position, metric.key, *numbers])
+    return buffer.getvalue()
