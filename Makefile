@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 RESULTS ?= results/runs/quickstart
 
-.PHONY: help dev check test test-all demo lock clean
+.PHONY: help dev check test test-all chaos demo lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ check: ## format, lint, types, import direction
 
 test: dev ## all tests but those marked gpu (slow ones included)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
+
+chaos: dev ## kill a small suite KILLS times at drawn places, go on each time, compare with a run that was not killed
+	$(BIN)/python tests/chaos.py --kills $(or $(KILLS),100)
 
 demo: dev ## run the quickstart suite and write its report
 	$(BIN)/quadrat run quickstart --results $(RESULTS)

@@ -2,17 +2,34 @@
 
 import contextlib
 import errno
+import functools
+import glob
+import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from quadrat.benchmark.errors import ResultsError
 
-__all__ = ["atomic_directory", "atomic_write", "canonical_json", "clear_disk_errors", "sync", "write_json"]
+__all__ = [
+    "atomic_directory",
+    "atomic_write",
+    "canonical_json",
+    "clear_disk_errors",
+    "discard",
+    "sweep_beside",
+    "sweep_dead",
+    "sync",
+    "write_json",
+]
+
+_TEMPORARY = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 
 
 def canonical_json(value: object) -> str:
@@ -36,7 +53,64 @@ def sync(path: Path) -> None:
 
 def _temporary(path: Path) -> Path:
     """Return a name beside `path` that nobody uses. What is made there gets the rights the user's umask gives."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+@functools.cache
+def _machine() -> str:
+    """Return what a process id is counted in: this host since its last boot, and this container of it."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    parts = [socket.gethostname(), boot.read_text(encoding="ascii") if boot.is_file() else ""]
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _is_writer_dead(temporary: Path) -> bool:
+    """Return whether the process that made `temporary` is known to be gone; one on another machine never is."""
+    found = _TEMPORARY.fullmatch(temporary.name)
+    if found is None or found["machine"] != _machine():
+        return False
+    try:
+        os.kill(int(found["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's process: alive
+        return False
+    return False
+
+
+def sweep_dead(folder: Path) -> None:
+    """Remove what killed writers of this machine left half-written under `folder`.
+
+    What is still written stays, and so does what writers on other machines left: see `sweep_beside`.
+    """
+    for temporary in folder.rglob(".*.tmp"):
+        if _is_writer_dead(temporary):
+            discard(temporary)
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what dead writers of `path` left beside it, on any machine; for who holds the lock of `path` only."""
+    for name in glob.iglob(f".{glob.escape(path.name)}.*.tmp", root_dir=path.parent, include_hidden=True):
+        if _TEMPORARY.fullmatch(name):
+            discard(path.parent / name)
+
+
+def discard(path: Path) -> None:
+    """Remove the file or folder at `path` if there is one; a folder disappears at once, not file by file.
+
+    A kill leaves the whole folder, or a temporary one that the next sweep takes, but never half a folder.
+    """
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    if not _TEMPORARY.fullmatch(path.name):
+        try:
+            path = path.rename(_temporary(path))
+        except FileNotFoundError:  # another process was faster
+            return
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

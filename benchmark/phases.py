@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.files import atomic_write
+from quadrat.benchmark.files import atomic_write, sweep_beside
 from quadrat.benchmark.glimpses import MAX_EDGE, fixed_images, pack_glimpses
 from quadrat.benchmark.oracle import RevealedLabels
 from quadrat.benchmark.spec import TrialSpec
+from quadrat.benchmark.store import Artefact
 from quadrat.benchmark.workbench import SharedNeeds, Workbench
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class RoundWork:
 
         def compute(folder: Path) -> None:
             checkpoint = self._bench.store.partial("fit", self._key)
+            sweep_beside(checkpoint)
             fitted = self._bench.learner.fit(
                 self._labels,
                 seed=self._seed,
@@ -135,9 +137,12 @@ class RoundWork:
             )
             fitted.save(folder / "fitted.pt")
 
-        artefact = self._bench.store.get_or_compute("fit", self._key, compute, on_wait=self._wait)
+        def load(artefact: Artefact) -> tuple[Fitted, float]:
+            return Fitted.load(artefact.path / "fitted.pt"), artefact.elapsed_s
+
+        loaded = self._bench.store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait)
         self._bench.store.partial("fit", self._key).unlink(missing_ok=True)
-        return Fitted.load(artefact.path / "fitted.pt"), artefact.elapsed_s
+        return loaded
 
     def evaluate(self) -> Evaluation:
         """Fit (or find the fit) and evaluate the last weights on the test set."""
@@ -159,11 +164,13 @@ class RoundWork:
             }
             (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
-        artefact = self._bench.store.get_or_compute("evaluation", self._evaluation_key, compute, on_wait=self._wait)
-        return Evaluation(
-            confusion=np.load(artefact.path / "confusion.npy"),
-            **json.loads((artefact.path / "summary.json").read_text(encoding="utf-8")),
-        )
+        def load(artefact: Artefact) -> Evaluation:
+            return Evaluation(
+                confusion=np.load(artefact.path / "confusion.npy"),
+                **json.loads((artefact.path / "summary.json").read_text(encoding="utf-8")),
+            )
+
+        return self._bench.store.load_or_compute("evaluation", self._evaluation_key, compute, load, on_wait=self._wait)
 
     def glimpse(self, path: Path) -> None:
         """Write what the model says of a few fixed images of the pool to `path`, unless it is there already."""
@@ -209,13 +216,15 @@ class RoundWork:
             for name, values in scores.profiles.items():
                 np.save(folder / f"profile-{name}.npy", values)
 
-        artefact = self._bench.store.get_or_compute("scores", self._scores_key(needs), compute, on_wait=self._wait)
-        with np.load(artefact.path / "signals.npz") as file:
-            signals = {name: file[f"signal/{name}"] for name in needs.signals}
-            elapsed_s = float(file["elapsed_s"])
-        features = np.load(artefact.path / "features.npy", mmap_mode="r") if needs.features else None
-        profiles = {name: np.load(artefact.path / f"profile-{name}.npy", mmap_mode="r") for name in needs.profiles}
-        return Scores(signals=signals, features=features, profiles=profiles), elapsed_s
+        def load(artefact: Artefact) -> tuple[Scores, float]:
+            with np.load(artefact.path / "signals.npz") as file:
+                signals = {name: file[f"signal/{name}"] for name in needs.signals}
+                elapsed_s = float(file["elapsed_s"])
+            features = np.load(artefact.path / "features.npy", mmap_mode="r") if needs.features else None
+            profiles = {name: np.load(artefact.path / f"profile-{name}.npy", mmap_mode="r") for name in needs.profiles}
+            return Scores(signals=signals, features=features, profiles=profiles), elapsed_s
+
+        return self._bench.store.load_or_compute("scores", self._scores_key(needs), compute, load, on_wait=self._wait)
 
     def release(self, needs: SharedNeeds) -> None:
         """Drop what no later step of this trial needs. Round 0 stays: other strategies of the seed use it."""

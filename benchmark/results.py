@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from quadrat.benchmark.environment import describe_environment
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.files import canonical_json, write_json
+from quadrat.benchmark.files import canonical_json, sweep_beside, sweep_dead, write_json
 from quadrat.benchmark.records import Record, is_complete, read_records
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
@@ -23,6 +23,8 @@ _FRAME: Final = ("dataset", "region_size", "budgets", "learner")
 
 def lock_results(results_dir: Path) -> FileLock:
     """Return the held lock of a results folder; the operating system frees it when its holder dies.
+
+    What drivers and workers that were killed left half-written is swept away.
 
     Raises:
         ResultsError: When another driver runs on the folder.
@@ -39,6 +41,9 @@ def lock_results(results_dir: Path) -> FileLock:
             f"expected a results folder that can be written, got {results_dir}: {error.strerror or error}; "
             "give another --results, or mend its rights"
         ) from error
+    for name in ("records.jsonl", "failures.jsonl", "suite.json", "environment.json"):  # the lock's holder writes them
+        sweep_beside(results_dir / name)
+    sweep_dead(results_dir)
     return lock
 
 

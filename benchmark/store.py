@@ -7,16 +7,15 @@ comes first computes; whoever comes second waits at the lock, which the operatin
 import contextlib
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 
-from quadrat.benchmark.files import atomic_directory, canonical_json, clear_disk_errors
+from quadrat.benchmark.files import atomic_directory, canonical_json, clear_disk_errors, discard, sweep_beside
 
 __all__ = ["STORE_VERSION", "Artefact", "Store"]
 
@@ -24,6 +23,8 @@ STORE_VERSION: Final = 1
 """Part of every key: raised when the same key would give other numbers, so that old artefacts are not used."""
 
 _META: Final = "artefact.json"
+
+_Loaded = TypeVar("_Loaded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,8 @@ class Store:
         with self._locked(path.name, on_wait):
             if (found := self.get(kind, key)) is not None:
                 return found
+            sweep_beside(path)
+            discard(path)  # without its description it is no artefact, and in the way of one
             start = time.perf_counter()
             with atomic_directory(path) as temporary:
                 compute(temporary)
@@ -95,6 +98,28 @@ class Store:
                 meta = {"kind": kind, "elapsed_s": elapsed_s, "key": dict(key)}
                 (temporary / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         return Artefact(path=path, elapsed_s=elapsed_s)
+
+    def load_or_compute(
+        self,
+        kind: str,
+        key: Mapping[str, Any],
+        compute: Callable[[Path], None],
+        load: Callable[[Artefact], _Loaded],
+        *,
+        on_wait: Callable[[], None] | None = None,
+    ) -> _Loaded:
+        """Return what `load` makes of the artefact, see `get_or_compute`.
+
+        Another trial may drop the artefact between the finding and the loading; it is computed again then. So dropping
+        is safe at any time, in a store that several suites share too.
+        """
+        while True:
+            artefact = self.get_or_compute(kind, key, compute, on_wait=on_wait)
+            try:
+                return load(artefact)
+            except Exception:
+                if self.get(kind, key) is not None:
+                    raise
 
     def partial(self, kind: str, key: Mapping[str, Any]) -> Path:
         """Return where the computation of an artefact may keep checkpoints; valid while it holds the lock."""
@@ -104,10 +129,7 @@ class Store:
 
     def drop(self, kind: str, key: Mapping[str, Any]) -> None:
         """Remove an artefact that no later step needs. It can be computed again from its key at any time."""
-        path = self.path(kind, key)
-        (path / _META).unlink(missing_ok=True)
-        if path.is_dir():
-            shutil.rmtree(path)
+        discard(self.path(kind, key))
 
     @contextlib.contextmanager
     def _locked(self, name: str, on_wait: Callable[[], None] | None) -> Iterator[None]:

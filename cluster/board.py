@@ -53,6 +53,8 @@ class Board:
     Attributes:
         rows: Trials in flight, by trial id.
         activity: What is done as long as no trial is in flight.
+        num_fits: Rounds of this run whose model was trained here.
+        num_shared: New rounds of this run whose model was in the store: shared with another trial.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Board:
         self.num_trials = len(trials)
         self.num_complete = len(self._complete)
         self.num_failed = 0
+        self.num_fits = 0
+        self.num_shared = 0
         self.num_rounds = sum(self._num_rounds_of.values())
         self._done = {spec.trial_id: spec.num_rounds for spec in trials if spec.trial_id in self._complete}
 
@@ -102,10 +106,12 @@ class Board:
         row.is_working |= progress.phase == "fit"
         row.progress = progress
 
-    def record(self, record: Record) -> None:
-        """Note that a round is done."""
+    def record(self, record: Record, *, is_new: bool = True) -> None:
+        """Note that a round is done; it is not new when its record was there before and the trial only goes on."""
         row = self.rows[record.trial_id]
         now_s = self._clock()
+        self.num_fits += row.is_working
+        self.num_shared += is_new and not row.is_working
         if row.is_working:
             self._round_s.append(now_s - row.round_started_s)
         row.num_done = record.round + 1

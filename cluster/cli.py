@@ -141,6 +141,8 @@ def _conclude(outcome: "Outcome", results_dir: Path, uri: str | None, *, is_mirr
     command = shlex.join(["quadrat", *sys.argv[1:]])
     shown = short(results_dir)
     click.echo(f"\n{outcome.num_complete} of {outcome.num_trials} trials complete in {shown}")
+    if outcome.num_fits or outcome.num_shared:
+        click.echo(f"{outcome.num_fits} fits computed, {outcome.num_shared} shared")
     if outcome.failures:
         click.echo(f"{len(outcome.failures)} failed (tracebacks in {shown}/failures.jsonl):")
         for failure in outcome.failures:

@@ -59,6 +59,8 @@ class Outcome:
         failures: Those that failed in this run or an earlier one, and have not been mended since.
         stop_code: Exit code when somebody stopped the run, else None.
         is_mirror_complete: False when MLflow did not take all that it was given.
+        num_fits: Models that this run trained.
+        num_shared: Rounds that took the model that another trial had trained.
     """
 
     num_trials: int
@@ -66,6 +68,8 @@ class Outcome:
     failures: tuple[Failure, ...]
     stop_code: int | None
     is_mirror_complete: bool
+    num_fits: int = 0
+    num_shared: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -158,7 +162,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: C
                 finally:
                     journal.leave()
                     is_mirror_complete = mirror is None or mirror.finish()
-        return _close(suite, trials, results_dir, stop, is_mirror_complete=is_mirror_complete)
+        return _close(suite, trials, results_dir, stop, board, is_mirror_complete=is_mirror_complete)
 
 
 def _prepare(suite: Suite, options: RunOptions, board: Board, display: Display, stop: StopRequest) -> None:
@@ -188,7 +192,13 @@ def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display:
 
 
 def _close(
-    suite: Suite, trials: Sequence[TrialSpec], results_dir: Path, stop: StopRequest, *, is_mirror_complete: bool
+    suite: Suite,
+    trials: Sequence[TrialSpec],
+    results_dir: Path,
+    stop: StopRequest,
+    board: Board,
+    *,
+    is_mirror_complete: bool,
 ) -> Outcome:
     """Put the records in suite order and return what came of the run."""
     if _records(results_dir):
@@ -201,6 +211,8 @@ def _close(
         failures=tuple(failure for failure in read_failures(results_dir) if failure.trial_id in open_ids),
         stop_code=stop.exit_code if stop.signal is not None else None,
         is_mirror_complete=is_mirror_complete,
+        num_fits=board.num_fits,
+        num_shared=board.num_shared,
     )
 
 

@@ -65,7 +65,7 @@ class Journal:
             self._records[record.key] = record
             if self._mirror is not None:
                 self._mirror.record(record)
-        self._board.record(record)
+        self._board.record(record, is_new=before is None)
         if before is None:
             self._display.round_done(record)
             if record.exhausted:

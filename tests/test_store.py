@@ -11,7 +11,7 @@ import pytest
 
 from quadrat.benchmark import files
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.store import Store
+from quadrat.benchmark.store import Artefact, Store
 
 KEY = {"seed": 1, "labelled": "ff"}
 
@@ -107,6 +107,45 @@ def test_the_waiting_process_takes_over_when_the_computing_one_is_killed(tmp_pat
     assert heir.exitcode == 0
     assert Store(tmp_path).get("fit", KEY) is not None
     assert len(log.read_text().splitlines()) == 2
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path):
+    store = Store(tmp_path)
+    path = store.path("fit", KEY)
+    left = path.with_name(f".{path.name}.0123abcd-1-89abcdef.tmp")  # of another machine, for all we know
+    left.mkdir(parents=True)
+    (left / "half.txt").write_text("half")
+    store.get_or_compute("fit", KEY, write("whole"))
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_without_its_description_is_no_artefact_and_not_in_the_way(tmp_path: Path):
+    store = Store(tmp_path)
+    found = store.get_or_compute("fit", KEY, write("one"))
+    (found.path / "artefact.json").unlink()
+    assert (store.get_or_compute("fit", KEY, write("two")).path / "a.txt").read_text() == "two"
+
+
+def test_an_artefact_that_is_dropped_before_it_is_loaded_is_computed_again(tmp_path: Path):
+    store = Store(tmp_path)
+    loads = []
+
+    def load(artefact: Artefact) -> str:
+        loads.append(artefact)
+        if len(loads) == 1:
+            store.drop("fit", KEY)  # another trial, just now
+        return (artefact.path / "a.txt").read_text()
+
+    assert store.load_or_compute("fit", KEY, write("one"), load) == "one"
+    assert len(loads) == 2
+
+
+def test_an_artefact_that_cannot_be_loaded_is_an_error_and_not_tried_forever(tmp_path: Path):
+    def load(artefact: Artefact) -> str:
+        raise OSError("damaged")
+
+    with pytest.raises(OSError, match="damaged"):
+        Store(tmp_path).load_or_compute("fit", KEY, write("one"), load)
 
 
 def test_the_time_a_computation_took_is_kept(tmp_path: Path):

@@ -13,7 +13,7 @@ from quadrat.benchmark.data.ahead import in_order
 from quadrat.benchmark.data.base import VOID, Dataset, Item, Sample, decode
 from quadrat.benchmark.data.packed import FORMAT, IMAGES, MASKS, META, VERSION, PackedSplit
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.files import atomic_directory, canonical_json, clear_disk_errors, write_json
+from quadrat.benchmark.files import atomic_directory, canonical_json, clear_disk_errors, sweep_beside, write_json
 
 __all__ = ["pack"]
 
@@ -54,6 +54,7 @@ def pack(
     try:
         found = _intact(path)
         if found is None:
+            sweep_beside(path)
             _write(path, dataset, split, items, on_progress)
             found = PackedSplit.open(path)
         return found
