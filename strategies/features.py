@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 __all__ = [
     "assign_clusters",
     "centre",
+    "cluster_centres",
     "has_gpu",
     "mean_neighbour_distance",
     "nearest_bound",
+    "nearest_rows",
     "product_error",
     "project",
     "squared_distance",
@@ -159,6 +161,22 @@ def assign_clusters(features_RD: NDArray[np.float32], num_clusters: int, seed: i
             block = np.ascontiguousarray(features_RD[start : start + _BLOCK])
             cluster_R[start : start + _BLOCK] = kmeans.index.search(block, 1)[1][:, 0]
     return cluster_R
+
+
+def cluster_centres(features_ND: NDArray[np.float32], num_clusters: int) -> NDArray[np.float32]:
+    """Return (C, D) centres of a few iterations of k-means, on one thread: good enough to cut a search into cells."""
+    faiss = _faiss()
+    kmeans = faiss.Kmeans(features_ND.shape[1], num_clusters, niter=4, seed=0, min_points_per_centroid=1)
+    with _single_thread(faiss):
+        kmeans.train(features_ND)
+    centre_CD: NDArray[np.float32] = kmeans.centroids
+    return centre_CD
+
+
+def nearest_rows(features_ND: NDArray[np.float32], targets_CD: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return the row numbers of the ``count`` targets nearest to each of the features, (N, count), by float32."""
+    rows: NDArray[np.int64] = _faiss().knn(features_ND, targets_CD, count)[1]
+    return rows
 
 
 def mean_neighbour_distance(features_ND: NDArray[np.float32], num_neighbours: int) -> NDArray[np.float64]:

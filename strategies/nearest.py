@@ -14,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrat.strategies.features import centre, has_gpu, nearest_bound, product_error, squared_distance
+from quadrat.strategies.cells import bound_by_cells
+from quadrat.strategies.features import centre, product_error, squared_distance
 from quadrat.strategies.objective import unlabelled_scale
 from quadrat.strategies.ranking import best
 
 __all__ = ["Nearest", "Points"]
 
 # Speed only: members of the set that are compared at a time, pairs of regions whose exact distance is computed at a
-# time, regions that catch up together in the search for the largest distance, and the part of the labelled regions that
-# the first bound is computed from without a GPU (the more, the fewer regions have to catch up).
-_CHUNK, _PAIRS, _GROUP, _SAMPLE = 1 << 10, 1 << 14, 1 << 10, 1 / 8
+# time, and regions that catch up together in the search for the largest distance.
+_CHUNK, _PAIRS, _GROUP = 1 << 10, 1 << 14, 1 << 10
 
 
 class Points(NamedTuple):
@@ -55,10 +55,8 @@ class Nearest:
         if len(labelled) == 0:
             self.squared_R = np.full(num_regions, unlabelled_scale(features_RD) ** 2)
             return
-        self._append(members)
-        num_sampled = len(members) if has_gpu() else max(_CHUNK, int(len(members) * _SAMPLE))
-        sample = members[:: max(1, len(members) // num_sampled)]
-        self.squared_R = nearest_bound(features_RD, features_RD[sample], self._mean_D)
+        self._append(members, self.points(members))
+        self.squared_R = bound_by_cells(features_RD, features_RD[members], self._mean_D)
         self.squared_R[labelled] = 0.0
 
     def points(self, regions: NDArray[np.int64]) -> Points:
@@ -77,9 +75,14 @@ class Nearest:
         """
         return product_error(self._num_features, length_N, max(self._longest, also))
 
-    def add(self, region: int) -> NDArray[np.float32]:
-        """Put a region into the set and return its (E,) factor; regions that saw it must be told by ``caught_up``."""
-        self._append(np.array([region]))
+    def add(self, region: int, point: Points) -> NDArray[np.float32]:
+        """Put a region into the set and return its (E,) factor; regions that saw it must be told by ``caught_up``.
+
+        Args:
+            region: Its row number.
+            point: The same region, as one row of ``points``.
+        """
+        self._append(np.array([region]), point)
         factor_E: NDArray[np.float32] = self._factor_SE[self._size - 1]
         return factor_E
 
@@ -116,14 +119,13 @@ class Nearest:
             if largest >= group.floor.value:
                 return float(np.sqrt(largest))
 
-    def _append(self, regions: NDArray[np.int64]) -> None:
-        factor_NE, length_N = self.points(regions)
+    def _append(self, regions: NDArray[np.int64], points: Points) -> None:
         new = slice(self._size, self._size + len(regions))
         self._member_S[new] = regions
-        self._factor_SE[new, :-1] = -2.0 * factor_NE[:, :-1]
-        self._factor_SE[new, -1] = length_N**2
+        np.multiply(points.factor_NE, np.float32(-2.0), out=self._factor_SE[new])
+        self._factor_SE[new, -1] = points.length_N**2
         self._size += len(regions)
-        self._longest = max(self._longest, float(length_N.max()))
+        self._longest = max(self._longest, float(points.length_N.max()))
 
     def _compare(self, regions: NDArray[np.int64], points: Points, begin: int, end: int) -> None:
         """Lower ``squared_R`` of regions by the members ``begin`` to ``end`` of the set.

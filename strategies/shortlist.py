@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.features import squared_distance
-from quadrat.strategies.nearest import Nearest, at_least
+from quadrat.strategies.nearest import Nearest, Points, at_least
 from quadrat.strategies.objective import Objective
 from quadrat.strategies.pool import Selection
 from quadrat.strategies.ranking import Place, best
@@ -109,7 +109,8 @@ class _Game:
             changed = np.empty(0, np.int64)
             if squared_N[pick] > 0:  # at 0 the same features are in S already
                 # einsum stays on one thread: a product this small is done before BLAS has woken the others.
-                product_N = np.einsum("ne,e->n", points.factor_NE, nearest.add(region))
+                point = Points(points.factor_NE[pick : pick + 1], points.length_N[pick : pick + 1])
+                product_N = np.einsum("ne,e->n", points.factor_NE, nearest.add(region, point))
                 maybe = np.flatnonzero(product_N <= limit_N)
                 squared = squared_distance(feature_ND[maybe], feature_ND[pick])
                 closer = squared < squared_N[maybe]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import quadrat.strategies.cells as cells
 import quadrat.strategies.nearest as nearest
 import quadrat.strategies.shortlist as shortlist
 from quadrat.strategies import Needs, Pool, StrategyError, load
@@ -157,6 +158,8 @@ def test_the_fast_engines_agree_with_the_plain_loop_bit_for_bit(
         patch.setattr(shortlist, "_SHORTLIST", sizes[1])
         for constant, size in zip(("_CHUNK", "_PAIRS", "_GROUP"), sizes[2:], strict=True):
             patch.setattr(nearest, constant, size)
+        for constant, size in zip(("_PROBES", "_BLOCK", "_FEW"), sizes, strict=False):
+            patch.setattr(cells, constant, size)
         fast = maximise(objective, budget)
     plain = maximise_plainly(objective, budget)
     np.testing.assert_array_equal(fast.regions, plain.regions)
