@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import ray
+
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.engine import OpenRunner, TrialRunner
@@ -21,10 +23,12 @@ class Place:
     Attributes:
         host: Name of the machine.
         pid: Process id there.
+        node: Ray's id of the node, as its dashboard shows it; several nodes may be on one machine.
     """
 
     host: str
     pid: int
+    node: str = ""
 
 
 class TrialActor:
@@ -48,7 +52,8 @@ class TrialActor:
 
     def place(self) -> Place:
         """Return where this worker runs; that it answers says that it is ready."""
-        return Place(host=socket.gethostname(), pid=os.getpid())
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        return Place(host=socket.gethostname(), pid=os.getpid(), node=node)
 
     def run(self, spec: TrialSpec) -> Iterator[Event]:
         """Run a trial and yield its events. It never raises: what went wrong is the last event."""

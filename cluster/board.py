@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from quadrat.benchmark.phases import Progress
 from quadrat.benchmark.records import Record
 from quadrat.benchmark.spec import FULL_SUPERVISION, TrialSpec
+from quadrat.cluster.workload import shared_round
 
 __all__ = ["Board", "Row", "num_fits"]
 
@@ -19,6 +20,8 @@ class Row:
     Attributes:
         spec: The trial.
         host: Machine it runs on, empty in the foreground.
+        node: Ray's id of the node, empty in the foreground.
+        pid: Process that runs it, 0 in the foreground.
         started_s: When it started, on the board's clock.
         num_done: Rounds whose records are there.
         progress: The last that it told.
@@ -26,10 +29,13 @@ class Row:
         round_started_s: When the round at work started.
         is_working: Whether this round has trained here, rather than being read from the store.
         phase_started_s: When the phase at work started.
+        told_s: When it last told where it is.
     """
 
     spec: TrialSpec
     host: str
+    node: str = ""
+    pid: int = 0
     started_s: float
     num_done: int = 0
     progress: Progress | None = None
@@ -37,6 +43,7 @@ class Row:
     round_started_s: float
     is_working: bool = False
     phase_started_s: float
+    told_s: float = 0.0
 
 
 class Board:
@@ -55,6 +62,7 @@ class Board:
         activity: What is done as long as no trial is in flight.
         num_fits: Rounds of this run whose model was trained here.
         num_shared: New rounds of this run whose model was in the store: shared with another trial.
+        waited_s: Seconds that trials have waited for a round 0 that another one trained.
     """
 
     def __init__(
@@ -67,6 +75,7 @@ class Board:
         self._round_s: list[float] = []
         self.rows: dict[str, Row] = {}
         self.activity = ""
+        self.waited_s = 0.0
         self.started_s = clock()
         self.num_trials = len(trials)
         self.num_complete = len(self._complete)
@@ -90,19 +99,29 @@ class Board:
         """Return for how long a trial has been in flight."""
         return self._clock() - row.started_s
 
-    def start(self, spec: TrialSpec, host: str = "") -> None:
+    def start(self, spec: TrialSpec, host: str = "", node: str = "", pid: int = 0) -> None:
         """Note that a trial is in flight."""
         now_s = self._clock()
         self._waiting.pop(spec.trial_id, None)
         self.rows[spec.trial_id] = Row(
-            spec=spec, host=host, started_s=now_s, round_started_s=now_s, phase_started_s=now_s
+            spec=spec,
+            host=host,
+            node=node,
+            pid=pid,
+            started_s=now_s,
+            round_started_s=now_s,
+            phase_started_s=now_s,
         )
 
     def progress(self, progress: Progress) -> None:
         """Note where a trial is."""
         row = self.rows[progress.trial_id]
+        now_s = self._clock()
+        if row.progress is not None and row.progress.phase == "wait":
+            self.waited_s += now_s - row.told_s
+        row.told_s = now_s
         if row.progress is None or row.progress.phase != progress.phase:
-            row.phase_started_s = self._clock()
+            row.phase_started_s = now_s
         row.is_working |= progress.phase == "fit"
         row.progress = progress
 
@@ -180,11 +199,7 @@ def num_fits(trials: Sequence[TrialSpec]) -> tuple[int, int]:
     all trials that agree on these; trials that are equal but for their label share everything.
     """
     distinct = list({spec.trial_id: spec for spec in trials}.values())
-    prefixes = {
-        (spec.dataset.model_dump_json(), spec.region_size, spec.learner.digest(), spec.seed, spec.budgets[0])
-        for spec in distinct
-        if spec.strategy != FULL_SUPERVISION
-    }
+    prefixes = {key for spec in distinct if (key := shared_round(spec)) is not None}
     later = sum(spec.num_rounds - 1 for spec in distinct)
     references = sum(spec.strategy == FULL_SUPERVISION for spec in distinct)
     return len(prefixes) + later + references, sum(spec.num_rounds for spec in trials)

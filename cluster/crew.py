@@ -16,13 +16,16 @@ from quadrat.cluster.engine import OpenRunner
 from quadrat.cluster.events import Event, Raised
 from quadrat.cluster.session import ClusterError, num_slots
 
-__all__ = ["Crew", "Finished", "Joined", "Lost", "Told", "Worker"]
+__all__ = ["Crew", "Finished", "Joined", "Lost", "Stillborn", "Told", "Worker"]
 
 _LOOK_AROUND_S: Final = 5.0
 """How often the cluster is asked for its size: it may grow or shrink while the suite runs."""
 
 _MAX_STILLBORN: Final = 3
-"""Workers that may die in a row before one has ever answered; then something is wrong with the installation."""
+"""Times in a row that workers may die before one has answered; then something is wrong with the installation.
+
+A node that is lost takes all its workers along at once: deaths within `_LOOK_AROUND_S` count as one.
+"""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -83,6 +86,17 @@ class Lost:
     detail: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stillborn:
+    """A worker died before it was ready, while others work.
+
+    Attributes:
+        reason: What Ray says about it, in a line.
+    """
+
+    reason: str
+
+
 class Crew:
     """Workers of one suite.
 
@@ -107,6 +121,7 @@ class Crew:
         self._num_slots = 0
         self._looked_s = float("-inf")
         self._num_stillborn = 0
+        self._stillborn_s = float("-inf")
 
     @property
     def num_slots(self) -> int:
@@ -134,7 +149,9 @@ class Crew:
                     "expected Ray on this machine to go on, got no node that is alive: it was killed or has run out of "
                     "memory. Nothing is lost: run the same command again to go on"
                 )
-        for _ in range(min(num_wanted, self.num_slots) - len(self._workers)):
+        # Whatever killed a worker before it was ready would kill its successor as fast as workers can be started.
+        may_hire = now_s - self._stillborn_s >= _LOOK_AROUND_S
+        for _ in range((min(num_wanted, self.num_slots) - len(self._workers)) * may_hire):
             handle = self._actor.remote(*self._arguments)
             self._workers.append(Worker(handle=handle, readiness=handle.place.remote()))
         for worker in self.idle[: max(0, len(self._workers) - num_wanted)]:
@@ -143,9 +160,11 @@ class Crew:
     def start(self, worker: Worker, spec: TrialSpec) -> None:
         """Give an idle worker a trial."""
         worker.spec, worker.has_raised = spec, False
-        worker.events = worker.handle.run.options(num_returns="streaming").remote(spec)
+        # The name is what Ray's dashboard and `ray list tasks` show.
+        name = f"{spec.label} seed {spec.seed}"
+        worker.events = worker.handle.run.options(name=name, num_returns="streaming").remote(spec)
 
-    def poll(self, timeout_s: float) -> Iterator[Told | Joined | Finished | Lost]:
+    def poll(self, timeout_s: float) -> Iterator[Told | Joined | Finished | Lost | Stillborn]:
         """Yield what has happened, after waiting at most `timeout_s` for something to happen.
 
         Raises:
@@ -165,7 +184,7 @@ class Crew:
         for reference in ready:
             yield from self._take(waiting[reference])
 
-    def _take(self, worker: Worker) -> Iterator[Told | Joined | Finished | Lost]:
+    def _take(self, worker: Worker) -> Iterator[Told | Joined | Finished | Lost | Stillborn]:
         if worker.readiness is not None:
             yield from self._welcome(worker)
             return
@@ -184,13 +203,17 @@ class Crew:
             worker.has_raised = isinstance(event, Raised)
             yield Told(spec=spec, event=event)
 
-    def _welcome(self, worker: Worker) -> Iterator[Joined]:
+    def _welcome(self, worker: Worker) -> Iterator[Joined | Stillborn]:
         try:
             worker.place = ray.get(worker.readiness)
         except RayError as error:
             self._dismiss(worker)
-            self._num_stillborn += 1
-            if self._num_stillborn >= _MAX_STILLBORN:
+            now_s = time.monotonic()
+            self._num_stillborn += now_s - self._stillborn_s >= _LOOK_AROUND_S
+            self._stillborn_s = now_s
+            if any(other.place is not None for other in self._workers):
+                yield Stillborn(reason=_first_line(error))
+            elif self._num_stillborn >= _MAX_STILLBORN:
                 raise ClusterError(
                     f"expected workers to start, got {self._num_stillborn} in a row that died before they were ready: "
                     f"{error}. Every node needs quadrat and the suite's plugins, the same versions as here."

@@ -14,12 +14,14 @@ from quadrat.benchmark.results import check_results, finished_trials, lock_resul
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.board import Board
+from quadrat.cluster.bulletin import Bulletin
 from quadrat.cluster.display import Display, open_display, short
 from quadrat.cluster.engine import Engine
 from quadrat.cluster.events import Raised, failure_of
 from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.journal import ContradictionError, Journal
 from quadrat.cluster.schedule import Schedule
+from quadrat.cluster.workload import longest_first, shared_round
 
 if TYPE_CHECKING:
     from quadrat.cluster.crew import Crew, Lost, Told
@@ -89,7 +91,13 @@ class _Desk:
     board: Board
     display: Display
     journal: Journal
+    bulletin: Bulletin
     stop: StopRequest
+
+    def refresh(self) -> None:
+        """Show the board to whoever looks, here and elsewhere."""
+        self.display.refresh()
+        self.bulletin.post()
 
 
 def run_on_ray(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -> Outcome:
@@ -141,6 +149,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: C
         waiting = tuple(spec for spec in trials if spec.trial_id not in complete)
         is_mirror_complete = True
         if waiting:
+            bulletin = stack.enter_context(Bulletin(board, suite.name, results_dir))
             with contextlib.suppress(KeyboardInterrupt):
                 _prepare(suite, options, board, display, stop)
                 _warn_of_exhaustion(results_dir, trials, display)
@@ -155,6 +164,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: C
                     board=board,
                     display=display,
                     journal=journal,
+                    bulletin=bulletin,
                     stop=stop,
                 )
                 try:
@@ -224,7 +234,7 @@ def _work_here(desk: _Desk) -> None:
     def on_progress(progress: Progress) -> None:
         desk.stop.raise_if_asked()
         desk.journal.progress(progress)
-        desk.display.refresh()
+        desk.refresh()
 
     runner = desk.options.engine.open_runner(desk.suite, desk.options.results_dir)
     for spec in desk.waiting:
@@ -242,13 +252,14 @@ def _work_here(desk: _Desk) -> None:
 
 def _work_on_ray(desk: _Desk) -> None:
     from quadrat.cluster.crew import Crew
-    from quadrat.cluster.session import ray_session
+    from quadrat.cluster.session import ray_session, shared_log
 
     address = desk.options.ray_address
     desk.board.activity = "joining Ray" if address else "starting Ray"
     desk.display.say(desk.board.activity)
     with ray_session(address, desk.suite.resources):
         desk.stop.listen()
+        desk.bulletin.post_to(shared_log())
         desk.board.activity = "waiting for workers"
         is_own = not (address or os.environ.get("RAY_ADDRESS"))
         crew = Crew(desk.suite, desk.options.results_dir, desk.options.engine.open_runner, is_own=is_own)
@@ -260,9 +271,9 @@ def _work_on_ray(desk: _Desk) -> None:
 
 def _keep_busy(desk: _Desk, crew: "Crew") -> None:
     """Give the crew trials, and take what they tell, until no trial is open or somebody asks to stop."""
-    from quadrat.cluster.crew import Finished, Lost, Told
+    from quadrat.cluster.crew import Finished, Lost, Stillborn, Told
 
-    schedule = Schedule(desk.waiting, retries=desk.suite.resources.retries)
+    schedule = _schedule(desk)
     long_wait_from_s = desk.board.elapsed_s + _LONG_WAIT_S
     while schedule.num_open and desk.stop.signal is None:
         crew.resize(schedule.num_open)
@@ -271,7 +282,8 @@ def _keep_busy(desk: _Desk, crew: "Crew") -> None:
                 break
             crew.start(worker, spec)
             long_wait_from_s = float("inf")
-            desk.journal.start(spec, worker.place.host if worker.place else "")
+            assert worker.place is not None  # idle workers are those that have told where they are
+            desk.journal.start(spec, worker.place.host, worker.place.node, worker.place.pid)
         for event in crew.poll(_POLL_S):
             if isinstance(event, Told):
                 _hear(desk, schedule, crew, event)
@@ -280,11 +292,30 @@ def _keep_busy(desk: _Desk, crew: "Crew") -> None:
                 desk.journal.finish(event.spec)
             elif isinstance(event, Lost):
                 _mourn(desk, schedule, event)
+            elif isinstance(event, Stillborn):
+                desk.display.say(f"! a worker died before it was ready: {event.reason}")
         if desk.board.elapsed_s > long_wait_from_s:
             long_wait_from_s = float("inf")
             need = desk.suite.resources
             desk.display.say(f"still waiting: no worker with {need.cpus} CPUs and {need.gpus:g} GPUs has started yet")
-        desk.display.refresh()
+        desk.refresh()
+
+
+def _schedule(desk: _Desk) -> Schedule:
+    """Return the schedule of what waits: long trials first, those that would only wait for a shared fit later."""
+    results_dir = desk.options.results_dir
+    records = _records(results_dir)
+    begun = {record.trial_id for record in records}
+    ordered = longest_first(
+        desk.waiting,
+        num_images=int(read_suite_json(results_dir)["dataset"]["pool"]["num_images"]),
+        done=[record.key for record in records],
+    )
+    return Schedule(
+        ordered,
+        retries=desk.suite.resources.retries,
+        shared={shared_round(spec) for spec in desk.suite.trials() if spec.trial_id in begun},
+    )
 
 
 def _hear(desk: _Desk, schedule: Schedule, crew: "Crew", told: "Told") -> None:

@@ -38,9 +38,9 @@ class Journal:
         self._display = display
         self._mirror = mirror
 
-    def start(self, spec: TrialSpec, host: str = "") -> None:
-        """Note that a trial is in flight."""
-        self._board.start(spec, host)
+    def start(self, spec: TrialSpec, host: str = "", node: str = "", pid: int = 0) -> None:
+        """Note that a trial is in flight, and where."""
+        self._board.start(spec, host, node, pid)
         if self._mirror is not None:
             self._mirror.state(spec.trial_id, "running")
 

@@ -1,11 +1,12 @@
 """The schedule: which trials wait, which are in flight, and which have failed too often. It knows no Ray."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from quadrat.benchmark.spec import TrialSpec
+from quadrat.cluster.workload import shared_round
 
 __all__ = ["MAX_LOSSES", "Schedule"]
 
@@ -25,20 +26,29 @@ class _Attempts:
 
 
 class Schedule:
-    """Hands out trials in suite order, and takes them back when they fail.
+    """Hands out trials in the order given, except that a trial which would only wait lets others pass.
 
     Args:
-        trials: What is to run, in the order of the suite.
+        trials: What is to run, what is best started first in front.
         retries: How often a trial that raised is tried again.
         max_losses: See `MAX_LOSSES`.
+        shared: Shared rounds that are trained already, see `shared_round`.
     """
 
-    def __init__(self, trials: Iterable[TrialSpec], *, retries: int, max_losses: int = MAX_LOSSES) -> None:
+    def __init__(
+        self,
+        trials: Iterable[TrialSpec],
+        *,
+        retries: int,
+        max_losses: int = MAX_LOSSES,
+        shared: Iterable[Hashable] = (),
+    ) -> None:
         self._attempts = {spec.trial_id: _Attempts(spec=spec) for spec in trials}
         self._waiting = deque(self._attempts)
         self._in_flight: set[str] = set()
         self._retries = retries
         self._max_losses = max_losses
+        self._shared = set(shared)
 
     @property
     def num_waiting(self) -> int:
@@ -51,16 +61,28 @@ class Schedule:
         return len(self._waiting) + len(self._in_flight)
 
     def next(self) -> TrialSpec | None:
-        """Return the next trial, which is in flight from now on, or None when none waits."""
+        """Return the next trial, which is in flight from now on, or None when none waits.
+
+        Trials that share a round 0 which somebody is training at the moment come later. When nothing else is left
+        they are handed out all the same: opening the data takes seconds too, and one that waits takes over should the
+        other die.
+        """
         if not self._waiting:
             return None
-        trial_id = self._waiting.popleft()
+        in_training = {shared_round(self._attempts[trial_id].spec) for trial_id in self._in_flight}
+        in_training -= {None, *self._shared}
+        trial_id = next(
+            (name for name in self._waiting if shared_round(self._attempts[name].spec) not in in_training),
+            self._waiting[0],
+        )
+        self._waiting.remove(trial_id)
         self._in_flight.add(trial_id)
         return self._attempts[trial_id].spec
 
     def got_ahead(self, trial_id: str) -> None:
         """Note that the trial finished a round that it had not finished before: its losses count from 0 again."""
         self._attempts[trial_id].losses = 0
+        self._shared.add(shared_round(self._attempts[trial_id].spec))
 
     def finished(self, trial_id: str) -> None:
         """Note that the trial is complete."""

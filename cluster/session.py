@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import ray
@@ -12,7 +13,7 @@ import ray
 from quadrat.benchmark.errors import QuadratError
 from quadrat.benchmark.suite import Resources
 
-__all__ = ["ClusterError", "check_address", "num_slots", "ray_session"]
+__all__ = ["ClusterError", "check_address", "num_slots", "ray_session", "shared_log", "shared_log_name"]
 
 NAMESPACE: Final = "quadrat"
 
@@ -69,6 +70,21 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         yield
     finally:
         ray.shutdown()
+
+
+def shared_log() -> Path:
+    """Return where the driver's bulletin lies among Ray's logs, which the dashboard serves to `quadrat status`.
+
+    A results folder can be out of reach of whoever asks; the dashboard, behind the token, is what a laptop reaches.
+    """
+    # Ray has no public name for the log folder of the node that a driver is on.
+    folder = ray._private.worker.global_worker.node.get_logs_dir_path()
+    return Path(folder) / shared_log_name(ray.get_runtime_context().get_job_id())
+
+
+def shared_log_name(job_id: str) -> str:
+    """Return the file name of the bulletin of Ray's job `job_id`."""
+    return f"quadrat-{job_id}.json"
 
 
 def check_address(address: str | None) -> None:

@@ -101,7 +101,10 @@ def write_suite_json(suite: Suite, results_dir: Path) -> None:
 
 
 def plan(results_dir: Path, spec: TrialSpec, *, what: str, times: int) -> None:
-    """Have the trial do `what` ("raise", "reject", "die" or "hang") at its second round, the first `times` times."""
+    """Have the trial do `what` at its second round, the first `times` times.
+
+    "raise", "reject", "die", "hang" (for ever), or "pause" (until there is a file `plans/release`).
+    """
     folder = results_dir / "plans"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / spec.trial_id).write_text(json.dumps({"what": what, "times": times}), encoding="utf-8")
@@ -113,6 +116,12 @@ def times_run(results_dir: Path, spec: TrialSpec) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def pids_of(results_dir: Path, spec: TrialSpec) -> list[int]:
+    """Return the processes that have run the trial, in the order in which they started it."""
+    path = results_dir / "plans" / f"{spec.trial_id}.pids"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
 def open_fake(suite: Suite, results_dir: Path) -> TrialRunner:
     """Return a runner whose trials take no time and do what was planned for them."""
 
@@ -121,6 +130,8 @@ def open_fake(suite: Suite, results_dir: Path) -> TrialRunner:
         folder.mkdir(exist_ok=True)
         with (folder / f"{spec.trial_id}.starts").open("a") as file:
             file.write(".")
+        with (folder / f"{spec.trial_id}.pids").open("a") as file:
+            file.write(f"{os.getpid()}\n")
         for round_ in range(spec.num_rounds):
             for done in range(1, 4):
                 on_progress(make_progress(spec, round_, "fit", done, 3))
@@ -145,7 +156,7 @@ def _misbehave(path: Path, spec: TrialSpec, on_progress: Callable[[Progress], No
     if planned["what"] == "die":
         time.sleep(0.3)  # what was told before is on its way then, as after a long fit
         os.kill(os.getpid(), signal.SIGKILL)
-    while planned["what"] == "hang":
+    while planned["what"] == "hang" or (planned["what"] == "pause" and not (path.parent / "release").exists()):
         on_progress(make_progress(spec, 1, "fit", 1, 3))
         time.sleep(0.02)
 

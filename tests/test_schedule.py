@@ -27,6 +27,7 @@ from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.journal import ContradictionError, Journal
 from quadrat.cluster.schedule import Schedule
 from quadrat.cluster.session import ClusterError
+from quadrat.cluster.workload import shared_round
 
 SUITE = make_suite()
 TRIALS = SUITE.trials()
@@ -35,10 +36,26 @@ TRIALS = SUITE.trials()
 # ------------------------------------------------------------------------------------------- the schedule, without Ray
 
 
-def test_trials_start_in_the_order_of_the_suite() -> None:
+def test_trials_start_in_the_order_given() -> None:
     schedule = Schedule(TRIALS, retries=1)
     assert [schedule.next() for _ in TRIALS] == TRIALS
     assert schedule.next() is None
+
+
+def test_a_trial_that_would_only_wait_for_a_shared_fit_lets_others_pass() -> None:
+    random_0, random_1, entropy_0, entropy_1 = TRIALS
+    schedule = Schedule([random_0, entropy_0, random_1, entropy_1], retries=1)
+    assert [schedule.next(), schedule.next()] == [random_0, random_1]
+    schedule.got_ahead(random_1.trial_id)  # now round 0 of seed 1 is there, that of seed 0 is in training
+    assert schedule.next() == entropy_1
+    assert schedule.next() == entropy_0  # nothing else is left: better it waits there than here
+
+
+def test_a_shared_fit_of_an_earlier_run_holds_nobody_up() -> None:
+    random_0, _, entropy_0, _ = TRIALS
+    order = [random_0, entropy_0, TRIALS[1]]
+    schedule = Schedule(order, retries=1, shared=[shared_round(random_0)])
+    assert [schedule.next() for _ in order] == order
 
 
 def test_a_trial_that_raised_comes_back_last_and_only_as_often_as_retries_say() -> None:
