@@ -11,7 +11,7 @@ References:
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from scipy import special  # not scipy.stats, which takes seconds to import
 
@@ -30,6 +30,7 @@ __all__ = [
     "first_round_reaching",
     "half_width",
     "holm",
+    "judged",
     "last_shared_round",
     "paired_difference",
     "summarise",
@@ -47,6 +48,8 @@ Values = dict[str, dict[int, dict[int, float]]]
 """label -> round -> seed -> value."""
 
 Verdict = Literal["better", "worse", "undecided"]
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,15 +192,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     is below alpha keeps the chance of any false rejection below alpha, whatever the dependence.
 
     Examples:
-        >>> holm([0.01, 0.04, 0.03])
+        >>> [round(value, 6) for value in holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
     """
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests  # here: it takes seconds to import
+
+    return [float(value) for value in multipletests(p_values, method="holm")[1]]
 
 
 def compare(values: Values, baselines: Mapping[str, str], round_: int) -> dict[str, Comparison]:
@@ -213,6 +215,11 @@ def compare(values: Values, baselines: Mapping[str, str], round_: int) -> dict[s
         difference = paired_difference(values.get(label, {}).get(round_, {}), values.get(baseline, {}).get(round_, {}))
         if difference is not None:
             differences[label] = difference
+    return judged(differences)
+
+
+def judged(differences: Mapping[K, Difference]) -> dict[K, Comparison]:
+    """Return differences judged together, Holm-corrected as one family; those of too few seeds stay undecided."""
     tested = {
         label: found.p_value
         for label, found in differences.items()
