@@ -207,14 +207,11 @@ class RoundWork:
                 profiles=needs.profiles,
                 seed=self._seed,
                 round=self._round,
+                folder=folder,  # features and profiles of a large pool are never held
                 on_step=lambda done, total: self._on_progress("score", done, total),
             )
             arrays: dict[str, Any] = {f"signal/{name}": values for name, values in scores.signals.items()}
             np.savez(folder / "signals.npz", elapsed_s=np.float64(time.perf_counter() - start), **arrays)
-            if scores.features is not None:
-                np.save(folder / "features.npy", scores.features)
-            for name, values in scores.profiles.items():
-                np.save(folder / f"profile-{name}.npy", values)
 
         def load(artefact: Artefact) -> tuple[Scores, float]:
             with np.load(artefact.path / "signals.npz") as file:

@@ -1,10 +1,18 @@
-"""Commands that measure: `bench select`."""
+"""Commands that measure: `bench select`, `bench fit`, `bench score`."""
 
 import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from quadrat.cluster.options import suite_arguments
+
+if TYPE_CHECKING:
+    from quadrat.benchmark.bench_learner import Case
 
 __all__ = ["COMMANDS"]
 
@@ -90,6 +98,154 @@ def _tell(row: dict[str, Any]) -> None:
     """Print a row as soon as it is measured: a whole table may take minutes."""
     shown = (f"{name} {row[key]}" for key, name in _COLUMNS if row.get(key) is not None)
     click.echo("  ".join(shown))
+
+
+def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `bench fit` and `bench score` have in common."""
+    options = (
+        click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+        click.option(
+            "--threads", type=click.IntRange(min=1), help="torch's threads of either side. Default: all cores"
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=0), help="Processes that decode for the plain side. Default: 2, CUDA 8"
+        ),
+        click.option("--images", type=click.IntRange(min=8), default=48, show_default=True, help="Images of the pool"),
+        click.option(
+            "--size",
+            callback=_read_size,
+            metavar="HEIGHTxWIDTH",
+            help="Street scenes of this size (19 classes, PNG files in a temporary folder) in place of the data set",
+        ),
+        click.option(
+            "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Paired blocks of both sides"
+        ),
+        click.option("--json", "is_json", is_flag=True, help="Print one JSON object"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return suite_arguments(command)
+
+
+def _read_size(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) >= 32 for side in sides):
+        raise click.BadParameter(f"expected HEIGHTxWIDTH of 32 pixels or more, such as 1024x2048, got '{text}'")
+    return int(sides[0]), int(sides[1])
+
+
+@contextmanager
+def _opened_case(
+    suite_name: str,
+    settings: Sequence[str],
+    *,
+    device: str,
+    threads: int | None,
+    workers: int | None,
+    images: int,
+    size: tuple[int, int] | None,
+) -> "Iterator[Case]":
+    """Yield the case of a suite in a temporary folder."""
+    import os
+
+    from quadrat.benchmark.bench_learner import open_case
+    from quadrat.cluster.options import open_suite
+
+    suite = open_suite(suite_name, settings).suite
+    with tempfile.TemporaryDirectory(prefix="quadrat-bench-") as folder:
+        yield open_case(
+            suite,
+            Path(folder),
+            num_images=images,
+            size=size,
+            device=device,
+            threads=threads or os.cpu_count() or 1,
+            workers=workers if workers is not None else (2 if device == "cpu" else 8),
+        )
+
+
+@bench.command()
+@_case_options
+@click.option(
+    "--iterations", type=click.IntRange(min=1), default=12, show_default=True, help="Of a block, after its warm-up"
+)
+def fit(suite_name: str, settings: Sequence[str], iterations: int, repeats: int, is_json: bool, **case: Any) -> None:
+    """Time training by SUITE's recipe against the plain way.
+
+    The plain way is segmentation-models-pytorch's DeepLabV3Plus with a DataLoader, PIL, torchvision's transforms and
+    fp32. Both sides run in processes of their own and take turns; the ratio is the median over pairs of blocks. What is
+    equal and what is not is part of the output.
+    """
+    from quadrat.benchmark.bench_learner import bench_fit
+
+    with _opened_case(suite_name, settings, **case) as opened:
+        _tell_comparison(
+            bench_fit(opened, iterations=iterations, repeats=repeats, on_row=None if is_json else _tell_pair), is_json
+        )
+
+
+@bench.command()
+@_case_options
+@click.option(
+    "--growth",
+    metavar="N,N,...",
+    callback=lambda context, option, text: _read_counts(text),
+    help="Measure memory instead: score so many images, each number in a process of its own, arrays on the disk",
+)
+def score(
+    suite_name: str, settings: Sequence[str], growth: tuple[int, ...], repeats: int, is_json: bool, **case: Any
+) -> None:
+    """Time scoring of a whole pool by SUITE's recipe against the plain way.
+
+    The plain way takes the softmax of each image at full resolution to numpy for its entropy and then the means over
+    regions. Ours is also set beside the bare forward pass of the same network.
+    """
+    from quadrat.benchmark.bench_learner import bench_growth, bench_score
+
+    if growth:
+        case["images"] = max(growth)
+    with _opened_case(suite_name, settings, **case) as opened:
+        if growth:
+            result = bench_growth(opened, growth, on_row=None if is_json else _tell_pair)
+            if is_json:
+                click.echo(json.dumps(result, indent=1))
+        else:
+            result = bench_score(opened, repeats=repeats, on_row=None if is_json else _tell_pair)
+            _tell_comparison(result, is_json)
+
+
+def _read_counts(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    if not all(part.isdigit() and int(part) > 0 for part in text.split(",")):
+        raise click.BadParameter(f"expected numbers of images, such as 50,100,200, got '{text}'")
+    return tuple(int(part) for part in text.split(","))
+
+
+def _tell_pair(row: dict[str, Any]) -> None:
+    click.echo("  ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    for row in result["rows"]:
+        shown = [f"{row['images_per_s']} images/s"]
+        if row["waiting_share"] is not None:
+            shown.append(f"waiting for data {row['waiting_share']:.0%}")
+        shown.append(f"peak {row['peak_mib']:,} MiB")
+        if row["device_peak_mib"] is not None:
+            shown.append(f"on the device {row['device_peak_mib']:,} MiB")
+        if "over_forward" in row:
+            shown.append(f"{row['over_forward']:+.0%} over the forward pass")
+        click.echo(f"{row['side']}: " + ", ".join(shown))
+    spread = f"{min(result['ratios'])} to {max(result['ratios'])}"
+    click.echo(f"ratio {result['ratio']} ({spread} over {len(result['ratios'])} pairs), load {result['load_1min']}")
+    for name, title in (("equal", "equal"), ("not_equal", "not equal")):
+        click.echo(f"{title}: " + "; ".join(result[name]))
 
 
 COMMANDS: Final = (bench,)

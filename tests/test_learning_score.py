@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,14 @@ from learning_fakes import NUM_CLASSES, FakeMasks, make_grid, make_set
 
 from quadrat.benchmark.errors import DataError, TrainingError
 from quadrat.benchmark.learning.predict import Prediction
-from quadrat.benchmark.learning.score import confusion_matrix, same_size_batches, score_regions
+from quadrat.benchmark.learning.profiles import load_profiles
+from quadrat.benchmark.learning.score import (
+    _count_on_device,
+    confusion_matrix,
+    images_per_batch,
+    same_size_batches,
+    score_regions,
+)
 from quadrat.benchmark.learning.signals import Outputs, Signal, entropy
 from quadrat.benchmark.learning.upsampling import upsample
 
@@ -78,8 +87,8 @@ def test_scores_of_an_image_do_not_depend_on_the_pool(monkeypatch: pytest.Monkey
 
 def test_batches_are_neighbours_of_one_size_in_order() -> None:
     sizes = np.array([[2, 3], [2, 3], [2, 3], [3, 2], [2, 3]], dtype=np.int32)
-    assert list(same_size_batches(sizes, 2)) == [[0, 1], [2], [3], [4]]
-    assert list(same_size_batches(sizes, 1)) == [[0], [1], [2], [3], [4]]
+    assert list(same_size_batches(sizes, lambda height, width: 2)) == [[0, 1], [2], [3], [4]]
+    assert list(same_size_batches(sizes, lambda height, width: 1)) == [[0], [1], [2], [3], [4]]
 
 
 def test_a_signal_that_is_not_finite_names_itself_and_the_region() -> None:
@@ -110,3 +119,59 @@ def test_mask_with_an_unknown_class_is_named() -> None:
     masks.mask(0)[5, 5] = 7
     with pytest.raises(DataError, match="mask 0 holds class id 7: expected ids below 3, or 255"):
         confusion_matrix(predict, masks, NUM_CLASSES, device=CPU)
+
+
+def test_streaming_to_a_folder_changes_no_bit(tmp_path: Path) -> None:
+    grid = make_grid(MASKS)
+    profiles = load_profiles(["class-histogram", "gradient-embedding"])
+    held, streamed = (
+        score_regions(
+            predict, grid, {"entropy": entropy}, with_features=True, profiles=profiles, device=CPU, folder=folder
+        )
+        for folder in (None, tmp_path)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "features.npy",
+        "profile-class-histogram.npy",
+        "profile-gradient-embedding.npy",
+    ]
+    np.testing.assert_array_equal(held.signals["entropy"], streamed.signals["entropy"])
+    np.testing.assert_array_equal(held.features, streamed.features)
+    assert isinstance(streamed.features, np.memmap)
+    for name in profiles:
+        np.testing.assert_array_equal(held.profiles[name], streamed.profiles[name])
+
+
+def test_the_next_batch_is_under_way_before_a_batch_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = []
+    fetch = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: (events.append("fetch"), fetch(self))[1])
+
+    def watched(indices: list[int]) -> Prediction:
+        events.append("predict")
+        return predict(indices)
+
+    score_regions(watched, make_grid(MASKS), {"entropy": entropy}, with_features=False, device=CPU)
+    assert events == ["predict", *["predict", "fetch"] * (len(IMAGES) - 1), "fetch"]
+
+
+def test_the_confusion_matrix_is_fetched_once_for_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+    for name in ("cpu", "item", "tolist", "numpy", "__bool__", "__int__", "__float__"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *given, f=original, n=name: (fetched.append(n), f(self, *given))[1]
+        )
+    confusion_matrix(predict, MASKS, NUM_CLASSES, device=CPU)
+    assert fetched == ["cpu", "numpy"]
+
+
+def test_counting_without_waiting_for_the_device_counts_the_same() -> None:
+    index = torch.randint(0, 12, (500,), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_count_on_device(index, 12), torch.bincount(index, minlength=12))
+
+
+def test_a_batch_is_bounded_in_pixels_and_never_empty() -> None:
+    cuda = torch.device("cuda")
+    assert [images_per_batch(cuda, *size) for size in ((360, 480), (1024, 2048), (9000, 9000))] == [8, 4, 1]
+    assert images_per_batch(CPU, 24, 24) == 1

@@ -287,3 +287,15 @@ def test_split_of_void_alone_is_refused(tmp_path: Path) -> None:
         save(root / "masks" / "train" / f"{name}.png", np.full((20, 30), 255, dtype=np.uint8))
     with pytest.raises(DataError, match="every pixel of its 3 masks is void"):
         pack(load_dataset("folder", root), "train", tmp_path)
+
+
+def test_pages_are_given_back_and_read_again_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from quadrat.benchmark.data import packed
+
+    monkeypatch.setattr(packed, "_KEPT_BYTES", 1)
+    split = pack(Scenes(num_train=4, height=32, width=48), "train", tmp_path)
+    first = split.images.image(0)
+    expected = [split.images.image(index).copy() for index in range(4)]
+    for index in range(4):
+        np.testing.assert_array_equal(split.images.image(index), expected[index])
+    np.testing.assert_array_equal(first, expected[0])  # a view from before

@@ -5,6 +5,7 @@ where each image starts. The kernel keeps one copy of a mapped file for all proc
 """
 
 import json
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,6 +26,10 @@ VERSION: Final = 1
 IMAGES: Final = "images.bin"
 MASKS: Final = "masks.bin"
 META: Final = "meta.json"
+
+
+# Bytes that are read through a map before its pages are given back.
+_KEPT_BYTES: Final = 512 * 2**20
 
 
 class _Meta(NamedTuple):
@@ -60,7 +65,7 @@ class PackedImages:
         self.sizes = meta.sizes
         self.fingerprint = meta.images_fingerprint
         self._starts = _starts(meta.sizes, channels=3)
-        self._bytes = _map(path / IMAGES, int(self._starts[-1]))
+        self._mapped = _Mapped(path / IMAGES, int(self._starts[-1]))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -72,7 +77,7 @@ class PackedImages:
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return image `index` as a read-only view of the map, uint8 (H, W, 3)."""
         height, width = self.sizes[index].tolist()
-        return self._bytes[self._starts[index] :][: height * width * 3].reshape(height, width, 3)
+        return self._mapped.bytes(self._starts[index], height * width * 3).reshape(height, width, 3)
 
 
 class PackedMasks:
@@ -95,7 +100,7 @@ class PackedMasks:
         self.sizes = meta.sizes
         self.num_classes = len(meta.classes)
         self._starts = _starts(meta.sizes, channels=1)
-        self._bytes = _map(path / MASKS, int(self._starts[-1]))
+        self._mapped = _Mapped(path / MASKS, int(self._starts[-1]))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -107,7 +112,7 @@ class PackedMasks:
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
         """Return mask `index` as a read-only view of the map, uint8 (H, W)."""
         height, width = self.sizes[index].tolist()
-        return self._bytes[self._starts[index] :][: height * width].reshape(height, width)
+        return self._mapped.bytes(self._starts[index], height * width).reshape(height, width)
 
 
 class PackedSplit:
@@ -161,12 +166,31 @@ def _starts(sizes: npt.NDArray[np.int32], channels: int) -> npt.NDArray[np.int64
     return np.concatenate([[0], np.cumsum(sizes.astype(np.int64).prod(axis=1) * channels)])
 
 
-def _map(path: Path, expected_bytes: int) -> npt.NDArray[np.uint8]:
-    found_bytes = path.stat().st_size if path.is_file() else None
-    if found_bytes != expected_bytes:
-        raise _damaged(path.parent, f"{path.name} should be {expected_bytes} bytes long, found {found_bytes}")
-    # Plain ndarray: slicing an np.memmap makes a subclass instance each time, which costs more than the slice itself.
-    return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+class _Mapped:
+    """A file's bytes through a map, whose pages are given back from time to time.
+
+    A pass over a pool would else end with the whole pool counted as the process's memory. The pages stay in the
+    system's cache, so reading them again costs no disk, and arrays that were handed out stay valid.
+    """
+
+    def __init__(self, path: Path, expected_bytes: int) -> None:
+        found_bytes = path.stat().st_size if path.is_file() else None
+        if found_bytes != expected_bytes:
+            raise _damaged(path.parent, f"{path.name} should be {expected_bytes} bytes long, found {found_bytes}")
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # Plain ndarray: slicing an np.memmap makes a subclass instance each time, which costs more than the slice.
+        self._bytes = np.frombuffer(self._map, dtype=np.uint8)
+        self._touched = 0
+
+    def bytes(self, start: int, length: int) -> npt.NDArray[np.uint8]:
+        """Return `length` bytes from `start` as a read-only view."""
+        self._touched += length
+        if self._touched > _KEPT_BYTES:
+            self._touched = length
+            if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+                self._map.madvise(mmap.MADV_DONTNEED)
+        return self._bytes[start : start + length]
 
 
 def _read_meta(path: Path) -> _Meta:

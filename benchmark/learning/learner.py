@@ -5,17 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.learning.base import Grid, Images, Labels, Masks
 from quadrat.benchmark.learning.checkpoint import CheckpointFile, load_tensors, save_tensors
 from quadrat.benchmark.learning.finetuned import FineTuned
-from quadrat.benchmark.learning.fit import train
+from quadrat.benchmark.learning.fit import Batch, train
 from quadrat.benchmark.learning.frozen import Frozen
 from quadrat.benchmark.learning.glimpse import Glimpse, glimpse
 from quadrat.benchmark.learning.profiles import load_profiles
@@ -27,7 +27,7 @@ from quadrat.benchmark.learning.signals import load_signals
 from quadrat.benchmark.learning.weights import EncoderWeights, load_weights
 from quadrat.benchmark.seeds import torch_seed
 
-__all__ = ["Fitted", "Learner", "Scores"]
+__all__ = ["Fitted", "Learner", "Scores", "Training"]
 
 OnStep = Callable[[int, int], None]
 
@@ -77,6 +77,14 @@ class Scores:
     signals: dict[str, NDArray[np.float32]]
     features: NDArray[np.float32] | None
     profiles: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class Training(NamedTuple):
+    """What a fit consists of."""
+
+    network: nn.Module
+    draw_batch: Callable[[int], Batch]  # iteration to batch
+    num_steps: int
 
 
 class Learner:
@@ -159,35 +167,48 @@ class Learner:
             TrainingError: Nothing is labelled, the loss is not finite, the encoder or its weights can't be had, or the
                 checkpoint is another fit's.
         """
-        if labels.num_classes != self._num_classes:
-            raise DataError(f"expected labels of {self._num_classes} classes, got {labels.num_classes}")
-        recipe, device = self.recipe, self._device
-        with torch_settings(device, self._threads):
-            sampler = Sampler(
-                labels,
-                batch_size=recipe.batch_size,
-                crop=recipe.crop,
-                scale=recipe.scale,
-                flip=recipe.flip,
-                align=self._variant.align,
-                seed=seed,
-                round=round,
-            )
-            network = self._variant.fresh_network(torch_seed(seed, "fit", round, "weights"))
-            draw_batch = self._variant.batches(network, sampler, labels)
-            num_steps = recipe.num_steps(sampler.num_images)
+        with torch_settings(self._device, self._threads):
+            network, draw_batch, num_steps = self.training(labels, seed=seed, round=round)
             losses = train(
                 network,
                 draw_batch,
-                recipe,
+                self.recipe,
                 num_steps,
                 dropout_seed=lambda step: torch_seed(seed, "fit", round, "dropout", step),
-                device=device,
+                device=self._device,
                 checkpoint=self._checkpoint_file(checkpoint, labels, seed, round),
                 on_step=on_step,
             )
         state = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         return Fitted(state=state, steps=num_steps, loss=float(losses[-max(1, num_steps // 10) :].mean()))
+
+    def training(self, labels: Labels, *, seed: int, round: int) -> Training:
+        """Return what a fit trains, on what, and for how long; for those who measure a fit from inside.
+
+        Args:
+            labels: What has been bought.
+            seed: The trial's seed.
+            round: The round, counted from 0.
+
+        Raises:
+            TrainingError: Nothing is labelled, or the encoder or its weights can't be had.
+        """
+        if labels.num_classes != self._num_classes:
+            raise DataError(f"expected labels of {self._num_classes} classes, got {labels.num_classes}")
+        recipe = self.recipe
+        sampler = Sampler(
+            labels,
+            batch_size=recipe.batch_size,
+            crop=recipe.crop,
+            scale=recipe.scale,
+            flip=recipe.flip,
+            align=self._variant.align,
+            seed=seed,
+            round=round,
+        )
+        network = self._variant.fresh_network(torch_seed(seed, "fit", round, "weights"))
+        draw_batch = self._variant.batches(network, sampler, labels)
+        return Training(network, draw_batch, recipe.num_steps(sampler.num_images))
 
     def score(
         self,
@@ -199,6 +220,7 @@ class Learner:
         profiles: Sequence[str] = (),
         seed: int,
         round: int,
+        folder: Path | None = None,
         on_step: OnStep | None = None,
     ) -> Scores:
         """Return signals, features and profiles of every region of the pool, in one pass.
@@ -211,11 +233,14 @@ class Learner:
             profiles: Registered names; only these are computed.
             seed: The trial's seed, for the dropout of signals that want several passes.
             round: The round, counted from 0.
+            folder: Where features and profiles are streamed to, as .npy files that are then mapped; None keeps them
+                in memory.
             on_step: Told (images done, images in all).
 
         Raises:
             PluginError: A signal or profile is unknown or broken.
             TrainingError: The network's output is not finite.
+            ResultsError: The disk is full or not writable.
         """
         wanted, wanted_profiles = load_signals(signals), load_profiles(profiles)
         with torch_settings(self._device, self._threads):
@@ -227,6 +252,7 @@ class Learner:
                 profiles=wanted_profiles,
                 device=self._device,
                 dropout_seed=lambda image, number: torch_seed(seed, "score", round, "dropout", image, number),
+                folder=folder,
                 on_image=on_step,
             )
         return Scores(signals=scores.signals, features=scores.features, profiles=scores.profiles)

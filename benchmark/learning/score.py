@@ -9,6 +9,7 @@ signal, D per region for the features, K per region and profile, or C x C counts
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quadrat.benchmark.errors import DataError, TrainingError
+from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.learning.base import VOID, Grid, Masks
 from quadrat.benchmark.learning.model import CELL
 from quadrat.benchmark.learning.passes import NUM_PASSES
 from quadrat.benchmark.learning.pooling import overlap, region_means
 from quadrat.benchmark.learning.predict import Predict, Prediction
 from quadrat.benchmark.learning.profiles import Profile
+from quadrat.benchmark.learning.rows import RegionRows
 from quadrat.benchmark.learning.signals import Outputs, Signal
 from quadrat.benchmark.learning.upsampling import upsample
 
@@ -30,12 +32,17 @@ __all__ = [
     "RegionScores",
     "confusion_matrix",
     "count_confusion",
+    "images_per_batch",
     "same_size_batches",
     "score_regions",
 ]
 
 # Images of one size that go through the network together. More than one gains nothing on a CPU and fills its caches.
 _IMAGES_PER_BATCH = {"cpu": 1, "cuda": 8}
+# Pixels of a batch on a device: what is held of each is several maps of all classes at full resolution, some 300 bytes
+# at 19 classes. A constant, not the memory that happens to be free: batches decide how sums are rounded.
+_LARGEST_BATCH_PX = 8 * 1024 * 1024
+_FEATURES, _SIGNAL, _PROFILE = "features", "signal ", "profile "
 
 OnImage = Callable[[int, int], None]
 # (image, pass) -> seed of that image's dropout in that pass.
@@ -50,10 +57,20 @@ class RegionScores(NamedTuple):
     profiles: dict[str, NDArray[np.float32]]  # (R, K) each
 
 
-def same_size_batches(sizes: NDArray[np.int32], largest: int) -> Iterator[list[int]]:
-    """Yield runs of neighbouring images of one size, at most `largest` at a time, in order."""
-    for _, run in groupby(range(len(sizes)), key=lambda index: (int(sizes[index, 0]), int(sizes[index, 1]))):
-        indices = list(run)
+def images_per_batch(device: torch.device, height: int, width: int) -> int:
+    """Return how many images of a size go through the network together on `device`.
+
+    Examples:
+        >>> [images_per_batch(torch.device("cuda"), *size) for size in ((360, 480), (1024, 2048), (4000, 6000))]
+        [8, 4, 1]
+    """
+    return max(1, min(_IMAGES_PER_BATCH[device.type], _LARGEST_BATCH_PX // (height * width)))
+
+
+def same_size_batches(sizes: NDArray[np.int32], largest_of: Callable[[int, int], int]) -> Iterator[list[int]]:
+    """Yield runs of neighbouring images of one size in order, at most `largest_of(height, width)` at a time."""
+    for size, run in groupby(range(len(sizes)), key=lambda index: (int(sizes[index, 0]), int(sizes[index, 1]))):
+        indices, largest = list(run), largest_of(*size)
         yield from (indices[start : start + largest] for start in range(0, len(indices), largest))
 
 
@@ -67,6 +84,7 @@ def score_regions(
     profiles: Mapping[str, Profile] | None = None,
     device: torch.device,
     dropout_seed: DropoutSeed | None = None,
+    folder: Path | None = None,
     on_image: OnImage | None = None,
 ) -> RegionScores:
     """Return signals, features and profiles of every region of the pool in one pass.
@@ -82,27 +100,25 @@ def score_regions(
         profiles: What else to compute, by name.
         device: Where to compute.
         dropout_seed: What the dropout of signals that want several passes is drawn from; needed for those only.
+        folder: Where features and profiles are streamed to as `features.npy` and `profile-<name>.npy`, and mapped
+            from; None keeps them in memory.
         on_image: Told (images done, images in all).
 
     Raises:
         TrainingError: The network's output is not finite somewhere.
+        ResultsError: The disk is full or not writable.
     """
-    scores = {name: np.empty(grid.num_regions, dtype=np.float32) for name in signals}
-    features_RD: NDArray[np.float32] | None = None
     profiles = profiles or {}
-    profiled: dict[str, NDArray[np.float32]] = {}
+    gathered = _Gathered(grid, folder)
     weights = _OverlapWeights(grid.region_size, device)
-    for indices in same_size_batches(grid.sizes, _IMAGES_PER_BATCH[device.type]):
+    for indices in same_size_batches(grid.sizes, lambda height, width: images_per_batch(device, height, width)):
         height, width = (int(side) for side in grid.sizes[indices[0]])
-        # Images of one size are neighbours, so are the ids of their regions: one slice a batch, row-major per image.
-        regions = slice(int(grid.first[indices[0]]), int(grid.first[indices[-1] + 1]))
         prediction = predict(indices)
+        means: dict[str, Tensor] = {}
         if with_features:
             map_BhwD = prediction.features_BDhw.permute(0, 2, 3, 1)
             means_BrcD = region_means(map_BhwD, *weights.of(height, width, CELL, *map_BhwD.shape[1:3]))
-            if features_RD is None:
-                features_RD = np.empty((grid.num_regions, map_BhwD.shape[3]), dtype=np.float32)
-            features_RD[regions] = means_BrcD.flatten(0, 2).cpu().numpy()
+            means[_FEATURES] = means_BrcD.flatten(0, 2)
         if signals or profiles:
             outputs = Outputs(
                 logits_BCHW=upsample(prediction.logits_BChw, CELL)[:, :, :height, :width],
@@ -112,23 +128,24 @@ def score_regions(
             for name, signal in signals.items():
                 map_BHW1 = signal.per_pixel(outputs).unsqueeze(-1)
                 means_Brc1 = region_means(map_BHW1, *weights.of(height, width, 1, height, width))
-                scores[name][regions] = means_Brc1.reshape(-1).cpu().numpy()
+                means[f"{_SIGNAL}{name}"] = means_Brc1.reshape(-1)
             for name, profile in profiles.items():
                 stride = {"pixel": 1, "cell": CELL}[profile.per]
-                means = [
+                maps = [
                     region_means(map_Byxk, *weights.of(height, width, stride, *map_Byxk.shape[1:3]))
                     for map_Byxk in profile.maps(outputs)
                 ]
-                means_BrcK = torch.cat(means, dim=3)
-                if name not in profiled:
-                    profiled[name] = np.empty((grid.num_regions, means_BrcK.shape[3]), dtype=np.float32)
-                profiled[name][regions] = means_BrcK.flatten(0, 2).cpu().numpy()
+                means[f"{_PROFILE}{name}"] = torch.cat(maps, dim=3).flatten(0, 2)
+        # Images of one size are neighbours, so are the ids of their regions: batches come in the order of regions.
+        gathered.add(means)
         if on_image is not None:
             on_image(indices[-1] + 1, len(grid.sizes))
-    features = {} if features_RD is None else {"features": features_RD}
-    for name, score_R in (*scores.items(), *features.items(), *profiled.items()):
-        _check_finite(name, score_R, grid)
-    return RegionScores(signals=scores, features=features_RD, profiles=profiled)
+    found = gathered.finish()
+    return RegionScores(
+        signals={name: found[f"{_SIGNAL}{name}"] for name in signals},
+        features=found.get(_FEATURES),
+        profiles={name: found[f"{_PROFILE}{name}"] for name in profiles},
+    )
 
 
 @torch.inference_mode()
@@ -155,7 +172,7 @@ def confusion_matrix(
         DataError: A mask holds a class id that is neither below C nor void.
     """
     counts_CC = torch.zeros((num_classes, num_classes), dtype=torch.int64, device=device)
-    for indices in same_size_batches(masks.sizes, _IMAGES_PER_BATCH[device.type]):
+    for indices in same_size_batches(masks.sizes, lambda height, width: images_per_batch(device, height, width)):
         truth = np.stack([masks.mask(index) for index in indices])
         wrong = truth[(truth >= num_classes) & (truth != VOID)]
         if wrong.size:
@@ -179,8 +196,16 @@ def count_confusion(truth_BHW: Tensor, predicted_BHW: Tensor, num_classes: int) 
     """
     row_BHW = truth_BHW.long().clamp(max=num_classes)
     index = (row_BHW * num_classes + predicted_BHW).reshape(-1)
-    counts = torch.bincount(index, minlength=(num_classes + 1) * num_classes)
-    return counts.reshape(num_classes + 1, num_classes)[:num_classes]
+    num_counts = (num_classes + 1) * num_classes
+    if index.is_cuda:
+        return _count_on_device(index, num_counts).reshape(num_classes + 1, num_classes)[:num_classes]
+    return torch.bincount(index, minlength=num_counts).reshape(num_classes + 1, num_classes)[:num_classes]
+
+
+def _count_on_device(index_P: Tensor, num_counts: int) -> Tensor:
+    """Return how often each index occurs; `bincount` waits for the device to learn the largest index."""
+    counts = torch.zeros(num_counts, dtype=torch.int64, device=index_P.device)
+    return counts.index_put_((index_P,), torch.ones((), dtype=torch.int64, device=index_P.device), accumulate=True)
 
 
 def _passes(
@@ -213,11 +238,30 @@ class _OverlapWeights:
         return self._made[key]
 
 
-def _check_finite(name: str, score: NDArray[np.float32], grid: Grid) -> None:
-    is_finite_R = np.isfinite(score).reshape(len(score), -1).all(axis=1)
-    if not is_finite_R.all():
-        region = int(np.flatnonzero(~is_finite_R)[0])
-        raise TrainingError(
-            f"{name} is not finite in region {region} (image {int(grid.image[region])}) and "
-            f"{int((~is_finite_R).sum()) - 1} more: expected finite network output; lower the learning rate"
-        )
+class _Gathered:
+    """What a pass found so far. A batch's numbers are fetched when the next batch is under way, so no device waits."""
+
+    def __init__(self, grid: Grid, folder: Path | None) -> None:
+        self._grid = grid
+        self._folder = folder
+        self._rows: dict[str, RegionRows] = {}
+        self._pending: dict[str, Tensor] = {}
+
+    def add(self, means: dict[str, Tensor]) -> None:
+        """Take the numbers of the next batch, still on the device."""
+        before, self._pending = self._pending, means
+        for key, values in before.items():
+            if key not in self._rows:
+                name = key.removeprefix(_SIGNAL).removeprefix(_PROFILE)
+                self._rows[key] = RegionRows(name, self._grid, self._path(key, name))
+            self._rows[key].append(values.cpu().numpy())
+
+    def finish(self) -> dict[str, NDArray[np.float32]]:
+        """Return all numbers by what they are."""
+        self.add({})
+        return {key: rows.finish() for key, rows in self._rows.items()}
+
+    def _path(self, key: str, name: str) -> Path | None:
+        if self._folder is None or key.startswith(_SIGNAL):
+            return None
+        return self._folder / (f"{_FEATURES}.npy" if key == _FEATURES else f"profile-{name}.npy")
