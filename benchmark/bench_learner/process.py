@@ -151,7 +151,7 @@ def _grow(side: Any, count: int) -> Grown:
     with watch(_own_mib) as peaks:
         streamed = side.score_first(count)
     elapsed_s = time.perf_counter() - begin
-    return Grown(round(before_mib, 1), round(peaks[0], 1), round(peaks[1], 1), round(streamed / 2**20, 1), elapsed_s)
+    return Grown(round(before_mib, 1), round(peaks[0], 1), round(peaks[1], 1), round(streamed / 2**20, 3), elapsed_s)
 
 
 def _tree_mib() -> float:
