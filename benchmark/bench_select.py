@@ -1,4 +1,4 @@
-"""How long a selection takes, against the plain vectorised loop in the same run (the paper's table V-G for any pool).
+"""How long a selection takes, against two plain loops in the same run (the paper's table V-G for any pool).
 
 References:
     [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
@@ -8,6 +8,8 @@ Axes: R regions, D features, I images, C classes.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -15,25 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from quadrat.benchmark.plain_select import time_reference, time_tuned
 from quadrat.strategies import Pool, StrategyError, load
 from quadrat.strategies.diversification import Diversification
-from quadrat.strategies.features import centre, nearest_bound
+from quadrat.strategies.nearest import squares_to_labelled
 from quadrat.strategies.objective import Objective
-from quadrat.strategies.spatial import distance_to_labelled
+from quadrat.strategies.shortlist import maximise_by_shortlist
 
-__all__ = ["STRATEGIES", "bench_select", "read_pool", "synthetic_pool"]
+__all__ = ["STRATEGIES", "bench_select", "read_pool", "synthetic_pool", "write_pool"]
 
 STRATEGIES = ("random", "entropy", "entropy-spatial", "core-set", "entropy-feature", "entropy-feature-spatial")
 """What is timed by default."""
 
 # Cityscapes at region size 128: 8 x 16 regions an image [Cai2021, section IV-B].
 _NUM_ROWS, _NUM_COLS, _NUM_CLASSES = 8, 16, 20
-# Rows of the pool that the plain search to the labelled regions is timed on.
-_SEARCHED = 1 << 14
-# Picks of the plain loop without features that are timed at least: each takes a fraction of a millisecond.
-_CHEAP_PICKS = 500
 
 
 def synthetic_pool(
@@ -84,13 +82,36 @@ def synthetic_pool(
     )
 
 
+_COLUMNS = ("image", "row", "col", "pixels", "labelled")
+
+
+def write_pool(path: Path, pool: Pool) -> None:
+    """Record a pool: an npz with its arrays by name, each signal as ``signals.<name>``, profiles alike."""
+    arrays: dict[str, Any] = {name: getattr(pool, name) for name in _COLUMNS}
+    arrays |= {f"signals.{name}": value for name, value in pool.signals.items()}
+    arrays |= {f"profiles.{name}": value for name, value in pool.profiles.items()}
+    if pool.features is not None:
+        arrays["features"] = pool.features
+    np.savez(path, **arrays)
+
+
 def read_pool(path: Path) -> Pool:
-    """Return a recorded pool: an npz with the arrays of Pool by name and each signal as ``signals.<name>``."""
-    with np.load(path) as arrays:
-        signals = {name.removeprefix("signals."): arrays[name] for name in arrays if name.startswith("signals.")}
-        columns = {name: arrays[name] for name in ("image", "row", "col", "pixels", "labelled")}
-        features = arrays["features"] if "features" in arrays else None
-    return Pool(**columns, signals=signals, features=features)
+    """Return a pool that ``write_pool`` recorded.
+
+    Raises:
+        StrategyError: An array that every pool has is missing.
+    """
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    missing = set(_COLUMNS) - set(arrays)
+    if missing:
+        raise StrategyError(f"{path}: expected a pool that write_pool recorded, found no array {sorted(missing)[0]!r}")
+    return Pool(
+        **{name: arrays[name] for name in _COLUMNS},
+        signals={name.removeprefix("signals."): arrays[name] for name in arrays if name.startswith("signals.")},
+        features=arrays.get("features"),
+        profiles={name.removeprefix("profiles."): arrays[name] for name in arrays if name.startswith("profiles.")},
+    )
 
 
 def bench_select(
@@ -99,56 +120,31 @@ def bench_select(
     strategies: Sequence[str] = STRATEGIES,
     budget: int = 16_000,
     plain_picks: int = 20,
+    reference_picks: int = 3,
     repeats: int = 1,
     on_row: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Return seconds, memory and the ratio to the plain loop of whole ``select`` calls.
+    """Return seconds, memory and the ratio to two plain loops of whole ``select`` calls.
 
-    The plain loop is what one would write with numpy: float32 features, one matrix-vector product a pick, one image
-    updated a pick. Every pick costs the same, so ``plain_picks`` of them are timed and the total is extrapolated; so is
-    the k = 1 search to the labelled regions, timed on a part of the pool.
+    A whole call searches the labelled regions only where it matters. For a ratio of loops alone, the engine is timed
+    once more from distances to the labelled regions that are all known, as both plain loops are.
 
     Args:
         pool: What to select from.
-        strategies: Registered names; the plain loop is there for the diversification family only.
+        strategies: Registered names; the plain loops are there for the diversification family only.
         budget: Picks.
-        plain_picks: Picks of the plain loop that are timed.
-        repeats: The fastest of so many calls counts; a call before them loads libraries and is not timed.
+        plain_picks: Picks of the tuned float32 loop that are timed; its total is extrapolated.
+        reference_picks: The same of the float64 reference; 0: it is left out.
+        repeats: The fastest of so many calls counts, and the largest memory; a call before them loads libraries and is
+            not timed.
         on_row: Told of each strategy when it is done.
 
     Returns:
-        JSON-plain: ``pool``, ``budget``, ``cpus``, and ``rows`` with ``strategy``, ``seconds``, ``peak_mib`` above what
-        was resident before, ``plain_search_s``, ``plain_loop_s``, ``ratio`` (search and loop over the call) and
-        ``ratio_loop`` (loop alone over the call, whose own search is included).
+        JSON-plain: ``pool``, ``budget``, ``cpus``, and ``rows``, see ``_row``.
     """
     rows = []
     for name in strategies:
-        strategy = load(name)
-        load(name).select(_part(pool), 1, np.random.default_rng(0))
-        seconds, peak_mib = np.inf, None
-        for _ in range(repeats):
-            resident_mib = _reset_peak()
-            begin = time.perf_counter()
-            selection = strategy.select(pool, budget, np.random.default_rng(0))
-            seconds = min(seconds, time.perf_counter() - begin)
-            peak_mib = None if resident_mib is None else round(_status_mib("VmHWM") - resident_mib, 1)
-        row: dict[str, Any] = {
-            "strategy": name,
-            "seconds": round(seconds, 4),
-            "picks": len(selection),
-            "peak_mib": peak_mib,
-        }
-        if isinstance(strategy, Diversification):
-            objective = strategy.objective(pool)
-            num_timed = plain_picks if objective.features is not None else max(plain_picks, _CHEAP_PICKS)
-            search_s, pick_s = _time_plain(objective, min(num_timed, max(len(selection), 1)))
-            loop_s = pick_s * len(selection)
-            row |= {
-                "plain_search_s": round(search_s, 3),
-                "plain_loop_s": round(loop_s, 3),
-                "ratio": round((search_s + loop_s) / seconds, 1),
-                "ratio_loop": round(loop_s / seconds, 1),
-            }
+        row = _row(name, pool, budget, plain_picks, reference_picks, repeats)
         rows.append(row)
         if on_row is not None:
             on_row(row)
@@ -162,10 +158,74 @@ def bench_select(
         },
         "budget": budget,
         "plain_picks_timed": plain_picks,
+        "reference_picks_timed": reference_picks,
+        "repeats": repeats,
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "rows": rows,
     }
+
+
+def _row(name: str, pool: Pool, budget: int, plain_picks: int, reference_picks: int, repeats: int) -> dict[str, Any]:
+    """Return the measurements of one strategy.
+
+    ``seconds`` and ``peak_mib`` (above what was resident before) of the whole call. With features: ``search_s``, the
+    search for all regions, and ``loop_s``, the engine when it is done. Then ``search_s``, ``loop_s``, ``ratio`` (search
+    and loop over the whole call) and ``ratio_loop`` (loop alone over loop alone) against ``plain``, the tuned float32
+    loop, and ``reference``, the float64 one that the picks are defined by.
+    """
+    strategy = load(name)
+    load(name).select(_part(pool), 1, np.random.default_rng(0))
+    resident_mib, times, peaks = _reset_peak(), [], []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        selection = strategy.select(pool, budget, np.random.default_rng(0))
+        times.append(time.perf_counter() - begin)
+        if resident_mib is not None:
+            peaks.append(_status_mib("VmHWM") - resident_mib)
+    row: dict[str, Any] = {
+        "strategy": name,
+        "seconds": _rounded(min(times)),
+        "picks": len(selection),
+        "peak_mib": round(max(peaks), 1) if peaks else None,
+    }
+    if not isinstance(strategy, Diversification) or len(selection) == 0:
+        return row
+    objective = strategy.objective(pool)
+    loop_s = None
+    if objective.features is not None and pool.labelled.any():
+        search_s, loop_s = _time_apart(objective, len(selection), repeats)
+        row |= {"search_s": _rounded(search_s), "loop_s": _rounded(loop_s)}
+    costs = {"plain": time_tuned(objective, plain_picks)}
+    if reference_picks:
+        costs["reference"] = time_reference(objective, reference_picks)
+    for prefix, cost in costs.items():
+        total_s = cost.pick_s * len(selection)
+        row[f"{prefix}_search_s"] = _rounded(cost.search_s)
+        row[f"{prefix}_loop_s"] = _rounded(total_s)
+        row[f"{prefix}_ratio"] = _rounded((cost.search_s + total_s) / min(times))
+        if loop_s is not None:
+            row[f"{prefix}_ratio_loop"] = _rounded(total_s / loop_s)
+    return row
+
+
+def _time_apart(objective: Objective, budget: int, repeats: int) -> tuple[float, float]:
+    """Return the seconds of the search to the labelled regions for all regions, and of the engine after it."""
+    assert objective.features is not None
+    begin = time.perf_counter()
+    squared_R = squares_to_labelled(objective.features, np.flatnonzero(objective.labelled))
+    search_s = time.perf_counter() - begin
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        maximise_by_shortlist(objective, budget, squared_R)
+        times.append(time.perf_counter() - begin)
+    return search_s, min(times)
+
+
+def _rounded(value: float) -> float:
+    """Return ``value`` with the digits that a measurement has."""
+    return float(f"{value:.3g}")
 
 
 def _part(pool: Pool) -> Pool:
@@ -177,60 +237,17 @@ def _part(pool: Pool) -> Pool:
         labelled=rows == 0,
         signals={name: value[rows] for name, value in pool.signals.items()},
         features=None if pool.features is None else pool.features[rows],
+        profiles={name: value[rows] for name, value in pool.profiles.items()},
     )
 
 
-def _time_plain(objective: Objective, num_picks: int) -> tuple[float, float]:
-    """Return the seconds of the whole search to the labelled regions, and of one pick of the plain loop."""
-    if num_picks < 1:
-        raise StrategyError(f"plain_picks must be at least 1, got {num_picks}")
-    labelled = np.flatnonzero(objective.labelled)
-    begin = time.perf_counter()
-    potential = objective.utility.copy()
-    search_s = 0.0
-    if objective.images is not None and objective.table is not None:
-        assert objective.row is not None and objective.col is not None
-        spatial = distance_to_labelled(objective.table, objective.images, objective.row, objective.col, labelled)
-        search_s = time.perf_counter() - begin
-    features = objective.features
-    if features is not None:
-        squared_norm, nearest = np.einsum("rd,rd->r", features, features), np.full(len(features), np.inf, np.float32)
-        if len(labelled):
-            searched = features[:: max(1, len(features) // _SEARCHED)]
-            begin = time.perf_counter()
-            nearest_bound(searched, features[labelled], centre(searched))
-            search_s += (time.perf_counter() - begin) * len(features) / len(searched)
-        nearest[:] = squared_norm.max() * 4
-    taken: NDArray[np.bool_] = objective.labelled.copy()
-    begin = time.perf_counter()
-    for _ in range(num_picks):
-        if features is not None:
-            total = potential + np.sqrt(nearest)
-            if objective.images is not None:
-                total += spatial
-            total[taken] = -np.inf
-            pick = int(total.argmax())
-            squared = squared_norm + squared_norm[pick] - 2.0 * (features @ features[pick])
-            np.minimum(nearest, squared, out=nearest)
-            np.maximum(nearest, 0.0, out=nearest)
-        else:
-            pick = int(potential.argmax())
-            potential[pick] = -np.inf
-        taken[pick] = True
-        if objective.images is not None and objective.table is not None:
-            assert objective.row is not None and objective.col is not None
-            members = objective.images.members(int(objective.images.of_region[pick]))
-            down = np.abs(objective.row[members] - objective.row[pick])
-            across = np.abs(objective.col[members] - objective.col[pick])
-            nearer = np.minimum(spatial[members], objective.table[down, across])
-            if features is None:
-                potential[members] += nearer - spatial[members]
-            spatial[members] = nearer
-    return search_s, (time.perf_counter() - begin) / num_picks
-
-
 def _reset_peak() -> float | None:
-    """Forget the largest resident size so far and return the present one; None where the system can't."""
+    """Forget the largest resident size so far and return the present one; None where the system can't.
+
+    What earlier calls freed is given back first: kept by the allocator it would hide what the next one takes.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -19,11 +19,11 @@ from quadrat.strategies.features import centre, product_error, squared_distance
 from quadrat.strategies.objective import unlabelled_scale
 from quadrat.strategies.ranking import best
 
-__all__ = ["Nearest", "Points"]
+__all__ = ["Nearest", "Points", "squares_to_labelled"]
 
 # Speed only: members of the set that are compared at a time, pairs of regions whose exact distance is computed at a
-# time, and regions that catch up together in the search for the largest distance.
-_CHUNK, _PAIRS, _GROUP = 1 << 10, 1 << 14, 1 << 10
+# time, regions that catch up together in the search for the largest distance, and when all of them do.
+_CHUNK, _PAIRS, _GROUP, _ALL = 1 << 10, 1 << 14, 1 << 10, 1 << 14
 
 
 class Points(NamedTuple):
@@ -44,7 +44,21 @@ class Nearest:
     squared_R: NDArray[np.float64]
     """Bounds from above; exact for a region that has caught up."""
 
-    def __init__(self, features_RD: NDArray[np.float32], labelled: NDArray[np.int64], budget: int) -> None:
+    def __init__(
+        self,
+        features_RD: NDArray[np.float32],
+        labelled: NDArray[np.int64],
+        budget: int,
+        squared_R: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Start with the labelled regions as the set.
+
+        Args:
+            features_RD: Features of all regions.
+            labelled: Row numbers of the labelled regions.
+            budget: How many regions can be added to the set.
+            squared_R: What ``squares_to_labelled`` returned, if it was called; None: they are found where they matter.
+        """
         num_regions, self._num_features = features_RD.shape
         self._features_RD, self._mean_D = features_RD, centre(features_RD)
         members = _distinct(features_RD, labelled)
@@ -56,6 +70,10 @@ class Nearest:
             self.squared_R = np.full(num_regions, unlabelled_scale(features_RD) ** 2)
             return
         self._append(members, self.points(members))
+        if squared_R is not None:
+            self.squared_R = squared_R.copy()
+            self._compared_R[:] = self._size
+            return
         self.squared_R = bound_by_cells(features_RD, features_RD[members], self._mean_D)
         self.squared_R[labelled] = 0.0
 
@@ -144,6 +162,23 @@ class Nearest:
             squared = squared_distance(self._features_RD[regions[rows]], self._features_RD[others])
             np.minimum.at(current_N, rows, squared)
         self.squared_R[regions] = current_N
+
+
+def squares_to_labelled(features_RD: NDArray[np.float32], labelled: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return every region's squared distance to the nearest labelled one, (R,): the search that greedy need not finish.
+
+    Args:
+        features_RD: Features of all regions; may be a memory map.
+        labelled: At least one row number.
+
+    Returns:
+        The bits of ``squared_distance``. O(R L D).
+    """
+    nearest = Nearest(features_RD, labelled, 0)
+    for start in range(0, len(features_RD), _ALL):
+        rows = np.arange(start, min(start + _ALL, len(features_RD)))
+        nearest.catch_up(rows, lambda some: np.ones(len(some), np.bool_))
+    return nearest.squared_R
 
 
 def at_least(values: NDArray[np.float64]) -> NDArray[np.float32]:

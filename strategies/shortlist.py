@@ -30,13 +30,18 @@ __all__ = ["maximise_by_shortlist"]
 _FRONT, _SHORTLIST = 1 << 14, 1 << 10
 
 
-def maximise_by_shortlist(objective: Objective, budget: int) -> Selection:
+def maximise_by_shortlist(objective: Objective, budget: int, squared_R: NDArray[np.float64] | None = None) -> Selection:
     """Return the ``budget`` greedy picks of a max-min objective with features, normalised once (``"round"``).
+
+    Args:
+        objective: What to maximise.
+        budget: Number of picks, at most the number of unlabelled regions.
+        squared_R: What ``squares_to_labelled`` returned, if it is known; without it, only what matters is searched.
 
     Returns:
         The picks and potentials of ``maximise_plainly``, bit for bit. Memory O(R + (L + K) D) beside the features.
     """
-    game = _Game(objective, budget)
+    game = _Game(objective, budget, squared_R)
     everything = np.arange(len(objective.labelled))
     while game.num_picked < budget:
         front = best(game.bound_R, everything, _FRONT)
@@ -51,12 +56,12 @@ def maximise_by_shortlist(objective: Objective, budget: int) -> Selection:
 class _Game:
     """Greedy in progress: what was picked, and a bound on the potential of everything else."""
 
-    def __init__(self, objective: Objective, budget: int) -> None:
+    def __init__(self, objective: Objective, budget: int, squared_R: NDArray[np.float64] | None) -> None:
         assert objective.features is not None
         self._objective = objective
         self.regions, self.potentials, self.num_picked = np.empty(budget, np.int64), np.empty(budget), 0
         labelled = np.flatnonzero(objective.labelled)
-        self._nearest = Nearest(objective.features, labelled, budget)
+        self._nearest = Nearest(objective.features, labelled, budget, squared_R)
         self._scale = self._nearest.largest() or 1.0
         self._spatial_R: NDArray[np.float64] | None = None
         if objective.table is not None:

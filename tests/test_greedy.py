@@ -198,6 +198,19 @@ def test_they_agree_on_a_pool_of_several_shortlists(name: str) -> None:
     np.testing.assert_array_equal(fast.potential, plain.potential)
 
 
+@pytest.mark.parametrize("name", [name for name in FAMILY if strategy(name).w_feature > 0])
+def test_distances_to_what_is_labelled_that_are_known_change_nothing(name: str) -> None:
+    objective = strategy(name).objective(large_pool(60))
+    assert objective.features is not None
+    labelled = np.flatnonzero(objective.labelled)
+    squared = nearest.squares_to_labelled(objective.features, labelled)
+    true = np.min([squared_distance(objective.features, row) for row in objective.features[labelled]], axis=0)
+    np.testing.assert_array_equal(squared, true)
+    known, searched = shortlist.maximise_by_shortlist(objective, 200, squared), maximise(objective, 200)
+    np.testing.assert_array_equal(known.regions, searched.regions)
+    np.testing.assert_array_equal(known.potential, searched.potential)
+
+
 def digest(pca_dim: int) -> str:
     picks = load("entropy-feature-spatial", pca_dim=pca_dim).select(large_pool(), 1500, np.random.default_rng(0))
     return hashlib.sha256(picks.regions.tobytes() + picks.potential.tobytes()).hexdigest()
