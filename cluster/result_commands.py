@@ -1,4 +1,4 @@
-"""Commands on results folders: `report`, `track`, `ui` and `compare`."""
+"""Commands on results folders: `report`, `stats`, `track`, `ui` and `compare`."""
 
 import sys
 from pathlib import Path
@@ -23,6 +23,32 @@ def report(results_dir: Path, out: Path | None) -> None:
     from quadrat.benchmark.reporting import write_report
 
     click.echo(write_report(results_dir, out))
+
+
+@click.command()
+@_results_dir
+@click.option(
+    "cost_key",
+    "--cost",
+    metavar="COST",
+    default="labelled-fraction",
+    show_default=True,
+    help="What labels are counted in: regions, labelled-fraction, clicks or images-opened",
+)
+@click.option("--json", "is_json", is_flag=True, help="All statistics as JSON instead of sentences")
+def stats(results_dir: Path, cost_key: str, is_json: bool) -> None:
+    """Say which strategies beat Random, which can't be told apart, and what it costs to get near full supervision."""
+    import json
+
+    from quadrat.benchmark.reporting.evidence import evidence
+    from quadrat.benchmark.reporting.plain import as_json, cost_of_key, plain_text
+    from quadrat.benchmark.reporting.trials import read_results
+
+    results = read_results(results_dir)
+    cost = cost_of_key(cost_key, results)
+    click.echo(
+        json.dumps(as_json(evidence(results, cost)), indent=1) if is_json else plain_text(results, cost), nl=is_json
+    )
 
 
 @click.command()
@@ -78,4 +104,4 @@ def compare(first: Path, second: Path) -> None:
     sys.exit(1 if lines else 0)
 
 
-COMMANDS: Final = (report, track, ui, compare)
+COMMANDS: Final = (report, stats, track, ui, compare)

@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from quadrat.benchmark.reporting.cells import interval, mean_std, signed
-from quadrat.benchmark.reporting.measures import FRACTION, MIOU
+from quadrat.benchmark.reporting.cells import interval, mean_std, number, signed
+from quadrat.benchmark.reporting.evidence import Evidence, evidence
+from quadrat.benchmark.reporting.measures import FRACTION, MIOU, Cost
+from quadrat.benchmark.reporting.power import POWER
+from quadrat.benchmark.reporting.reaching import Reach, Saving
 from quadrat.benchmark.reporting.statistics import (
     LEVEL,
     MIN_SEEDS,
@@ -12,9 +15,6 @@ from quadrat.benchmark.reporting.statistics import (
     Summary,
     Values,
     Verdict,
-    compare,
-    first_round_reaching,
-    last_shared_round,
     summarise,
     values_by_seed,
 )
@@ -36,6 +36,7 @@ class Answer:
         caveats: What can't be told, and why.
         round: The round that the comparisons are about; None when nothing can be compared.
         comparisons: Label -> comparison to Random at that round.
+        evidence: The statistics behind it, of mIoU over the cost asked for.
     """
 
     headline: str
@@ -43,29 +44,40 @@ class Answer:
     caveats: tuple[str, ...]
     round: int | None
     comparisons: Mapping[str, Comparison]
+    evidence: Evidence
 
 
-def listed(items: list[str]) -> str:
+def listed(items: list[str], separator: str = ", ") -> str:
     """Return `items` as words: "a", "a and b", "a, b and c"."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    return items[0] if len(items) == 1 else f"{separator.join(items[:-1])} and {items[-1]}"
 
 
-def answer(results: Results) -> Answer:
-    """Return what the records of a results folder say, in sentences; all of it is about mIoU."""
+def answer(results: Results, cost: Cost = FRACTION) -> Answer:
+    """Return what the records of a results folder say, in sentences; all of it is about mIoU.
+
+    Args:
+        results: What lies in the folder.
+        cost: What areas, costs to reach a target and savings are counted in.
+    """
     values = values_by_seed(results.records, MIOU)
-    reference = [100 * record.miou for record in results.references]
-    round_ = last_shared_round(values, results.baselines)
-    comparisons = {} if round_ is None else compare(values, results.baselines, round_)
+    found = evidence(results, cost)
+    comparisons = found.to_random
+    round_ = found.round if comparisons else None
     return Answer(
         headline=_headline(results, values, comparisons, round_),
         facts=(
             *_verdicts(comparisons),
+            *_over_the_budget(found),
+            *_among_themselves(found),
             *_course(results, values),
-            *_reference(results, values, reference),
+            *_reference(values, found.full),
+            *_reaching(found),
+            *_savings(found),
         ),
-        caveats=tuple(_caveats(results, values, comparisons, round_)),
+        caveats=tuple(_caveats(results, values, comparisons, round_, found)),
         round=round_,
         comparisons=comparisons,
+        evidence=found,
     )
 
 
@@ -133,10 +145,9 @@ def _course(results: Results, values: Values) -> Iterator[str]:
     yield f"Random {verb} with more labels: mIoU {start:.2f} % at round {first}, {end:.2f} % at round {last}."
 
 
-def _reference(results: Results, values: Values, reference: list[float]) -> Iterator[str]:
-    if not reference or not values:
+def _reference(values: Values, full: Summary | None) -> Iterator[str]:
+    if full is None or not values:
         return
-    full = summarise(reference)
     finals = {label: _final(rounds) for label, rounds in values.items()}
     best = max(finals, key=lambda label: finals[label].mean)
     share = 100 * finals[best].mean / full.mean
@@ -147,16 +158,92 @@ def _reference(results: Results, values: Values, reference: list[float]) -> Iter
     above = [label for label, final in finals.items() if final.mean > full.mean]
     if above:
         yield f"Above full supervision, which should be the upper bound: {listed(above)}."
-    shares = values_by_seed(results.records, FRACTION)
-    reached = {label: first_round_reaching(rounds, 0.95 * full.mean) for label, rounds in values.items()}
-    arrived = {
-        label: summarise(shares[label][round_].values()).mean for label, round_ in reached.items() if round_ is not None
-    }
+
+
+def _reaching(found: Evidence) -> Iterator[str]:
+    """Say with what share of the pixels 95 % of full supervision is reached, by whom, and by whom it is not."""
+    reaches = [one for one in found.reaches if one.share == 0.95]
+    if not reaches:
+        return
+    unit = " %" if found.cost.key == FRACTION.key else ""
+    what = "the pool's pixels labelled" if found.cost.key == FRACTION.key else found.cost.title
+    arrived = sorted((one for one in reaches if one.cost is not None), key=lambda one: one.cost or 0.0)
     if arrived:
-        phrases = [f"{label} with {share:.2g} %" for label, share in sorted(arrived.items(), key=lambda item: item[1])]
-        yield f"95 % of full supervision is first reached by {listed(phrases)} of the pool's pixels labelled."
-    else:
-        yield "No strategy reaches 95 % of full supervision within its budget."
+        phrases = [
+            f"{one.label} with {_at_most(one)}{number(one.cost or 0.0)}{unit}{_bracket(one, unit)}" for one in arrived
+        ]
+        yield (
+            f"95 % of full supervision ({reaches[0].target:.2f} % mIoU) is reached by "
+            f"{listed(phrases, separator='; ')} of {what}."
+        )
+    never = [f"{one.label} ({one.num_reaching} of {one.num_seeds} seeds do)" for one in reaches if one.cost is None]
+    if not arrived:
+        yield f"No strategy's mean reaches 95 % of full supervision within its budget: {listed(never)}."
+    elif never:
+        yield f"Not reached within the budget, on the mean over seeds: {listed(never)}."
+
+
+def _at_most(one: Reach) -> str:
+    return "at most " if one.is_at_most else ""
+
+
+def _bracket(one: Reach | Saving, unit: str, factor: float = 1.0) -> str:
+    """Return the interval in brackets; an end that lies beyond the budget is said to."""
+    if one.num_seeds < 2 or one.low is None:
+        return ""
+    low = number(factor * one.low)
+    if one.high is None:
+        return f" ({low}{unit} to beyond the budget)"
+    return f" ({low} to {number(factor * one.high)}{unit})"
+
+
+def _savings(found: Evidence) -> Iterator[str]:
+    arrived = sorted((one for one in found.savings if one.ratio is not None), key=lambda one: one.ratio or 0.0)
+    if arrived:
+        phrases = [f"{one.label} {number(100 * (one.ratio or 0))} %{_bracket(one, ' %', 100)}" for one in arrived]
+        what = "labelled pixels" if found.cost.key == FRACTION.key else found.cost.title
+        yield (
+            f"To get where Random ends ({arrived[0].target:.2f} % mIoU), this share of Random's {what} is enough: "
+            f"{'; '.join(phrases)}."
+        )
+    never = [one.label for one in found.savings if one.ratio is None]
+    if never:
+        verb = "does" if len(never) == 1 else "do"
+        yield f"{listed(never)} {verb} not get there within the budget, on the mean over seeds."
+
+
+def _over_the_budget(found: Evidence) -> Iterator[str]:
+    """Say who is better than Random over the whole budget: areas are steadier than one round's values."""
+    judged = [(area.label, area.comparison) for area in found.areas if area.comparison is not None]
+    if not judged or found.area_range is None:
+        return
+    parts = []
+    for verdict, opening in (("better", "better than Random"), ("worse", "worse"), ("undecided", "can't be told")):
+        phrases = [
+            f"{label} {signed(comparison.difference.summary.mean)}"
+            for label, comparison in sorted(judged, key=lambda pair: -pair[1].difference.summary.mean)
+            if comparison.verdict == verdict
+        ]
+        if phrases:
+            parts.append(f"{opening}: {', '.join(phrases)}")
+    yield (
+        "Over the whole budget (mean mIoU along the curve, that is the normalised area under it, against Random in "
+        f"points): {'; '.join(parts)}."
+    )
+
+
+def _among_themselves(found: Evidence) -> Iterator[str]:
+    if found.pairwise is None or len(found.pairwise.pairs) < 2:
+        return
+    pairs, told = len(found.pairwise.pairs), found.pairwise.told_apart
+    when = f"at round {found.round}"
+    if not told:
+        yield f"Among all {pairs} pairs, no two strategies can be told apart {when} (Holm-corrected over the pairs)."
+        return
+    phrases = [f"{better} over {worse}" for better, worse in told]
+    yield (
+        f"{len(told)} of {pairs} pairs can be told apart {when} (Holm-corrected): {listed(phrases)}; the others can't."
+    )
 
 
 def _final(rounds: Mapping[int, Mapping[int, float]]) -> Summary:
@@ -164,7 +251,7 @@ def _final(rounds: Mapping[int, Mapping[int, float]]) -> Summary:
 
 
 def _caveats(
-    results: Results, values: Values, comparisons: Mapping[str, Comparison], round_: int | None
+    results: Results, values: Values, comparisons: Mapping[str, Comparison], round_: int | None, found: Evidence
 ) -> Iterator[str]:
     if round_ is not None and round_ < results.num_rounds - 1:
         yield (
@@ -194,22 +281,26 @@ def _caveats(
             f"{min(nums.values())} seeds are few: the order of close strategies may turn round with other seeds. "
             f"{ENOUGH_SEEDS} or more are advised."
         )
-    widths = [
-        comparison.difference.summary.half_width
-        for comparison in comparisons.values()
-        if comparison.difference.summary.half_width is not None and comparison.adjusted_p is not None
-    ]
-    if widths:
-        ends = dict.fromkeys((f"{min(widths):.1f}", f"{max(widths):.1f}"))
+    judged = [comparison for comparison in comparisons.values() if comparison.adjusted_p is not None]
+    smallest = [one.smallest for one in found.sensitivities if one.smallest is not None and one.num_seeds >= MIN_SEEDS]
+    if smallest:
+        ends = dict.fromkeys((f"{min(smallest):.1f}", f"{max(smallest):.1f}"))
         yield (
-            f"The smallest difference to Random that these seeds could tell is {' to '.join(ends)} points, depending "
-            "on the strategy, and more after the correction below; a real difference smaller than that stays unseen."
-        )
-        family = f"Holm-corrected over {len(widths)} comparisons" if len(widths) > 1 else "one comparison"
+            f"What so many seeds can tell: a true difference to Random of {' to '.join(ends)} points at the least, "
+            f"depending on the strategy, is told with {POWER:.0%} power after the correction below; smaller ones are "
+            "likely to stay unseen."
+        ).replace("%", " %")
+    if judged:
+        family = f"Holm-corrected over {len(judged)} comparisons" if len(judged) > 1 else "one comparison"
         yield (
             f"How it is decided: two-sided paired t-tests over the seeds at {100 * (1 - LEVEL):.0f} %, {family}. Pairs "
             "share round 0, so their differences carry less spread than the means in the tables. The intervals are not "
             "corrected."
+        )
+    if any(one.num_seeds > 1 for one in found.reaches):
+        yield (
+            "Costs are read off mean curves, interpolated between rounds; their intervals are bootstrap percentiles "
+            f"over seeds, which are too narrow with fewer than about {ENOUGH_SEEDS} seeds."
         )
     unpaired = [label for label in results.labels if label in values and label not in comparisons]
     unpaired = [label for label in unpaired if label not in results.baselines.values()]

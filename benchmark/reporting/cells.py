@@ -13,6 +13,7 @@ __all__ = [
     "best_marked",
     "interval",
     "mean_std",
+    "number",
     "p_value",
     "show_seconds",
     "signed",
@@ -85,6 +86,16 @@ def mean_std(summary: Summary, digits: int) -> str:
     """Return "mean (std)", or the mean alone when there is one value."""
     mean = f"{summary.mean:.{digits}f}"
     return mean if summary.std is None else f"{mean} ({summary.std:.{digits}f})"
+
+
+def number(value: float) -> str:
+    """Return a cost with two significant digits while it is small, whole and grouped from 100 on.
+
+    Examples:
+        >>> number(3.27), number(42.16), number(55700.4)
+        ('3.3', '42', '55,700')
+    """
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def signed(value: float) -> str:
