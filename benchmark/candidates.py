@@ -29,6 +29,7 @@ __all__ = [
     "entry_of",
     "read_study",
     "report_suite",
+    "search_suite",
     "search_trials",
     "space_of",
     "study_dir",
@@ -40,7 +41,7 @@ State = Literal["running", "done", "pruned", "failed"]
 
 _SCHEMA: Final = 1
 _FILE: Final = "study.json"
-_FRAME: Final = ("strategy", "params", "space", "objective", "search_seeds", "sampler", "pruner", "seed")
+_FRAME: Final = ("strategy", "params", "space", "objective", "search_seeds", "test", "sampler", "pruner", "seed")
 """What must stay the same within a study. It may grow: more candidates, more of the best."""
 
 
@@ -149,17 +150,23 @@ def effective(suite: Suite, entry: StrategyEntry) -> str:
     return canonical_json([entry.name, load(entry.name, **entry.params).params(), size])
 
 
-def search_trials(suite: Suite, candidate: Candidate) -> tuple[list[TrialSpec], list[TrialSpec]]:
-    """Return a candidate's trials, one a search seed, and those of full supervision that its objective needs."""
+def search_suite(suite: Suite, entry: StrategyEntry) -> Suite:
+    """Return the suite whose trials judge `entry`: on the search seeds, and on the split of the search."""
     study = study_of(suite)
-    entry = entry_of(suite, candidate.params, candidate.label)
+    dataset = suite.dataset if study.test is None else suite.dataset.model_copy(update={"test": study.test})
     update = {
+        "dataset": dataset,
         "strategies": (entry,),
         "seeds": study.search_seeds,
         "full_supervision": study.needs_reference,
         "region_size": suite.region_sizes[0],
     }
-    trials = suite.model_copy(update=update).trials()
+    return suite.model_copy(update=update)
+
+
+def search_trials(suite: Suite, candidate: Candidate) -> tuple[list[TrialSpec], list[TrialSpec]]:
+    """Return a candidate's trials, one a search seed, and those of full supervision that its objective needs."""
+    trials = search_suite(suite, entry_of(suite, candidate.params, candidate.label)).trials()
     return (
         [spec for spec in trials if spec.strategy != FULL_SUPERVISION],
         [spec for spec in trials if spec.strategy == FULL_SUPERVISION],

@@ -14,7 +14,7 @@ from quadrat.strategies import Strategy, load
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["REGION_SIZE", "Named", "Space", "Study", "num_values"]
+__all__ = ["REGION_SIZE", "Named", "Space", "Study", "values_of"]
 
 Space = Mapping[str, "BaseDistribution"]
 
@@ -57,6 +57,8 @@ class Study(BaseModel):
             the trade-off.
         candidates: How many are tried.
         search_seeds: Seeds of the search; the suite's `seeds` are for the report, and must be others.
+        test: Split on which candidates are judged; by default the suite's: parameters are then chosen on the images of
+            the report, though on other seeds.
         sampler: Class of `optuna.samplers` that proposes candidates.
         pruner: Class of `optuna.pruners` that gives candidates up between rounds, or "none"; by default successive
             halving (ASHA), and none where there are two objectives.
@@ -74,6 +76,7 @@ class Study(BaseModel):
     ] = Field(default=("area",), min_length=1, max_length=2)
     candidates: PositiveInt
     search_seeds: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = Field(min_length=1)
+    test: str | None = None
     sampler: Annotated[Named, BeforeValidator(_by_name)] = Field(default_factory=lambda: Named(name="TPESampler"))
     pruner: Annotated[Named | None, BeforeValidator(_by_name)] = None
     best: PositiveInt = 1
@@ -190,14 +193,14 @@ class Study(BaseModel):
         return _make(optuna.pruners, "pruner", self.pruner.name, self.pruner.params)
 
 
-def num_values(distribution: "BaseDistribution") -> int:
-    """Return how many values a dimension of choices or of whole numbers has."""
+def values_of(distribution: "BaseDistribution") -> tuple[Any, ...]:
+    """Return the values of a dimension of choices or of whole numbers."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
+        return distribution.choices
     assert isinstance(distribution, IntDistribution)
-    return (distribution.high - distribution.low) // distribution.step + 1
+    return tuple(range(distribution.low, distribution.high + 1, distribution.step))
 
 
 def _seed_of(seed: int, number: int) -> int:

@@ -1,5 +1,6 @@
 """The command line: `quadrat`. Each command imports what it needs when it is called, so that --help is quick."""
 
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quadrat.cluster import bench_commands, data_commands, look_commands, result_commands
+from quadrat.cluster import bench_commands, data_commands, look_commands, result_commands, study_commands
 from quadrat.cluster.options import (
     mlflow_option,
     open_suite,
@@ -21,7 +22,7 @@ from quadrat.cluster.options import (
 if TYPE_CHECKING:
     from quadrat.cluster.driver import Outcome
 
-__all__ = ["cli", "main"]
+__all__ = ["cli", "conclude", "main"]
 
 
 class _UserError(click.ClickException):
@@ -107,7 +108,7 @@ def run(
         mlflow_uri=uri,
         ray_address=ray_address,
     )
-    _conclude(run_on_ray(suite, trials, options), options.results_dir, uri, is_mirrored=is_mirrored, has_report=report)
+    conclude(run_on_ray(suite, trials, options), options.results_dir, uri, is_mirrored=is_mirrored, has_report=report)
 
 
 @cli.command()
@@ -130,11 +131,19 @@ def trial(
     outcome = run_in_foreground(suite, pick_trials(suite, [label], [seed]), options)
     for failure in outcome.failures:
         click.echo(failure.traceback, err=True)
-    _conclude(outcome, results_dir, None, is_mirrored=False, has_report=False)
+    conclude(outcome, results_dir, None, is_mirrored=False, has_report=False)
 
 
-def _conclude(outcome: "Outcome", results_dir: Path, uri: str | None, *, is_mirrored: bool, has_report: bool) -> None:
-    """Say what came of a run and where to look, and exit with its code."""
+def conclude(
+    outcome: "Outcome",
+    results_dir: Path,
+    uri: str | None,
+    *,
+    is_mirrored: bool,
+    has_report: bool,
+    exit_code: int | None = None,
+) -> None:
+    """Say what came of a run and where to look, and exit with its code, or with `exit_code` of what it was part of."""
     from quadrat.benchmark.tracking import without_password
     from quadrat.cluster.display import short
 
@@ -160,10 +169,11 @@ def _conclude(outcome: "Outcome", results_dir: Path, uri: str | None, *, is_mirr
         click.echo(f"MLflow    incomplete; mirror the files with: quadrat track {shlex.quote(str(shown))}{target}")
     elif is_mirrored:
         click.echo(f"MLflow    {f'quadrat ui {shlex.quote(str(shown))}' if uri is None else without_password(uri)}")
-    sys.exit(outcome.exit_code)
+    sys.exit(outcome.exit_code if exit_code is None else exit_code)
 
 
-for _command in (*look_commands.COMMANDS, *result_commands.COMMANDS, *data_commands.COMMANDS, *bench_commands.COMMANDS):
+_MODULES = (study_commands, look_commands, result_commands, data_commands, bench_commands)
+for _command in itertools.chain.from_iterable(module.COMMANDS for module in _MODULES):
     cli.add_command(_command)
 
 

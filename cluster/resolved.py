@@ -66,6 +66,11 @@ def render(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
     yield Text(
         f"\n{len(trials)} trials, {len(complete)} complete; {with_sharing} fits ({without_sharing} without sharing)"
     )
+    if suite.study is not None:
+        from quadrat.cluster.study_size import render_study  # here: Optuna takes a while to import
+
+        yield Text()
+        yield render_study(suite)
 
 
 def _facts(suite: Suite, results_dir: Path, size: PoolSize) -> Table:

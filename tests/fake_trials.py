@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,18 @@ def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack) -> None:
 
 
 ENGINE = Engine(prepare=_prepare, open_runner=open_fake)
+
+
+def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:
+    """Return the runner of `open_fake` with a mIoU that grows with the strategy's `cutoff`."""
+    run = open_fake(suite, results_dir)
+
+    def graded(spec: TrialSpec, on_progress: Callable[[Progress], None]) -> Iterator[Record]:
+        for record in run(spec, on_progress):
+            yield replace(record, miou=record.miou + 0.05 * spec.params.get("cutoff", 0.0))
+
+    return graded
+
+
+GRADED = Engine(prepare=_prepare, open_runner=open_graded)
+"""An engine for studies: candidates differ."""

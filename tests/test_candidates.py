@@ -57,6 +57,14 @@ def test_an_objective_in_percent_of_full_supervision_runs_it_on_the_search_seeds
     assert [(spec.strategy, spec.seed) for spec in references] == [("full-supervision", 10), ("full-supervision", 11)]
 
 
+def test_candidates_may_be_judged_on_a_split_that_nothing_is_reported_on() -> None:
+    suite = suite_with(study={"test": "val"})
+    trials, _ = search_trials(suite, done(0, 0.4))
+    reported, _ = report_suite(suite, [done(0, 0.4)])
+    assert {spec.dataset.test for spec in trials} == {"val"}
+    assert {spec.dataset.test for spec in reported.trials()} == {"test"}
+
+
 def test_candidates_with_equal_effective_parameters_have_equal_trials() -> None:
     suite = suite_with()
     first, again = done(0, 0.4), done(2, 0.4, params={"cutoff": 1.0, "region_size": 16}, same_as=0)

@@ -4,7 +4,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from quadrat.benchmark.errors import SuiteError
-from quadrat.benchmark.study import Study, num_values
+from quadrat.benchmark.study import Study, values_of
 from quadrat.benchmark.suite import load_suite
 
 FIXED = {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0}
@@ -38,11 +38,9 @@ def test_choices_may_be_of_several_kinds() -> None:
     assert make_study(space={"norm": [1, 2, "inf"]}).distributions()["norm"] == CategoricalDistribution((1, 2, "inf"))
 
 
-def test_values_of_a_dimension_are_counted() -> None:
-    assert [num_values(found) for found in (CategoricalDistribution((16, 24)), IntDistribution(8, 32, step=8))] == [
-        2,
-        4,
-    ]
+def test_the_values_of_a_dimension_of_choices_or_whole_numbers_are_known() -> None:
+    assert values_of(CategoricalDistribution((16, 24))) == (16, 24)
+    assert values_of(IntDistribution(8, 32, step=8)) == (8, 16, 24, 32)
 
 
 def test_every_candidate_has_a_sampler_of_its_own_seed_so_that_a_resumed_study_draws_anew() -> None:

@@ -1,0 +1,213 @@
+"""Running a study: Ray Tune runs candidates as actors, the book proposes them. Tune's "trial" becomes a candidate here.
+
+Durability is ours and lies below Tune: records in the folder of the search, artefacts in the store, candidates in the
+book. Tune's snapshots go to a scratch folder and are never restored.
+"""
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from quadrat.benchmark.candidates import (
+    StudyResults,
+    best_of,
+    check_study,
+    report_suite,
+    study_dir,
+    study_of,
+    write_study,
+)
+from quadrat.benchmark.data import load_dataset
+from quadrat.benchmark.results import check_results, lock_results
+from quadrat.benchmark.suite import Suite
+from quadrat.cluster.candidate_actor import CANDIDATE, TOLD, CandidateActor
+from quadrat.cluster.driver import Outcome, RunOptions, run_on_ray
+from quadrat.cluster.interrupt import StopRequest
+from quadrat.cluster.schedule import MAX_LOSSES
+from quadrat.cluster.session import check_address, num_slots, ray_session
+from quadrat.cluster.study_book import Book
+from quadrat.cluster.study_desk import Desk
+
+__all__ = ["StudyOutcome", "run_study"]
+
+_SCRATCH: Final = "tune"
+
+_TUNE_DEFAULTS: Final = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our records are the log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours, see StopRequest
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOutcome:
+    """What came of a study.
+
+    Attributes:
+        study: Its candidates and the best of them.
+        report: What came of the run on the report seeds; None when the search did not end, or left no candidate.
+        stop_code: Exit code when somebody stopped the search, else None.
+    """
+
+    study: StudyResults
+    report: Outcome | None
+    stop_code: int | None
+
+    @property
+    def exit_code(self) -> int:
+        """As of `quadrat run`: 0 when all is complete, 1 when something failed, 128 + signal when it was stopped."""
+        if self.stop_code is not None:
+            return self.stop_code
+        if self.report is None or self.report.exit_code:
+            return 1 if self.report is None else self.report.exit_code
+        return int(any(candidate.state == "failed" for candidate in self.study.candidates))
+
+
+def run_study(suite: Suite, options: RunOptions) -> StudyOutcome:
+    """Search, then run the best candidates and the suite's own strategies on the report seeds.
+
+    What is complete is skipped, what was interrupted goes on: the same call continues a study that was stopped.
+
+    Raises:
+        ResultsError: When the folder is in use, holds another suite or another study, or cannot be written.
+        DataError: When the data set is missing or contradicts itself.
+        ClusterError: When Ray cannot be started or joined.
+    """
+    study = study_of(suite)
+    check_address(options.ray_address)
+    stop_code, results = _search(suite, options)
+    chosen = best_of(results.candidates, results.directions, study.best)
+    if stop_code is not None or not chosen:
+        return StudyOutcome(study=results, report=None, stop_code=stop_code)
+    reported, best = report_suite(suite, chosen)
+    results = replace(results, best=tuple(best))
+    write_study(options.results_dir, results)
+    outcome = run_on_ray(reported, reported.trials(), options)
+    return StudyOutcome(study=results, report=outcome, stop_code=outcome.stop_code)
+
+
+def _search(suite: Suite, options: RunOptions) -> tuple[int | None, StudyResults]:
+    """Try candidates until there are as many as the study wants; return the exit code of who stopped it, or None."""
+    results_dir = options.results_dir
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopRequest())
+        stack.callback(lock_results(results_dir).release)
+        check_results(results_dir, suite)
+        check_study(results_dir, suite)
+        book = Book(study_dir(results_dir), suite)
+        stack.callback(book.close)
+        desk = Desk(suite, results_dir, book, stop)
+        write_study(results_dir, book.results())
+        if book.num_open:
+            with contextlib.suppress(KeyboardInterrupt):
+                _prepare(suite, options, desk, stop)
+                desk.say("joining Ray" if options.ray_address else "starting Ray")
+                with ray_session(options.ray_address, suite.resources):
+                    stop.listen()
+                    _tune(suite, options, desk)
+            desk.raise_error()
+            desk.finalise()
+        return stop.exit_code if stop.signal is not None else None, book.results()
+
+
+def _prepare(suite: Suite, options: RunOptions, desk: Desk, stop: StopRequest) -> None:
+    def on_pack(split: str, done: int, total: int) -> None:
+        stop.raise_if_asked()
+
+    desk.say(f"opening data set {suite.dataset.name}")
+    if (split := study_of(suite).test) is not None:  # said here when it is wrong, and not by every candidate
+        load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params).items(split)
+    options.engine.prepare(suite, options.results_dir, on_pack)
+    stop.raise_if_asked()
+
+
+def _tune(suite: Suite, options: RunOptions, desk: Desk) -> None:
+    for name, value in _TUNE_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    need = suite.resources
+    scratch = study_dir(options.results_dir) / _SCRATCH
+    actor = tune.with_parameters(
+        CandidateActor, suite=suite, results_dir=options.results_dir, open_runner=options.engine.open_runner
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(actor, {"cpu": need.cpus, "gpu": need.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=_Proposals(desk),
+            num_samples=desk.book.num_open,
+            # As many as are in flight, so that a proposal knows of all that ended before it starts. A cluster that was
+            # joined may grow, hence no bound there but the user's.
+            max_concurrent_trials=need.max_in_flight or (None if options.ray_address else num_slots(need)),
+            reuse_actors=True,  # images, encoder and CUDA are opened once an actor
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=str(scratch),
+            stop=_Ear(desk),
+            failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except tune.TuneError:
+        desk.raise_error()
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Proposals(Searcher):  # type: ignore[misc]
+    """What Tune asks for candidates. Not `ray.tune.search.optuna.OptunaSearch`, though that takes a storage too.
+
+    It would propose N new candidates to every run, leave those of a killed one running for ever, draw again what it
+    drew before (one sampler, one seed), and call a candidate complete that was pruned.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next candidate as a configuration."""
+        candidate = None if self._desk.must_stop else self._desk.start()
+        if candidate is None:
+            return Searcher.FINISHED
+        self._numbers[trial_id] = candidate.number
+        return {CANDIDATE: candidate}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Note what Tune alone knows: that an actor died too often."""
+        if error:
+            self._desk.lost(self._numbers[trial_id])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the book is on the disk."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # for Tune's snapshot of its settings, which nobody reads
+
+
+class _Ear(tune.Stopper):  # type: ignore[misc]
+    """Hears every result before Tune does anything with it, and says who stops."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._desk.hear(result[TOLD])
+
+    def stop_all(self) -> bool:
+        return self._desk.must_stop
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as for the proposals

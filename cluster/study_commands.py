@@ -1,0 +1,112 @@
+"""The command that searches parameters: `study`."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from quadrat.cluster.options import mlflow_option, open_suite, results_option, suite_arguments, tracking_of
+
+if TYPE_CHECKING:
+    from quadrat.cluster.study import StudyOutcome
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@suite_arguments
+@results_option
+@mlflow_option
+@click.option(
+    "ray_address",
+    "--ray",
+    metavar="ADDRESS",
+    help="Join this Ray cluster (host:port, or auto). Default: $RAY_ADDRESS, else start Ray here",
+)
+@click.option(
+    "--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run. Default: DIR/cache"
+)
+@click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end")
+def study(
+    suite_name: str,
+    settings: Sequence[str],
+    results: Path | None,
+    mlflow_uri: str | None,
+    ray_address: str | None,
+    cache: Path | None,
+    report: bool,
+) -> None:
+    """Search the parameters of a suite's study, then report the best on other seeds.
+
+    Candidates are judged on the study's search seeds; the best of them and the suite's own strategies are run on the
+    suite's seeds, and those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
+    """
+    from quadrat.cluster.cli import conclude
+    from quadrat.cluster.driver import RunOptions
+    from quadrat.cluster.engine import benchmark_engine
+    from quadrat.cluster.study import run_study
+
+    suite, results_dir = open_suite(suite_name, settings, results)
+    is_mirrored, uri = tracking_of(mlflow_uri)
+    options = RunOptions(
+        results_dir=results_dir,
+        engine=benchmark_engine(cache.absolute() if cache else None),
+        is_mirrored=is_mirrored,
+        mlflow_uri=uri,
+        ray_address=ray_address,
+    )
+    outcome = run_study(suite, options)
+    _say_candidates(outcome, results_dir)
+    if outcome.report is None:
+        sys.exit(outcome.exit_code)
+    conclude(
+        outcome.report,
+        results_dir,
+        uri,
+        is_mirrored=is_mirrored,
+        has_report=report,
+        exit_code=outcome.exit_code,
+    )
+
+
+def _say_candidates(outcome: "StudyOutcome", results_dir: Path) -> None:
+    """Say how many candidates there are and which is best, and how to go on where the search has not ended."""
+    from quadrat.benchmark.candidates import study_dir
+    from quadrat.cluster.display import short
+    from quadrat.cluster.study_book import DATABASE
+    from quadrat.cluster.study_desk import show_params
+
+    found = outcome.study
+    counts = {
+        state: sum(candidate.state == state for candidate in found.candidates)
+        for state in ("done", "pruned", "failed", "running")
+    }
+    click.echo(
+        f"\n{len(found.candidates)} of {found.study.candidates} candidates: "
+        + ", ".join(f"{num} {state}" for state, num in counts.items() if num)
+    )
+    by_number = {candidate.number: candidate for candidate in found.candidates}
+    for best in found.best:
+        candidate = by_number[best.candidate]
+        values = ", ".join(
+            f"{objective} {value:.4f}" for objective, value in zip(found.study.objective, candidate.values, strict=True)
+        )
+        click.echo(f"best: candidate {best.candidate}  {show_params(candidate.params)}  ({values} on the search seeds)")
+    folder = study_dir(results_dir)
+    for candidate in found.candidates:
+        if candidate.exception is not None:
+            click.echo(f"  candidate {candidate.number} failed: {candidate.exception}")
+    if counts["failed"]:
+        click.echo(f"tracebacks in {short(folder)}/failures.jsonl")
+    click.echo(f"search    optuna-dashboard {shlex.quote(f'sqlite:///{short(folder / DATABASE)}')}")
+    command = shlex.join(["quadrat", *sys.argv[1:]])
+    if outcome.report is None and outcome.stop_code is not None:
+        click.echo(f"stopped; nothing is lost. To go on:\n  {command}")
+    elif counts["failed"]:
+        click.echo(f"to try those that failed again:\n  {command}")
+
+
+COMMANDS: Final = (study,)

@@ -1,0 +1,179 @@
+"""The driver's desk in a study: what candidates tell goes to the journal and into the book, and is said."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quadrat.benchmark.candidates import (
+    Candidate,
+    best_of,
+    search_trials,
+    study_dir,
+    study_of,
+    write_study,
+)
+from quadrat.benchmark.objective import value_of
+from quadrat.benchmark.records import Failure, finalise, read_records
+from quadrat.benchmark.spec import TrialSpec
+from quadrat.benchmark.suite import Suite
+from quadrat.cluster.board import Board
+from quadrat.cluster.candidate_actor import Told
+from quadrat.cluster.display import LineDisplay
+from quadrat.cluster.interrupt import StopRequest
+from quadrat.cluster.journal import Journal
+from quadrat.cluster.study_book import Book
+
+__all__ = ["Desk", "show_params"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Open:
+    """A candidate in flight."""
+
+    trials: Sequence[TrialSpec]
+    references: Sequence[TrialSpec]
+    journal: Journal
+
+
+class Desk:
+    """What the driver does with what candidates tell: records to the journal, objectives to the book.
+
+    Args:
+        suite: A suite with a study.
+        results_dir: Its results folder, locked.
+        book: Its candidates.
+        stop: Whether somebody has asked to stop.
+    """
+
+    def __init__(self, suite: Suite, results_dir: Path, book: Book, stop: StopRequest) -> None:
+        self.book = book
+        self._suite = suite
+        self._study = study_of(suite)
+        self._results_dir = results_dir
+        self._folder = study_dir(results_dir)
+        self._stop = stop
+        self._error: Exception | None = None
+        has_any = (self._folder / "records.jsonl").is_file()
+        self._records = {record.key: record for record in (read_records(self._folder) if has_any else [])}
+        self._open: dict[int, _Open] = {}
+
+    def say(self, text: str) -> None:
+        """Print a line with the time of day."""
+        LineDisplay(Board([]), sys.stdout).say(text)
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether somebody asked to stop, or the driver itself cannot go on."""
+        return self._stop.signal is not None or self._error is not None
+
+    def raise_error(self) -> None:
+        """Raise what kept the driver from going on; Tune would have wrapped it."""
+        if self._error is not None:
+            raise self._error
+
+    def start(self) -> Candidate | None:
+        """Return the next candidate, or None when there are as many as are wanted."""
+        candidate = self.book.next()
+        if candidate is None:
+            return None
+        trials, references = search_trials(self._suite, candidate)
+        board = Board([*references, *trials])
+        display = LineDisplay(board, sys.stdout)
+        journal = Journal(self._folder, self._records.values(), board=board, display=display, mirror=None)
+        for spec in (*references, *trials):
+            journal.start(spec)
+        self._open[candidate.number] = _Open(trials=trials, references=references, journal=journal)
+        shared = "" if candidate.same_as is None else f"  (shares the trials of {candidate.label})"
+        self.say(f"candidate {candidate.number}  {show_params(candidate.params)}{shared}")
+        self._write()
+        return candidate
+
+    def hear(self, told: Told) -> bool:
+        """Write down what a candidate tells, and return whether it is to be stopped."""
+        try:
+            return self._hear(told)
+        except Exception as error:
+            self._error = error
+            return True
+
+    def _hear(self, told: Told) -> bool:
+        number = told.number
+        if number not in self._open:
+            return True  # ended already; Tune had to start its actor again
+        for record in told.records:
+            self._open[number].journal.record(record)
+            self._records.setdefault(record.key, record)
+        if told.failure is not None:
+            return self._fail(number, told.failure)
+        values = self._values(number, told.num_rounds)
+        self.book.report(number, told.num_rounds, values[0])
+        if told.is_done:
+            self.book.finish(number, values)
+            self._say_end(number, "done", values)
+        elif self.book.is_behind(number):
+            self.book.prune(number)
+            self._say_end(number, f"pruned after round {told.num_rounds}", values)
+            return True
+        return told.is_done
+
+    def _values(self, number: int, num_rounds: int) -> tuple[float, ...]:
+        trials, references = self._open[number].trials, self._open[number].references
+        records = [
+            self._records[spec.trial_id, round_]
+            for spec in trials
+            for round_ in range(min(num_rounds, spec.num_rounds))
+            if (spec.trial_id, round_) in self._records
+        ]
+        full = [self._records[spec.trial_id, 0] for spec in references]
+        return tuple(value_of(objective, records, full) for objective in self._study.objective)
+
+    def _fail(self, number: int, failure: Failure) -> bool:
+        candidate = self._open.pop(number)
+        spec = next(spec for spec in (*candidate.trials, *candidate.references) if spec.trial_id == failure.trial_id)
+        candidate.journal.give_up(spec, failure)
+        self.book.fail(number, failure.exception)
+        self._write()
+        return True
+
+    def lost(self, number: int) -> None:
+        """Note that a candidate's actor died again and again."""
+        reason = "its worker died again and again"
+        if self._open.pop(number, None) is None:
+            return
+        self.book.fail(number, reason)
+        self.say(f"✗ candidate {number} failed: {reason}")
+        self._write()
+
+    def _say_end(self, number: int, state: str, values: tuple[float, ...]) -> None:
+        self._open.pop(number)
+        self._write()
+        candidates = self.book.candidates()
+        num_ended = sum(candidate.state != "running" for candidate in candidates)
+        shown = ", ".join(
+            f"{objective} {value:.4f}" for objective, value in zip(self._study.objective, values, strict=True)
+        )
+        best = best_of(candidates, self._study.directions, 1)
+        ahead = f", best so far: candidate {best[0].number}" if best else ""
+        self.say(f"candidate {number}  {state}: {shown}{ahead}  [{num_ended}/{self._study.candidates} candidates]")
+
+    def finalise(self) -> None:
+        """Put the records of the search in the order of the candidates; that of their ends depends on the cluster."""
+        if self._records:
+            order: dict[str, int] = {}
+            for candidate in self.book.candidates():
+                for specs in search_trials(self._suite, candidate):
+                    order |= {spec.trial_id: spec.num_rounds for spec in specs}
+            finalise(self._folder, order)
+        self._write()
+
+    def _write(self) -> None:
+        write_study(self._results_dir, self.book.results())
+
+
+def show_params(params: dict[str, Any]) -> str:
+    """Return searched parameters as they are shown: floats with four digits."""
+    return "  ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in params.items()
+    )
