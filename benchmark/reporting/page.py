@@ -23,6 +23,7 @@ from quadrat.benchmark.reporting.palette import Look, looks_of, round_colours
 from quadrat.benchmark.reporting.picks import read_picks
 from quadrat.benchmark.reporting.pictures import open_pool
 from quadrat.benchmark.reporting.provenance import all_settings, facts, strategy_settings
+from quadrat.benchmark.reporting.study import study_section
 from quadrat.benchmark.reporting.tables import steps_of
 from quadrat.benchmark.reporting.trials import Results, read_results
 
@@ -100,6 +101,7 @@ def _render(
             steps=steps_of(results),
             gallery=draw_gallery(results, picks, pool),
             film=film,
+            study=study_section(results),
             round_colours=round_colours(results.num_rounds),
             style=Markup(_read("style.css")),  # ours, no user text in it
             script=Markup("\n".join(_read(name) for name in ("page.js", "film.js"))),
