@@ -10,7 +10,7 @@ def test_every_field_changes_the_digest() -> None:
         "encoder": "resnet50", "weights": "packaged", "frozen": True, "decoder_channels": 9, "output_stride": 8,
         "atrous_rates": (1, 2, 4), "dropout": 0.1, "optimizer": "adamw", "lr": 0.02, "momentum": 0.8,
         "weight_decay": 0.1, "poly_power": 1.0, "iterations": 13, "batch_size": 3, "crop": 48, "scale": (0.5, 1.0),
-        "flip": False, "loss_stride": 4, "precision": "bf16",
+        "flip": False, "loss_stride": 4, "precision": "bf16", "fold_batchnorm": True,
     }  # fmt: skip
     digests = {tiny_recipe(**{name: value}).digest() for name, value in changes.items()}
     digests |= {tiny_recipe().digest(), tiny_recipe(iterations=None, epochs=2).digest()}
@@ -68,3 +68,14 @@ def test_frozen_recipe_needs_no_scale_and_takes_the_cheap_loss() -> None:
 def test_nonsense_is_refused_with_a_sentence(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         tiny_recipe(**changes)
+
+
+def test_a_later_field_leaves_the_identity_of_older_recipes_alone() -> None:
+    before = Recipe(iterations=5)
+    assert "fold_batchnorm" not in before.model_dump(mode="json")
+    assert before.digest() == "0b0398eb1768d40a"  # as it was before the field came
+    folded = Recipe(iterations=5, fold_batchnorm=True)
+    assert folded.model_dump(mode="json")["fold_batchnorm"] is True
+    assert folded.digest() != before.digest()
+    assert Recipe.model_validate(folded.model_dump(mode="json")) == folded
+    assert Recipe.model_validate(before.model_dump(mode="json")) == before

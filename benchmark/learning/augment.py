@@ -28,8 +28,12 @@ class Windows(NamedTuple):
     is_flipped_B: Tensor  # bool
 
     def to(self, device: torch.device) -> "Windows":
-        """Return the windows on `device`."""
+        """Return the windows on `device`; from pinned memory, without waiting for it."""
         return Windows(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def pinned(self) -> "Windows":
+        """Return the windows in memory that CUDA copies from while both sides go on."""
+        return Windows(*(tensor.pin_memory() for tensor in self))
 
 
 def cut_windows(images: Images, labels: Labels, draws: Sequence[Draw], mean_colour: Sequence[int]) -> Windows:

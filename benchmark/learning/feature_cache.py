@@ -24,6 +24,7 @@ from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.files import atomic_directory, clear_disk_errors
 from quadrat.benchmark.learning.base import VOID, Images, Labels
 from quadrat.benchmark.learning.model import CELL, Encoded
+from quadrat.benchmark.learning.runtime import to_device
 from quadrat.benchmark.learning.sampler import Draw
 
 __all__ = ["FeatureCrops", "FeatureMaps", "cut_feature_crops", "feature_key", "open_or_encode"]
@@ -135,7 +136,7 @@ def cut_feature_crops(
         label = labels.crop(draw.image, draw.top, draw.left, side, side)
         label_BHW[index] = label[:, ::-1] if draw.flip else label
     encoded = _to_encoded(low_BhwE, high_BuvE, device)
-    return FeatureCrops(encoded=encoded, label_BHW=torch.from_numpy(label_BHW).to(device))
+    return FeatureCrops(encoded=encoded, label_BHW=to_device(label_BHW, device))
 
 
 def _crop(feature_hwE: NDArray[np.float16], draw: Draw, stride: int) -> NDArray[np.float16]:
@@ -150,7 +151,7 @@ def _crop(feature_hwE: NDArray[np.float16], draw: Draw, stride: int) -> NDArray[
 
 
 def _to_encoded(low_BhwE: NDArray[np.float16], high_BuvE: NDArray[np.float16], device: torch.device) -> Encoded:
-    low, high = (torch.from_numpy(maps).to(device).float().permute(0, 3, 1, 2) for maps in (low_BhwE, high_BuvE))
+    low, high = (to_device(maps, device).float().permute(0, 3, 1, 2) for maps in (low_BhwE, high_BuvE))
     return Encoded(low=low, high=high)
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quadrat.benchmark.learning.augment import cut_windows, resample
+from quadrat.benchmark.learning.augment import Windows, cut_windows, resample
 from quadrat.benchmark.learning.base import Images, Labels
 from quadrat.benchmark.learning.fit import Batch
+from quadrat.benchmark.learning.folding import fold_batchnorm
 from quadrat.benchmark.learning.model import Network, build_decoder, build_encoder
 from quadrat.benchmark.learning.predict import Predict, Prediction, predict_from
+from quadrat.benchmark.learning.prefetch import Prefetched
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.benchmark.learning.runtime import autocast
+from quadrat.benchmark.learning.runtime import autocast, to_device
 from quadrat.benchmark.learning.sampler import Sampler
 from quadrat.benchmark.learning.weights import EncoderWeights
 
@@ -44,9 +46,16 @@ class FineTuned:
         encoder, crop = network.encoder, self._recipe.crop
         is_unscaled = self._recipe.scale == (1.0, 1.0)
 
+        mean_colour = encoder.mean_colour  # read once: on a device it waits
+
+        def cut(step: int) -> Windows:
+            windows = cut_windows(self._train, labels, sampler.draws(step), mean_colour)
+            return windows.pinned() if self._device.type == "cuda" else windows
+
+        windows_of: Callable[[int], Windows] = Prefetched(cut) if _is_cut_ahead(self._device) else cut
+
         def draw_batch(step: int) -> Batch:
-            windows = cut_windows(self._train, labels, sampler.draws(step), encoder.mean_colour).to(self._device)
-            image_BHWx, label_BHW = resample(windows, crop, is_unscaled=is_unscaled)
+            image_BHWx, label_BHW = resample(windows_of(step).to(self._device), crop, is_unscaled=is_unscaled)
             return Batch(inputs=encoder.prepare(image_BHWx), label_BHW=label_BHW)
 
         return draw_batch
@@ -56,9 +65,12 @@ class FineTuned:
         network = self._build(None, seed=0)
         network.load_state_dict(state)
         network.eval()
+        if self._recipe.fold_batchnorm:
+            example_BHWx = torch.full((1, 64, 64, 3), 128, dtype=torch.uint8, device=self._device)
+            fold_batchnorm(network, network.encoder.prepare(example_BHWx))
 
         def predict(indices: Sequence[int]) -> Prediction:
-            image_BHWx = torch.from_numpy(np.stack([images.image(index) for index in indices])).to(self._device)
+            image_BHWx = to_device(np.stack([images.image(index) for index in indices]), self._device)
             with autocast(self._device, self._recipe.precision):
                 encoded = network.encoder(network.encoder.prepare(image_BHWx))
             return predict_from(network.decoder, encoded, self._device, self._recipe.precision)
@@ -69,3 +81,8 @@ class FineTuned:
         encoder = build_encoder(self._recipe, weights, seed=seed)
         decoder = build_decoder(self._recipe, encoder.channels, self._num_classes, seed=seed)
         return Network(encoder, decoder).to(self._device)
+
+
+def _is_cut_ahead(device: torch.device) -> bool:
+    """Return whether batches are cut on a thread: not where that thread would take the processor from the training."""
+    return device.type != "cpu"

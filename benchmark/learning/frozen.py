@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from quadrat.benchmark.learning.base import Images, Labels
 from quadrat.benchmark.learning.feature_cache import FeatureMaps, cut_feature_crops, open_or_encode
 from quadrat.benchmark.learning.fit import Batch
+from quadrat.benchmark.learning.folding import fold_batchnorm
 from quadrat.benchmark.learning.model import Encoded, build_decoder, build_encoder
 from quadrat.benchmark.learning.predict import Predict, Prediction, predict_from
 from quadrat.benchmark.learning.recipe import Recipe
@@ -98,6 +99,8 @@ class Frozen:
         decoder = build_decoder(self._recipe, self._encoder.channels, self._num_classes, seed=0).to(self._device)
         decoder.load_state_dict(state)
         decoder.eval()
+        if self._recipe.fold_batchnorm:
+            fold_batchnorm(decoder, maps.encoded([0], self._device))
 
         def predict(indices: Sequence[int]) -> Prediction:
             encoded = maps.encoded(indices, self._device)

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils import deterministic
 
 from quadrat.benchmark.errors import TrainingError
 
-__all__ = ["autocast", "resolve_device", "torch_settings"]
+__all__ = ["autocast", "resolve_device", "to_device", "torch_settings"]
 
 
 @contextmanager
@@ -52,3 +55,9 @@ def resolve_device(device: str) -> torch.device:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the autocast context of a recipe's precision; it does nothing for `"fp32"`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return an array as a tensor on `device`, which goes on with its work meanwhile: copied from pinned memory."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -25,6 +25,7 @@ from quadrat.benchmark.learning.pooling import overlap, region_means
 from quadrat.benchmark.learning.predict import Predict, Prediction
 from quadrat.benchmark.learning.profiles import Profile
 from quadrat.benchmark.learning.rows import RegionRows
+from quadrat.benchmark.learning.runtime import to_device
 from quadrat.benchmark.learning.signals import Outputs, Signal
 from quadrat.benchmark.learning.upsampling import upsample
 
@@ -182,7 +183,7 @@ def confusion_matrix(
         height, width = truth.shape[1:]
         logits_BCHW = upsample(predict(indices).logits_BChw, CELL)[:, :, :height, :width]
         predicted_BHW = logits_BCHW.max(dim=1).indices  # on a CPU six times faster than argmax
-        counts_CC += count_confusion(torch.from_numpy(truth).to(device), predicted_BHW, num_classes)
+        counts_CC += count_confusion(to_device(truth, device), predicted_BHW, num_classes)
         if on_image is not None:
             on_image(indices[-1] + 1, len(masks))
     counts: NDArray[np.int64] = counts_CC.cpu().numpy()

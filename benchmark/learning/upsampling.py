@@ -27,8 +27,8 @@ def upsample_for_training(map_BChw: Tensor, factor: int) -> Tensor:
     A row of the enlarged map is a fixed blend of rows, a column of columns: rows_Hh @ map_hw @ columns_Ww^T.
     """
     batch, channels, height, width = map_BChw.shape
-    rows_Hh = _blend(height, factor).to(map_BChw.device, map_BChw.dtype)
-    columns_Ww = _blend(width, factor).to(map_BChw.device, map_BChw.dtype)
+    rows_Hh = _blend(height, factor, map_BChw.device, map_BChw.dtype)
+    columns_Ww = _blend(width, factor, map_BChw.device, map_BChw.dtype)
     tall = rows_Hh @ map_BChw.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
     large = columns_Ww @ tall.reshape(batch * height * factor, width, channels)
     return large.reshape(batch, height * factor, width * factor, channels).permute(0, 3, 1, 2)
@@ -47,9 +47,12 @@ class TrainableUpsample(nn.Module):
 
 
 @lru_cache(maxsize=64)
-def _blend(length: int, factor: int) -> Tensor:
-    """Return the weights of `length` cells in each of the `length * factor` positions, rows sum to 1."""
+def _blend(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the weights of `length` cells in each of the `length * factor` positions, rows sum to 1.
+
+    Kept on the device: copying them there each time would wait for all that it still has to do.
+    """
     with torch.inference_mode(False):
         unit = torch.eye(length, dtype=torch.float64)[None]
         enlarged = F.interpolate(unit, scale_factor=float(factor), mode="linear", align_corners=False)
-        return enlarged[0].T.float().contiguous()
+        return enlarged[0].T.float().contiguous().to(device, dtype)

@@ -1,0 +1,90 @@
+"""BatchNorm folded into the convolutions before it, for networks that are no longer trained.
+
+[Jacob2018]  Jacob et al. Quantization and training of neural networks for efficient integer-arithmetic-only inference.
+             CVPR 2018. Section 3.2: the fold.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from quadrat.benchmark.errors import TrainingError
+
+__all__ = ["fold_batchnorm"]
+
+# How far the folded network's output may be from the other's, as a share of the largest output: rounding of fp32.
+_LARGEST_DIFFERENCE = 1e-3
+
+
+@torch.no_grad()
+def fold_batchnorm(network: nn.Module, example: Any) -> int:
+    """Fold every BatchNorm2d that directly follows a convolution, in place, and return how many there were.
+
+    With BatchNorm's running statistics, bn(conv(x)) is one convolution with other weights and a bias. Which layers
+    follow each other is read from a forward pass, so that no network has to say. The folded network is then run again:
+    its output may differ by rounding only.
+
+    Args:
+        network: In eval mode; its BatchNorm layers are gone afterwards, so it can't be trained any more.
+        example: An input of the network; small does it.
+
+    Raises:
+        TrainingError: The folded network says something else: a convolution's output is used elsewhere too.
+    """
+    expected = network(example)
+    pairs = _pairs(network, example)
+    for convolution, norm in pairs:
+        assert norm.running_mean is not None and norm.running_var is not None
+        convolution.weight, bias = fuse_conv_bn_weights(
+            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        convolution.bias = bias
+        # timm's layer does the activation too.
+        _replace(network, norm, getattr(norm, "act", None) or nn.Identity())
+    network.to(memory_format=torch.channels_last)
+    found = network(example)
+    difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
+    if not difference <= _LARGEST_DIFFERENCE:
+        raise TrainingError(
+            f"BatchNorm can't be folded into this encoder's convolutions: outputs differ by {difference:.1%}, expected "
+            "rounding; set learner.fold_batchnorm to false"
+        )
+    return len(pairs)
+
+
+def _pairs(network: nn.Module, example: Any) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Return the BatchNorm layers whose input is a convolution's output, with that convolution."""
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the tensor is kept, so that its id stays its own
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+
+    def remember(module: nn.Module, _: Any, output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        made[id(output)] = (module, output)
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.BatchNorm2d)
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], module))
+
+    hooks = [
+        module.register_forward_hook(remember)
+        if isinstance(module, nn.Conv2d)
+        else module.register_forward_pre_hook(look)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+    ]
+    try:
+        network(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return pairs
+
+
+def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    for module in network.modules():
+        for name, child in module.named_children():
+            if child is old:
+                setattr(module, name, new)
