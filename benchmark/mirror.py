@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from quadrat.benchmark.mirror_writer import Writer
 from quadrat.benchmark.records import Record
-from quadrat.benchmark.tracking import State, Writer, default_uri, without_password
+from quadrat.benchmark.tracking import State, default_uri, without_password
 
 __all__ = ["Mirror"]
 

@@ -1,33 +1,31 @@
-"""The MLflow mirror of a results folder: for browsing only, the records stay the truth.
+"""One experiment in an MLflow store: the only module that imports mlflow, and late, since that takes seconds.
 
-Experiment = suite. One parent run per strategy label holds the mean curves over seeds; below it one child run per
-trial. The step of a metric is the number of labelled regions. Runs are found again by their tags and points by their
-step, so mirroring twice changes nothing. This is the only module that imports mlflow, and late: it takes seconds.
+What is written comes from `tracking_values`, when it is written from `mirror_writer`. Runs are found again by their
+identity (a tag), points by their step, pictures by key and step, files by their path: writing twice changes nothing.
+Every call names its run; MLflow's own idea of a current run is not used.
 """
 
-import hashlib
 import json
 import logging
 import os
 import re
-import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from quadrat.benchmark.files import canonical_json
-from quadrat.benchmark.records import Record, is_complete, read_failures, read_records
-from quadrat.benchmark.results import read_suite_json
+if TYPE_CHECKING:
+    from PIL import Image
 
-__all__ = ["State", "Writer", "default_uri", "experiment_id", "mirror", "without_password"]
+__all__ = ["Run", "State", "Tracker", "default_uri", "experiment_id", "without_password"]
 
-State = Literal["running", "done", "failed", "interrupted"]
+State = Literal["running", "done", "failed", "interrupted", "pruned"]
 
 _STATUS: Final[Mapping[State, str]] = {
     "running": "RUNNING",
     "done": "FINISHED",
+    "pruned": "FINISHED",
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
@@ -36,7 +34,13 @@ _DEFAULTS: Final = {
     # MLflow's own are 120 s and 7 tries with growing pauses: too long to find out that nobody is there.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # Its progress bar for uploads is no news in a run's display.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+_IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id")
+_NOTE: Final = "mlflow.note.content"
+_DIGEST_CHARS: Final = 36
+"""The longest digest of a data set that MLflow takes."""
 
 
 def default_uri(results_dir: Path) -> str:
@@ -60,176 +64,75 @@ def experiment_id(uri: str, suite_name: str) -> str | None:
     return None if experiment is None else str(experiment.experiment_id)
 
 
-def mirror(results_dir: Path, uri: str | None = None) -> int:
-    """Mirror a results folder from its files, and return the number of its trials that have run.
-
-    Args:
-        results_dir: The results folder.
-        uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
-
-    Raises:
-        ResultsError: When the folder holds no results.
-        Exception: Whatever MLflow raises when its store cannot be used.
-    """
-    writer = Writer(Path(results_dir), uri or default_uri(results_dir))
-    num_trials = writer.take_files()
-    writer.close()
-    return num_trials
-
-
 @dataclass(kw_only=True)
-class _Run:
-    """A run in the store, as far as the writer knows it.
+class Run:
+    """A run in the store, as far as it is known here.
 
     Attributes:
         run_id: MLflow's id.
-        has_params: Whether its parameters are logged.
+        is_described: Whether its parameters are logged, which is done last when a run is made.
         state: What its tag and its status say; None when they contradict each other.
+        tags: Its tags.
+        num_datasets: Data sets it is linked to.
     """
 
     run_id: str
-    has_params: bool
+    is_described: bool
     state: State | None
+    tags: dict[str, str]
+    num_datasets: int
 
 
-class Writer:
-    """Writes into one experiment, having looked up what is there.
+class Tracker:
+    """One experiment of a store, with what is in it looked up once.
 
     Args:
-        results_dir: The results folder.
         uri: An MLflow tracking URI.
+        experiment: Its name; made when it is not there.
+        note: What its page says, Markdown.
+        artifact_root: Where the artefacts of a new experiment belong; None leaves that to the server.
     """
 
-    def __init__(self, results_dir: Path, uri: str) -> None:
-        document = read_suite_json(results_dir)
-        self._results_dir = results_dir
-        self._suite: dict[str, Any] = document["suite"]
-        self._classes = [re.sub(r"[^\w\-. ]", "_", name) for name in document["dataset"]["classes"]]
-        self._trials: dict[str, dict[str, Any]] = {trial["trial_id"]: trial for trial in document["trials"]}
-        self._environment = _read_environment(results_dir)
-        self._records: dict[tuple[str, int], Record] = {record.key: record for record in _records(results_dir)}
-        self._states: dict[str, State] = {}
-        self._points: dict[str, dict[int, float]] = {}
+    def __init__(self, uri: str, experiment: str, *, note: str, artifact_root: Path | None = None) -> None:
         self._client = _client(uri)
-        self._experiment_id = self._open_experiment(is_embedded=uri == default_uri(results_dir))
-        self._runs = dict(self._find_runs())
+        found = self._client.get_experiment_by_name(experiment)
+        if found is None:
+            root = None if artifact_root is None else artifact_root.as_uri()
+            self._experiment_id = str(self._client.create_experiment(experiment, artifact_location=root))
+            tags: dict[str, str] = {}
+        else:
+            self._experiment_id, tags = str(found.experiment_id), found.tags
+        # Without the kind, MLflow opens the experiment on pages for language models.
+        for key, value in ((_NOTE, note), ("mlflow.experimentKind", "custom_model_development")):
+            if tags.get(key) != value:
+                self._client.set_experiment_tag(self._experiment_id, key, value)
+        self.runs: dict[str, Run] = dict(self._find_runs())
+        self._points: dict[tuple[str, str], dict[int, float]] = {}
 
-    def take_files(self) -> int:
-        """Mirror everything that the files hold, and return the number of trials that have run."""
-        failed = {failure.trial_id for failure in read_failures(self._results_dir)}
-        by_trial: dict[str, list[Record]] = {}
-        for record in list(self._records.values()):
-            by_trial.setdefault(record.trial_id, []).append(record)
-            self.record(record)
-        for trial_id, trial in self._trials.items():
-            records = by_trial.get(trial_id, [])
-            if is_complete(records, trial_id, trial["num_rounds"]):
-                self.state(trial_id, "done")
-            elif trial_id in failed:
-                self.state(trial_id, "failed")
-            elif records:
-                self.state(trial_id, "interrupted")
-        return len(by_trial.keys() | failed)
+    def run(self, identity: str, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> Run:
+        """Return the run of that identity, made and described when it is not.
 
-    def record(self, record: Record) -> None:
-        """Log the figures of one round to its trial's run, and the mean to its parent once all seeds are there."""
-        self._records[record.key] = record
-        run_id = self._trial_run(record.trial_id).run_id
-        if record.regions not in self._known(run_id):
-            self._log(run_id, record.regions, _figures(record, self._classes))
-        self._log_mean(self._trials[record.trial_id], record.round, are_all_in=False)
-
-    def state(self, trial_id: str, state: State) -> None:
-        """Tag a trial's run with what has become of it."""
-        self._states[trial_id] = state
-        self._set_state(self._trial_run(trial_id), state)
-
-    def close(self) -> None:
-        """Bring the parents up to date: their means over the seeds there are, and their states."""
-        for group in {_group_id(trial): trial for trial in self._trials.values()}.values():
-            members = self._members(group)
-            states = {self._states[trial_id] for trial_id in members if trial_id in self._states}
-            if not states:
-                continue
-            if "running" not in states and "interrupted" not in states:
-                for round_ in range(group["num_rounds"]):
-                    self._log_mean(group, round_, are_all_in=True)
-            worst: tuple[State, ...] = ("running", "interrupted", "failed", "done")
-            self._set_state(self._group_run(group), next(state for state in worst if state in states))
-
-    def _open_experiment(self, *, is_embedded: bool) -> str:
-        name = self._suite["name"]
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        artefacts = (self._results_dir.resolve() / "mlartifacts").as_uri() if is_embedded else None
-        experiment = self._client.create_experiment(name, artifact_location=artefacts)
-        if self._suite["description"]:
-            self._client.set_experiment_tag(experiment, "mlflow.note.content", self._suite["description"])
-        return str(experiment)
-
-    def _find_runs(self) -> Iterator[tuple[str, _Run]]:
-        """Yield the runs of the experiment by their "trial_id" or "group_id" tag."""
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment_id], max_results=1000, page_token=token)
-            for run in page:
-                tags = run.data.tags
-                if identity := tags.get("trial_id") or tags.get("group_id"):
-                    is_right = _STATUS.get(tags.get("state")) == run.info.status
-                    yield (
-                        identity,
-                        _Run(
-                            run_id=run.info.run_id,
-                            has_params=bool(run.data.params),
-                            state=tags["state"] if is_right else None,
-                        ),
-                    )
-            token = page.token
-            if not token:
-                return
-
-    def _trial_run(self, trial_id: str) -> _Run:
-        trial = self._trials[trial_id]
-        width = len(str(max(abs(other["seed"]) for other in self._trials.values())))
-        return self._run(
-            trial_id,
-            name=f"{trial['label']} seed {trial['seed']:0{width}d}",
-            tags={
-                "trial_id": trial_id,
-                "seed": str(trial["seed"]),
-                "mlflow.parentRunId": self._group_run(trial).run_id,
-            },
-            trial=trial,
-        )
-
-    def _group_run(self, trial: dict[str, Any]) -> _Run:
-        group_id = _group_id(trial)
-        return self._run(group_id, name=trial["label"], tags={"group_id": group_id}, trial=trial)
-
-    def _run(self, identity: str, *, name: str, tags: dict[str, str], trial: dict[str, Any]) -> _Run:
-        """Return the run with that identity, creating it when there is none."""
-        if identity not in self._runs:
-            commit = self._environment.get("commit")
-            about = {
-                **tags,
-                "strategy": trial["strategy"],
-                "label": trial["label"],
-                "state": "running",
-                **({"commit": commit, "mlflow.source.git.commit": commit} if commit else {}),
-                "mlflow.source.name": f"quadrat {self._suite['name']}",
-            }
+        Args:
+            identity: The value of its tag "trial_id", "group_id" or "suite_id".
+            name: What a new run is called.
+            tags: Of a new run, with the identity among them.
+            params: Its parameters.
+        """
+        if identity not in self.runs:
+            about = {**tags, "state": "running"}
             created = self._client.create_run(self._experiment_id, tags=about, run_name=name)
-            self._runs[identity] = _Run(run_id=created.info.run_id, has_params=False, state="running")
-        run = self._runs[identity]
-        if not run.has_params:
+            run_id = created.info.run_id
+            self.runs[identity] = Run(run_id=run_id, is_described=False, state="running", tags=about, num_datasets=0)
+        run = self.runs[identity]
+        if not run.is_described:
             from mlflow.entities import Param
 
-            self._client.log_batch(run.run_id, params=[Param(key, value) for key, value in _params(trial).items()])
-            run.has_params = True
+            self._client.log_batch(run.run_id, params=[Param(key, value) for key, value in params.items()])
+            run.is_described = True
         return run
 
-    def _set_state(self, run: _Run, state: State) -> None:
+    def set_state(self, run: Run, state: State) -> None:
+        """Set a run's tag and status."""
         if run.state == state:
             return
         self._client.set_tag(run.run_id, "state", state)
@@ -239,45 +142,122 @@ class Writer:
             self._client.set_terminated(run.run_id, status=_STATUS[state])
         run.state = state
 
-    def _members(self, trial: dict[str, Any]) -> list[str]:
-        group_id = _group_id(trial)
-        return [other_id for other_id, other in self._trials.items() if _group_id(other) == group_id]
+    def set_note(self, run: Run, note: str) -> None:
+        """Set what a run's page says, Markdown."""
+        self.set_tag(run, _NOTE, note)
 
-    def _log_mean(self, trial: dict[str, Any], round_: int, *, are_all_in: bool) -> None:
-        """Log the mean over seeds of one round to the parent.
+    def set_tag(self, run: Run, key: str, value: str) -> None:
+        """Set a tag that has another value."""
+        if run.tags.get(key) != value:
+            self._client.set_tag(run.run_id, key, value)
+            run.tags[key] = value
 
-        A mean over some of the seeds is logged only when no more will come, since MLflow cannot take a point back. When
-        a failed trial is mended later, the new mean is a second point at the same step, and the newer one counts.
-        """
-        members = self._members(trial)
-        records = [self._records[trial_id, round_] for trial_id in members if (trial_id, round_) in self._records]
-        if not records or (len(records) < len(members) and not are_all_in):
-            return
-        figures = [_figures(record, self._classes) for record in records]
-        means = {
-            name: statistics.fmean(found)
-            for name in figures[0]
-            if len(found := [figure[name] for figure in figures if name in figure]) == len(figures)
-        }
-        miou = [record.miou for record in records]
-        means |= {"num_seeds": len(records), "miou_std": statistics.stdev(miou) if len(miou) > 1 else 0.0}
-        run_id, step = self._group_run(trial).run_id, round(statistics.fmean(record.regions for record in records))
-        if self._known(run_id).get(step) != means["miou"]:
-            self._log(run_id, step, means)
+    def points(self, run: Run, metric: str) -> dict[int, float]:
+        """Return what the store holds of a metric, by step, the newest of each."""
+        key = (run.run_id, metric)
+        if key not in self._points:
+            history = sorted(self._client.get_metric_history(*key), key=lambda point: point.timestamp)
+            self._points[key] = {point.step: point.value for point in history}
+        return self._points[key]
 
-    def _known(self, run_id: str) -> dict[int, float]:
-        """Return the mIoU that the store holds for a run, by step, the newest of each."""
-        if run_id not in self._points:
-            history = sorted(self._client.get_metric_history(run_id, "miou"), key=lambda metric: metric.timestamp)
-            self._points[run_id] = {metric.step: metric.value for metric in history}
-        return self._points[run_id]
-
-    def _log(self, run_id: str, step: int, figures: Mapping[str, float]) -> None:
+    def log(self, run: Run, step: int, figures: Mapping[str, float]) -> None:
+        """Log metrics at a step; MLflow cannot take them back."""
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        self._client.log_batch(run_id, metrics=[Metric(name, value, now_ms, step) for name, value in figures.items()])
-        self._known(run_id)[step] = figures["miou"]
+        self._client.log_batch(
+            run.run_id, metrics=[Metric(name, value, now_ms, step) for name, value in figures.items()]
+        )
+        for name, value in figures.items():
+            if (run.run_id, name) in self._points:
+                self._points[run.run_id, name][step] = value
+
+    def link_datasets(self, run: Run, splits: Mapping[str, Mapping[str, Any]], name: str, source: str) -> None:
+        """Link a run to the splits it was trained and tested on, unless it is.
+
+        Args:
+            run: The run.
+            splits: Context ("train", "test") -> what suite.json says of the split.
+            name: The data set's registered name.
+            source: Where it lies.
+        """
+        if run.num_datasets >= len(splits):
+            return
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=f"{name} {split.get('split', context)}",
+                    digest=str(split["fingerprint"])[:_DIGEST_CHARS],
+                    source_type="local",
+                    source=json.dumps({"uri": source}),
+                    profile=json.dumps({key: split[key] for key in ("num_images", "num_px") if key in split}),
+                ),
+                [InputTag("mlflow.data.context", context)],
+            )
+            for context, split in splits.items()
+        ]
+        self._client.log_inputs(run.run_id, datasets=inputs)
+        run.num_datasets = len(inputs)
+
+    def add_model(self, run: Run, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Add the model that a run trained, as an entity of its own without weights, unless it is there."""
+        if "model_id" in run.tags:
+            return
+        from mlflow.entities import LoggedModelStatus
+
+        model = self._client.create_logged_model(
+            self._experiment_id,
+            name=re.sub(r"[^\w\- ]", "_", name),
+            source_run_id=run.run_id,
+            params=dict(params),
+            tags=dict(tags),
+            model_type="DeepLabv3+",
+        )
+        self.set_tag(run, "model_id", model.model_id)
+        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def picture_steps(self, run: Run, key: str) -> set[int]:
+        """Return the steps at which a run holds a whole picture of that key."""
+        names = [Path(entry.path).name for entry in self._client.list_artifacts(run.run_id, "images")]
+        pattern = re.compile(rf"{re.escape(key.replace('/', '~'))}[+%]step[+%](\d+)[+%].*[+%]compressed\.")
+        return {int(match[1]) for name in names if (match := pattern.match(name))}
+
+    def log_picture(self, run: Run, image: "Image.Image", key: str, step: int) -> None:
+        """Log a picture that the chart view shows, with a slider over steps."""
+        self._client.log_image(run.run_id, image, key=key, step=step)
+
+    def upload(self, run: Run, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or a folder with what is in it, to a run's artefacts; what is there is replaced."""
+        if path.is_dir():
+            self._client.log_artifacts(run.run_id, str(path), artifact_path=folder)
+        else:
+            self._client.log_artifact(run.run_id, str(path), artifact_path=folder)
+
+    def _find_runs(self) -> Iterator[tuple[str, Run]]:
+        """Yield the runs of the experiment by their identity."""
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment_id], max_results=1000, page_token=token)
+            for run in page:
+                tags = dict(run.data.tags)
+                if identity := next((tags[name] for name in _IDENTITY_TAGS if name in tags), None):
+                    state = next((state for state in _STATUS if state == tags.get("state")), None)
+                    is_right = state is not None and _STATUS[state] == run.info.status
+                    yield (
+                        identity,
+                        Run(
+                            run_id=run.info.run_id,
+                            is_described=bool(run.data.params),
+                            state=state if is_right else None,
+                            tags=tags,
+                            num_datasets=len(run.inputs.dataset_inputs) if run.inputs else 0,
+                        ),
+                    )
+            token = page.token
+            if not token:
+                return
 
 
 def _client(uri: str) -> Any:
@@ -289,50 +269,3 @@ def _client(uri: str) -> Any:
     for logger, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
         logging.getLogger(logger).setLevel(level)
     return MlflowClient(tracking_uri=uri)
-
-
-def _records(results_dir: Path) -> list[Record]:
-    return read_records(results_dir) if (results_dir / "records.jsonl").is_file() else []
-
-
-def _read_environment(results_dir: Path) -> dict[str, Any]:
-    path = results_dir / "environment.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-
-
-def _group_id(trial: dict[str, Any]) -> str:
-    """Return what the trials of one label have in common: all of their spec but the seed and the data's folder."""
-    spec = {key: value for key, value in trial["spec"].items() if key != "seed"}
-    spec["dataset"] = {key: value for key, value in spec["dataset"].items() if key != "root"}
-    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
-
-
-def _figures(record: Record, classes: Iterable[str]) -> dict[str, float]:
-    """Return the metrics of one record by their names in MLflow; a class that is absent has none."""
-    return {
-        "miou": record.miou,
-        "pixel_accuracy": record.pixel_accuracy,
-        "labelled_fraction": record.labelled_fraction,
-        "labelled_px": record.labelled_px,
-        "images_opened": record.images_opened,
-        "round": record.round,
-        "loss": record.loss,
-        "steps": record.steps,
-        **{f"iou/{name}": value for name, value in zip(classes, record.iou, strict=True) if value is not None},
-        **{f"seconds/{phase}": value for phase, value in record.seconds.items()},
-    }
-
-
-def _params(trial: dict[str, Any]) -> dict[str, str]:
-    """Return the parameters of a trial as MLflow shows them: the strategy's by their own names, the rest by path."""
-    spec = trial["spec"]
-    dataset = {key: value for key, value in spec["dataset"].items() if key not in ("root", "params")}
-    nested = {
-        "strategy": spec["strategy"],
-        **spec["params"],
-        "region_size": spec["region_size"],
-        "budgets": spec["budgets"],
-        **{f"dataset.{key}": value for key, value in {**dataset, **spec["dataset"]["params"]}.items()},
-        **{f"learner.{key}": value for key, value in spec["learner"].items()},
-    }
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in nested.items()}

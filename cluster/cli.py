@@ -164,12 +164,29 @@ def conclude(
         from quadrat.benchmark.reporting import write_report
 
         click.echo(f"report    {short(write_report(results_dir))}")
-    if not outcome.is_mirror_complete:
+    is_complete = outcome.is_mirror_complete
+    if is_mirrored and is_complete and outcome.stop_code is None:
+        is_complete = _publish(results_dir, uri)
+    if not is_complete:
         target = "" if uri is None else f" --mlflow {without_password(uri)}"
         click.echo(f"MLflow    incomplete; mirror the files with: quadrat track {shlex.quote(str(shown))}{target}")
     elif is_mirrored:
         click.echo(f"MLflow    {f'quadrat ui {shlex.quote(str(shown))}' if uri is None else without_password(uri)}")
     sys.exit(outcome.exit_code if exit_code is None else exit_code)
+
+
+def _publish(results_dir: Path, uri: str | None) -> bool:
+    """Bring the report and the pictures to MLflow, and return whether it took them."""
+    from quadrat.benchmark.mirror_writer import publish
+    from quadrat.benchmark.tracking import without_password
+
+    try:
+        publish(results_dir, uri)
+    except Exception as error:  # MLflow raises what its stores raise; none of it may turn a good run into a bad one
+        reason = without_password(f"{type(error).__name__}: {error}").partition("\n")[0]
+        click.echo(f"! MLflow does not take the report: {reason:.160}", err=True)
+        return False
+    return True
 
 
 _MODULES = (study_commands, look_commands, result_commands, data_commands, bench_commands)

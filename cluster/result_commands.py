@@ -57,8 +57,9 @@ def stats(results_dir: Path, cost_key: str, is_json: bool) -> None:
 def track(results_dir: Path, mlflow_uri: str | None) -> None:
     """Mirror a results folder in MLflow from its files; doing it twice changes nothing."""
     from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.mirror_writer import mirror
     from quadrat.benchmark.results import lock_results, read_suite_json
-    from quadrat.benchmark.tracking import default_uri, mirror, without_password
+    from quadrat.benchmark.tracking import default_uri, without_password
 
     is_mirrored, uri = tracking_of(mlflow_uri)
     if not is_mirrored:

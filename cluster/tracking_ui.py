@@ -21,6 +21,8 @@ __all__ = ["serve"]
 
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 240.0
+_CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
+"""MLflow's chart view of training runs, without its menus for language models."""
 
 
 def serve(results_dir: Path, uri: str | None, port: int) -> int:
@@ -41,7 +43,7 @@ def serve(results_dir: Path, uri: str | None, port: int) -> int:
         )
     store = uri or default_uri(results_dir)
     experiment = experiment_id(store, name)
-    page = f"#/experiments/{experiment}" if experiment is not None else ""
+    page = f"#/experiments/{experiment}/runs?{_CHARTS}" if experiment is not None else ""
     if store.startswith(("http://", "https://")):
         click.echo(f"{store.rstrip('/')}/{page}")
         return 0

@@ -8,14 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_trials import make_record, make_suite, write_suite_json
 
 from quadrat.benchmark import mirror as mirror_module
+from quadrat.benchmark.data import RegionGrid, pack
+from quadrat.benchmark.data.scenes import Scenes
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.mirror import Mirror
+from quadrat.benchmark.mirror_writer import mirror, publish
 from quadrat.benchmark.records import Failure, append_record, record_failure
-from quadrat.benchmark.tracking import default_uri, experiment_id, mirror, without_password
+from quadrat.benchmark.selections import selection_path, write_selection
+from quadrat.benchmark.tracking import Tracker, default_uri, experiment_id, without_password
+from quadrat.strategies import Selection
 
 SUITE = make_suite(strategies=["random", {"name": "entropy", "label": "H"}], description="a suite that nobody trained")
 TRIALS = SUITE.trials()
@@ -56,11 +62,12 @@ def runs(folder: Path) -> dict[str, Any]:
     experiment = client.get_experiment_by_name("fake")
     found = client.search_runs([experiment.experiment_id]) if experiment else []
     names = [run.info.run_name for run in found]
+    found = [run for run in found if run.data.tags["kind"] != "suite"]
     assert len(names) == len(set(names))
-    return dict(zip(names, found, strict=True))
+    return {run.info.run_name: run for run in found}
 
 
-def curve(folder: Path, name: str, metric: str = "miou") -> list[tuple[int, float]]:
+def curve(folder: Path, name: str, metric: str = "accuracy/miou") -> list[tuple[int, float]]:
     from mlflow import MlflowClient
 
     history = MlflowClient(default_uri(folder)).get_metric_history(runs(folder)[name].info.run_id, metric)
@@ -79,8 +86,8 @@ def test_every_trial_is_a_run_under_the_run_of_its_label(folder: Path) -> None:
 def test_the_step_of_a_metric_is_the_number_of_labelled_regions(folder: Path) -> None:
     mirror(folder)
     assert curve(folder, "random seed 1") == [(4, 0.21), (8, 0.31), (16, 0.41)]
-    assert curve(folder, "random seed 1", "iou/road") == [(4, 0.21), (8, 0.31), (16, 0.41)]
-    assert curve(folder, "random seed 1", "iou/sky") == []
+    assert curve(folder, "random seed 1", "class_iou/road") == [(4, 0.21), (8, 0.31), (16, 0.41)]
+    assert curve(folder, "random seed 1", "class_iou/sky") == []
     assert [step for step, _ in curve(folder, "random seed 1", "seconds/fit")] == [4, 8, 16]
 
 
@@ -202,6 +209,105 @@ def test_a_server_that_comes_back_gets_everything(folder: Path, monkeypatch: pyt
     assert len(said) == 1
 
 
+def summary(folder: Path) -> Any:
+    """Return the run of the whole suite; fails when there is not just one."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(default_uri(folder))
+    experiment = client.get_experiment_by_name("fake")
+    (run,) = client.search_runs([experiment.experiment_id], filter_string="tags.kind = 'suite'")
+    return run
+
+
+def artifacts(folder: Path, run: Any, path: str | None = None) -> list[str]:
+    from mlflow import MlflowClient
+
+    return sorted(file.path for file in MlflowClient(default_uri(folder)).list_artifacts(run.info.run_id, path))
+
+
+def test_the_suites_run_holds_report_and_files_and_says_how_it_went(folder: Path) -> None:
+    (folder / "report").mkdir()
+    (folder / "report" / "index.html").write_text("<p>first</p>")
+    mirror(folder)
+    run = summary(folder)
+    assert run.info.run_name == "fake (report)"
+    assert (run.data.tags["state"], run.info.status) == ("failed", "FAILED")
+    assert "| random | 20.5 (0.7) | 30.5 (0.7) | 40.5 (0.7) |" in run.data.tags["mlflow.note.content"]
+    files = ["environment.json", "failures.jsonl", "records.jsonl", "report", "suite.json"]
+    assert artifacts(folder, run) == files
+    (folder / "report" / "index.html").write_text("<p>second</p>")
+    publish(folder)
+    assert artifacts(folder, summary(folder)) == files
+    path = Path(run.info.artifact_uri.removeprefix("file://")) / "report" / "index.html"
+    assert path.read_text() == "<p>second</p>"
+
+
+def test_nothing_is_uploaded_again_that_has_not_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror(folder)
+    monkeypatch.setattr(Tracker, "upload", lambda *_: pytest.fail("uploaded again"))
+    mirror(folder)
+
+
+def test_runs_know_their_data_sets_and_trials_their_model(folder: Path) -> None:
+    from mlflow import MlflowClient
+
+    mirror(folder)
+    mirror(folder)
+    run = runs(folder)["random seed 0"]
+    linked = [(one.tags[0].value, one.dataset.name, one.dataset.digest) for one in run.inputs.dataset_inputs]
+    assert sorted(linked) == [("test", "scenes test", "0" * 36), ("train", "scenes train", "0" * 36)]
+    model = MlflowClient(default_uri(folder)).get_logged_model(run.data.tags["model_id"])
+    assert model.source_run_id == run.info.run_id
+    assert model.params["learner.encoder"] == "test_resnet"
+    assert "model_id" not in runs(folder)["H seed 1"].data.tags  # it has failed
+
+
+def test_full_supervision_is_a_line_over_all_budgets(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    suite = make_suite(full_supervision=True)
+    write_suite_json(suite, tmp_path)
+    for spec in suite.trials()[:2]:
+        budgets = spec.model_copy(update={"budgets": (100,)})
+        append_record(tmp_path, make_record(budgets, 0, trial_id=spec.trial_id))
+    mirror(tmp_path)
+    assert curve(tmp_path, "full-supervision") == [(4, 0.205), (8, 0.205), (16, 0.205)]
+    assert curve(tmp_path, "full-supervision", "cost/labelled_px") == []
+
+
+def test_region_sizes_share_an_axis(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    suite = make_suite(region_size=[16, 8], strategies=["random"], seeds=[0])
+    write_suite_json(suite, tmp_path)
+    for spec in suite.trials():
+        append_record(tmp_path, make_record(spec, 0))
+    mirror(tmp_path)
+    assert curve(tmp_path, "random r16") == curve(tmp_path, "random r8") == [(4, 0.2)]
+    assert curve(tmp_path, "random r8", "cost/regions") == [(4, 16.0)]
+
+
+def test_picks_are_pictures_of_the_strategys_run_once_a_round(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    dataset = Scenes(num_train=6, num_test=2, height=48, width=64)
+    pool = pack(dataset, "train", tmp_path / "cache")
+    suite = make_suite(strategies=["random"], seeds=[0])
+    write_suite_json(suite, tmp_path)
+    document = json.loads((tmp_path / "suite.json").read_text())
+    document["dataset"]["pool"] |= {"path": str(pool.path), "fingerprint": pool.fingerprint}
+    (tmp_path / "suite.json").write_text(json.dumps(document))
+    grid, (spec,) = RegionGrid(pool.sizes, 16), suite.trials()
+    for round_ in range(2):
+        picks = Selection(regions=np.arange(4 * round_, 4 * round_ + 4), potential=np.ones(4))
+        write_selection(selection_path(tmp_path, spec.trial_id, round_), picks, grid)
+        append_record(tmp_path, make_record(spec, round_))
+        mirror(tmp_path)  # as a run that is interrupted and goes on
+    mirror(tmp_path)
+    names = artifacts(tmp_path, runs(tmp_path)["random"], "images")
+    assert [name.partition("+timestamp")[0] for name in names if name.endswith(".png")] == [
+        "images/picks~seed 0+step+4",
+        "images/picks~seed 0+step+8",
+    ]
+
+
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"expected a results folder of `quadrat run`"):
         mirror(tmp_path)
@@ -217,7 +323,7 @@ def test_class_names_become_metric_names_that_mlflow_takes(folder: Path) -> None
     document["dataset"]["classes"] = ["road (paved)", "sky"]
     (folder / "suite.json").write_text(json.dumps(document))
     mirror(folder)
-    assert "iou/road _paved_" in runs(folder)["random seed 0"].data.metrics
+    assert "class_iou/road _paved_" in runs(folder)["random seed 0"].data.metrics
 
 
 def _await(condition: Callable[[], bool]) -> None:
