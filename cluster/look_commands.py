@@ -1,5 +1,6 @@
 """Commands that only look: `show`, `list` and `doctor`."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from quadrat.cluster.options import open_suite, results_option, suite_arguments
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from quadrat.benchmark.suite import Suite
 
 __all__ = ["COMMANDS"]
 
@@ -25,11 +28,49 @@ _GROUPS: Final = {
 @click.command()
 @suite_arguments
 @results_option
-def show(suite_name: str, settings: Sequence[str], results: Path | None) -> None:
-    """Show what a suite resolves to: its trials, its budgets, and how many models it trains."""
+@click.option(
+    "--plan", "is_planned", is_flag=True, help="Measure the recipe here, a minute or so, and say how long it takes"
+)
+@click.option(
+    "--devices", type=click.IntRange(min=1), help="With --plan: GPUs (CPU cores of a suite without GPU) to run on"
+)
+@click.option("--json", "is_json", is_flag=True, help="With --plan: print the plan as one JSON object")
+def show(
+    suite_name: str,
+    settings: Sequence[str],
+    results: Path | None,
+    is_planned: bool,
+    devices: int | None,
+    is_json: bool,
+) -> None:
+    """Show what a suite resolves to: its trials, its budgets, its work and disk; with --plan, its hours and memory."""
     from quadrat.cluster.resolved import render
 
-    for part in render(*open_suite(suite_name, settings, results)):
+    if (devices is not None or is_json) and not is_planned:
+        raise click.UsageError("--devices and --json: expected with --plan; add it")
+    suite, results_dir = open_suite(suite_name, settings, results)
+    if not is_json:
+        for part in render(suite, results_dir):
+            _print(part)
+    if is_planned:
+        _plan(suite, results_dir, devices, is_json=is_json)
+
+
+def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bool) -> None:
+    """Measure the suite's recipe on this machine and print what follows from it."""
+    from quadrat.benchmark.planning import devices_at_hand, estimate, measure
+    from quadrat.benchmark.suite_work import count_work, data_extent
+    from quadrat.cluster.plan_view import as_json, render_plan
+
+    extent = data_extent(suite, results_dir)
+    work = count_work(suite, extent)
+    device, num_here = devices_at_hand(suite)
+    measured = measure(suite, extent, work, device, lambda phase: click.echo(f"measuring: {phase}", err=True))
+    plan = estimate(suite, extent, measured, devices or num_here)
+    if is_json:
+        click.echo(json.dumps(as_json(suite, extent, work, measured, plan)))
+        return
+    for part in render_plan(extent, work, measured, plan):
         _print(part)
 
 

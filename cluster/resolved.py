@@ -13,8 +13,10 @@ from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results import finished_trials, read_suite_json
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
+from quadrat.benchmark.suite_work import DataExtent, data_extent
 from quadrat.cluster.board import num_fits
 from quadrat.cluster.display import percent
+from quadrat.cluster.forecast import render_forecast, warnings
 
 __all__ = ["PoolSize", "pool_size", "render"]
 
@@ -61,6 +63,12 @@ def render(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
     yield Text()
     yield _budgets(trials, size)
     yield Text()
+    extent = _extent(suite, results_dir)
+    if extent is not None:
+        yield from render_forecast(suite, extent)
+    for warning in warnings(suite, extent):
+        yield Text(f"! {warning}", style="yellow")
+    yield Text()
     yield _trials(trials, complete)
     with_sharing, without_sharing = num_fits(trials)
     yield Text(
@@ -71,6 +79,14 @@ def render(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
 
         yield Text()
         yield render_study(suite)
+
+
+def _extent(suite: Suite, results_dir: Path) -> DataExtent | None:
+    """Return the size of the suite's data, None where nothing is known of it (which is said where the pool stands)."""
+    try:
+        return data_extent(suite, results_dir)
+    except DataError:
+        return None
 
 
 def _facts(suite: Suite, results_dir: Path, size: PoolSize) -> Table:

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -12,13 +12,31 @@ import numpy.typing as npt
 from quadrat.benchmark.errors import DataError
 from quadrat.strategies.registry import Registry, closest
 
-__all__ = ["DATA_VARIABLE", "VOID", "Dataset", "Item", "Sample", "decode", "load_dataset"]
+__all__ = ["DATA_VARIABLE", "VOID", "Dataset", "Item", "Published", "Sample", "decode", "load_dataset"]
 
 VOID: Final = 255
 """The mask value of a pixel that belongs to no class: never trained on, never evaluated."""
 
 DATA_VARIABLE: Final = "QUADRAT_DATA"
 """The environment variable that names the folder in which data sets lie, each under its registered name."""
+
+
+class Published(NamedTuple):
+    """What a data set on disk declares of itself, so that a suite can be planned where the data is not at hand.
+
+    A data set says it as the class attribute `published`; it is optional.
+
+    Attributes:
+        num_images: Images by split.
+        height: Of an image, pixels; a typical one where they differ.
+        width: Of an image, pixels.
+        num_classes: Classes.
+    """
+
+    num_images: Mapping[str, int]
+    height: int
+    width: int
+    num_classes: int
 
 
 @runtime_checkable

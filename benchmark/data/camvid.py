@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from quadrat.benchmark.data.base import VOID
+from quadrat.benchmark.data.base import VOID, Published
 from quadrat.benchmark.data.folder import Folder
 from quadrat.benchmark.data.pairs import FileDataset, FilePair, match
 from quadrat.benchmark.errors import DataError
@@ -30,6 +30,9 @@ class CamVid(FileDataset):
     """
 
     name: ClassVar[str] = "camvid"
+    published: ClassVar[Published] = Published(
+        {"train": 367, "val": 101, "test": 233}, height=360, width=480, num_classes=11
+    )
     layout: ClassVar[str] = "train/ trainannot/ val/ valannot/ test/ testannot/, or manifest.json images/ masks/"
     classes: ClassVar[tuple[str, ...]] = (
         "sky",

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.data.base import VOID
+from quadrat.benchmark.data.base import VOID, Published
 from quadrat.benchmark.data.pairs import FileDataset, FilePair, files_by_id
 from quadrat.benchmark.errors import DataError
 
@@ -68,6 +68,7 @@ class Cityscapes(FileDataset):
     """
 
     name: ClassVar[str] = "cityscapes"
+    published: ClassVar[Published] = Published({"train": 2975, "val": 500}, height=1024, width=2048, num_classes=19)
     layout: ClassVar[str] = "leftImg8bit/<split>/<city>/ and gtFine/<split>/<city>/"
     classes: ClassVar[tuple[str, ...]] = (
         "road",

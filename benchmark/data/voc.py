@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final
 
-from quadrat.benchmark.data.base import VOID
+from quadrat.benchmark.data.base import VOID, Published
 from quadrat.benchmark.data.pairs import FileDataset, FilePair, match
 from quadrat.benchmark.errors import DataError
 
@@ -53,6 +53,8 @@ class Voc(FileDataset):
     class_file: str | None = None
 
     name: ClassVar[str] = "voc"
+    # Sizes differ; most photographs are 500 x 375 or 375 x 500.
+    published: ClassVar[Published] = Published({"train": 1464, "val": 1449}, height=375, width=500, num_classes=21)
     layout: ClassVar[str] = "JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/<split>.txt"
 
     @cached_property

@@ -25,7 +25,7 @@ from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.upsampling import TrainableUpsample
 from quadrat.benchmark.learning.weights import EncoderWeights, fit_to
 
-__all__ = ["CELL", "Decoder", "Encoded", "Encoder", "Network", "build_decoder", "build_encoder"]
+__all__ = ["CELL", "Decoder", "Encoded", "Encoder", "Network", "build_decoder", "build_encoder", "check_encoder"]
 
 # Pixels per cell of the decoder's output; DeepLabv3+ joins the encoder's features at stride 4 [Chen2018, section 3.1].
 CELL = 4
@@ -176,11 +176,20 @@ class _ImagePooling(nn.Sequential):
         return mean_BD11.expand(-1, -1, *map_BExx.shape[2:])
 
 
-def _timm_features(name: str, output_stride: int) -> nn.Module:
+def check_encoder(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        TrainingError: Naming the closest ones.
+    """
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f" Did you mean {', '.join(close)}?" if close else ""
         raise TrainingError(f"unknown encoder {name!r}: expected the name of a timm model.{hint}")
+
+
+def _timm_features(name: str, output_stride: int) -> nn.Module:
+    check_encoder(name)
     try:
         features: nn.Module = get_encoder(
             f"tu-{name}", in_channels=3, depth=_DEPTH, weights=None, output_stride=output_stride
