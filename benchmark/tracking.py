@@ -91,21 +91,26 @@ class Tracker:
         experiment: Its name; made when it is not there.
         note: What its page says, Markdown.
         artifact_root: Where the artefacts of a new experiment belong; None leaves that to the server.
+
+    Attributes:
+        client: MLflow's client, for what has runs of its own (the candidates of a study).
+        experiment_id: MLflow's id of the experiment.
+        runs: The runs by identity.
     """
 
     def __init__(self, uri: str, experiment: str, *, note: str, artifact_root: Path | None = None) -> None:
-        self._client = _client(uri)
-        found = self._client.get_experiment_by_name(experiment)
+        self.client = _client(uri)
+        found = self.client.get_experiment_by_name(experiment)
         if found is None:
             root = None if artifact_root is None else artifact_root.as_uri()
-            self._experiment_id = str(self._client.create_experiment(experiment, artifact_location=root))
+            self.experiment_id = str(self.client.create_experiment(experiment, artifact_location=root))
             tags: dict[str, str] = {}
         else:
-            self._experiment_id, tags = str(found.experiment_id), found.tags
+            self.experiment_id, tags = str(found.experiment_id), found.tags
         # Without the kind, MLflow opens the experiment on pages for language models.
         for key, value in ((_NOTE, note), ("mlflow.experimentKind", "custom_model_development")):
             if tags.get(key) != value:
-                self._client.set_experiment_tag(self._experiment_id, key, value)
+                self.client.set_experiment_tag(self.experiment_id, key, value)
         self.runs: dict[str, Run] = dict(self._find_runs())
         self._points: dict[tuple[str, str], dict[int, float]] = {}
 
@@ -120,14 +125,14 @@ class Tracker:
         """
         if identity not in self.runs:
             about = {**tags, "state": "running"}
-            created = self._client.create_run(self._experiment_id, tags=about, run_name=name)
+            created = self.client.create_run(self.experiment_id, tags=about, run_name=name)
             run_id = created.info.run_id
             self.runs[identity] = Run(run_id=run_id, is_described=False, state="running", tags=about, num_datasets=0)
         run = self.runs[identity]
         if not run.is_described:
             from mlflow.entities import Param
 
-            self._client.log_batch(run.run_id, params=[Param(key, value) for key, value in params.items()])
+            self.client.log_batch(run.run_id, params=[Param(key, value) for key, value in params.items()])
             run.is_described = True
         return run
 
@@ -135,11 +140,11 @@ class Tracker:
         """Set a run's tag and status."""
         if run.state == state:
             return
-        self._client.set_tag(run.run_id, "state", state)
+        self.client.set_tag(run.run_id, "state", state)
         if state == "running":
-            self._client.update_run(run.run_id, status=_STATUS[state])
+            self.client.update_run(run.run_id, status=_STATUS[state])
         else:
-            self._client.set_terminated(run.run_id, status=_STATUS[state])
+            self.client.set_terminated(run.run_id, status=_STATUS[state])
         run.state = state
 
     def set_note(self, run: Run, note: str) -> None:
@@ -149,14 +154,14 @@ class Tracker:
     def set_tag(self, run: Run, key: str, value: str) -> None:
         """Set a tag that has another value."""
         if run.tags.get(key) != value:
-            self._client.set_tag(run.run_id, key, value)
+            self.client.set_tag(run.run_id, key, value)
             run.tags[key] = value
 
     def points(self, run: Run, metric: str) -> dict[int, float]:
         """Return what the store holds of a metric, by step, the newest of each."""
         key = (run.run_id, metric)
         if key not in self._points:
-            history = sorted(self._client.get_metric_history(*key), key=lambda point: point.timestamp)
+            history = sorted(self.client.get_metric_history(*key), key=lambda point: point.timestamp)
             self._points[key] = {point.step: point.value for point in history}
         return self._points[key]
 
@@ -165,7 +170,7 @@ class Tracker:
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        self._client.log_batch(
+        self.client.log_batch(
             run.run_id, metrics=[Metric(name, value, now_ms, step) for name, value in figures.items()]
         )
         for name, value in figures.items():
@@ -198,7 +203,7 @@ class Tracker:
             )
             for context, split in splits.items()
         ]
-        self._client.log_inputs(run.run_id, datasets=inputs)
+        self.client.log_inputs(run.run_id, datasets=inputs)
         run.num_datasets = len(inputs)
 
     def add_model(self, run: Run, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
@@ -207,8 +212,8 @@ class Tracker:
             return
         from mlflow.entities import LoggedModelStatus
 
-        model = self._client.create_logged_model(
-            self._experiment_id,
+        model = self.client.create_logged_model(
+            self.experiment_id,
             name=re.sub(r"[^\w\- ]", "_", name),
             source_run_id=run.run_id,
             params=dict(params),
@@ -216,30 +221,30 @@ class Tracker:
             model_type="DeepLabv3+",
         )
         self.set_tag(run, "model_id", model.model_id)
-        self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def picture_steps(self, run: Run, key: str) -> set[int]:
         """Return the steps at which a run holds a whole picture of that key."""
-        names = [Path(entry.path).name for entry in self._client.list_artifacts(run.run_id, "images")]
+        names = [Path(entry.path).name for entry in self.client.list_artifacts(run.run_id, "images")]
         pattern = re.compile(rf"{re.escape(key.replace('/', '~'))}[+%]step[+%](\d+)[+%].*[+%]compressed\.")
         return {int(match[1]) for name in names if (match := pattern.match(name))}
 
     def log_picture(self, run: Run, image: "Image.Image", key: str, step: int) -> None:
         """Log a picture that the chart view shows, with a slider over steps."""
-        self._client.log_image(run.run_id, image, key=key, step=step)
+        self.client.log_image(run.run_id, image, key=key, step=step)
 
     def upload(self, run: Run, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder with what is in it, to a run's artefacts; what is there is replaced."""
         if path.is_dir():
-            self._client.log_artifacts(run.run_id, str(path), artifact_path=folder)
+            self.client.log_artifacts(run.run_id, str(path), artifact_path=folder)
         else:
-            self._client.log_artifact(run.run_id, str(path), artifact_path=folder)
+            self.client.log_artifact(run.run_id, str(path), artifact_path=folder)
 
     def _find_runs(self) -> Iterator[tuple[str, Run]]:
         """Yield the runs of the experiment by their identity."""
         token = None
         while True:
-            page = self._client.search_runs([self._experiment_id], max_results=1000, page_token=token)
+            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
             for run in page:
                 tags = dict(run.data.tags)
                 if identity := next((tags[name] for name in _IDENTITY_TAGS if name in tags), None):
