@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from learning_fakes import tiny_recipe
@@ -90,6 +92,19 @@ def test_unknown_and_absent_devices_are_errors() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(TrainingError, match="sees no CUDA device"):
             resolve_device("cuda")
+
+
+def test_cublas_is_told_to_be_deterministic_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back at the end, whatever is set below
+    for before, after in ((None, ":4096:8"), (":16:8", ":16:8")):
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+        if before is not None:
+            monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", before)
+        assert resolve_device("cuda:0").type == "cuda"
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == after
 
 
 def test_torch_settings_are_put_back_also_after_an_error() -> None:

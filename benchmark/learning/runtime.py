@@ -1,5 +1,6 @@
 """The process-wide switches of torch, set for the length of one phase and put back."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,9 @@ def torch_settings(device: torch.device, threads: int) -> Iterator[None]:
 def resolve_device(device: str) -> torch.device:
     """Return the torch device of that name.
 
+    For CUDA, cuBLAS is told to keep to workspaces with which it promises the same bits, unless the environment says
+    otherwise; it reads that once, when it is first used.
+
     Raises:
         TrainingError: torch doesn't know the name, or has no such device here.
     """
@@ -49,6 +53,8 @@ def resolve_device(device: str) -> torch.device:
         raise TrainingError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:<number>'") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise TrainingError(f"device {device!r} was asked for and torch sees no CUDA device: take 'cpu'")
+    if resolved.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return resolved
 
 
