@@ -30,7 +30,7 @@ test: dev ## all tests but those marked gpu (slow ones included)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
 
 chaos: dev ## kill a small suite KILLS times at drawn places, go on each time, compare with a run that was not killed
-	$(BIN)/python tests/chaos.py --kills $(or $(KILLS),100)
+	$(BIN)/python tests/chaos.py --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
 
 demo: dev ## run the quickstart suite and write its report
 	$(BIN)/quadrat run quickstart --results $(RESULTS)

@@ -19,10 +19,13 @@ from quadrat.benchmark.errors import ResultsError
 
 __all__ = [
     "atomic_directory",
+    "atomic_file",
     "atomic_write",
     "canonical_json",
     "clear_disk_errors",
     "discard",
+    "is_process_gone",
+    "machine_id",
     "sweep_beside",
     "sweep_dead",
     "sync",
@@ -53,11 +56,11 @@ def sync(path: Path) -> None:
 
 def _temporary(path: Path) -> Path:
     """Return a name beside `path` that nobody uses. What is made there gets the rights the user's umask gives."""
-    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{machine_id()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 @functools.cache
-def _machine() -> str:
+def machine_id() -> str:
     """Return what a process id is counted in: this host since its last boot, and this container of it."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     parts = [socket.gethostname(), boot.read_text(encoding="ascii") if boot.is_file() else ""]
@@ -69,10 +72,13 @@ def _machine() -> str:
 def _is_writer_dead(temporary: Path) -> bool:
     """Return whether the process that made `temporary` is known to be gone; one on another machine never is."""
     found = _TEMPORARY.fullmatch(temporary.name)
-    if found is None or found["machine"] != _machine():
-        return False
+    return found is not None and found["machine"] == machine_id() and is_process_gone(int(found["pid"]))
+
+
+def is_process_gone(pid: int) -> bool:
+    """Return whether there is no process `pid` on this machine (see `machine_id`) any more."""
     try:
-        os.kill(int(found["pid"]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:  # somebody else's process: alive
@@ -141,6 +147,26 @@ def atomic_write(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path; the file that the block writes there becomes `path` when it ends without an error.
+
+    Raises:
+        ResultsError: When the disk is full or not writable; `path` then still holds what it held before.
+    """
+    with clear_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        try:
+            yield temporary
+            sync(temporary)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)

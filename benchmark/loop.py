@@ -81,7 +81,9 @@ def run_trial(
         )
         evaluation = work.evaluate()
         if spec.seed == bench.suite.seeds[0]:
-            work.glimpse(glimpses_path(bench.results_dir, spec.trial_id, round_))
+            glimpses = bench.settle(glimpses_path(bench.results_dir, spec.trial_id, round_))
+            work.glimpse(glimpses)
+            bench.settle(glimpses)
         exhausted = selection.regions.size < wanted
         record = _record(spec, bench, round_, cost, selection, evaluation, exhausted, seconds)
         miou = record.miou
@@ -106,7 +108,7 @@ def _select(
     """Return this round's selection, from its file when it was made before, and the seconds of "score" and "select"."""
     if strategy is None:
         return everything(grid.num_regions), {"score": 0.0, "select": 0.0}
-    path = selection_path(bench.results_dir, spec.trial_id, round_)
+    path = bench.settle(selection_path(bench.results_dir, spec.trial_id, round_))
     if (made := read_selection(path, grid)) is not None:
         return made
     score_s = 0.0
@@ -129,6 +131,7 @@ def _select(
         selection = strategy.select(pool, budget, rng(spec.seed, "select", round_, spec.strategy))
     select_s = time.perf_counter() - start
     write_selection(path, selection, grid, score_s=score_s, select_s=select_s)
+    bench.settle(path)
     return selection, {"score": score_s, "select": select_s}
 
 

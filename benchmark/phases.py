@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.files import atomic_write, sweep_beside
+from quadrat.benchmark.files import atomic_write
 from quadrat.benchmark.glimpses import MAX_EDGE, fixed_images, pack_glimpses
 from quadrat.benchmark.oracle import RevealedLabels
 from quadrat.benchmark.spec import TrialSpec
@@ -125,15 +125,21 @@ class RoundWork:
     def _fit(self) -> tuple["Fitted", float]:
         from quadrat.benchmark.learning.learner import Fitted
 
+        partial = self._bench.store.partial("fit", self._key)
+
         def compute(folder: Path) -> None:
-            checkpoint = self._bench.store.partial("fit", self._key)
-            sweep_beside(checkpoint)
+            partial.fetch()
+
+            def on_step(done: int, total: int) -> None:
+                partial.keep()
+                self._on_progress("fit", done, total)
+
             fitted = self._bench.learner.fit(
                 self._labels,
                 seed=self._seed,
                 round=self._round,
-                checkpoint=checkpoint,
-                on_step=lambda done, total: self._on_progress("fit", done, total),
+                checkpoint=partial.path,
+                on_step=on_step,
             )
             fitted.save(folder / "fitted.pt")
 
@@ -141,7 +147,7 @@ class RoundWork:
             return Fitted.load(artefact.path / "fitted.pt"), artefact.elapsed_s
 
         loaded = self._bench.store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait)
-        self._bench.store.partial("fit", self._key).unlink(missing_ok=True)
+        partial.remove()
         return loaded
 
     def evaluate(self) -> Evaluation:
@@ -224,10 +230,15 @@ class RoundWork:
         return self._bench.store.load_or_compute("scores", self._scores_key(needs), compute, load, on_wait=self._wait)
 
     def release(self, needs: SharedNeeds) -> None:
-        """Drop what no later step of this trial needs. Round 0 stays: other strategies of the seed use it."""
+        """Drop what no later step of this trial needs. Round 0 stays: other strategies of the seed use it.
+
+        In a store that suites share the weights stay as well, since the same trial may be part of another suite; scores
+        are large, and come again from the weights in one pass.
+        """
         if self._round == 0 or self._bench.suite.resources.keep == "all":
             return
-        self._bench.store.drop("fit", self._key)
+        if not self._bench.store.is_shared:
+            self._bench.store.drop("fit", self._key)
         self._bench.store.drop("scores", self._scores_key(needs))
 
     def _wait(self) -> None:

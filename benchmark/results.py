@@ -1,35 +1,163 @@
 """A results folder: made for one suite, refused to any other, used by one driver at a time."""
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
 from quadrat.benchmark.environment import describe_environment
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.files import canonical_json, sweep_beside, sweep_dead, write_json
+from quadrat.benchmark.files import atomic_write, canonical_json, sweep_beside, sweep_dead, write_json
+from quadrat.benchmark.lease import Lease, acquire_lease
 from quadrat.benchmark.records import Record, is_complete, read_records
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
+from quadrat.benchmark.upstream import Upstream, working_folder
 from quadrat.benchmark.workbench import Workbench
 
-__all__ = ["finished_trials", "lock_results", "prepare_results", "read_suite_json"]
+__all__ = ["ResultsLock", "fetch_results", "finished_trials", "lock_results", "prepare_results", "read_suite_json"]
 
 SUITE_SCHEMA: Final = 1
+_FILES: Final = ("suite.json", "environment.json", "records.jsonl", "failures.jsonl")
+"""What the driver alone writes."""
 _FRAME: Final = ("dataset", "region_size", "budgets", "learner")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
 
 
-def lock_results(results_dir: Path) -> FileLock:
-    """Return the held lock of a results folder; the operating system frees it when its holder dies.
+class ResultsLock:
+    """The right to write the records of a results folder; a context manager that gives it back.
+
+    Args:
+        results_dir: The folder.
+        lock: Its lock, held; the operating system frees it when its holder dies.
+        upstream: Where the files are kept as well.
+        lease: The lease there, held; others take it over when its holder dies.
+    """
+
+    def __init__(
+        self, results_dir: Path, lock: FileLock, upstream: Upstream | None = None, lease: Lease | None = None
+    ) -> None:
+        self._results_dir = results_dir
+        self._lock = lock
+        self._upstream = upstream
+        self._lease = lease
+
+    def publish(self, *names: str) -> None:
+        """Bring files of the folder upstream, where there is one; what is no longer here is removed there.
+
+        Raises:
+            ResultsError: When the storage cannot be reached, or another driver has taken over.
+        """
+        if self._upstream is None or self._lease is None:
+            return
+        self._lease.ensure()
+        for name in names:
+            path = self._results_dir / name
+            if path.is_file():
+                self._upstream.write(name, path.read_bytes())
+            else:
+                self._upstream.delete(name)
+
+    def release(self) -> None:
+        """Let others write."""
+        try:
+            if self._lease is not None:
+                self._lease.release()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def lock_results(
+    results_dir: Path, upstream: Upstream | None = None, on_wait: Callable[[], None] | None = None
+) -> ResultsLock:
+    """Return the held lock of a results folder, after getting its files from upstream, where there is one.
 
     What drivers and workers that were killed left half-written is swept away.
 
+    Args:
+        results_dir: The folder.
+        upstream: Where its files are kept as well; what is there counts.
+        on_wait: Called about once a second while it is not known yet whether another driver on the URL lives.
+
     Raises:
-        ResultsError: When another driver runs on the folder.
+        ResultsError: When another driver runs on the folder or the URL, or the URL cannot be reached.
     """
     results_dir = Path(results_dir)
+    lock = _lock_folder(results_dir)
+    if upstream is None:
+        return ResultsLock(results_dir, lock)
+    try:
+        upstream.check()
+        lease = acquire_lease(upstream, "driver", on_wait=on_wait, is_patient=False)
+        try:
+            _pull(upstream, results_dir)
+        except BaseException:
+            lease.release()
+            raise
+    except BaseException:
+        lock.release()
+        raise
+    return ResultsLock(results_dir, lock, upstream, lease)
+
+
+def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
+    """Return the working folder of a URL after getting its files from there, for who only reads them.
+
+    While a driver on this machine writes them, they are left as they are: no copy is newer.
+
+    Args:
+        url: Where the results lie.
+        folders: Folders whose files are wanted too, such as "selections".
+
+    Raises:
+        ResultsError: When the URL cannot be reached.
+    """
+    upstream, results_dir = Upstream(url), working_folder(url)
+    upstream.check()
+    try:
+        lock = _lock_folder(results_dir)
+    except ResultsError as error:
+        if not isinstance(error.__cause__, Timeout):
+            raise
+    else:
+        try:
+            _pull(upstream, results_dir)
+        finally:
+            lock.release()
+    for folder in folders:
+        for name in upstream.names(folder):
+            upstream.settle(results_dir, name)
+    return results_dir
+
+
+def _pull(upstream: Upstream, results_dir: Path) -> None:
+    """Make the small files of the folder those of upstream."""
+    found = {name: upstream.read(name) for name in _FILES}
+    if found["suite.json"] is None and (results_dir / "records.jsonl").is_file():
+        raise ResultsError(
+            f"expected the results whose copy is {results_dir} at {upstream.url}, found nothing there: it was emptied. "
+            "Copy the folder's files back, or delete the folder to start anew"
+        )
+    for name, data in found.items():
+        path = results_dir / name
+        if data is None:
+            path.unlink(missing_ok=True)
+        elif not path.is_file() or path.read_bytes() != data:
+            atomic_write(path, data)
+
+
+def _lock_folder(results_dir: Path) -> FileLock:
     lock = FileLock(results_dir / ".driver.lock")
     try:
         results_dir.mkdir(parents=True, exist_ok=True)
@@ -41,7 +169,7 @@ def lock_results(results_dir: Path) -> FileLock:
             f"expected a results folder that can be written, got {results_dir}: {error.strerror or error}; "
             "give another --results, or mend its rights"
         ) from error
-    for name in ("records.jsonl", "failures.jsonl", "suite.json", "environment.json"):  # the lock's holder writes them
+    for name in _FILES:  # the lock's holder alone writes them
         sweep_beside(results_dir / name)
     sweep_dead(results_dir)
     return lock

@@ -14,8 +14,9 @@ from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, load_datase
 from quadrat.benchmark.data.clicks import click_source, region_clicks
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.spec import FULL_SUPERVISION, TrialSpec
-from quadrat.benchmark.store import Store
+from quadrat.benchmark.store import Store, open_store
 from quadrat.benchmark.suite import Suite
+from quadrat.benchmark.upstream import Upstream
 from quadrat.strategies import Needs, Strategy, load
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Workbench:
         pool: Packed split whose regions can be bought.
         test: Packed split that is reported on.
         device: "cpu" or "cuda".
+        upstream: Where the results are kept as well, None for a folder alone.
+        store: Where artefacts lie, by default in the results folder.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Workbench:
         pool: PackedSplit,
         test: PackedSplit,
         device: str,
+        upstream: Upstream | None = None,
+        store: Store | None = None,
     ) -> None:
         self.suite = suite
         self.dataset = dataset
@@ -87,7 +92,8 @@ class Workbench:
         self.pool = pool
         self.test = test
         self.device = device
-        self.store = Store(results_dir / "store")
+        self.upstream = upstream
+        self.store = store or open_store(None, results_dir, upstream)
         self._grids: dict[int, RegionGrid] = {}
         self._clicks: dict[int, npt.NDArray[np.int64]] = {}
         self._learner: Learner | None = None
@@ -100,6 +106,8 @@ class Workbench:
         *,
         cache_dir: Path | None = None,
         on_pack: Callable[[str, int, int], None] | None = None,
+        upstream: Upstream | None = None,
+        store: Store | None = None,
     ) -> "Workbench":
         """Pack the suite's splits (or find them packed) and return the workbench on them.
 
@@ -108,6 +116,8 @@ class Workbench:
             results_dir: Its results folder.
             cache_dir: Where packed splits and frozen features are kept; by default `results_dir/cache`.
             on_pack: Called with (split, images done, images in all) while packing.
+            upstream: Where the results are kept as well.
+            store: Where artefacts lie, by default in the results folder.
 
         Raises:
             DataError: When the data set is missing or contradicts itself.
@@ -131,10 +141,18 @@ class Workbench:
             pool=pool,
             test=test,
             device=_device(suite),
+            upstream=upstream,
+            store=store,
         )
         # Said here, before any trial starts, when it is wrong.
         _ = bench.weight_file_sha256
         return bench
+
+    def settle(self, path: Path) -> Path:
+        """Return `path`, a file of the results folder, after having it here and upstream if it is at either."""
+        if self.upstream is not None:
+            self.upstream.settle(self.results_dir, path.relative_to(self.results_dir).as_posix())
+        return path
 
     def grid(self, region_size: int) -> RegionGrid:
         """Return the grid of `region_size` over the pool, made once.

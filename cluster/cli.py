@@ -15,12 +15,15 @@ from quadrat.cluster.options import (
     open_suite,
     pick_trials,
     results_option,
+    store_option,
     suite_arguments,
     tracking_of,
+    upstream_of,
 )
 
 if TYPE_CHECKING:
-    from quadrat.cluster.driver import Outcome
+    from quadrat.cluster.driver import Outcome, RunOptions
+    from quadrat.cluster.engine import Engine
 
 __all__ = ["cli", "conclude", "main"]
 
@@ -78,16 +81,18 @@ def cli() -> None:
     metavar="DIR",
     help="Packed images and frozen features; suites may share it. Default: DIR/cache",
 )
+@store_option
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end")
 def run(
     suite_name: str,
     settings: Sequence[str],
-    results: Path | None,
+    results: Path | str | None,
     labels: Sequence[str],
     seeds: Sequence[int],
     mlflow_uri: str | None,
     ray_address: str | None,
     cache: Path | None,
+    store: Path | str | None,
     report: bool,
 ) -> None:
     """Run a suite's trials on Ray, or go on with them.
@@ -96,19 +101,19 @@ def run(
     run the same command again.
     """
     from quadrat.cluster.driver import RunOptions, run_on_ray
-    from quadrat.cluster.engine import benchmark_engine
 
     suite, results_dir = open_suite(suite_name, settings, results)
     trials = pick_trials(suite, labels, seeds)
     is_mirrored, uri = tracking_of(mlflow_uri)
     options = RunOptions(
         results_dir=results_dir,
-        engine=benchmark_engine(cache.absolute() if cache else None),
+        engine=_engine(results, cache, store),
+        upstream=upstream_of(results),
         is_mirrored=is_mirrored,
         mlflow_uri=uri,
         ray_address=ray_address,
     )
-    conclude(run_on_ray(suite, trials, options), options.results_dir, uri, is_mirrored=is_mirrored, has_report=report)
+    conclude(run_on_ray(suite, trials, options), options, has_report=report)
 
 
 @cli.command()
@@ -117,38 +122,50 @@ def run(
 @click.option("--seed", type=int, required=True, help="Seed of the trial")
 @results_option
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run")
+@store_option
 def trial(
-    suite_name: str, settings: Sequence[str], label: str, seed: int, results: Path | None, cache: Path | None
+    suite_name: str,
+    settings: Sequence[str],
+    label: str,
+    seed: int,
+    results: Path | str | None,
+    cache: Path | None,
+    store: Path | str | None,
 ) -> None:
     """Run one trial in the foreground, without Ray and MLflow, into the same files as `quadrat run`."""
     from quadrat.cluster.driver import RunOptions, run_in_foreground
-    from quadrat.cluster.engine import benchmark_engine
 
     suite, results_dir = open_suite(suite_name, settings, results)
     options = RunOptions(
-        results_dir=results_dir, engine=benchmark_engine(cache.absolute() if cache else None), is_mirrored=False
+        results_dir=results_dir,
+        engine=_engine(results, cache, store),
+        upstream=upstream_of(results),
+        is_mirrored=False,
     )
     outcome = run_in_foreground(suite, pick_trials(suite, [label], [seed]), options)
     for failure in outcome.failures:
         click.echo(failure.traceback, err=True)
-    conclude(outcome, results_dir, None, is_mirrored=False, has_report=False)
+    conclude(outcome, options, has_report=False)
 
 
-def conclude(
-    outcome: "Outcome",
-    results_dir: Path,
-    uri: str | None,
-    *,
-    is_mirrored: bool,
-    has_report: bool,
-    exit_code: int | None = None,
-) -> None:
+def _engine(results: Path | str | None, cache: Path | None, store: Path | str | None) -> "Engine":
+    from quadrat.cluster.engine import benchmark_engine
+
+    return benchmark_engine(
+        cache.absolute() if cache else None,
+        url=results if isinstance(results, str) else None,
+        store=str(store.expanduser().absolute()) if isinstance(store, Path) else store,
+    )
+
+
+def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exit_code: int | None = None) -> None:
     """Say what came of a run and where to look, and exit with its code, or with `exit_code` of what it was part of."""
     from quadrat.benchmark.tracking import without_password
     from quadrat.cluster.display import short
 
     command = shlex.join(["quadrat", *sys.argv[1:]])
-    shown = short(results_dir)
+    results_dir, upstream, uri = options.results_dir, options.upstream, options.mlflow_uri
+    shown = short(results_dir) if upstream is None else upstream.url
     click.echo(f"\n{outcome.num_complete} of {outcome.num_trials} trials complete in {shown}")
     if outcome.num_fits or outcome.num_shared:
         click.echo(f"{outcome.num_fits} fits computed, {outcome.num_shared} shared")
@@ -163,14 +180,17 @@ def conclude(
     if has_report and outcome.stop_code is None and (results_dir / "records.jsonl").is_file():
         from quadrat.benchmark.reporting import write_report
 
-        click.echo(f"report    {short(write_report(results_dir))}")
+        page = write_report(results_dir)
+        if upstream is not None:
+            upstream.upload_folder(results_dir, page.parent.name)
+        click.echo(f"report    {short(page)}")
     is_complete = outcome.is_mirror_complete
-    if is_mirrored and is_complete and outcome.stop_code is None:
+    if options.is_mirrored and is_complete and outcome.stop_code is None:
         is_complete = _publish(results_dir, uri)
     if not is_complete:
         target = "" if uri is None else f" --mlflow {without_password(uri)}"
         click.echo(f"MLflow    incomplete; mirror the files with: quadrat track {shlex.quote(str(shown))}{target}")
-    elif is_mirrored:
+    elif options.is_mirrored:
         click.echo(f"MLflow    {f'quadrat ui {shlex.quote(str(shown))}' if uri is None else without_password(uri)}")
     sys.exit(outcome.exit_code if exit_code is None else exit_code)
 

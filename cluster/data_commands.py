@@ -38,7 +38,7 @@ def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[
 @suite_arguments
 @results_option
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run")
-def pack(suite_name: str, settings: Sequence[str], results: Path | None, cache: Path | None) -> None:
+def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, cache: Path | None) -> None:
     """Decode and check the images of SUITE and pack them where `quadrat run` looks for them."""
     from quadrat.benchmark.workbench import Workbench
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from quadrat.benchmark.mirror import Mirror
 from quadrat.benchmark.phases import Progress
 from quadrat.benchmark.records import Failure, Record, finalise, read_failures, read_records
-from quadrat.benchmark.results import check_results, finished_trials, lock_results, read_suite_json
+from quadrat.benchmark.results import ResultsLock, check_results, finished_trials, lock_results, read_suite_json
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
+from quadrat.benchmark.upstream import Upstream
 from quadrat.cluster.board import Board
 from quadrat.cluster.bulletin import Bulletin
 from quadrat.cluster.display import Display, open_display, short
@@ -42,6 +43,7 @@ class RunOptions:
         is_mirrored: Whether MLflow mirrors the records.
         mlflow_uri: Where it does so, None for the store inside `results_dir`.
         ray_address: The cluster to join, None to start Ray on this machine.
+        upstream: Where the results are kept as well; `results_dir` is this machine's copy then.
     """
 
     results_dir: Path
@@ -49,6 +51,7 @@ class RunOptions:
     is_mirrored: bool = True
     mlflow_uri: str | None = None
     ray_address: str | None = None
+    upstream: Upstream | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +142,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: C
     results_dir = options.results_dir
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        stack.callback(lock_results(results_dir).release)
+        lock = stack.enter_context(lock_results(results_dir, options.upstream, stop.raise_if_asked))
         check_results(results_dir, suite)
         complete = finished_trials(results_dir, list(trials))
         board = Board(trials, complete)
@@ -152,11 +155,19 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: C
             bulletin = stack.enter_context(Bulletin(board, suite.name, results_dir))
             with contextlib.suppress(KeyboardInterrupt):
                 _prepare(suite, options, board, display, stop)
+                lock.publish("suite.json", "environment.json")
                 _warn_of_exhaustion(results_dir, trials, display)
                 mirror = Mirror(results_dir, options.mlflow_uri, display.say) if options.is_mirrored else None
                 if mirror is not None:
                     mirror.start()
-                journal = Journal(results_dir, _records(results_dir), board=board, display=display, mirror=mirror)
+                journal = Journal(
+                    results_dir,
+                    _records(results_dir),
+                    board=board,
+                    display=display,
+                    mirror=mirror,
+                    publish=lock.publish,
+                )
                 desk = _Desk(
                     suite=suite,
                     options=options,
@@ -172,7 +183,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: C
                 finally:
                     journal.leave()
                     is_mirror_complete = mirror is None or mirror.finish()
-        return _close(suite, trials, results_dir, stop, board, is_mirror_complete=is_mirror_complete)
+        return _close(suite, trials, results_dir, lock, stop, board, is_mirror_complete=is_mirror_complete)
 
 
 def _prepare(suite: Suite, options: RunOptions, board: Board, display: Display, stop: StopRequest) -> None:
@@ -205,6 +216,7 @@ def _close(
     suite: Suite,
     trials: Sequence[TrialSpec],
     results_dir: Path,
+    lock: ResultsLock,
     stop: StopRequest,
     board: Board,
     *,
@@ -213,6 +225,7 @@ def _close(
     """Put the records in suite order and return what came of the run."""
     if _records(results_dir):
         finalise(results_dir, {spec.trial_id: spec.num_rounds for spec in suite.trials()})
+        lock.publish("records.jsonl", "failures.jsonl")
     complete = finished_trials(results_dir, list(trials))
     open_ids = {spec.trial_id for spec in trials} - complete
     return Outcome(

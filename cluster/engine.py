@@ -4,12 +4,15 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from quadrat.benchmark.phases import Progress
 from quadrat.benchmark.records import Record
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
+
+if TYPE_CHECKING:
+    from quadrat.benchmark.workbench import Workbench
 
 __all__ = ["Engine", "OnPack", "OpenRunner", "TrialRunner", "benchmark_engine"]
 
@@ -41,31 +44,55 @@ class Engine:
     open_runner: OpenRunner
 
 
-def benchmark_engine(cache_dir: Path | None = None) -> Engine:
+def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, store: str | None = None) -> Engine:
     """Return the engine that trains: the benchmark's loop on a workbench.
 
     Args:
         cache_dir: Where packed images and frozen features are kept; by default inside the results folder.
+        url: Where the results are kept as well, so that each machine can have a results folder of its own.
+        store: Folder or URL of a store that several suites share; by default inside the results folder.
     """
+    open_bench = functools.partial(_open_bench, cache_dir=cache_dir, url=url, store=store)
     return Engine(
-        prepare=functools.partial(_prepare, cache_dir=cache_dir),
-        open_runner=functools.partial(_open_runner, cache_dir=cache_dir),
+        prepare=functools.partial(_prepare, open_bench=open_bench),
+        open_runner=functools.partial(_open_runner, open_bench=open_bench),
     )
 
 
-def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, cache_dir: Path | None) -> None:
+def _open_bench(
+    suite: Suite,
+    results_dir: Path,
+    on_pack: OnPack | None = None,
+    *,
+    cache_dir: Path | None,
+    url: str | None,
+    store: str | None,
+) -> "Workbench":
+    from quadrat.benchmark.store import open_store
+    from quadrat.benchmark.upstream import Upstream, working_folder
+    from quadrat.benchmark.workbench import Workbench
+
+    upstream = None
+    if url is not None:  # the driver's folder need not be here
+        results_dir, upstream = working_folder(url), Upstream(url)
+    return Workbench.open(
+        suite,
+        results_dir,
+        cache_dir=cache_dir,
+        on_pack=on_pack,
+        upstream=upstream,
+        store=open_store(store, results_dir, upstream),
+    )
+
+
+def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, open_bench: "Callable[..., Workbench]") -> None:
     from quadrat.benchmark.results import prepare_results
-    from quadrat.benchmark.workbench import Workbench
 
-    bench = Workbench.open(suite, results_dir, cache_dir=cache_dir, on_pack=on_pack)
-    prepare_results(bench)
-    for region_size in suite.region_sizes:  # here, so that no worker waits for another that counts
-        bench.clicks(region_size, functools.partial(on_pack, f"clicks of {region_size} px regions"))
+    prepare_results(open_bench(suite, results_dir, on_pack))
 
 
-def _open_runner(suite: Suite, results_dir: Path, *, cache_dir: Path | None) -> TrialRunner:
+def _open_runner(suite: Suite, results_dir: Path, *, open_bench: "Callable[..., Workbench]") -> TrialRunner:
     from quadrat.benchmark.loop import run_trial
-    from quadrat.benchmark.workbench import Workbench
 
-    bench = Workbench.open(suite, results_dir, cache_dir=cache_dir)
+    bench = open_bench(suite, results_dir)
     return lambda spec, on_progress: run_trial(spec, bench, on_progress)

@@ -1,6 +1,6 @@
 """The driver's journal: it alone writes records and failures, and tells mirror and display what it wrote."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from quadrat.benchmark.errors import ResultsError
@@ -27,16 +27,25 @@ class Journal:
         board: Shown by `display`.
         display: Shows it.
         mirror: Mirrors it, None to mirror nowhere.
+        publish: Called with the name of a file that was written, before what is in it counts as done.
     """
 
     def __init__(
-        self, results_dir: Path, records: Iterable[Record], *, board: Board, display: Display, mirror: Mirror | None
+        self,
+        results_dir: Path,
+        records: Iterable[Record],
+        *,
+        board: Board,
+        display: Display,
+        mirror: Mirror | None,
+        publish: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._results_dir = results_dir
         self._records = {record.key: record for record in records}
         self._board = board
         self._display = display
         self._mirror = mirror
+        self._publish = publish
 
     def start(self, spec: TrialSpec, host: str = "", node: str = "", pid: int = 0) -> None:
         """Note that a trial is in flight, and where."""
@@ -62,6 +71,7 @@ class Journal:
             raise ContradictionError(_explain_difference(self._results_dir, before, record))
         if before is None or fills_in(before, record):
             append_record(self._results_dir, record)
+            self._publish("records.jsonl")
             self._records[record.key] = record
             if self._mirror is not None:
                 self._mirror.record(record)
@@ -89,6 +99,7 @@ class Journal:
     def give_up(self, spec: TrialSpec, failure: Failure) -> None:
         """Write down that a trial has failed."""
         record_failure(self._results_dir, failure)
+        self._publish("failures.jsonl")
         self._board.give_up(spec.trial_id)
         self._display.say(f"✗ {_name(spec)} failed in round {failure.round + 1}: {failure.exception}")
         if self._mirror is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.options import open_suite, results_option, suite_arguments
+from quadrat.cluster.options import local_copy, open_suite, results_option, suite_arguments
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +38,7 @@ _GROUPS: Final = {
 def show(
     suite_name: str,
     settings: Sequence[str],
-    results: Path | None,
+    results: Path | str | None,
     is_planned: bool,
     devices: int | None,
     is_json: bool,
@@ -48,6 +48,8 @@ def show(
 
     if (devices is not None or is_json) and not is_planned:
         raise click.UsageError("--devices and --json: expected with --plan; add it")
+    if isinstance(results, str):
+        local_copy(results)
     suite, results_dir = open_suite(suite_name, settings, results)
     if not is_json:
         for part in render(suite, results_dir):
@@ -116,13 +118,16 @@ def _list_suites() -> None:
 
 @click.command()
 @results_option
-def doctor(results: Path | None) -> None:
+def doctor(results: Path | str | None) -> None:
     """Check what runs depend on: versions, devices, weights, plugins, Ray, and the results folder's disk."""
     from quadrat.cluster.checkup import examine
-    from quadrat.cluster.options import DEFAULT_RESULTS
+    from quadrat.cluster.options import DEFAULT_RESULTS, upstream_of
 
     is_well = True
-    for finding in examine((results or DEFAULT_RESULTS).absolute()):
+    if (upstream := upstream_of(results)) is not None:
+        upstream.check()
+    folder = DEFAULT_RESULTS if results is None or isinstance(results, str) else results
+    for finding in examine(folder.absolute()):
         mark = "ok  " if finding.is_well else "BAD "
         is_well &= finding.is_well
         click.echo(f"{click.style(mark, fg='green' if finding.is_well else 'red')} {finding.name:<10} {finding.text}")

@@ -9,17 +9,22 @@ import click
 if TYPE_CHECKING:
     from quadrat.benchmark.spec import TrialSpec
     from quadrat.benchmark.suite import Suite
+    from quadrat.benchmark.upstream import Upstream
 
 __all__ = [
     "DEFAULT_RESULTS",
     "Opened",
+    "local_copy",
     "mlflow_option",
     "open_suite",
     "pick_trials",
     "read_params",
+    "results_argument",
     "results_option",
+    "store_option",
     "suite_arguments",
     "tracking_of",
+    "upstream_of",
 ]
 
 DEFAULT_RESULTS: Final = Path("results/runs")
@@ -47,14 +52,62 @@ def suite_arguments(command: _Command) -> _Command:
     return click.argument("suite_name", metavar="SUITE")(command)
 
 
+class _Place(click.ParamType[Any]):
+    """A folder, as a path, or a URL, as text."""
+
+    name = "place"
+
+    def __init__(self, *, must_exist: bool = False) -> None:
+        self._folder = click.Path(exists=must_exist, file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from quadrat.benchmark.upstream import is_url
+
+        return value if is_url(value) else self._folder.convert(value, param, ctx)
+
+
 def results_option(command: _Command) -> _Command:
     """Add --results."""
     return click.option(
         "--results",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
-        help=f"Results folder; all that is written lies below it. Default: {DEFAULT_RESULTS}/<name of the suite>",
+        type=_Place(),
+        metavar="DIR|URL",
+        help="Results folder, or a URL such as s3://bucket/prefix (benchmark/README.md); all that is written lies "
+        f"below it. Default: {DEFAULT_RESULTS}/<name of the suite>",
     )(command)
+
+
+def store_option(command: _Command) -> _Command:
+    """Add --store."""
+    return click.option(
+        "--store",
+        type=_Place(),
+        metavar="DIR|URL",
+        help="Fits and scores; suites with one data set and recipe may share it. Default: DIR/store",
+    )(command)
+
+
+def results_argument(name: str = "results") -> Callable[[_Command], _Command]:
+    """Add an argument that is a results folder or the URL of one."""
+    return click.argument(name, metavar="DIR|URL", type=_Place(must_exist=True))
+
+
+def local_copy(results: Path | str, *folders: str) -> Path:
+    """Return the folder of results that are there, after fetching them (and these folders of them) if they are a URL.
+
+    Raises:
+        ResultsError: When the URL cannot be reached.
+    """
+    from quadrat.benchmark.results import fetch_results
+
+    return results if isinstance(results, Path) else fetch_results(results, folders)
+
+
+def upstream_of(results: Path | str | None) -> "Upstream | None":
+    """Return where results are kept as well: the URL of --results, None for a folder."""
+    from quadrat.benchmark.upstream import Upstream
+
+    return Upstream(results) if isinstance(results, str) else None
 
 
 def mlflow_option(command: _Command) -> _Command:
@@ -73,17 +126,20 @@ def tracking_of(mlflow_uri: str | None) -> tuple[bool, str | None]:
     return mlflow_uri != "none", None if mlflow_uri in (None, "", "none") else mlflow_uri
 
 
-def open_suite(suite_name: str, settings: Sequence[str], results: Path | None = None) -> Opened:
-    """Return the suite of a path or a shipped name with its settings, and the folder of its results.
+def open_suite(suite_name: str, settings: Sequence[str], results: Path | str | None = None) -> Opened:
+    """Return the suite of a path or a shipped name with its settings, and the (local) folder of its results.
 
     Paths become absolute: workers may have another working directory.
     """
     from quadrat.benchmark.suite import load_suite
+    from quadrat.benchmark.upstream import working_folder
 
     suite = load_suite(suite_name, settings)
     if (root := suite.dataset.root) is not None:
         dataset = suite.dataset.model_copy(update={"root": root.expanduser().absolute()})
         suite = suite.model_copy(update={"dataset": dataset})
+    if isinstance(results, str):
+        return Opened(suite, working_folder(results))
     return Opened(suite, (results or DEFAULT_RESULTS / suite.name).expanduser().absolute())
 
 

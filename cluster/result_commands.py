@@ -6,27 +6,35 @@ from typing import Final
 
 import click
 
-from quadrat.cluster.options import DEFAULT_RESULTS, mlflow_option, open_suite, tracking_of
+from quadrat.cluster.options import (
+    DEFAULT_RESULTS,
+    local_copy,
+    mlflow_option,
+    open_suite,
+    results_argument,
+    tracking_of,
+    upstream_of,
+)
 
 __all__ = ["COMMANDS"]
 
-_results_dir = click.argument(
-    "results_dir", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
-
 
 @click.command()
-@_results_dir
+@results_argument()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Default: DIR/report")
-def report(results_dir: Path, out: Path | None) -> None:
+def report(results: Path | str, out: Path | None) -> None:
     """Write the HTML report of a results folder."""
     from quadrat.benchmark.reporting import write_report
 
-    click.echo(write_report(results_dir, out))
+    folder = local_copy(results, "selections", "glimpses")
+    page = write_report(folder, out)
+    if out is None and (upstream := upstream_of(results)) is not None:
+        upstream.upload_folder(folder, page.parent.name)
+    click.echo(page)
 
 
 @click.command()
-@_results_dir
+@results_argument()
 @click.option(
     "cost_key",
     "--cost",
@@ -36,7 +44,7 @@ def report(results_dir: Path, out: Path | None) -> None:
     help="What labels are counted in: regions, labelled-fraction, clicks or images-opened",
 )
 @click.option("--json", "is_json", is_flag=True, help="All statistics as JSON instead of sentences")
-def stats(results_dir: Path, cost_key: str, is_json: bool) -> None:
+def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
     """Say which strategies beat Random, which can't be told apart, and what it costs to get near full supervision."""
     import json
 
@@ -44,17 +52,15 @@ def stats(results_dir: Path, cost_key: str, is_json: bool) -> None:
     from quadrat.benchmark.reporting.plain import as_json, cost_of_key, plain_text
     from quadrat.benchmark.reporting.trials import read_results
 
-    results = read_results(results_dir)
-    cost = cost_of_key(cost_key, results)
-    click.echo(
-        json.dumps(as_json(evidence(results, cost)), indent=1) if is_json else plain_text(results, cost), nl=is_json
-    )
+    found = read_results(local_copy(results))
+    cost = cost_of_key(cost_key, found)
+    click.echo(json.dumps(as_json(evidence(found, cost)), indent=1) if is_json else plain_text(found, cost), nl=is_json)
 
 
 @click.command()
-@_results_dir
+@results_argument()
 @mlflow_option
-def track(results_dir: Path, mlflow_uri: str | None) -> None:
+def track(results: Path | str, mlflow_uri: str | None) -> None:
     """Mirror a results folder in MLflow from its files; doing it twice changes nothing."""
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.mirror_writer import mirror
@@ -64,9 +70,12 @@ def track(results_dir: Path, mlflow_uri: str | None) -> None:
     is_mirrored, uri = tracking_of(mlflow_uri)
     if not is_mirrored:
         raise QuadratError("--mlflow: expected a tracking URI, got 'none'; leave it out for the store in the folder")
+    results_dir = local_copy(results)
     uri = uri or default_uri(results_dir)
     read_suite_json(results_dir)
-    with lock_results(results_dir):  # a run that mirrors at the same time would create the same runs again
+    with lock_results(
+        results_dir, upstream_of(results)
+    ):  # a run that mirrors at the same time would create the same runs again
         try:
             num_trials = mirror(results_dir, uri)
         except QuadratError:
@@ -78,14 +87,15 @@ def track(results_dir: Path, mlflow_uri: str | None) -> None:
 
 
 @click.command()
-@click.argument("target", metavar="SUITE|DIR")
+@click.argument("target", metavar="SUITE|DIR|URL")
 @mlflow_option
 @click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1")
 def ui(target: str, mlflow_uri: str | None, port: int) -> None:
     """Open MLflow's pages on the results of a suite, until Ctrl-C."""
+    from quadrat.benchmark.upstream import is_url
     from quadrat.cluster.tracking_ui import serve
 
-    folder = Path(target)
+    folder = local_copy(target) if is_url(target) else Path(target)
     if not (folder / "suite.json").is_file():
         folder = DEFAULT_RESULTS / open_suite(target, ()).suite.name if not folder.is_dir() else folder
     _, uri = tracking_of(mlflow_uri)
@@ -93,15 +103,16 @@ def ui(target: str, mlflow_uri: str | None, port: int) -> None:
 
 
 @click.command()
-@click.argument("first", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("second", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def compare(first: Path, second: Path) -> None:
+@results_argument("first")
+@results_argument("second")
+def compare(first: Path | str, second: Path | str) -> None:
     """Say whether two results folders hold the same records, timings aside; exit code 1 when they do not."""
     from quadrat.benchmark.comparison import differences
     from quadrat.benchmark.records import read_records
 
-    lines = differences(first, second)
-    click.echo("\n".join(lines) or f"equal: {len(read_records(first))} records")
+    folders = local_copy(first), local_copy(second)
+    lines = differences(*folders)
+    click.echo("\n".join(lines) or f"equal: {len(read_records(folders[0]))} records")
     sys.exit(1 if lines else 0)
 
 

@@ -22,7 +22,14 @@ _OBJECT_STORE_BYTES: Final = 256 * 2**20
 
 _CONNECT_S: Final = 10.0
 
-_PASSED_ON: Final = ("QUADRAT_DATA",)
+_PASSED_ON: Final = (
+    "QUADRAT_DATA",
+    "QUADRAT_LEASE_S",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+)
 """Environment variables of the driver that workers on other machines need as well."""
 
 

@@ -33,7 +33,7 @@ __all__ = ["COMMANDS"]
 def study(
     suite_name: str,
     settings: Sequence[str],
-    results: Path | None,
+    results: Path | str | None,
     mlflow_uri: str | None,
     ray_address: str | None,
     cache: Path | None,
@@ -44,11 +44,17 @@ def study(
     Candidates are judged on the study's search seeds; the best of them and the suite's own strategies are run on the
     suite's seeds, and those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
     """
+    from quadrat.benchmark.errors import QuadratError
     from quadrat.cluster.cli import conclude
     from quadrat.cluster.driver import RunOptions
     from quadrat.cluster.engine import benchmark_engine
     from quadrat.cluster.study import run_study
 
+    if isinstance(results, str):
+        raise QuadratError(
+            f"--results: expected a folder for a study, whose Optuna storage lies in it, got the URL {results}; "
+            "`quadrat run` takes one, for the suite without its study"
+        )
     suite, results_dir = open_suite(suite_name, settings, results)
     is_mirrored, uri = tracking_of(mlflow_uri)
     options = RunOptions(
@@ -62,14 +68,7 @@ def study(
     _say_candidates(outcome, results_dir)
     if outcome.report is None:
         sys.exit(outcome.exit_code)
-    conclude(
-        outcome.report,
-        results_dir,
-        uri,
-        is_mirrored=is_mirrored,
-        has_report=report,
-        exit_code=outcome.exit_code,
-    )
+    conclude(outcome.report, options, has_report=report, exit_code=outcome.exit_code)
 
 
 def _say_candidates(outcome: "StudyOutcome", results_dir: Path) -> None:
