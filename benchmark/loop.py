@@ -16,7 +16,7 @@ from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.selections import read_selection, selection_path, write_selection
 from quadrat.benchmark.spec import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.workbench import Workbench
-from quadrat.strategies import Pool, Selection, Strategy, load
+from quadrat.strategies import Pool, ReferenceStrategy, Selection, Strategy, Truth, load
 
 __all__ = ["run_trial"]
 
@@ -69,7 +69,7 @@ def run_trial(
 
         report("select", 0, 0)
         wanted = budget - state.regions.size
-        selection, seconds = _select(spec, bench, grid, state, strategy, previous, round_, wanted)
+        selection, seconds = _select(spec, bench, grid, state, oracle, strategy, previous, round_, wanted)
         cost = oracle.buy(selection.regions)
         work = RoundWork(
             spec,
@@ -100,6 +100,7 @@ def _select(
     bench: Workbench,
     grid: RegionGrid,
     state: LabelState,
+    oracle: Oracle,
     strategy: Strategy | None,
     previous: RoundWork | None,
     round_: int,
@@ -127,12 +128,28 @@ def _select(
             features=scores.features if strategy.needs.features else None,
             profiles={name: scores.profiles[name] for name in strategy.needs.profiles},
         )
-        start = time.perf_counter()
-        selection = strategy.select(pool, budget, rng(spec.seed, "select", round_, spec.strategy))
+        generator = rng(spec.seed, "select", round_, spec.strategy)
+        if isinstance(strategy, ReferenceStrategy):
+            truth, asked_s = _ask(strategy, oracle, previous)
+            score_s += asked_s
+            start = time.perf_counter()
+            selection = strategy.select(pool, budget, generator, truth)
+        else:
+            start = time.perf_counter()
+            selection = strategy.select(pool, budget, generator)
     select_s = time.perf_counter() - start
     write_selection(path, selection, grid, score_s=score_s, select_s=select_s)
     bench.settle(path)
     return selection, {"score": score_s, "select": select_s}
+
+
+def _ask(strategy: ReferenceStrategy, oracle: Oracle, previous: RoundWork) -> tuple[Truth, float]:
+    """Return what a reference that sees labels asks of the oracle, and the seconds that took."""
+    start = time.perf_counter()
+    if strategy.asks == "class_shares":
+        return Truth(class_shares=oracle.class_shares()), time.perf_counter() - start
+    errors, errors_s = previous.errors()
+    return Truth(errors=errors), errors_s
 
 
 def first_selection(num_regions: int, budget: int, seed: int) -> Selection:

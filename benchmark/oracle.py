@@ -118,6 +118,23 @@ class Oracle:
                 counts += np.bincount(mask[top:bottom, left:right].ravel(), minlength=256)
         return tuple(counts[: self._masks.num_classes].tolist())
 
+    def class_shares(self) -> npt.NDArray[np.float32]:
+        """Return the true share of each class in every region, (R, C), void in none: for a reference that asks for it.
+
+        No strategy but a reference that is marked as seeing labels is told.
+        """
+        num_classes = self._masks.num_classes
+        shares = np.empty((self._grid.num_regions, num_classes), dtype=np.float32)
+        for image in range(len(self._masks)):
+            mask = self._masks.mask(image)
+            rows, cols = self._grid.shape(image)
+            cell = np.arange(mask.shape[0])[:, None] // self._grid.region_size * cols
+            cell = cell + np.arange(mask.shape[1]) // self._grid.region_size
+            counts = np.bincount((cell * 256 + mask).ravel(), minlength=rows * cols * 256).reshape(-1, 256)
+            regions = slice(*self._grid.first[image : image + 2].tolist())
+            shares[regions] = counts[:, :num_classes] / self._grid.pixels[regions, None]
+        return shares
+
     def reveal(self) -> RevealedLabels:
         """Return the labels bought so far, for the learner."""
         return RevealedLabels(self._masks, self._grid, self._state.labelled)

@@ -229,6 +229,29 @@ class RoundWork:
 
         return self._bench.store.load_or_compute("scores", self._scores_key(needs), compute, load, on_wait=self._wait)
 
+    def errors(self) -> tuple[npt.NDArray[np.float32], float]:
+        """Return the share of wrong pixels of every region of the pool, (R,), and the seconds that took.
+
+        It is computed from the pool's ground truth: for what the oracle tells a reference, and for nothing else.
+        """
+
+        def compute(folder: Path) -> None:
+            fitted, _ = self._fit()
+            start = time.perf_counter()
+            errors = self._bench.learner.errors(
+                fitted,
+                self._labels.grid,
+                self._bench.pool.masks,
+                on_step=lambda done, total: self._on_progress("score", done, total),
+            )
+            np.savez(folder / "errors.npz", errors=errors, elapsed_s=np.float64(time.perf_counter() - start))
+
+        def load(artefact: Artefact) -> tuple[npt.NDArray[np.float32], float]:
+            with np.load(artefact.path / "errors.npz") as file:
+                return file["errors"], float(file["elapsed_s"])
+
+        return self._bench.store.load_or_compute("errors", self._key, compute, load, on_wait=self._wait)
+
     def release(self, needs: SharedNeeds) -> None:
         """Drop what no later step of this trial needs. Round 0 stays: other strategies of the seed use it.
 
@@ -240,6 +263,7 @@ class RoundWork:
         if not self._bench.store.is_shared:
             self._bench.store.drop("fit", self._key)
         self._bench.store.drop("scores", self._scores_key(needs))
+        self._bench.store.drop("errors", self._key)
 
     def _wait(self) -> None:
         self._on_progress("wait", 0, 0)

@@ -98,7 +98,8 @@ def _first_line(group: str, kind: str, name: str) -> str:
 
     value = Registry(group=group, kind=kind).get(name)
     text = getattr(value, "summary", value.__doc__) or ""
-    return str(text).strip().partition("\n")[0]
+    line = str(text).strip().partition("\n")[0]
+    return f"SEES LABELS: {line}" if getattr(value, "sees_labels", False) else line
 
 
 def _list_suites() -> None:

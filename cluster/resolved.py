@@ -17,6 +17,7 @@ from quadrat.benchmark.suite_work import DataExtent, data_extent
 from quadrat.cluster.board import num_fits
 from quadrat.cluster.display import percent
 from quadrat.cluster.forecast import render_forecast, warnings
+from quadrat.strategies import sees_labels
 
 __all__ = ["PoolSize", "pool_size", "render"]
 
@@ -131,6 +132,7 @@ def _trials(trials: list[TrialSpec], complete: set[str]) -> Table:
         table.add_column(name, no_wrap=name != "parameters", justify="right" if name in ("seed", "rounds") else "left")
     for spec in trials:
         params = ", ".join(f"{key}={value}" for key, value in spec.params.items())
+        params = f"SEES LABELS  {params}".rstrip() if sees_labels(spec.strategy) else params
         done = " (complete)" if spec.trial_id in complete else ""
         table.add_row(spec.trial_id, spec.label, str(spec.seed), f"{spec.num_rounds}{done}", params)
     return table

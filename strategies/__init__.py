@@ -3,7 +3,8 @@
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.errors import PluginError, QuadratError, StrategyError
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.registry import Plugin, Registry, available, load
+from quadrat.strategies.reference import ReferenceStrategy, Truth
+from quadrat.strategies.registry import Plugin, Registry, available, load, sees_labels
 
 __all__ = [
     "Needs",
@@ -11,12 +12,15 @@ __all__ = [
     "PluginError",
     "Pool",
     "QuadratError",
+    "ReferenceStrategy",
     "Registry",
     "Selection",
     "Space",
     "Strategy",
     "StrategyError",
+    "Truth",
     "available",
     "lazy_space",
     "load",
+    "sees_labels",
 ]

@@ -17,7 +17,7 @@ from quadrat.strategies.pool import Needs, Pool, Selection
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Space", "Strategy", "lazy_space"]
+__all__ = ["Space", "Strategy", "lazy_space", "pass_door"]
 
 Space = Mapping[str, "BaseDistribution"]
 
@@ -61,6 +61,8 @@ class Strategy:
     """The registered name, kebab-case."""
     space: ClassVar[Space] = lazy_space(lambda cls: {})
     """Where a study may search: parameter name -> optuna distribution. Empty: nothing to search."""
+    sees_labels: ClassVar[bool] = False
+    """Whether it is a reference that is told the truth; only ReferenceStrategy sets it."""
 
     def __post_init__(self) -> None:
         for parameter, value in self.params().items():
@@ -93,15 +95,7 @@ class Strategy:
             StrategyError: The budget is negative, a signal or the features are missing or not finite, or ``pick``
                 returned a wrong number of regions, a labelled one or one twice.
         """
-        if budget < 0:
-            raise StrategyError(f"{self.name}: budget must be 0 or more regions, got {budget}")
-        _check_needs(self.name, pool, self.needs)
-        num_picks = min(budget, int(np.count_nonzero(~pool.labelled)))
-        if num_picks == 0:
-            return Selection.of(np.empty(0, np.int64))
-        selection = self.pick(pool.only(self.needs), num_picks, rng)
-        _check_selection(self.name, pool, num_picks, selection)
-        return selection
+        return pass_door(self, pool, budget, lambda checked, num_picks: self.pick(checked, num_picks, rng))
 
     def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return exactly ``budget`` unlabelled regions of a checked pool; this is what a strategy implements.
@@ -112,6 +106,19 @@ class Strategy:
             rng: The source of every random draw.
         """
         raise NotImplementedError(f"{type(self).__name__} must define pick(pool, budget, rng)")
+
+
+def pass_door(strategy: Strategy, pool: Pool, budget: int, pick: Callable[[Pool, int], Selection]) -> Selection:
+    """Return what ``pick`` gives for the checked pool and the budget cut to what is left, checked in turn."""
+    if budget < 0:
+        raise StrategyError(f"{strategy.name}: budget must be 0 or more regions, got {budget}")
+    _check_needs(strategy.name, pool, strategy.needs)
+    num_picks = min(budget, int(np.count_nonzero(~pool.labelled)))
+    if num_picks == 0:
+        return Selection.of(np.empty(0, np.int64))
+    selection = pick(pool.only(strategy.needs), num_picks)
+    _check_selection(strategy.name, pool, num_picks, selection)
+    return selection
 
 
 def _check_needs(strategy: str, pool: Pool, needs: Needs) -> None:

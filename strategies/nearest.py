@@ -21,9 +21,10 @@ from quadrat.strategies.ranking import best
 
 __all__ = ["Nearest", "Points", "squares_to_labelled"]
 
-# Speed only: members of the set that are compared at a time, pairs of regions whose exact distance is computed at a
-# time, regions that catch up together in the search for the largest distance, and when all of them do.
-_CHUNK, _PAIRS, _GROUP, _ALL = 1 << 10, 1 << 14, 1 << 10, 1 << 14
+# Speed only: members of the set that are compared at a time, numbers in the pairs of regions whose exact distance is
+# computed at a time, regions that catch up together in the search for the largest distance, and numbers in those that
+# do when all of them catch up.
+_CHUNK, _PAIRS, _GROUP, _ALL = 1 << 10, 1 << 21, 1 << 10, 1 << 21
 
 
 class Points(NamedTuple):
@@ -127,6 +128,16 @@ class Nearest:
                 self._compare(regions[now], Points(points.factor_NE[now], points.length_N[now]), begin, end)
                 self._compared_R[regions[now]] = end
 
+    def catch_up_all(self, regions: NDArray[np.int64]) -> None:
+        """Make ``squared_R`` exact for all of these regions, block by block.
+
+        Args:
+            regions: Row numbers, ascending.
+        """
+        size = max(1, _ALL // self._num_features)
+        for start in range(0, len(regions), size):
+            self.catch_up(regions[start : start + size], lambda some: np.ones(len(some), np.bool_))
+
     def largest(self) -> float:
         """Return the largest distance of any region to the set, exactly."""
         everything = np.arange(len(self.squared_R))
@@ -156,9 +167,10 @@ class Nearest:
         closer = np.flatnonzero(lowest_N + own_N - error_N < current_N)
         limit_N = np.minimum(lowest_N + 2 * error_N, current_N - own_N + error_N)[closer]
         pair, member = np.nonzero(product_NM[closer] <= at_least(limit_N)[:, None])
-        for start in range(0, len(pair), _PAIRS):
-            rows = closer[pair[start : start + _PAIRS]]
-            others = self._member_S[begin + member[start : start + _PAIRS]]
+        size = max(1, _PAIRS // self._num_features)
+        for start in range(0, len(pair), size):
+            rows = closer[pair[start : start + size]]
+            others = self._member_S[begin + member[start : start + size]]
             squared = squared_distance(self._features_RD[regions[rows]], self._features_RD[others])
             np.minimum.at(current_N, rows, squared)
         self.squared_R[regions] = current_N
@@ -175,9 +187,7 @@ def squares_to_labelled(features_RD: NDArray[np.float32], labelled: NDArray[np.i
         The bits of ``squared_distance``. O(R L D).
     """
     nearest = Nearest(features_RD, labelled, 0)
-    for start in range(0, len(features_RD), _ALL):
-        rows = np.arange(start, min(start + _ALL, len(features_RD)))
-        nearest.catch_up(rows, lambda some: np.ones(len(some), np.bool_))
+    nearest.catch_up_all(np.arange(len(features_RD)))
     return nearest.squared_R
 
 

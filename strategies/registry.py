@@ -12,7 +12,7 @@ from typing import Any
 from quadrat.strategies.base import Strategy
 from quadrat.strategies.errors import PluginError, StrategyError
 
-__all__ = ["Plugin", "Registry", "available", "closest", "load"]
+__all__ = ["Plugin", "Registry", "available", "closest", "load", "sees_labels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,14 @@ def load(name: str, **params: Any) -> Strategy:
         if parameter not in known:
             raise StrategyError(f"{name} has no parameter {parameter!r}{closest(parameter, known)}")
     return strategy(**params)
+
+
+def sees_labels(name: str) -> bool:
+    """Return whether the strategy registered under ``name`` is a reference that sees labels; False where it is unknown.
+
+    For lists of what has been run, perhaps with a plugin that is not installed here.
+    """
+    return name in _STRATEGIES.names() and bool(_STRATEGIES.get(name).sees_labels)
 
 
 def _check_strategy(name: str, value: Any) -> str | None:

@@ -18,58 +18,76 @@ from numpy.typing import NDArray
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.checks import check_count, check_number, check_signal
 from quadrat.strategies.features import project, squared_distance
+from quadrat.strategies.nearest import Nearest
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import largest
 
 __all__ = ["Badge", "KMeansPlusPlus", "draw_apart"]
 
-# Rows whose distances are computed at a time.
-_BLOCK = 1 << 13
+# Rows whose lengths are computed at a time.
+_BLOCK = 1 << 10
+# Part of what the draws are: they are made by distances that miss at most so many draws, brought up to date as well
+# after so many refusals in a row.
+_STALE_DRAWS, _PATIENCE = 256, 256
 
 
 def draw_apart(
     points_RD: NDArray[np.float32], rows: NDArray[np.int64], first: int, budget: int, rng: np.random.Generator
 ) -> Selection:
-    """Return ``budget`` of ``rows``, each drawn with probability D(x)^2 / sum D^2 [Arthur2007, algorithm k-means++].
+    """Return ``budget`` of ``rows``, each drawn with probability D(x)^2 / sum D^2 [Arthur2007].
 
     D(x) is the distance to the nearest row drawn before. Where all that is left has D = 0, it is drawn uniformly. The
-    potential is D(x) when drawn, NaN for the first. In expectation the sum of squared distances to the draws is within
-    8 (ln K + 2) of the best K points [Arthur2007, theorem 1.1].
+    potential is D(x) when drawn, NaN for the first.
+
+    The distances of all rows are brought up to date only when the number of draws has doubled, or grown by 256. In
+    between, a row is drawn by its old distance and kept with probability D^2 / old D^2, which is the same distribution;
+    so a draw costs a few distances, and the points are read once for many draws.
 
     Args:
-        points_RD: Points; may be a memory map, read block by block once for every draw.
+        points_RD: Points; may be a memory map, read block by block.
         rows: (N,) row numbers to draw from.
         first: Position in ``rows`` of the one that is drawn first.
         budget: K, from 1 to N.
         rng: The source of the draws.
 
     Returns:
-        The draws. O(K N D), memory O(N).
+        The draws, the same whatever the number of threads. O(K N D) in products of blocks, memory O(R + K D).
     """
-    squared_N = np.full(len(rows), np.inf)
-    positions, potentials = np.empty(budget, np.int64), np.full(budget, np.nan)
-    is_left_N = np.ones(len(rows), np.bool_)
-    position = first
-    for turn in range(budget):
-        if turn > 0:
-            position = _draw(squared_N, is_left_N, rng)
-            potentials[turn] = np.sqrt(squared_N[position])
-        positions[turn] = position
-        is_left_N[position] = False
-        point = points_RD[rows[position]]
-        for start in range(0, len(rows), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            squared_N[block] = np.minimum(squared_N[block], squared_distance(points_RD[rows[block]], point))
-    return Selection.of(rows[positions], potentials)
+    nearest = Nearest(points_RD, np.empty(0, np.int64), budget)
+    drawn, potentials = [int(rows[first])], [np.nan]
+    nearest.add(drawn[0], nearest.points(rows[first : first + 1]))
+    while len(drawn) < budget:
+        nearest.catch_up_all(rows)
+        squared_N = nearest.squared_R[rows]
+        cumulative_N = np.cumsum(squared_N)
+        if cumulative_N[-1] == 0:
+            rest = rng.permutation(np.setdiff1d(rows, drawn))[: budget - len(drawn)]
+            return Selection.of(np.concatenate([drawn, rest]), np.concatenate([potentials, np.zeros(len(rest))]))
+        num_before = len(drawn)
+        goal = min(budget, num_before + min(num_before, _STALE_DRAWS))
+        num_refused = 0
+        while len(drawn) < goal and num_refused < _PATIENCE:
+            position = _position(cumulative_N, rng.random())
+            region = int(rows[position])
+            squared = min(
+                float(squared_N[position]),
+                float(squared_distance(points_RD[drawn[num_before:]], points_RD[region]).min(initial=np.inf)),
+            )
+            if rng.random() * float(squared_N[position]) >= squared:
+                num_refused += 1
+                continue
+            num_refused = 0
+            nearest.add(region, nearest.points(rows[position : position + 1]))
+            drawn.append(region)
+            potentials.append(np.sqrt(squared))
+    return Selection.of(np.array(drawn, np.int64), np.array(potentials))
 
 
-def _draw(squared_N: NDArray[np.float64], is_left_N: NDArray[np.bool_], rng: np.random.Generator) -> int:
-    cumulative_N = np.cumsum(squared_N)
-    if cumulative_N[-1] == 0:
-        return int(rng.choice(np.flatnonzero(is_left_N)))
-    position = int(np.searchsorted(cumulative_N, rng.random() * cumulative_N[-1], side="right"))
-    # Rounding can give the very end, which is nobody's.
-    return position if position < len(squared_N) else int(np.flatnonzero(squared_N)[-1])
+def _position(cumulative_N: NDArray[np.float64], at: float) -> int:
+    """Return the position whose share of the total holds ``at``, from 0 up to 1."""
+    position = int(np.searchsorted(cumulative_N, at * cumulative_N[-1], side="right"))
+    # Rounding can give the very end, which is nobody's: then the last whose share is not 0.
+    return min(position, int(np.searchsorted(cumulative_N, cumulative_N[-1])))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from quadrat.strategies.base import Strategy
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Needs, Pool, Selection
+from quadrat.strategies.reference import ReferenceStrategy, Truth
 from quadrat.strategies.registry import load
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["StrategyContract", "example_pool"]
+__all__ = ["StrategyContract", "example_pool", "example_truth"]
 
 _BUDGET = 17
 
@@ -82,7 +83,7 @@ class StrategyContract:
 
     def select(self, pool: Pool, budget: int = _BUDGET, seed: int = 0) -> Selection:
         """Return what the strategy under test picks."""
-        return self.strategy().select(pool, budget, np.random.default_rng(seed))
+        return _select(self.strategy(), pool, budget, np.random.default_rng(seed))
 
     @pytest.mark.parametrize("budget", [1, _BUDGET])
     @pytest.mark.parametrize("labelled", [0.0, 0.2, 0.8])
@@ -129,7 +130,7 @@ class StrategyContract:
 
     def test_pickled_and_in_a_fresh_process_on_one_thread_it_picks_the_same(self, tmp_path: Path) -> None:
         pool = self.pool()
-        (tmp_path / "in").write_bytes(pickle.dumps((self.strategy(), pool)))
+        (tmp_path / "in").write_bytes(pickle.dumps((self.strategy(), pool, *_told(self.strategy(), pool))))
         environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         command = [sys.executable, "-c", _FRESH_PROCESS, str(tmp_path / "in"), str(tmp_path / "out"), str(_BUDGET)]
@@ -191,6 +192,13 @@ class StrategyContract:
             with pytest.raises(StrategyError, match=f"{self.name}: profile '{profile}', entry 0 of region 4 is"):
                 self.select(_replace(pool, profiles={**pool.profiles, profile: spoilt}))
 
+    def test_only_a_reference_sees_labels_and_it_says_so(self) -> None:
+        strategy, pool = self.strategy(), self.pool()
+        assert strategy.sees_labels is isinstance(strategy, ReferenceStrategy)
+        if strategy.sees_labels:
+            with pytest.raises(StrategyError, match=f"{self.name} sees labels: expected truth with"):
+                strategy.select(pool, 3, np.random.default_rng(0))
+
     def test_features_on_disk_give_the_same_picks(self, tmp_path: Path) -> None:
         pool = self.pool()
         if pool.features is not None:
@@ -222,17 +230,35 @@ class StrategyContract:
             candidate = load(self.name, **{**self.params, **drawn})
             same_needs = candidate.needs == strategy.needs
             pool = self.pool() if same_needs else example_pool(candidate.needs)
-            picks = candidate.select(pool, 5, np.random.default_rng(0))
+            picks = _select(candidate, pool, 5, np.random.default_rng(0))
             assert len(picks) == 5
 
 
 _FRESH_PROCESS = """
 import pickle, sys
 import numpy as np
-strategy, pool = pickle.loads(open(sys.argv[1], "rb").read())
-selection = strategy.select(pool, int(sys.argv[3]), np.random.default_rng(0))
+strategy, pool, *told = pickle.loads(open(sys.argv[1], "rb").read())
+selection = strategy.select(pool, int(sys.argv[3]), np.random.default_rng(0), *told)
 open(sys.argv[2], "wb").write(pickle.dumps(selection))
 """
+
+
+def example_truth(pool: Pool) -> Truth:
+    """Return a truth for a reference that sees labels: made up, but the same for a cell in whatever row it is."""
+    cell = 10007.0 * pool.image + 101.0 * pool.row + pool.col
+    shares = (np.sin(cell[:, None] * [1.3, 1.7, 2.3, 2.9]) * 43758.5453) % 1.0
+    return Truth(
+        class_shares=(shares / shares.sum(axis=1, keepdims=True)).astype(np.float32),
+        errors=shares[:, 0].astype(np.float32),
+    )
+
+
+def _told(strategy: Strategy, pool: Pool) -> tuple[Truth, ...]:
+    return (example_truth(pool),) if isinstance(strategy, ReferenceStrategy) else ()
+
+
+def _select(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    return strategy.select(pool, budget, rng, *_told(strategy, pool))
 
 
 def _assert_equal(actual: Selection, expected: Selection) -> None:

@@ -1,10 +1,8 @@
 """Plugins through entry points: found, unknown, in conflict, broken; a foreign one, built and put to the contract."""
 
 import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -113,22 +111,6 @@ def test_an_empty_group_says_that_there_are_none() -> None:
     assert registry.names() == [] and registry.listing() == []
     with pytest.raises(PluginError, match="unknown thing 'x'; known: none"):
         registry.get("x")
-
-
-@pytest.mark.slow
-def test_the_example_plugin_is_built_installed_and_keeps_the_contract(tmp_path: Path) -> None:
-    example, source = Path(__file__).parent / "plugin_example", tmp_path / "source"
-    shutil.copytree(example, source)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("quadrat_checkerboard-*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    assert sorted(path.name for path in (tmp_path / "site").glob("*.py")) == ["quadrat_checkerboard.py"]
-    paths = [str(tmp_path / "site"), *(path for path in sys.path if path)]
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_checkerboard.py"]
-    run = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0 and "skipped" not in run.stdout, run.stdout
 
 
 @pytest.mark.parametrize("name", ["quadrat_checkerboard.py", "pyproject.toml", "test_checkerboard.py"])

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quadrat.strategies import Pool, load
-from quadrat.strategies.features import assign_clusters, mean_neighbour_distance
+from quadrat.strategies import Pool, load, nearest
+from quadrat.strategies.features import assign_clusters, mean_neighbour_distance, squared_distance
 from quadrat.strategies.seeding import draw_apart
 from quadrat.strategies.typicality import in_turns, typicality
 
@@ -27,6 +27,61 @@ def test_the_second_draw_is_in_proportion_to_the_squared_distance() -> None:
     for _ in range(2000):
         counts[draw_apart(points, np.arange(4), 0, 2, rng).regions[1]] += 1
     np.testing.assert_allclose(counts / 2000, np.array([0, 1, 4, 9]) / 14, atol=0.04)
+
+
+def draw_plainly(points: np.ndarray, rows: np.ndarray, first: int, budget: int, rng: np.random.Generator) -> list[int]:
+    """Return what ``draw_apart`` draws, every distance computed from scratch; no two points are equal."""
+    drawn, stale_goal = [int(rows[first])], 1
+    while len(drawn) < budget:
+        stale = np.min([squared_distance(points[rows], points[region]) for region in drawn[:stale_goal]], axis=0)
+        goal = min(budget, stale_goal + min(stale_goal, 256))
+        while len(drawn) < goal:
+            position = int(np.searchsorted(np.cumsum(stale), rng.random() * np.cumsum(stale)[-1], side="right"))
+            true = min(squared_distance(points[region], points[rows[position]])[0] for region in drawn)
+            if rng.random() * stale[position] < true:
+                drawn.append(int(rows[position]))
+        stale_goal = goal
+    return drawn
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_the_draws_are_those_of_a_plain_loop(offset: float) -> None:
+    points = (offset + np.random.default_rng(0).standard_normal((900, 5))).astype(np.float32)
+    rows = np.arange(3, 900)
+    drawn = draw_apart(points, rows, 7, 600, np.random.default_rng(1))
+    assert drawn.regions.tolist() == draw_plainly(points, rows, 7, 600, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_sizes_of_blocks_do_not_change_a_draw(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.random.default_rng(0).standard_normal((200, 5)).astype(np.float32)
+    expected = draw_apart(points, np.arange(200), 0, 90, np.random.default_rng(1))
+    for constant in ("_CHUNK", "_PAIRS", "_ALL"):
+        monkeypatch.setattr(nearest, constant, size)
+    again = draw_apart(points, np.arange(200), 0, 90, np.random.default_rng(1))
+    np.testing.assert_array_equal(again.regions, expected.regions)
+    np.testing.assert_array_equal(again.potential, expected.potential)
+
+
+def test_a_draw_by_an_old_distance_is_in_proportion_to_the_true_one() -> None:
+    # The third and fourth draw are made by distances to the first two only.
+    points, counts = np.float32([[0], [1], [2], [4], [9]]), np.zeros((2, 5))
+    rng, plain = np.random.default_rng(0), np.random.default_rng(1)
+    for _ in range(4000):
+        counts[0, draw_apart(points, np.arange(5), 0, 4, rng).regions[3]] += 1
+        drawn = [0]
+        for _turn in range(3):
+            squared = ((points - points[drawn].T) ** 2).min(axis=1)
+            drawn.append(int(plain.choice(5, p=squared / squared.sum())))
+        counts[1, drawn[3]] += 1
+    np.testing.assert_allclose(counts[0] / 4000, counts[1] / 4000, atol=0.04)
+
+
+def test_a_few_distinct_points_among_many_are_all_drawn_before_a_copy_is() -> None:
+    points = np.repeat(np.arange(12, dtype=np.float32), 50)[:, None]
+    drawn = draw_apart(points, np.arange(600), 0, 30, np.random.default_rng(0))
+    assert len(set((drawn.regions[:12] // 50).tolist())) == 12 and len(set(drawn.regions.tolist())) == 30
+    np.testing.assert_array_equal(drawn.potential[12:], 0.0)
 
 
 def test_the_potential_is_the_distance_to_what_was_drawn_before() -> None:

@@ -93,6 +93,19 @@ class TestTypiClust(StrategyContract):
     draws = True
 
 
+class TestScorePerClick(StrategyContract):
+    name = "score-per-click"
+
+
+class TestClassAwareRandom(StrategyContract):
+    name = "class-aware-random"
+    draws = True
+
+
+class TestOracleError(StrategyContract):
+    name = "oracle-error"
+
+
 class TestCoreSet(StrategyContract):
     name = "core-set"
 

@@ -20,6 +20,7 @@ from quadrat.benchmark.learning.frozen import Frozen
 from quadrat.benchmark.learning.glimpse import Glimpse, glimpse
 from quadrat.benchmark.learning.profiles import load_profiles
 from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.learning.region_errors import region_errors
 from quadrat.benchmark.learning.runtime import resolve_device, torch_settings
 from quadrat.benchmark.learning.sampler import Sampler
 from quadrat.benchmark.learning.score import confusion_matrix, score_regions
@@ -275,6 +276,19 @@ class Learner:
         with torch_settings(self._device, self._threads):
             predict = self._variant.predictor(fitted.state, self._test)
             return confusion_matrix(predict, masks, self._num_classes, device=self._device, on_image=on_step)
+
+    def errors(self, fitted: Fitted, grid: Grid, masks: Masks, on_step: OnStep | None = None) -> NDArray[np.float32]:
+        """Return the share of wrong pixels of every region of the pool, (R,): for references, through the oracle.
+
+        Args:
+            fitted: The trained network.
+            grid: Regions of the pool.
+            masks: The pool's ground truth, image for image.
+            on_step: Told (images done, images in all).
+        """
+        with torch_settings(self._device, self._threads):
+            predict = self._variant.predictor(fitted.state, self._train)
+            return region_errors(predict, grid, masks, device=self._device, on_image=on_step)
 
     def glimpse(self, fitted: Fitted, images: Sequence[int], *, max_edge: int) -> list[Glimpse]:
         """Return prediction and entropy of a few images of the pool, for people to look at.

@@ -78,8 +78,11 @@ def _class_probability(outputs: Outputs) -> Iterator[Tensor]:
 
 
 def _by_class(signal: Signal) -> Callable[[Outputs], Iterator[Tensor]]:
+    per_pixel = signal.per_pixel
+    assert per_pixel is not None
+
     def maps(outputs: Outputs) -> Iterator[Tensor]:
-        value_BHW = signal.per_pixel(outputs)
+        value_BHW = per_pixel(outputs)
         for label in range(outputs.logits_BCHW.shape[1]):
             yield torch.where(outputs.predicted_BHW == label, value_BHW, 0.0)[..., None]
 

@@ -90,8 +90,9 @@ def score_regions(
 ) -> RegionScores:
     """Return signals, features and profiles of every region of the pool in one pass.
 
-    A signal of a region is the mean of its per-pixel map, a feature vector the mean of the decoder's features over the
-    region's area, a profile the means of its maps; all are exact for clipped regions and any region size.
+    A signal of a region is the mean of its per-pixel map, or what it says of the region itself, a feature vector the
+    mean of the decoder's features over the region's area, a profile the means of its maps; all are exact for clipped
+    regions and any region size.
 
     Args:
         predict: Indices of images of one size to what the network says of them, on `device`.
@@ -127,9 +128,13 @@ def score_regions(
                 run_passes=_passes(prediction, indices, dropout_seed, height, width),
             )
             for name, signal in signals.items():
-                map_BHW1 = signal.per_pixel(outputs).unsqueeze(-1)
-                means_Brc1 = region_means(map_BHW1, *weights.of(height, width, 1, height, width))
-                means[f"{_SIGNAL}{name}"] = means_Brc1.reshape(-1)
+                if signal.per_region is not None:
+                    values_Brc = signal.per_region(outputs, grid.region_size)
+                else:
+                    assert signal.per_pixel is not None
+                    map_BHW1 = signal.per_pixel(outputs).unsqueeze(-1)
+                    values_Brc = region_means(map_BHW1, *weights.of(height, width, 1, height, width))
+                means[f"{_SIGNAL}{name}"] = values_Brc.reshape(-1)
             for name, profile in profiles.items():
                 stride = {"pixel": 1, "cell": CELL}[profile.per]
                 maps = [

@@ -84,11 +84,21 @@ class Signal:
 
     Attributes:
         per_pixel: Outputs to a float map (B, H, W) whose mean over a region is the signal; larger = more worth a label.
+        per_region: In its place, outputs and region size to values (B, rows, columns) of the grid's cells, for what is
+            no mean over pixels; the last row and column may be clipped.
         summary: What it is, in a line, for `quadrat list signals`.
+
+    Raises:
+        ValueError: Both or neither are given.
     """
 
-    per_pixel: Callable[[Outputs], Tensor]
+    per_pixel: Callable[[Outputs], Tensor] | None = None
+    per_region: Callable[[Outputs, int], Tensor] | None = None
     summary: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.per_pixel is None) == (self.per_region is None):
+            raise ValueError("expected a Signal with either per_pixel or per_region, got both or neither")
 
 
 def load_signals(names: Sequence[str]) -> dict[str, Signal]:

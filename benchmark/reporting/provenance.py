@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from quadrat.benchmark.reporting.trials import Results
+from quadrat.strategies import sees_labels
 
-__all__ = ["Fact", "all_settings", "facts", "strategy_settings"]
+__all__ = ["SEES_LABELS", "Fact", "all_settings", "facts", "strategy_settings"]
+
+SEES_LABELS: Final = " ⚠ sees labels through the oracle: a reference, nothing that an annotator could follow."
 
 
 class Fact(NamedTuple):
@@ -88,7 +91,8 @@ def strategy_settings(results: Results) -> tuple[Fact, ...]:
     return tuple(
         Fact(
             trial.label,
-            f"{trial.strategy}({', '.join(f'{key}={_plain(value)}' for key, value in trial.params.items())})",
+            f"{trial.strategy}({', '.join(f'{key}={_plain(value)}' for key, value in trial.params.items())})"
+            f"{SEES_LABELS if sees_labels(trial.strategy) else ''}",
         )
         for trial in {trial.label: trial for trial in results.trials if not trial.is_reference}.values()
     )
