@@ -57,7 +57,7 @@ def class_shares(prob_RC: NDArray[np.float32], pixels_R: NDArray[np.int64]) -> N
 
 
 def impurity(histogram_RC: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the entropy of each region's predicted classes, -sum_c h_c ln h_c in nats [Xie2022, eq. 4].
+    """Return the entropy of each region's predicted classes, -sum_c h_c ln h_c in nats [Xie2022].
 
     >>> impurity(np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)).round(4).tolist()
     [0.6931, 0.0]
@@ -147,7 +147,7 @@ class PixelBalanced(Strategy):
 
 @dataclass(frozen=True, kw_only=True)
 class Ripu(Strategy):
-    """Takes regions that are uncertain and of many classes: impurity times mean entropy [Xie2022, eq. 6].
+    """Takes regions that are uncertain and of many classes: impurity times mean entropy [Xie2022].
 
     The paper's regions are windows around a pixel; here they are the cells of the grid.
     """

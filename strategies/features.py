@@ -1,7 +1,7 @@
 """PCA, clusters and nearest distances of region features; the only module that imports faiss.
 
 References:
-    [Higham2002] N. Higham. "Accuracy and Stability of Numerical Algorithms", 2nd edition, section 3.1. SIAM, 2002.
+    [Higham2002] N. Higham. "Accuracy and Stability of Numerical Algorithms", 2nd edition. SIAM, 2002.
 
 Axes: R regions, D features, L labelled, N and M any rows.
 """

@@ -117,16 +117,18 @@ class _Game:
                 point = Points(points.factor_NE[pick : pick + 1], points.length_N[pick : pick + 1])
                 product_N = np.einsum("ne,e->n", points.factor_NE, nearest.add(region, point))
                 maybe = np.flatnonzero(product_N <= limit_N)
-                squared = squared_distance(feature_ND[maybe], feature_ND[pick])
-                closer = squared < squared_N[maybe]
-                changed = maybe[closer]
-                squared_N[changed] = squared[closer]
-                limit_N[changed] = at_least(squared[closer] - own_N[changed] + error_N[changed])
+                if len(maybe):
+                    squared = squared_distance(feature_ND[maybe], feature_ND[pick])
+                    closer = squared < squared_N[maybe]
+                    changed = maybe[closer]
+                    squared_N[changed] = squared[closer]
+                    limit_N[changed] = at_least(squared[closer] - own_N[changed] + error_N[changed])
             if spatial_N is not None:
                 changed = np.union1d(changed, self._bring_nearer(spatial_N, potential_N, regions, region))
-            potential_N[changed] = self._sum(
-                regions[changed], squared_N[changed], None if spatial_N is None else spatial_N[changed]
-            )
+            if len(changed):
+                potential_N[changed] = self._sum(
+                    regions[changed], squared_N[changed], None if spatial_N is None else spatial_N[changed]
+                )
         nearest.caught_up(regions, squared_N)
         self.bound_R[regions] = potential_N
 

@@ -27,7 +27,7 @@ _EPSILON = 1e-5
 
 
 def typicality(features_ND: NDArray[np.float32], num_neighbours: int) -> NDArray[np.float64]:
-    """Return 1 / (mean distance to the nearest neighbours + 1e-5), 0 for a region alone [Hacohen2022, eq. 4].
+    """Return 1 / (mean distance to the nearest neighbours + 1e-5), 0 for a region alone [Hacohen2022].
 
     Args:
         features_ND: Features of the regions of a cluster.
@@ -70,7 +70,7 @@ def in_turns(
 
 @dataclass(frozen=True, kw_only=True)
 class TypiClust(Strategy):
-    """Takes the most typical region of each cluster of features that has no label yet [Hacohen2022, algorithm 1].
+    """Takes the most typical region of each cluster of features that has no label yet [Hacohen2022].
 
     k-means over the whole pool into as many clusters as there are labelled and bought regions together, up to a limit;
     see ``in_turns``. The potential is the typicality.
@@ -78,7 +78,7 @@ class TypiClust(Strategy):
 
     name: ClassVar[str] = "typiclust"
 
-    # Both numbers are the paper's, section 4.1.
+    # Both numbers are those of the authors' code.
     max_clusters: int = 500
     """Clusters at most."""
     num_neighbours: int = 20

@@ -119,7 +119,7 @@ class _Ranking(Strategy):
 
 @dataclass(frozen=True, kw_only=True)
 class Margin(_Ranking):
-    """Takes the regions where the two most probable classes are closest: mean 1 - (p1 - p2) [Settles2009, eq. 2]."""
+    """Takes the regions where the two most probable classes are closest: mean 1 - (p1 - p2) [Settles2009]."""
 
     name: ClassVar[str] = "margin"
     signal: ClassVar[str] = "margin"
@@ -135,7 +135,7 @@ class Bvsb(_Ranking):
 
 @dataclass(frozen=True, kw_only=True)
 class LeastConfidence(_Ranking):
-    """Takes the regions whose most probable class is least probable: mean 1 - p1 [Settles2009, eq. 1]."""
+    """Takes the regions whose most probable class is least probable: mean 1 - p1 [Settles2009]."""
 
     name: ClassVar[str] = "least-confidence"
     signal: ClassVar[str] = "least-confidence"

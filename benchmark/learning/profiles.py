@@ -98,7 +98,7 @@ def _gradient_embedding(outputs: Outputs) -> Iterator[Tensor]:
         yield (prob_Bhw - (winner_Bhw == label).float())[..., None] * features_BhwD
 
 
-# Share of the region's pixels whose most probable class it is, (R, C) [Xie2022, eq. 4].
+# Share of the region's pixels whose most probable class it is, (R, C) [Xie2022].
 class_histogram = Profile(maps=_class_histogram, summary="Share of the region's pixels that each class wins")
 # Mean probability of each class, (R, C); over the pool, the class frequencies that [Hwang2023] estimates.
 class_probability = Profile(maps=_class_probability, summary="Mean probability of each class")
@@ -109,7 +109,7 @@ class_bvsb = Profile(
     maps=_by_class(bvsb), summary="Best versus second best of the pixels that each class wins, per region"
 )
 # (p - onehot(argmax p)) outer feature of each cell: the gradient of its loss by the last layer's weights, as if the
-# most probable class were the label, (R, C D), class after class [Ash2020, section 3].
+# most probable class were the label, (R, C D), class after class [Ash2020].
 gradient_embedding = Profile(
     maps=_gradient_embedding,
     per="cell",

@@ -11,7 +11,7 @@ becomes a field of these two classes, so that existing plugins stay as they are.
 [Gal2017]      Gal, Islam, Ghahramani. Deep Bayesian active learning with image data. ICML 2017.
 [Houlsby2011]  Houlsby, Huszar, Ghahramani, Lengyel. Bayesian active learning for classification and preference
                learning. arXiv:1112.5745, 2011.
-[Settles2009]  Settles. Active learning literature survey. University of Wisconsin-Madison, TR 1648, 2009. Section 3.1.
+[Settles2009]  Settles. Active learning literature survey. University of Wisconsin-Madison, TR 1648, 2009.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -158,17 +158,17 @@ def _vote_entropy(outputs: Outputs) -> Tensor:
     return entropy_of(outputs.passes.vote_BCHW)
 
 
-# -sum p ln p in nats, 0 .. ln C [Settles2009, eq. 3].
+# -sum p ln p in nats, 0 .. ln C [Settles2009].
 entropy = Signal(per_pixel=_entropy, summary="Entropy of the class probabilities, nats")
-# 1 - (p1 - p2) of the two most probable classes, 0 .. 1, so that a small margin is a large signal [Settles2009, eq. 2].
+# 1 - (p1 - p2) of the two most probable classes, 0 .. 1, so that a small margin is a large signal [Settles2009].
 margin = Signal(per_pixel=_margin, summary="1 - (p1 - p2) of the two most probable classes")
 # p2 / p1, best versus second best, 0 .. 1 [Cai2021b].
 bvsb = Signal(per_pixel=_bvsb, summary="p2 / p1 of the two most probable classes, best versus second best")
-# 1 - p1, 0 .. 1 - 1/C [Settles2009, eq. 1].
+# 1 - p1, 0 .. 1 - 1/C [Settles2009].
 least_confidence = Signal(per_pixel=_least_confidence, summary="1 - p1 of the most probable class")
-# Entropy of the mean of the passes, H(mean p), 0 .. ln C nats [Gal2017, section 3].
+# Entropy of the mean of the passes, H(mean p), 0 .. ln C nats [Gal2017].
 mc_entropy = Signal(per_pixel=_mc_entropy, summary="Entropy of the mean over Monte-Carlo dropout passes, nats")
-# H(mean p) - mean H(p): what the passes disagree on, 0 .. ln C nats [Houlsby2011, eq. 2; Gal2017].
+# H(mean p) - mean H(p): what the passes disagree on, 0 .. ln C nats [Houlsby2011, Gal2017].
 bald = Signal(per_pixel=_bald, summary="What the Monte-Carlo dropout passes disagree on, nats")
-# Entropy of the share of passes that each class wins, 0 .. ln min(T, C) nats [Settles2009, section 3.2].
+# Entropy of the share of passes that each class wins, 0 .. ln min(T, C) nats [Settles2009].
 vote_entropy = Signal(per_pixel=_vote_entropy, summary="Entropy of the votes of the Monte-Carlo dropout passes, nats")
