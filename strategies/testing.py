@@ -246,7 +246,7 @@ open(sys.argv[2], "wb").write(pickle.dumps(selection))
 def example_truth(pool: Pool) -> Truth:
     """Return a truth for a reference that sees labels: made up, but the same for a cell in whatever row it is."""
     cell = 10007.0 * pool.image + 101.0 * pool.row + pool.col
-    shares = (np.sin(cell[:, None] * [1.3, 1.7, 2.3, 2.9]) * 43758.5453) % 1.0
+    shares = (np.sin(cell[:, None] * [1.3, 1.7, 2.3, 2.9] + 1.0) * 43758.5453) % 1.0
     return Truth(
         class_shares=(shares / shares.sum(axis=1, keepdims=True)).astype(np.float32),
         errors=shares[:, 0].astype(np.float32),
