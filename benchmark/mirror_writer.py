@@ -62,7 +62,11 @@ def publish(results_dir: Path, uri: str | None = None) -> None:
     Raises:
         Exception: Whatever MLflow raises when its store cannot be used.
     """
-    Writer(Path(results_dir), uri or default_uri(results_dir)).publish()
+    writer = Writer(Path(results_dir), uri or default_uri(results_dir))
+    if writer.is_empty:  # a run with nothing left to do mirrors nothing, and the store may be a new one
+        writer.take_files()
+        writer.close()
+    writer.publish()
 
 
 class Writer:
@@ -80,6 +84,11 @@ class Writer:
         self._states: dict[str, State] = {}
         root = results_dir.resolve() / "mlartifacts" if uri == default_uri(results_dir) else None
         self._tracker = Tracker(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the store holds no run of the suite."""
+        return not self._tracker.runs
 
     def take_files(self) -> int:
         """Mirror everything that the files hold, and return the number of trials that have run."""
@@ -134,6 +143,7 @@ class Writer:
                 for round_ in range(trial["num_rounds"]):
                     self._log_mean(trial, round_, are_all_in=True)
             self._tracker.set_state(self._group_run(trial), _worst(states))
+        self._set_suite_state()
 
     def publish(self) -> None:
         """Bring pictures of the picks, the report and the files up to date, and the suite's own run with them."""
@@ -150,8 +160,12 @@ class Writer:
             if (self._results_dir / "report").is_dir():
                 self._tracker.upload(run, self._results_dir / "report", "report")
             self._tracker.set_tag(run, "files_digest", digest)
+        self._set_suite_state()
+
+    def _set_suite_state(self) -> None:
+        """Give the suite's run the state of its strategies: an interrupted suite does not look as if it ran."""
         states = {self._tracker.runs[id_].state for id_ in self._facts.groups if id_ in self._tracker.runs}
-        self._tracker.set_state(run, _worst({state for state in states if state is not None}))
+        self._tracker.set_state(self._suite_run(), _worst({state for state in states if state is not None}))
 
     def _log_pictures(self) -> None:
         """Log what the first seed of each strategy picked, a picture a round, where the packed pool is at hand."""

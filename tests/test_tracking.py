@@ -162,6 +162,7 @@ def test_a_run_is_mirrored_as_it_goes(tmp_path: Path, empty_store: Path) -> None
     assert curve(tmp_path, "random seed 0") == [(4, 0.2), (8, 0.3)]
     assert curve(tmp_path, "random") == [(4, 0.205), (8, 0.305)]
     assert runs(tmp_path)["random seed 0"].info.status == "KILLED"
+    assert summary(tmp_path).data.tags["state"] == "running"  # one of its trials is
     assert runs(tmp_path)["random seed 1"].info.status == "RUNNING"
     assert experiment_id(default_uri(tmp_path), "fake") is not None
 
@@ -240,6 +241,12 @@ def test_the_suites_run_holds_report_and_files_and_says_how_it_went(folder: Path
     assert artifacts(folder, summary(folder)) == files
     path = Path(run.info.artifact_uri.removeprefix("file://")) / "report" / "index.html"
     assert path.read_text() == "<p>second</p>"
+
+
+def test_what_is_published_to_a_new_store_comes_with_all_runs(folder: Path) -> None:
+    publish(folder)
+    assert len(runs(folder)) == 6
+    assert summary(folder).data.tags["state"] == "failed"
 
 
 def test_nothing_is_uploaded_again_that_has_not_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
