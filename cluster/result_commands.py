@@ -22,12 +22,20 @@ __all__ = ["COMMANDS"]
 @click.command()
 @results_argument()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Default: DIR/report")
-def report(results: Path | str, out: Path | None) -> None:
-    """Write the HTML report of a results folder."""
-    from quadrat.benchmark.reporting import write_report
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Put headline, curves and table between the markers <!-- results:start --> and <!-- results:end --> of FILE",
+)
+def report(results: Path | str, out: Path | None, readme: Path | None) -> None:
+    """Write the HTML report of a results folder, with its figures and tables for papers beside it in files/."""
+    from quadrat.benchmark.reporting import update_readme, write_report
 
     folder = local_copy(results, "selections", "glimpses")
     page = write_report(folder, out)
+    if readme is not None:
+        update_readme(readme, folder, page)
     if out is None and (upstream := upstream_of(results)) is not None:
         upstream.upload_folder(folder, page.parent.name)
     click.echo(page)

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data import PackedSplit, RegionGrid, pack
+from quadrat.benchmark.glimpses import fixed_images, glimpses_path, pack_glimpses
+from quadrat.benchmark.learning.glimpse import Glimpse
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.records import Failure, Record, append_record, record_failure
 
@@ -112,6 +114,7 @@ def write_fake_results(
     failed: Mapping[tuple[str, int], str] | None = None,
     pool: PackedSplit | None = None,
     has_pool: bool = True,
+    has_glimpses: bool = False,
     region_size: int = 16,
     noise: float = 0.8,
 ) -> Path:
@@ -128,6 +131,7 @@ def write_fake_results(
         failed: (label, seed) -> exception.
         pool: A packed pool to use; by default a tiny one inside `folder`.
         has_pool: Whether the packed pool is there, and selections with it.
+        has_glimpses: Whether trials of the first seed have maps of entropy and prediction, of the size of CamVid's.
         region_size: Edge of a region.
         noise: Standard deviation over seeds, points of mIoU.
     """
@@ -175,6 +179,8 @@ def write_fake_results(
                     },
                 )
                 append_record(folder, record)
+                if has_glimpses and seed == seeds[0]:
+                    _write_glimpses(folder, trial_id, round_, packed)
                 if has_pool and not is_full:
                     _write_selection(folder, trial_id, round_, picks[round_], grid)
             if (label, seed) in failed:
@@ -278,3 +284,19 @@ def _write_selection(
         col=grid.col[regions],
         region_size=np.int64(grid.region_size),
     )
+
+
+def _write_glimpses(folder: Path, trial_id: str, round_: int, packed: PackedSplit) -> None:
+    """Write maps that look like a model's: horizontal bands of classes, entropy high along their borders."""
+    rng = _rng("glimpses", trial_id if round_ else "shared", round_)
+    images = fixed_images(len(packed.ids))
+    glimpses = []
+    for _ in images:
+        edges = np.cumsum(rng.normal(0, 1.5, (len(CLASSES), 240)), axis=1) + np.linspace(0, 180, len(CLASSES))[:, None]
+        distance = np.abs(np.arange(180)[:, None, None] - edges.T[None])
+        predicted = (np.arange(180)[:, None, None] > edges.T[None]).sum(axis=2).clip(0, len(CLASSES) - 1)
+        entropy = 255 * np.exp(-distance.min(axis=2) / 6) + rng.normal(0, 8, (180, 240))
+        glimpses.append(Glimpse(predicted.astype(np.uint8), (entropy.clip(0, 255) // 8 * 8).astype(np.uint8)))
+    path = glimpses_path(folder, trial_id, round_)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pack_glimpses(images, packed.sizes[images], glimpses))

@@ -1,8 +1,10 @@
 // Lays out what the model of each round says of one image: rounds of one strategy, or strategies after one round.
 "use strict";
-(() => {
-  const film = JSON.parse(document.getElementById("data").textContent).film;
-  if (!film) return;
+// It waits until the rest of the page is there: the maps are most of its bytes.
+window.addEventListener("load", () => {
+  const stored = document.getElementById("film-data");
+  if (!stored) return;
+  const film = JSON.parse(stored.textContent);
   const byId = (id) => document.getElementById(id);
   const SVG = "http://www.w3.org/2000/svg";
 
@@ -99,4 +101,4 @@
 
   for (const id of ["film-image", "film-across", "film-label", "film-round"]) byId(id).addEventListener("change", draw);
   draw();
-})();
+});

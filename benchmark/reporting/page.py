@@ -106,7 +106,8 @@ def _render(
             style=Markup(_read("style.css")),  # ours, no user text in it
             script=Markup("\n".join(_read(name) for name in ("page.js", "film.js"))),
             vega=_vega() if results.records else "",
-            data=_script_json(_data(results, looks, found, metrics, film)),
+            data=_script_json(_data(results, looks, found, metrics)),
+            film_data=None if film is None else _film_json(film, results.num_rounds),
         )
     )
 
@@ -137,9 +138,7 @@ def _vega() -> Markup:
     return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
 
 
-def _data(
-    results: Results, looks: Mapping[str, Look], found: Answer, metrics: Sequence[Metric], film: Film | None
-) -> dict[str, Any]:
+def _data(results: Results, looks: Mapping[str, Look], found: Answer, metrics: Sequence[Metric]) -> dict[str, Any]:
     """Return what the page's scripts draw, and the axes that they may switch to."""
     if not results.records:
         return {}
@@ -150,8 +149,11 @@ def _data(
         "differences": differences(found.comparisons, looks) if found.comparisons else None,
         "axes": {cost.key: axis_of(results, cost) for cost in costs_of(results.records)},
         "titles": {metric.key: metric.title for metric in metrics},
-        "film": None if film is None else {**film.for_script(), "colours": round_colours(results.num_rounds)},
     }
+
+
+def _film_json(film: Film, num_rounds: int) -> Markup:
+    return _script_json({**film.for_script(), "colours": round_colours(num_rounds)})
 
 
 def _script_json(value: object) -> Markup:

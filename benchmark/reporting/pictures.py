@@ -24,7 +24,7 @@ __all__ = ["NoPool", "class_palette", "classes_uri", "grey_uri", "open_pool", "p
 _MAX_EDGE = 480
 _MAX_TRUTH_EDGE = 240
 _QUALITY = 72
-_MAP_QUALITY = 70
+_MAP_QUALITY = 50
 _COLOUR = 0.3
 """Share of an image's colour that is kept."""
 _VOID_COLOUR = (255, 255, 255)

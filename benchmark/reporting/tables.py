@@ -35,10 +35,10 @@ __all__ = [
 ]
 
 
-def budget_table(results: Results, metric: Metric = MIOU) -> Table:
+def budget_table(results: Results, metric: Metric = MIOU, *, digits: int = 2) -> Table:
     """Return mean (std) over seeds of `metric` at each budget, best in bold, full supervision below."""
-    rows = by_round(results, metric, lambda summary: mean_std(summary, 2))
-    reference = _full(results, metric)
+    rows = by_round(results, metric, lambda summary: mean_std(summary, digits))
+    reference = _full(results, metric, digits)
     if reference is not None:
         rows.append(Row(label=FULL_SUPERVISION, cells=(reference,), is_reference=True))
     return round_table(results, rows)
@@ -217,9 +217,9 @@ def round_table(results: Results, rows: Sequence[Row]) -> Table:
     )
 
 
-def _full(results: Results, metric: Metric) -> Cell | None:
+def _full(results: Results, metric: Metric, digits: int) -> Cell | None:
     values = [value for record in results.references if (value := metric.of(record)) is not None]
     if not values:
         return None
     summary = summarise(values)
-    return Cell(text=mean_std(summary, 2), note=_note(results, summary))
+    return Cell(text=mean_std(summary, digits), note=_note(results, summary))

@@ -1,0 +1,91 @@
+"""The results block of a README: the headline, the learning curves and the table of a results folder, in Markdown."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.files import atomic_write
+from quadrat.benchmark.reporting.answer import answer
+from quadrat.benchmark.reporting.export import to_markdown
+from quadrat.benchmark.reporting.files import FOLDER
+from quadrat.benchmark.reporting.tables import budget_table
+from quadrat.benchmark.reporting.trials import Results, read_results
+
+__all__ = ["END", "START", "results_block", "update_readme"]
+
+START: Final = "<!-- results:start -->"
+END: Final = "<!-- results:end -->"
+
+
+def update_readme(readme: Path, results_dir: Path, page: Path) -> None:
+    """Put the results of a folder between the markers of a README, in place of what is there.
+
+    Args:
+        readme: A Markdown file with the two markers, each on a line of its own.
+        results_dir: What `quadrat run` wrote.
+        page: The report's page, for links.
+
+    Raises:
+        ResultsError: When the markers are not there, each once and in order.
+    """
+    readme = Path(readme)
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise ResultsError(
+            f"{readme}: expected the markers {START} and {END}, each once and in this order, got "
+            f"{text.count(START)} and {text.count(END)}; put them where the results should stand"
+        )
+    block = results_block(read_results(Path(results_dir)), readme.parent, Path(page))
+    before, after = text[: text.index(START)], text[text.index(END) :]
+    atomic_write(readme, f"{before}{START}\n{block}{after}".encode())
+
+
+def results_block(results: Results, base: Path, page: Path) -> str:
+    """Return headline, figure, table and how they were made.
+
+    Args:
+        results: At least one record of a strategy.
+        base: The folder that links start from.
+        page: The report's page; its figures lie beside it.
+
+    Raises:
+        ResultsError: When there is no record yet.
+    """
+    if not results.records:
+        raise ResultsError(f"{results.path}: expected records of a strategy, got none; run the suite first")
+    suite, seeds = results.suite, len(results.seeds)
+    figure = _link(page.parent / FOLDER / "learning-curves-labelled-fraction.svg", base)
+    what = f"{suite['dataset']['name']} {suite['dataset'].get('test', 'test')}"
+    spread = f"mean (std) over {seeds} seeds" if seeds > 1 else "one seed"
+    made = [
+        f"mIoU in % on {what}, {spread}, by labelled regions of {_sizes(results)} px and their share of the pool's "
+        "pixels; highest mean of each budget in bold.",
+        f"[Report]({_link(page, base)}) with intervals, costs and picks · "
+        f"[records]({_link(results.path / 'records.jsonl', base)}) · {_made(results)}",
+    ]
+    return (
+        f"**{answer(results).headline}**\n\n![Learning curves on {what}]({figure})\n\n"
+        f"{to_markdown(budget_table(results, digits=1))}\n" + "\n".join(made) + "\n"
+    )
+
+
+def _sizes(results: Results) -> str:
+    return " and ".join(dict.fromkeys(str(size) for size in results.sizes.values()))
+
+
+def _made(results: Results) -> str:
+    environment = results.environment
+    parts = [f"`{environment['command']}`"] if environment.get("command") else []
+    if environment.get("commit"):
+        parts.append(f"commit `{environment['commit'][:12]}`")
+    gpus = environment.get("gpus")
+    if gpus:
+        parts.append(", ".join(gpus))
+    elif environment.get("cores"):
+        parts.append(f"{environment['cores']} CPU cores")
+    return ", ".join(parts)
+
+
+def _link(path: Path, base: Path) -> str:
+    return Path(os.path.relpath(path.absolute(), base.absolute())).as_posix()
