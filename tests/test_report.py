@@ -111,6 +111,7 @@ def test_page_has_every_section_with_trials_first(html: str) -> None:
         "run",
         "curves",
         "tables",
+        "evidence",
         "classes",
         "picks",
         "effort",

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import altair as alt
 
 from quadrat.benchmark.records import Record
-from quadrat.benchmark.reporting.measures import FRACTION, REGIONS, Cost, Metric, costs_of, metrics_of
+from quadrat.benchmark.reporting.measures import DIVERSITY, FRACTION, REGIONS, Cost, Metric, costs_of, metrics_of
 from quadrat.benchmark.reporting.palette import Look
 from quadrat.benchmark.reporting.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.reporting.trials import Results
 from quadrat.benchmark.spec import FULL_SUPERVISION
 
-__all__ = ["BANDS", "axis_of", "default_cost", "differences", "is_doubling", "learning_curves"]
+__all__ = ["BANDS", "axis_of", "default_cost", "differences", "is_doubling", "learning_curves", "metrics_shown"]
 
 Spec = dict[str, Any]
 Band = Literal["std", "range", "interval"]
@@ -54,7 +54,7 @@ def learning_curves(
         width: Of the plot in pixels, or that of the element it is drawn into.
     """
     labels = [label for label in results.labels if any(record.label == label for record in results.records)]
-    costs, metrics = costs_of(results.records), metrics_of(results.classes)
+    costs, metrics = costs_of(results.records), metrics_shown(results)
     params = [
         alt.param(name="metric", value=metric.key),
         alt.param(name="cost", value=cost.key),
@@ -237,6 +237,12 @@ def is_doubling(results: Results) -> bool:
     """Return whether the budgets grow so much that a logarithmic axis shows the early rounds better."""
     budgets = results.suite["budgets"]
     return bool(budgets[-1] >= 8 * budgets[0])
+
+
+def metrics_shown(results: Results) -> tuple[Metric, ...]:
+    """Return what can be on the y-axis: every metric, and how diverse the labels are where the records say so."""
+    has_diversity = any(DIVERSITY.of(record) is not None for record in results.records)
+    return (*metrics_of(results.classes), *((DIVERSITY,) if has_diversity else ()))
 
 
 def default_cost(results: Results) -> Cost:

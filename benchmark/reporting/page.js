@@ -47,6 +47,11 @@
     });
   }
   if (data.differences) draw("differences-chart", data.differences);
+  if (byId("summary-cost")) {
+    byId("summary-cost").addEventListener("change", (event) => {
+      for (const box of document.querySelectorAll(".by-cost")) box.hidden = box.dataset.cost !== event.target.value;
+    });
+  }
   if (byId("gallery-seed")) {
     for (const id of ["gallery-seed", "gallery-round"]) byId(id).addEventListener("change", gallery);
     gallery();

@@ -14,11 +14,20 @@ from markupsafe import Markup
 from quadrat.benchmark.files import atomic_write
 from quadrat.benchmark.reporting.answer import Answer, answer
 from quadrat.benchmark.reporting.contents import tables_of
-from quadrat.benchmark.reporting.figures import BANDS, axis_of, default_cost, differences, is_doubling, learning_curves
+from quadrat.benchmark.reporting.evidence import evidence
+from quadrat.benchmark.reporting.figures import (
+    BANDS,
+    axis_of,
+    default_cost,
+    differences,
+    is_doubling,
+    learning_curves,
+    metrics_shown,
+)
 from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, NamedTable, write_files
 from quadrat.benchmark.reporting.film import Film, draw_film
 from quadrat.benchmark.reporting.gallery import draw_gallery
-from quadrat.benchmark.reporting.measures import MIOU, Metric, costs_of, metrics_of
+from quadrat.benchmark.reporting.measures import FRACTION, MIOU, Metric, costs_of
 from quadrat.benchmark.reporting.palette import Look, looks_of, round_colours
 from quadrat.benchmark.reporting.picks import read_picks
 from quadrat.benchmark.reporting.pictures import open_pool
@@ -46,8 +55,12 @@ def write_report(results_dir: Path, out_dir: Path | None = None) -> Path:
     folder = Path(results_dir) / "report" if out_dir is None else Path(out_dir)
     looks = looks_of(results.strategies, results.sizes)
     found = answer(results)
-    tables = tables_of(results, found)
-    metrics = metrics_of(results.classes)
+    by_cost = [
+        found.evidence if cost == FRACTION else evidence(results, cost)
+        for cost in (costs_of(results.records) if results.records else ())
+    ]
+    tables = tables_of(results, found, by_cost)
+    metrics = metrics_shown(results)
     figures = _figures(results, looks, found)
     names = write_files(folder / FOLDER, figures, tables.values(), results, metrics)
     page = folder / "index.html"

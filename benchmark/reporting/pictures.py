@@ -91,7 +91,7 @@ def classes_uri(classes: npt.NDArray[np.uint8], palette: Sequence[Sequence[int]]
     colours = [channel for colour in palette for channel in colour]
     image.putpalette([*colours, *_VOID_COLOUR * (256 - len(palette))])
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

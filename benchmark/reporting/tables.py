@@ -26,6 +26,8 @@ __all__ = [
     "by_round",
     "class_table",
     "comparison_table",
+    "final_records",
+    "full_cell",
     "images_table",
     "loss_table",
     "round_table",
@@ -38,7 +40,7 @@ __all__ = [
 def budget_table(results: Results, metric: Metric = MIOU, *, digits: int = 2) -> Table:
     """Return mean (std) over seeds of `metric` at each budget, best in bold, full supervision below."""
     rows = by_round(results, metric, lambda summary: mean_std(summary, digits))
-    reference = _full(results, metric, digits)
+    reference = full_cell(results, metric, digits)
     if reference is not None:
         rows.append(Row(label=FULL_SUPERVISION, cells=(reference,), is_reference=True))
     return round_table(results, rows)
@@ -113,7 +115,7 @@ def comparison_table(results: Results, comparisons: Mapping[str, Comparison]) ->
 
 def class_table(results: Results) -> Table:
     """Return the IoU of each class after the last round of each strategy, mean over seeds, as a heat table."""
-    finals = _final_records(results)
+    finals = final_records(results)
     columns = [label for label in results.labels if finals.get(label)]
     groups = [finals[label] for label in columns]
     if results.references:
@@ -138,7 +140,7 @@ def class_table(results: Results) -> Table:
     return Table(corner="class", columns=tuple(columns), rows=rows)
 
 
-def _final_records(results: Results) -> dict[str, list[Record]]:
+def final_records(results: Results) -> dict[str, list[Record]]:
     """Return label -> its records at the last round that any of its seeds has."""
     last: dict[str, int] = {}
     for record in results.records:
@@ -217,7 +219,8 @@ def round_table(results: Results, rows: Sequence[Row]) -> Table:
     )
 
 
-def _full(results: Results, metric: Metric, digits: int) -> Cell | None:
+def full_cell(results: Results, metric: Metric, digits: int) -> Cell | None:
+    """Return mean (std) of `metric` over the seeds of full supervision, or None without a reference."""
     values = [value for record in results.references if (value := metric.of(record)) is not None]
     if not values:
         return None
