@@ -28,12 +28,18 @@ __all__ = ["COMMANDS"]
     metavar="FILE",
     help="Put headline, curves and table between the markers <!-- results:start --> and <!-- results:end --> of FILE",
 )
-def report(results: Path | str, out: Path | None, readme: Path | None) -> None:
+@click.option(
+    "--cache",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Cache folder of a run on the same images, for the galleries; where DIR has no cache of its own",
+)
+def report(results: Path | str, out: Path | None, readme: Path | None, cache: Path | None) -> None:
     """Write the HTML report of a results folder, with its figures and tables for papers beside it in files/."""
     from quadrat.benchmark.reporting import update_readme, write_report
 
     folder = local_copy(results, "selections", "glimpses")
-    page = write_report(folder, out)
+    page = write_report(folder, out, cache_dir=cache)
     if readme is not None:
         update_readme(readme, folder, page)
     if out is None and (upstream := upstream_of(results)) is not None:

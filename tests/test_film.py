@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from fake_results import write_fake_results
 
+from quadrat.benchmark.data import PackedSplit
 from quadrat.benchmark.glimpses import fixed_images
 from quadrat.benchmark.reporting import write_report
 from quadrat.benchmark.reporting.film import Film, draw_film
 from quadrat.benchmark.reporting.picks import read_picks
-from quadrat.benchmark.reporting.pictures import open_pool
+from quadrat.benchmark.reporting.pictures import NoPool, open_pool
 from quadrat.benchmark.reporting.trials import read_results
 
 
@@ -68,6 +69,18 @@ def test_maps_are_there_without_the_pool_and_photographs_are_said_to_be_absent(f
     assert "Photographs and ground truth are absent" in html and 'id="film"' in html
     data = re.search(r'<script type="application/json" id="film-data">(.*?)</script>', html, re.S)
     assert json.loads(data.group(1))["labels"] == list(film.labels)
+
+
+def test_pool_is_found_by_its_fingerprint_in_the_cache_of_another_run(folder, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("cache", "report"))
+    moved = tmp_path / "elsewhere" / "packed" / "another-name"
+    (packed,) = (path.parent for path in (folder / "cache" / "packed").glob("*/meta.json"))
+    shutil.copytree(packed, moved)
+    results = read_results(bare)
+    found = open_pool(results, tmp_path / "elsewhere")
+    assert isinstance(found, PackedSplit) and found.path == moved
+    assert isinstance(open_pool(results, tmp_path), NoPool)
 
 
 def test_results_without_glimpses_have_no_film_and_the_page_says_why(tmp_path):

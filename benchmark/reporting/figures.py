@@ -69,9 +69,9 @@ def learning_curves(
     legend = alt.Legend(title=None, orient="right", symbolSize=90, symbolOpacity=1) if with_legend else None
     colour = alt.Color("label:N", scale=_ordinal(labels, [looks[label].colour for label in labels]), legend=legend)
     shape = alt.Shape("label:N", scale=_ordinal(labels, [looks[label].mark for label in labels]), legend=legend)
-    dash = alt.StrokeDash(
-        "label:N", scale=_ordinal(labels, [list(looks[label].dash) or [1, 0] for label in labels]), legend=legend
-    )
+    # Not in the legend, where it would break up the outlines of the marks.
+    dashes = [list(looks[label].dash) or [1, 0] for label in labels]
+    dash = alt.StrokeDash("label:N", scale=_ordinal(labels, dashes), legend=None)
     means = (
         alt.Chart(alt.NamedData(name="means"))
         .transform_filter("datum.metric == metric && indexof(shown, datum.label) >= 0")
@@ -100,7 +100,7 @@ def learning_curves(
         _seed_layer().encode(x=x, color=colour, shape=shape),
     ]
     chart = alt.layer(*layers).add_params(*params).properties(width=width, height=400)
-    spec = _finished(chart.resolve_legend(color="shared", shape="shared", strokeDash="shared"))
+    spec = _finished(chart.resolve_legend(color="shared", shape="shared"))
     spec["datasets"] = {  # not through Altair, which would check every row against its schema
         "means": _mean_rows(results, labels, costs, metrics),
         "seeds": [_seed_row(record, costs, metrics) for record in results.records],

@@ -61,7 +61,8 @@ def write_files(
     """
     names = []
     for name, spec in figures.items():
-        svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+        # White, since a README may be read on a dark page.
+        svg = vl_convert.vegalite_to_svg({**spec, "background": "white"}, vl_version=VEGA_LITE)
         atomic_write(folder / f"{name}.svg", svg.encode())
         atomic_write(folder / f"{name}.pdf", vl_convert.svg_to_pdf(svg))
         names.append(name)

@@ -26,7 +26,7 @@ from quadrat.benchmark.reporting.figures import (
 )
 from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, NamedTable, write_files
 from quadrat.benchmark.reporting.film import Film, draw_film
-from quadrat.benchmark.reporting.gallery import draw_gallery
+from quadrat.benchmark.reporting.gallery import Gallery, NoGallery, draw_gallery
 from quadrat.benchmark.reporting.measures import FRACTION, MIOU, Metric, costs_of
 from quadrat.benchmark.reporting.palette import Look, looks_of, round_colours
 from quadrat.benchmark.reporting.picks import read_picks
@@ -39,7 +39,7 @@ from quadrat.benchmark.reporting.trials import Results, read_results
 __all__ = ["write_report"]
 
 
-def write_report(results_dir: Path, out_dir: Path | None = None) -> Path:
+def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: Path | None = None) -> Path:
     """Write the report of a results folder, finished or not, and return the page.
 
     The page needs no network and no other file. Figures (SVG, PDF) and tables (CSV, LaTeX) lie in `files` beside it.
@@ -47,6 +47,7 @@ def write_report(results_dir: Path, out_dir: Path | None = None) -> Path:
     Args:
         results_dir: What `quadrat run` wrote.
         out_dir: Where to write; by default `report` inside `results_dir`.
+        cache_dir: Where else to look for the packed pool, whose images the galleries show.
 
     Raises:
         ResultsError: When `results_dir` is not a results folder, is damaged, or the page can't be written.
@@ -64,7 +65,9 @@ def write_report(results_dir: Path, out_dir: Path | None = None) -> Path:
     figures = _figures(results, looks, found)
     names = write_files(folder / FOLDER, figures, tables.values(), results, metrics)
     page = folder / "index.html"
-    atomic_write(page, _render(results, looks, found, tables, metrics, names).encode())
+    picks, pool = read_picks(results), open_pool(results, cache_dir)
+    gallery, film = draw_gallery(results, picks, pool), draw_film(results, picks, pool)
+    atomic_write(page, _render(results, looks, found, tables, metrics, names, gallery, film).encode())
     return page
 
 
@@ -88,9 +91,9 @@ def _render(
     tables: Mapping[str, NamedTable],
     metrics: Sequence[Metric],
     names: tuple[str, ...],
+    gallery: Gallery | NoGallery,
+    film: Film | None,
 ) -> str:
-    picks, pool = read_picks(results), open_pool(results)
-    film = draw_film(results, picks, pool)
     return (
         _environment()
         .get_template("template.html.j2")
@@ -112,7 +115,7 @@ def _render(
             is_log=is_doubling(results),
             tables=tables,
             steps=steps_of(results),
-            gallery=draw_gallery(results, picks, pool),
+            gallery=gallery,
             film=film,
             study=study_section(results),
             round_colours=round_colours(results.num_rounds),

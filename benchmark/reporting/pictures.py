@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,22 @@ class NoPool:
     reason: str
 
 
-def open_pool(results: Results) -> PackedSplit | NoPool:
-    """Return the packed pool, or why it can't be used: it is a cache and may be gone."""
+def open_pool(results: Results, cache_dir: Path | None = None) -> PackedSplit | NoPool:
+    """Return the packed pool, or why it can't be used: it is a cache and may be gone.
+
+    Args:
+        results: The results folder.
+        cache_dir: Where else to look for it, by its fingerprint: the cache folder of a run on the same images.
+    """
     described: Mapping[str, Any] = results.dataset["pool"]
+    for meta in sorted((cache_dir / "packed").glob("*/meta.json")) if cache_dir is not None else ():
+        found = PackedSplit.open(meta.parent)
+        if found.fingerprint == described["fingerprint"]:
+            return found
     path = results.path / described["path"]  # an absolute path stays as it is
     again = (
-        "Running the suite again packs the pool again (finished trials are skipped); `quadrat report` then draws them."
+        "Running the suite again packs the pool again (finished trials are skipped); `quadrat report` then draws them. "
+        "`quadrat report --cache DIR` takes it from the cache of another run on the same images."
     )
     if not path.is_dir():
         return NoPool(reason=f"The packed pool is not there any more, so the picks can't be drawn. {again}")
