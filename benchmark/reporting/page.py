@@ -109,7 +109,7 @@ def _render(
             file_names=names,
             file_folder=FOLDER,
             bands=BANDS,
-            costs=costs_of(results.records),
+            costs=costs_of(results.records) if results.records else (),
             default_cost=default_cost(results),
             metrics=metrics,
             is_log=is_doubling(results),
