@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.records import Record, differing_fields, read_records
 
-__all__ = ["differences"]
+__all__ = ["common_trials", "differences"]
 
 
-def differences(first_dir: Path, second_dir: Path) -> list[str]:
+def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False) -> list[str]:
     """Return one line per record that is missing or differs; none means that the records are equal.
 
     Everything but `seconds` is compared, floats to the last bit; what a record of an older schema does not hold is not.
@@ -16,17 +17,34 @@ def differences(first_dir: Path, second_dir: Path) -> list[str]:
     Args:
         first_dir: A results folder.
         second_dir: Another one.
+        only_common: Leave out trials that only one of them has; a round that a common trial lacks is still told.
 
     Raises:
-        ResultsError: When a folder holds no records.
+        ResultsError: When a folder holds no records, or they have no trial in common and only those are asked for.
     """
     first, second = _by_key(read_records(first_dir)), _by_key(read_records(second_dir))
+    if only_common:
+        common = common_trials(first_dir, second_dir)
+        if not common:
+            raise ResultsError(
+                f"expected trials that both folders hold, got none in {first_dir} and {second_dir}: a trial is known "
+                "by its data set, region size, recipe, strategy, parameters, budgets and seed"
+            )
+        first, second = (
+            {key: record for key, record in records.items() if key[0] in common} for records in (first, second)
+        )
     lines = [f"{_name(first[key])}: only in {first_dir}" for key in first if key not in second]
     lines += [f"{_name(second[key])}: only in {second_dir}" for key in second if key not in first]
     for key in first:
         if key in second:
             lines += _differing_fields(first[key], second[key])
     return lines
+
+
+def common_trials(first_dir: Path, second_dir: Path) -> set[str]:
+    """Return the ids of the trials that both folders have records of."""
+    first, second = ({record.trial_id for record in read_records(path)} for path in (first_dir, second_dir))
+    return first & second
 
 
 def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:

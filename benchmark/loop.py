@@ -18,7 +18,7 @@ from quadrat.benchmark.spec import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.workbench import Workbench
 from quadrat.strategies import Pool, ReferenceStrategy, Selection, Strategy, Truth, load
 
-__all__ = ["run_trial"]
+__all__ = ["choose", "everything", "first_selection", "record_of", "run_trial"]
 
 
 def run_trial(
@@ -85,7 +85,7 @@ def run_trial(
             work.glimpse(glimpses)
             bench.settle(glimpses)
         exhausted = selection.regions.size < wanted
-        record = _record(spec, bench, round_, cost, selection, evaluation, exhausted, seconds)
+        record = record_of(spec, bench, round_, cost, selection, evaluation, exhausted, seconds)
         miou = record.miou
         if previous is not None and strategy is not None:
             previous.release(bench.needs(strategy, round_ - 1))
@@ -112,6 +112,36 @@ def _select(
     path = bench.settle(selection_path(bench.results_dir, spec.trial_id, round_))
     if (made := read_selection(path, grid)) is not None:
         return made
+    selection, seconds = choose(spec, bench, grid, state, oracle, strategy, previous, round_, budget)
+    write_selection(path, selection, grid, score_s=seconds["score"], select_s=seconds["select"])
+    bench.settle(path)
+    return selection, seconds
+
+
+def choose(
+    spec: TrialSpec,
+    bench: Workbench,
+    grid: RegionGrid,
+    state: LabelState,
+    oracle: Oracle,
+    strategy: Strategy,
+    previous: RoundWork | None,
+    round_: int,
+    budget: int,
+) -> tuple[Selection, dict[str, float]]:
+    """Return what a strategy picks in a round, and the seconds of "score" and "select"; no file is read or written.
+
+    Args:
+        spec: The trial.
+        bench: What trials share.
+        grid: The pool's regions.
+        state: What is labelled so far.
+        oracle: Asked by references that may see labels, and by nothing else.
+        strategy: The trial's strategy.
+        previous: The round before, whose model is asked; None in round 0, which is drawn at random.
+        round_: Counted from 0.
+        budget: Regions to pick.
+    """
     score_s = 0.0
     if previous is None:
         start = time.perf_counter()
@@ -137,10 +167,7 @@ def _select(
         else:
             start = time.perf_counter()
             selection = strategy.select(pool, budget, generator)
-    select_s = time.perf_counter() - start
-    write_selection(path, selection, grid, score_s=score_s, select_s=select_s)
-    bench.settle(path)
-    return selection, {"score": score_s, "select": select_s}
+    return selection, {"score": score_s, "select": time.perf_counter() - start}
 
 
 def _ask(strategy: ReferenceStrategy, oracle: Oracle, previous: RoundWork) -> tuple[Truth, float]:
@@ -167,7 +194,7 @@ def everything(num_regions: int) -> Selection:
     return Selection(regions=np.arange(num_regions, dtype=np.int64), potential=np.full(num_regions, np.nan))
 
 
-def _record(
+def record_of(
     spec: TrialSpec,
     bench: Workbench,
     round_: int,
@@ -177,6 +204,7 @@ def _record(
     exhausted: bool,
     seconds: dict[str, float],
 ) -> Record:
+    """Return the record of a round from what it bought, picked and came to."""
     iou = iou_per_class(evaluation.confusion)
     return Record(
         suite=bench.suite.name,

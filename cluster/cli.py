@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quadrat.cluster import bench_commands, data_commands, look_commands, result_commands, study_commands
+from quadrat.cluster import (
+    bench_commands,
+    data_commands,
+    look_commands,
+    result_commands,
+    study_commands,
+    verify_command,
+)
 from quadrat.cluster.options import (
     mlflow_option,
     open_suite,
@@ -209,7 +216,7 @@ def _publish(results_dir: Path, uri: str | None) -> bool:
     return True
 
 
-_MODULES = (study_commands, look_commands, result_commands, data_commands, bench_commands)
+_MODULES = (study_commands, look_commands, result_commands, verify_command, data_commands, bench_commands)
 for _command in itertools.chain.from_iterable(module.COMMANDS for module in _MODULES):
     cli.add_command(_command)
 

@@ -45,6 +45,22 @@ def test_records_that_only_one_folder_has_are_told(folders):
     ]
 
 
+def test_only_common_trials_are_compared_where_that_is_asked_for(folders):
+    first, second = folders
+    for folder, label in ((first, "here"), (second, "there")):
+        append_record(folder, replace(RECORD, trial_id=f"{label}-alone", label=label))
+    append_record(second, replace(RECORD, loss=9.0))
+    assert differences(first, second, only_common=True) == ["random seed 0 round 0: loss is 1.25 and 9.0"]
+    assert len(differences(first, second)) == 3
+
+
+def test_folders_without_a_common_trial_have_nothing_to_compare(folders):
+    first, second = folders
+    append_record(second, replace(RECORD, trial_id="another"))
+    with pytest.raises(ResultsError, match="expected trials that both folders hold, got none"):
+        differences(first, second, only_common=True)
+
+
 def test_a_folder_without_records_is_an_error(folders):
     first, second = folders
     with pytest.raises(ResultsError, match="expected records"):
