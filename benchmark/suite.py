@@ -191,13 +191,20 @@ class Suite(BaseModel):
                     yield TrialSpec(
                         label=entry.label if has_one_size else f"{entry.label} r{region_size}",
                         strategy=entry.name,
-                        params=load(entry.name, **entry.params).params(),
+                        params=_of_seed(load(entry.name, **entry.params).params(), seed),
                         seed=seed,
                         dataset=self.dataset,
                         region_size=region_size,
                         budgets=scale_budgets(self.budgets, reference_size, region_size),
                         learner=self.learner,
                     )
+
+
+def _of_seed(params: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return `params` with `{seed}` in a text replaced by the trial's seed: a replay has a folder for each."""
+    return {
+        key: value.replace("{seed}", str(seed)) if isinstance(value, str) else value for key, value in params.items()
+    }
 
 
 def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite:

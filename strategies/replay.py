@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,12 +24,16 @@ class Precomputed(Strategy):
     A selection is what quadrat writes to ``selections/<trial>/``: ``round-<n>.npz`` with ``image``, ``row``, ``col``,
     ``potential`` and ``region_size``. Regions are matched by image, row and column, so the pool must list its images in
     the same order. The potential is the published one.
+
+    A replay starts from the published round 0: with the seed of the trial that is replayed, the suite draws the same.
+    Other budgets are fine, they cut the same order of picks elsewhere.
     """
 
     name: ClassVar[str] = "precomputed"
 
     folder: str = ""
-    """The folder of the ``round-<n>.npz`` files. Only its name is part of a trial's identity, not what is in it."""
+    """The folder of the ``round-<n>.npz`` files, or a pattern (``*``) that one folder matches, so that a suite need not
+    know the hash in a trial's name. Only this text is part of a trial's identity, not what is in the folder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,22 +45,28 @@ class Precomputed(Strategy):
 
     def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the next ``budget`` published regions; nothing is drawn."""
-        region_of = {
-            cell: region
-            for region, cell in enumerate(zip(pool.image.tolist(), pool.row.tolist(), pool.col.tolist(), strict=True))
-            if not pool.labelled[region]
-        }
+        cells = list(zip(pool.image.tolist(), pool.row.tolist(), pool.col.tolist(), strict=True))
+        region_of = {cell: region for region, cell in enumerate(cells) if not pool.labelled[region]}
+        labelled = {cells[region] for region in np.flatnonzero(pool.labelled).tolist()}
         regions: list[int] = []
         potentials: list[float] = []
-        for path in self._files():
+        files = self._files()
+        for path in files:
             published = self._read(path, pool)
             columns = (published[name].tolist() for name in ("image", "row", "col"))
             for *cell, potential in zip(*columns, published["potential"].tolist(), strict=True):
                 # Taken out when it is picked, so that a region that was published twice is picked once.
+                labelled.discard(tuple(cell))
                 region = region_of.pop(tuple(cell), None)
                 if region is not None:
                     regions.append(region)
                     potentials.append(potential)
+        if labelled and files[0].name == "round-0.npz":
+            raise StrategyError(
+                f"{self.name}: expected a trial that starts from the published round 0 in {files[0].parent}, got "
+                f"{len(labelled)} labelled regions that were never published; give it the seed (and region size and "
+                "pool) of the trial that is replayed"
+            )
         if len(regions) < budget:
             raise StrategyError(
                 f"{self.name}: expected at least {budget} regions of this pool in {self.folder} that are not labelled "
@@ -64,9 +75,19 @@ class Precomputed(Strategy):
         return Selection.of(np.array(regions[:budget], np.int64), np.array(potentials[:budget], np.float64))
 
     def _files(self) -> list[Path]:
-        files = sorted(Path(self.folder).glob("round-*.npz"), key=lambda path: (len(path.name), path.name))
+        folder = Path(self.folder)
+        if glob.has_magic(self.folder) and not folder.is_dir():
+            found = sorted(path for path in map(Path, glob.glob(self.folder)) if path.is_dir())
+            if len(found) != 1:
+                names = ": " + ", ".join(path.name for path in found) if found else ""
+                raise StrategyError(
+                    f"{self.name}: expected one folder that matches {self.folder}, got {len(found)}{names}; check "
+                    "folder"
+                )
+            folder = found[0]
+        files = sorted(folder.glob("round-*.npz"), key=lambda path: (len(path.name), path.name))
         if not files:
-            raise StrategyError(f"{self.name}: expected files round-<n>.npz in {self.folder}, got none; check folder")
+            raise StrategyError(f"{self.name}: expected files round-<n>.npz in {folder}, got none; check folder")
         return files
 
     def _read(self, path: Path, pool: Pool) -> dict[str, NDArray[Any]]:

@@ -104,6 +104,20 @@ def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_
     assert not (bench.results_dir / "store" / "fit").exists()
 
 
+def test_a_replay_makes_the_same_picks_with_another_recipe(bench_of):
+    first = bench_of(seeds=[0, 1])
+    original = [list(run_trial(spec, first)) for spec in first.suite.trials() if spec.label == "entropy-spatial"]
+    folder = first.results_dir / "selections" / "entropy-spatial-r16-s{seed}-*"
+    replay = {"name": "precomputed", "label": "entropy-spatial", "params": {"folder": str(folder)}}
+    recipe = {**first.suite.learner.model_dump(mode="json"), "iterations": 5}
+    second = bench_of("replay", seeds=[0, 1], strategies=[replay], learner=recipe)
+    again = [list(run_trial(spec, second)) for spec in second.suite.trials()]
+    for trial, copy in zip(original, again, strict=True):
+        assert [record.picks_digest for record in copy] == [record.picks_digest for record in trial]
+        assert [record.clicks for record in copy] == [record.clicks for record in trial]
+        assert all(ours.steps == 5 and theirs.steps == 3 for ours, theirs in zip(copy, trial, strict=True))
+
+
 def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(bench_of, tmp_path):
     path = tmp_path / "encoder.pth"
     digests = []

@@ -64,6 +64,28 @@ def test_a_folder_without_selections_is_refused(tmp_path: Path, pool: Pool) -> N
         load("precomputed")
 
 
+def test_a_folder_may_be_a_pattern_that_one_folder_matches(tmp_path: Path, pool: Pool) -> None:
+    publish(tmp_path / "entropy-r16-s0-abc" / "round-0.npz", pool, [7, 8])
+    publish(tmp_path / "entropy-r16-s1-def" / "round-0.npz", pool, [9])
+    assert select(tmp_path / "entropy-r16-s0-*", pool, 2).regions.tolist() == [7, 8]
+    with pytest.raises(StrategyError, match=r"expected one folder that matches .* got 2: entropy-r16-s0-abc, entropy"):
+        select(tmp_path / "entropy-*", pool, 1)
+    with pytest.raises(StrategyError, match=r"expected one folder that matches .* got 0; check folder"):
+        select(tmp_path / "badge-*", pool, 1)
+
+
+def test_a_trial_that_started_from_other_regions_is_no_replay(tmp_path: Path, pool: Pool) -> None:
+    publish(tmp_path / "round-0.npz", pool, [1, 2])
+    publish(tmp_path / "round-1.npz", pool, [3])
+    columns = {name: getattr(pool, name) for name in ("image", "row", "col", "pixels")}
+    same, other = (Pool(**columns, labelled=np.isin(np.arange(pool.num_regions), first)) for first in ([1, 2], [1, 9]))
+    assert select(tmp_path, same, 1).regions.tolist() == [3]
+    with pytest.raises(
+        StrategyError, match=r"expected a trial that starts from the published round 0 .* got 1 labelled"
+    ):
+        select(tmp_path, other, 1)
+
+
 def test_a_selection_of_another_region_size_is_refused(tmp_path: Path, pool: Pool) -> None:
     publish(tmp_path / "round-0.npz", pool, [1, 2], size=32)
     with pytest.raises(StrategyError, match="expected a selection of regions of 256 px, got 1024 px"):

@@ -26,6 +26,12 @@ def test_trials_hold_parameters_with_defaults_filled_in(write_suite):
     assert trial.params["d2_d1"] == 2.0
 
 
+def test_seed_in_a_text_parameter_stands_for_the_seed_of_each_trial(write_suite):
+    replay = {"name": "precomputed", "label": "replay", "params": {"folder": "there/entropy-r16-s{seed}-*"}}
+    trials = load_suite(write_suite(strategies=[replay], seeds=[0, 7])).trials()
+    assert [spec.params["folder"] for spec in trials] == ["there/entropy-r16-s0-*", "there/entropy-r16-s7-*"]
+
+
 def test_region_sizes_are_compared_at_the_same_number_of_pixels(write_suite):
     suite = load_suite(write_suite(region_size=[16, 8, 32], budgets=[8, 16]))
     assert {trial.label: trial.budgets for trial in suite.trials() if trial.strategy == "random"} == {
