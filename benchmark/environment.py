@@ -22,6 +22,7 @@ _PACKAGES = (
     "faiss-gpu",
     "faiss-cpu",
     "pillow",
+    "opencv-python-headless",
     "ray",
     "mlflow",
     "optuna",

@@ -7,12 +7,14 @@ every round, since that takes seconds.
 """
 
 import dataclasses
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.labels import LabelState
@@ -41,6 +43,9 @@ __all__ = [
 ]
 
 OnStep = Callable[[Phase, int, int], None]
+
+_UNREADABLE: Final = (QuadratError, ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile)
+"""What a damaged, foreign or contradictory selection raises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,13 @@ def read_published(
         ResultsError: When the folder holds no results, or nothing with such a label and seed.
     """
     described = read_suite_json(results_dir)
-    suite = Suite.model_validate(described["suite"])
+    try:
+        suite = Suite.model_validate(described["suite"])
+    except ValidationError as error:
+        raise ResultsError(
+            f"{results_dir / 'suite.json'}: expected a suite that this quadrat can run, got {error.error_count()} "
+            f"mistakes ({error.errors()[0]['msg']}); use the version of its environment.json"
+        ) from error
     if root is not None:
         suite = suite.model_copy(update={"dataset": suite.dataset.model_copy(update={"root": root.absolute()})})
     specs = {entry["trial_id"]: TrialSpec.model_validate(entry["spec"]) for entry in described["trials"]}
@@ -238,8 +249,8 @@ def check_selections(published: Published, bench: Workbench) -> Iterator[RoundCh
             replayed = _replay(published, bench, spec, record.round)
             selection = _published_selection(published, bench, spec, record.round)
             cost = replayed.oracle.buy(selection.regions)
-        except (QuadratError, ValueError) as error:
-            yield RoundCheck(record=record, differences=(f"its selection can't be replayed: {error}",))
+        except _UNREADABLE as error:
+            yield _not_replayed(record, error)
             continue
         expected: dict[str, Any] = {
             "picked": int(selection.regions.size),
@@ -272,6 +283,10 @@ def recompute(published: Published, bench: Workbench, record: Record, on_step: O
     """
     spec = published.specs[record.trial_id]
     tell: OnStep = on_step or (lambda phase, done, total: None)
+    try:
+        _replay(published, bench, spec, record.round + 1)
+    except _UNREADABLE as error:
+        return _not_replayed(record, error)
     replayed = _replay(published, bench, spec, record.round)
     selection = _published_selection(published, bench, spec, record.round)
     budget = bench.budgets(spec)[record.round] - replayed.state.regions.size
@@ -284,6 +299,10 @@ def recompute(published: Published, bench: Workbench, record: Record, on_step: O
         for name in differing_fields(record, again)
     ]
     return RoundCheck(record=record, differences=tuple(lines))
+
+
+def _not_replayed(record: Record, error: Exception) -> RoundCheck:
+    return RoundCheck(record=record, differences=(f"its selection can't be replayed: {error}",))
 
 
 def _selection_differences(

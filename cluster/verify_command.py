@@ -133,6 +133,8 @@ def _conclude(published: "Published", num_trained: int, num_faults: int) -> None
         click.echo(f"not the same: {num_faults} checks found differences{unchecked}")
     elif not published.rounds:
         click.echo(f"nothing could be checked{unchecked}")
+    elif not num_trained:
+        click.echo(f"picks and costs are as recorded; no round was trained again{unchecked}")
     else:
         click.echo(f"the same, as far as it was checked: {num_trained} rounds trained again{unchecked}")
     sys.exit(1 if num_faults or left or not published.rounds else 0)

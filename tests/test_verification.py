@@ -125,6 +125,24 @@ def test_a_region_that_is_bought_twice_is_found(copy: Path, bench: Workbench) ->
     )
 
 
+def test_a_damaged_selection_is_found_with_and_without_training(copy: Path, bench: Workbench) -> None:
+    record = record_of(copy, "random", 2)
+    (copy / "selections" / record.trial_id / "round-1.npz").write_bytes(b"PK")
+    published = read_published(copy)
+    found = {check.name: check.differences for check in check_selections(published, bench)}
+    assert "its selection can't be replayed" in found["random seed 0 round 2"][0]
+    assert "its selection can't be replayed" in recompute(published, bench, record).differences[0]
+
+
+def test_a_suite_of_another_version_is_a_clear_error(copy: Path) -> None:
+    path = copy / "suite.json"
+    document = json.loads(path.read_text())
+    document["suite"]["of_the_future"] = 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match=r"expected a suite that this quadrat can run, got 1 mistakes"):
+        read_published(copy)
+
+
 def test_rounds_without_their_selections_are_named_and_the_others_stay_checkable(copy: Path) -> None:
     trial_id = record_of(copy, "random", 0).trial_id
     (copy / "selections" / trial_id / "round-1.npz").unlink()
