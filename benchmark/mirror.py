@@ -52,6 +52,10 @@ class Mirror:
         """Mirror what has become of a trial, soon."""
         self._put(lambda writer: writer.state(trial_id, state))
 
+    def candidates(self) -> None:
+        """Mirror what has become of the candidates of a study, soon."""
+        self._put(lambda writer: writer.candidates())
+
     def finish(self) -> bool:
         """Wait for what is not mirrored yet, but not for long, and return whether all of it is."""
         self._put(lambda writer: writer.close())

@@ -14,6 +14,7 @@ from quadrat.benchmark.pick_images import draw_picks, open_pool
 from quadrat.benchmark.records import Record, is_complete, read_failures, read_records
 from quadrat.benchmark.results import read_suite_json
 from quadrat.benchmark.spec import FULL_SUPERVISION
+from quadrat.benchmark.study_mirror import mirror_candidates
 from quadrat.benchmark.tracking import Run, State, Tracker, default_uri
 from quadrat.benchmark.tracking_values import (
     MIOU,
@@ -113,7 +114,13 @@ class Writer:
                 self.state(trial_id, "failed")
             elif records:
                 self.state(trial_id, "interrupted")
+        self.candidates()
         return len(by_trial.keys() | failed)
+
+    def candidates(self) -> None:
+        """Mirror the candidates of the folder's study, if it has one."""
+        tracker = self._tracker
+        mirror_candidates(tracker.client, tracker.experiment_id, self._results_dir, f"quadrat study {self._facts.name}")
 
     def record(self, record: Record) -> None:
         """Log the figures of one round to its trial's run, and the mean to its parent once all seeds are there."""

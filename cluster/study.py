@@ -7,6 +7,7 @@ book. Tune's snapshots go to a scratch folder and are never restored.
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from quadrat.benchmark.candidates import (
     write_study,
 )
 from quadrat.benchmark.data import load_dataset
+from quadrat.benchmark.mirror import Mirror
 from quadrat.benchmark.results import check_results, lock_results
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.candidate_actor import CANDIDATE, TOLD, CandidateActor
@@ -109,6 +111,7 @@ def _search(suite: Suite, options: RunOptions) -> tuple[int | None, StudyResults
         if book.num_open:
             with contextlib.suppress(KeyboardInterrupt):
                 _prepare(suite, options, desk, stop)
+                stack.callback(_mirror(options, desk))
                 desk.say("joining Ray" if options.ray_address else "starting Ray")
                 with ray_session(options.ray_address, suite.resources):
                     stop.listen()
@@ -127,6 +130,15 @@ def _prepare(suite: Suite, options: RunOptions, desk: Desk, stop: StopRequest) -
         load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params).items(split)
     options.engine.prepare(suite, options.results_dir, on_pack)
     stop.raise_if_asked()
+
+
+def _mirror(options: RunOptions, desk: Desk) -> Callable[[], object]:
+    """Start to mirror the candidates, and return what ends it."""
+    if not options.is_mirrored:
+        return lambda: None
+    desk.mirror = Mirror(options.results_dir, options.mlflow_uri, desk.say)
+    desk.mirror.start()
+    return desk.mirror.finish
 
 
 def _tune(suite: Suite, options: RunOptions, desk: Desk) -> None:

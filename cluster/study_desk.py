@@ -14,6 +14,7 @@ from quadrat.benchmark.candidates import (
     study_of,
     write_study,
 )
+from quadrat.benchmark.mirror import Mirror
 from quadrat.benchmark.objective import value_of
 from quadrat.benchmark.records import Failure, finalise, read_records
 from quadrat.benchmark.spec import TrialSpec
@@ -45,6 +46,10 @@ class Desk:
         results_dir: Its results folder, locked.
         book: Its candidates.
         stop: Whether somebody has asked to stop.
+
+    Attributes:
+        book: The candidates.
+        mirror: Mirrors them in MLflow, None to mirror nowhere.
     """
 
     def __init__(self, suite: Suite, results_dir: Path, book: Book, stop: StopRequest) -> None:
@@ -58,6 +63,7 @@ class Desk:
         has_any = (self._folder / "records.jsonl").is_file()
         self._records = {record.key: record for record in (read_records(self._folder) if has_any else [])}
         self._open: dict[int, _Open] = {}
+        self.mirror: Mirror | None = None
 
     def say(self, text: str) -> None:
         """Print a line with the time of day."""
@@ -170,6 +176,8 @@ class Desk:
 
     def _write(self) -> None:
         write_study(self._results_dir, self.book.results())
+        if self.mirror is not None:
+            self.mirror.candidates()
 
 
 def show_params(params: dict[str, Any]) -> str:
