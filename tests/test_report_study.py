@@ -72,6 +72,9 @@ def test_the_best_is_named_with_its_figures_on_the_report_seeds(folder: Path) ->
     row = section.best.table.rows[0]
     assert row.label == BEST
     assert row.cells[0].text.startswith(f"{sum(mine) / 3:.2f} (")
+    bold = [row.label for row in section.best.table.rows if row.cells[0].is_best]
+    means = {row.label: float(row.cells[0].text.split()[0]) for row in section.best.table.rows}
+    assert bold == [max(means, key=lambda label: means[label])]
     assert row.cells[-1].text == "50.00"  # of the search, in a column that says that it is no result
     assert {row.label for row in section.best.table.rows} == {BEST, "random", "entropy"}
     assert re.search("a difference of [+\N{MINUS SIGN}][0-9]", section.headline)
@@ -124,3 +127,6 @@ def test_the_page_shows_the_study(folder: Path) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
     for expected in ('id="study"', "d_c, in region sizes (figure 5)", "region size, px (figure 7)", "PED-ANOVA"):
         assert expected in page
+    # The style of the galleries paints every path of a figure's drawing: the slices must not be in one.
+    slices = page[page.index('class="slices"') : page.index("One mark a candidate")]
+    assert "<figure" not in slices and slices.count("#0072B2") >= 2

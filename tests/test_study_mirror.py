@@ -6,8 +6,8 @@ from pathlib import Path
 from fake_trials import make_suite, write_suite_json
 
 from quadrat.benchmark.candidates import Best, Candidate, StudyResults, write_study
-from quadrat.benchmark.study import Study
 from quadrat.benchmark.mirror_writer import Writer
+from quadrat.benchmark.study import Study
 from quadrat.benchmark.tracking import default_uri
 
 

@@ -211,12 +211,14 @@ def _best_table(found: StudyResults, results: Results, values: Mapping[str, Mapp
     final = {label: [100 * trial.records[-1].miou for trial in done if trial.label == label] for label in values}
     order = [*dict.fromkeys(one.label for one in found.best if one.label in values)]
     order += [label for label in values if label not in order]
+    sign = 1 if found.directions[0] == "maximize" else -1
+    ahead = max(order, key=lambda label: sign * statistics.fmean(values[label].values()))
     rows = []
     for label in order:
         difference = paired_difference(values[first], values[label]) if label != first and first in values else None
         has_interval = difference is not None and difference.summary.half_width is not None
         cells = [
-            Cell(text=mean_std(summarise(values[label].values()), 2), is_best=label == first),
+            Cell(text=mean_std(summarise(values[label].values()), 2), is_best=label == ahead),
             Cell(text=mean_std(summarise(final[label]), 2)),
             Cell(text=ABSENT if difference is None else signed(difference.summary.mean)),
             Cell(text=interval(difference.summary) if difference is not None and has_interval else ABSENT),
@@ -232,7 +234,8 @@ def _best_table(found: StudyResults, results: Results, values: Mapping[str, Mapp
     )
     caption = (
         "The results: the best candidates and the suite's strategies on report seeds "
-        f"{', '.join(map(str, results.seeds))}, mean (std) over seeds; differences are paired by seed."
+        f"{', '.join(map(str, results.seeds))}, mean (std) over seeds, best mean in bold; differences are paired by "
+        "seed."
     )
     return NamedTable(
         name="study-best", caption=caption, table=Table(corner="strategy", columns=columns, rows=tuple(rows))
