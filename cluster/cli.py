@@ -15,8 +15,10 @@ from quadrat.cluster import (
     look_commands,
     result_commands,
     study_commands,
+    submit_commands,
     verify_command,
 )
+from quadrat.cluster.job_folder import leave_job_folder
 from quadrat.cluster.options import (
     mlflow_option,
     open_suite,
@@ -216,11 +218,20 @@ def _publish(results_dir: Path, uri: str | None) -> bool:
     return True
 
 
-_MODULES = (study_commands, look_commands, result_commands, verify_command, data_commands, bench_commands)
+_MODULES = (
+    study_commands,
+    look_commands,
+    result_commands,
+    submit_commands,
+    verify_command,
+    data_commands,
+    bench_commands,
+)
 for _command in itertools.chain.from_iterable(module.COMMANDS for module in _MODULES):
     cli.add_command(_command)
 
 
 def main() -> None:
     """Run the command line."""
+    leave_job_folder()
     cli(prog_name="quadrat")

@@ -267,14 +267,14 @@ def _work_on_ray(desk: _Desk) -> None:
     from quadrat.cluster.crew import Crew
     from quadrat.cluster.session import ray_session, shared_log
 
-    address = desk.options.ray_address
+    address = desk.options.ray_address or os.environ.get("RAY_ADDRESS")
     desk.board.activity = "joining Ray" if address else "starting Ray"
     desk.display.say(desk.board.activity)
     with ray_session(address, desk.suite.resources):
         desk.stop.listen()
         desk.bulletin.post_to(shared_log())
         desk.board.activity = "waiting for workers"
-        is_own = not (address or os.environ.get("RAY_ADDRESS"))
+        is_own = address in (None, "", "local")
         crew = Crew(desk.suite, desk.options.results_dir, desk.options.engine.open_runner, is_own=is_own)
         try:
             _keep_busy(desk, crew)

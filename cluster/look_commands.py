@@ -122,12 +122,12 @@ def _list_suites() -> None:
 def doctor(results: Path | str | None) -> None:
     """Check what runs depend on: versions, devices, weights, plugins, Ray, and the results folder's disk."""
     from quadrat.cluster.checkup import examine
-    from quadrat.cluster.options import DEFAULT_RESULTS, upstream_of
+    from quadrat.cluster.options import results_root, upstream_of
 
     is_well = True
     if (upstream := upstream_of(results)) is not None:
         upstream.check()
-    folder = DEFAULT_RESULTS if results is None or isinstance(results, str) else results
+    folder = results_root() if results is None or isinstance(results, str) else results
     for finding in examine(folder.absolute()):
         mark = "ok  " if finding.is_well else "BAD "
         is_well &= finding.is_well

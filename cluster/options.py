@@ -1,10 +1,13 @@
 """Arguments that several commands share, and how they are read."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
+
+from quadrat.cluster.job_folder import in_job_folder
 
 if TYPE_CHECKING:
     from quadrat.benchmark.spec import TrialSpec
@@ -21,6 +24,7 @@ __all__ = [
     "read_params",
     "results_argument",
     "results_option",
+    "results_root",
     "store_option",
     "suite_arguments",
     "tracking_of",
@@ -28,7 +32,7 @@ __all__ = [
 ]
 
 DEFAULT_RESULTS: Final = Path("results/runs")
-"""Where results folders lie unless --results says otherwise, relative to the working directory."""
+"""Where results folders lie unless --results or $QUADRAT_RESULTS says otherwise, relative to the working directory."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -73,7 +77,7 @@ def results_option(command: _Command) -> _Command:
         type=_Place(),
         metavar="DIR|URL",
         help="Results folder, or a URL such as s3://bucket/prefix (benchmark/README.md); all that is written lies "
-        f"below it. Default: {DEFAULT_RESULTS}/<name of the suite>",
+        f"below it. Default: <name of the suite> in $QUADRAT_RESULTS, or in {DEFAULT_RESULTS}",
     )(command)
 
 
@@ -126,6 +130,26 @@ def tracking_of(mlflow_uri: str | None) -> tuple[bool, str | None]:
     return mlflow_uri != "none", None if mlflow_uri in (None, "", "none") else mlflow_uri
 
 
+def results_root() -> Path:
+    """Return where results folders lie by default: $QUADRAT_RESULTS, else below the working directory.
+
+    A submitted job has a working directory that Ray deletes; its results go to the home directory.
+    """
+    if root := os.environ.get("QUADRAT_RESULTS"):
+        return Path(root)
+    return Path.home() / DEFAULT_RESULTS if in_job_folder() else DEFAULT_RESULTS
+
+
+def _refuse_lost_results(results: Path) -> None:
+    from quadrat.benchmark.errors import QuadratError
+
+    if in_job_folder() and not results.expanduser().is_absolute():
+        raise QuadratError(
+            f"--results: expected an absolute path or a URL, got '{results}', which would lie in the working directory "
+            "of a Ray job, and Ray deletes that"
+        )
+
+
 def open_suite(suite_name: str, settings: Sequence[str], results: Path | str | None = None) -> Opened:
     """Return the suite of a path or a shipped name with its settings, and the (local) folder of its results.
 
@@ -140,7 +164,9 @@ def open_suite(suite_name: str, settings: Sequence[str], results: Path | str | N
         suite = suite.model_copy(update={"dataset": dataset})
     if isinstance(results, str):
         return Opened(suite, working_folder(results))
-    return Opened(suite, (results or DEFAULT_RESULTS / suite.name).expanduser().absolute())
+    if results is not None:
+        _refuse_lost_results(results)
+    return Opened(suite, (results or results_root() / suite.name).expanduser().absolute())
 
 
 def pick_trials(suite: "Suite", labels: Sequence[str], seeds: Sequence[int]) -> "list[TrialSpec]":

@@ -7,11 +7,11 @@ from typing import Final
 import click
 
 from quadrat.cluster.options import (
-    DEFAULT_RESULTS,
     local_copy,
     mlflow_option,
     open_suite,
     results_argument,
+    results_root,
     tracking_of,
     upstream_of,
 )
@@ -111,7 +111,7 @@ def ui(target: str, mlflow_uri: str | None, port: int) -> None:
 
     folder = local_copy(target) if is_url(target) else Path(target)
     if not (folder / "suite.json").is_file():
-        folder = DEFAULT_RESULTS / open_suite(target, ()).suite.name if not folder.is_dir() else folder
+        folder = results_root() / open_suite(target, ()).suite.name if not folder.is_dir() else folder
     _, uri = tracking_of(mlflow_uri)
     sys.exit(serve(folder, uri, port))
 

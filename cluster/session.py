@@ -12,6 +12,7 @@ import ray
 
 from quadrat.benchmark.errors import QuadratError
 from quadrat.benchmark.suite import Resources
+from quadrat.cluster.job_folder import job_environment
 
 __all__ = ["ClusterError", "check_address", "num_slots", "ray_session", "shared_log", "shared_log_name"]
 
@@ -137,7 +138,9 @@ def _options(address: str | None) -> dict[str, Any]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
-    env_vars = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # What a submitted job has for its workers already may not be given again: Ray calls that a conflict.
+    given = job_environment().get("env_vars") or {}
+    env_vars = {name: os.environ[name] for name in _PASSED_ON if name in os.environ and name not in given}
     return {**common, "address": address, "runtime_env": {"env_vars": env_vars}}
 
 
