@@ -1,9 +1,10 @@
-"""Commands that measure: `bench select`, `bench fit`, `bench score`."""
+"""Commands that measure: `bench select`, `bench fit`, `bench score`, `bench overhead`."""
 
+import contextlib
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,7 +154,7 @@ def _read_size(context: click.Context, option: click.Parameter, text: str | None
     return int(sides[0]), int(sides[1])
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened_case(
     suite_name: str,
     settings: Sequence[str],
@@ -263,6 +264,29 @@ def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
     click.echo(f"ratio {result['ratio']} ({spread} over {len(result['ratios'])} pairs), load {result['load_1min']}")
     for name, title in (("equal", "equal"), ("not_equal", "not equal")):
         click.echo(f"{title}: " + "; ".join(result[name]))
+
+
+@bench.command()
+@click.option("--seeds", "num_seeds", type=click.IntRange(min=1), default=16, show_default=True, help="Two trials each")
+@click.option("--iterations", type=click.IntRange(min=1), default=30, show_default=True, help="Training steps of a fit")
+@click.option("--actors", type=click.IntRange(min=1), default=2, show_default=True, help="Trials in flight")
+@click.option("--mirror/--no-mirror", default=False, show_default=True, help="With MLflow, as a run has it")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
+def overhead(num_seeds: int, iterations: int, actors: int, mirror: bool, is_json: bool) -> None:
+    """Run a suite of many short trials on Ray, and compare its wall time with that of the trials alone."""
+    from quadrat.cluster.bench_overhead import bench_overhead
+
+    with contextlib.redirect_stdout(sys.stderr):  # the run's own lines
+        result = bench_overhead(num_seeds=num_seeds, iterations=iterations, actors=actors, is_mirrored=mirror)
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    click.echo(
+        f"{result['trials']} trials on {actors} actors: {result['wall_s']} s, of which Ray starts for "
+        f"{result['ray_start_s']} s; the trials alone: {result['trials_s']} s / {actors}\n"
+        f"ratio {result['ratio']} (at most {result['limit']}); workers opened the data for {result['opening_s']} s, "
+        f"waited for shared fits for {result['waited_s']} s; load {result['load_1min']} on {result['cpus']} CPUs"
+    )
 
 
 COMMANDS: Final = (bench,)
