@@ -60,7 +60,7 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     address = address or os.environ.get("RAY_ADDRESS")
     address = None if address == "local" else address
     try:
-        ray.init(**_options(address))
+        _init(address)
     except Exception as error:  # Ray raises a bare Exception, for one, when a busy machine takes 30 s to start it
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         reason = f"{type(error).__name__}: {error}".rstrip(".")
@@ -78,6 +78,18 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         yield
     finally:
         ray.shutdown()
+
+
+def _init(address: str | None) -> None:
+    """Start or join Ray. It gives its own raylet 30 s to start; a busy machine has more tries."""
+    for is_last in (False, False, True):
+        try:
+            ray.init(**_options(address))
+            return
+        except Exception as error:
+            if is_last or address is not None or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
 
 
 def shared_log() -> Path:

@@ -1,5 +1,6 @@
 """Scheduling: what is tried again, what is given up, what is written; on a local Ray where the test says `cluster`."""
 
+import contextlib
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from quadrat.cluster.events import Raised, stream
 from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.journal import ContradictionError, Journal
 from quadrat.cluster.schedule import Schedule
-from quadrat.cluster.session import ClusterError
+from quadrat.cluster.session import ClusterError, ray_session
 from quadrat.cluster.workload import shared_round
 
 SUITE = make_suite()
@@ -405,6 +406,25 @@ def _await(condition: object, timeout_s: float = 60.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < until_s, "waited too long"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("num_slow", "num_tries"), [(2, 3), (3, 3)])
+def test_a_machine_that_is_too_busy_to_start_ray_in_time_has_two_more_tries(
+    monkeypatch: pytest.MonkeyPatch, num_slow: int, num_tries: int
+) -> None:
+    tries = []
+
+    def init(**options: object) -> None:
+        tries.append(options["address"])
+        if len(tries) <= num_slow:
+            raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setattr("ray.init", init)
+    with contextlib.ExitStack() as stack:
+        if num_slow == num_tries:
+            stack.enter_context(pytest.raises(ClusterError, match=r"timed out during startup.* Is the machine busy"))
+        stack.enter_context(ray_session("local"))
+    assert tries == ["local"] * num_tries
 
 
 @pytest.mark.parametrize(
