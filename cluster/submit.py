@@ -30,7 +30,7 @@ for _name in (
 ):
     logging.getLogger(_name).setLevel(logging.WARNING)  # Ray reports every upload as news
 
-__all__ = ["Cluster", "Job", "Package", "Token", "read_token"]
+__all__ = ["Cluster", "Job", "Package", "Token", "exit_code_of", "read_token"]
 
 _CONNECT_S: Final = 10.0
 _MARK: Final = "quadrat-suite"
