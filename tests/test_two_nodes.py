@@ -1,0 +1,179 @@
+"""Two nodes, a token, a job, and a node that is killed in the middle: the whole story with Ray's own commands.
+
+The suite is a small one; `QUADRAT_TWO_NODES_SUITE=quickstart` runs another (quickstart: several minutes).
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TINY_SUITE
+
+from quadrat.benchmark.comparison import differences
+from quadrat.benchmark.records import read_records
+from quadrat.benchmark.suite import load_suite
+from quadrat.cluster.driver import RunOptions, run_in_foreground
+from quadrat.cluster.engine import benchmark_engine
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_(condition: Callable[[], object], timeout_s: float, what: str) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until_s, f"waited too long for {what}"
+        time.sleep(0.3)
+
+
+@dataclass
+class Nodes:
+    """Raylets of one machine, each a process group of its own."""
+
+    folder: Path
+    environ: dict[str, str]
+    port: int = field(default_factory=free_port)
+    dashboard_port: int = field(default_factory=free_port)
+    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}"
+
+    def start_head(self) -> None:
+        self._start(
+            "head", "--head", f"--port={self.port}", "--num-cpus=0", f"--temp-dir={self.folder}",
+            "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard_port}",
+            f"--ray-client-server-port={free_port()}", "--dashboard-agent-listen-port=0",
+        )  # fmt: skip
+
+    def start_node(self, name: str) -> None:
+        self._start(name, f"--address=127.0.0.1:{self.port}", "--num-cpus=1")
+
+    def _start(self, name: str, *options: str) -> None:
+        """Start a raylet. Ray gives it 30 s for that, whatever else the machine does: then once more."""
+        log = self.folder / f"{name}.log"
+        command = [str(BIN / "ray"), "start", *options, "--object-store-memory=100000000", "--block"]
+        for _ in range(4):
+            with log.open("wb") as file:
+                process = subprocess.Popen(
+                    command, stdout=file, stderr=file, env=self.environ, start_new_session=True, cwd=self.folder
+                )
+            self.processes[name] = process
+            while process.poll() is None and "block forever" not in log.read_text(errors="replace"):
+                time.sleep(0.2)
+            if process.poll() is None:
+                time.sleep(2)  # Ray looks after its processes once a second, and gives up when one has died
+            if process.poll() is None:
+                return
+            self.kill(name)
+        raise AssertionError(log.read_text(errors="replace")[-2000:])
+
+    def kill(self, name: str) -> None:
+        """Kill a node as a machine dies: all at once."""
+        process = self.processes.pop(name)
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+    def call(self, *command: str, timeout_s: float = 120) -> "subprocess.CompletedProcess[str]":
+        full = [str(BIN / command[0]), *command[1:]]
+        return subprocess.run(
+            full, capture_output=True, text=True, timeout=timeout_s, env=self.environ, cwd=self.folder
+        )
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    # Not pytest's folder: Ray's sockets lie below it, and their names may have 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="q2-"))
+    token = folder / "token"
+    token.write_text(secrets.token_hex(32))
+    left_out = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "QUADRAT_RESULTS", "MLFLOW_TRACKING_URI")
+    environ = {name: value for name, value in os.environ.items() if name not in left_out} | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    found = Nodes(folder, environ)
+    try:
+        found.start_head()
+        found.start_node("one")
+        found.start_node("two")
+        yield found
+    finally:
+        for name in list(found.processes):
+            found.kill(name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(nodes: Nodes, tmp_path: Path) -> None:
+    suite_file = tmp_path / "job" / "suite.yaml"
+    suite_file.parent.mkdir()
+    if named := os.environ.get("QUADRAT_TWO_NODES_SUITE"):
+        suite_file.write_text(load_suite(named).model_dump_json())
+    else:
+        learner = {**TINY_SUITE["learner"], "iterations": 60}
+        suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "learner": learner, "seeds": [0, 1]}))
+    suite = load_suite(suite_file)
+    num_records = sum(spec.num_rounds for spec in suite.trials())
+    results_dir = tmp_path / "results"
+
+    def read() -> int:
+        return len(read_records(results_dir)) if (results_dir / "records.jsonl").is_file() else 0
+
+    submitted = nodes.call(
+        "ray", "job", "submit", "--address", nodes.url, "--submission-id", "job", "--no-wait",
+        "--working-dir", str(suite_file.parent),
+        "--", "quadrat", "run", "suite.yaml", "--results", str(results_dir), "--mlflow", "none", "--no-report",
+    )  # fmt: skip
+    assert submitted.returncode == 0, submitted.stderr
+
+    def say() -> dict[str, object]:
+        said = nodes.call("quadrat", "status", "job", "--json", "--address", nodes.url)
+        assert said.returncode == 0, said.stderr
+        return dict(json.loads(said.stdout))
+
+    await_(lambda: read() >= num_records // 3, 1200, "a third of the records")
+    board = say()["board"]
+    assert isinstance(board, dict) and board["in_flight"], "the job had ended before a node could be killed"
+    nodes.kill("two")
+    num_before = read()
+    assert num_before < num_records
+    followed = nodes.call("quadrat", "status", "job", "--follow", "--address", nodes.url, timeout_s=1800)
+    assert followed.returncode == 0, followed.stdout + followed.stderr
+    assert "will be tried again" in followed.stdout
+    print(f"killed a node after {num_before} of {num_records} records\n{followed.stdout}")  # seen with pytest -s
+
+    options = RunOptions(results_dir=tmp_path / "here", engine=benchmark_engine(), is_mirrored=False)
+    assert run_in_foreground(suite, suite.trials(), options).exit_code == 0
+    assert differences(results_dir, tmp_path / "here") == []
+    assert len(read_records(results_dir)) == num_records
+
+    # The same results again, with everything sent along: the wheel is built, installed by Ray, and skips it all.
+    arguments = ["--address", nodes.url, "--results", str(results_dir), "--mlflow", "none"]
+    again = nodes.call("quadrat", "submit", str(suite_file), *arguments, timeout_s=600)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f"{len(suite.trials())} of {len(suite.trials())} trials complete" in again.stdout
