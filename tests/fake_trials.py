@@ -111,6 +111,13 @@ def plan(results_dir: Path, spec: TrialSpec, *, what: str, times: int) -> None:
     (folder / spec.trial_id).write_text(json.dumps({"what": what, "times": times}), encoding="utf-8")
 
 
+def is_spent(results_dir: Path, spec: TrialSpec) -> bool:
+    """Return whether the trial has done all that was planned for it (and is at it, should it hang)."""
+    return bool(
+        json.loads((results_dir / "plans" / spec.trial_id).read_text(encoding="utf-8") or "{}").get("times") == 0
+    )
+
+
 def times_run(results_dir: Path, spec: TrialSpec) -> int:
     """Return how often the trial was started."""
     path = results_dir / "plans" / f"{spec.trial_id}.starts"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fake_trials import GRADED, make_suite, plan, times_run
+from fake_trials import GRADED, is_spent, make_suite, plan, times_run
 
 from quadrat.benchmark.candidates import Candidate, best_of, read_study, search_trials, study_dir
 from quadrat.benchmark.errors import DataError, ResultsError
@@ -196,7 +196,8 @@ def test_a_study_that_is_killed_goes_on_with_the_candidates_that_were_running_an
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
         try:
             until_s = time.monotonic() + 120
-            while not _has_one_round_of(tmp_path, third):
+            # Killed before it hangs, the trial would hang in the next run instead.
+            while not (_has_one_round_of(tmp_path, third) and is_spent(tmp_path, hangs)):
                 assert time.monotonic() < until_s and driver.poll() is None
                 time.sleep(0.1)
             driver.send_signal(number)
