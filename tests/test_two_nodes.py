@@ -135,7 +135,7 @@ def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(node
     if named := os.environ.get("QUADRAT_TWO_NODES_SUITE"):
         suite_file.write_text(load_suite(named).model_dump_json())
     else:
-        learner = {**TINY_SUITE["learner"], "iterations": 150}
+        learner = {**TINY_SUITE["learner"], "iterations": 300}
         suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "learner": learner, "seeds": [0, 1]}))
     suite = load_suite(suite_file)
     num_records = sum(spec.num_rounds for spec in suite.trials())
@@ -151,14 +151,13 @@ def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(node
     )  # fmt: skip
     assert submitted.returncode == 0, submitted.stderr
 
-    def say() -> dict[str, object]:
+    def has_said_what_runs() -> bool:
         said = nodes.call("quadrat", "status", "job", "--json", "--address", nodes.url)
         assert said.returncode == 0, said.stderr
-        return dict(json.loads(said.stdout))
+        board = json.loads(said.stdout)["board"]  # there a few seconds after the first trial starts
+        return bool(board and board["in_flight"])
 
-    await_(lambda: read() >= 1, 1200, "the first record")
-    board = say()["board"]
-    assert isinstance(board, dict) and board["in_flight"]
+    await_(has_said_what_runs, 1200, "trials in flight")
     # Both nodes are at work until the last trials: killed without asking once more, for that takes seconds.
     await_(lambda: read() >= num_records // 3, 1200, "a third of the records")
     nodes.kill("two")
