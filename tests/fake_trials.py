@@ -20,6 +20,17 @@ from quadrat.strategies import StrategyError
 CLASSES = ("road", "sky")
 
 
+STUDY: dict[str, Any] = {
+    "strategy": "entropy-spatial",
+    "params": {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0},
+    "candidates": 4,
+    "search_seeds": [10, 11],
+    "sampler": "RandomSampler",
+    "pruner": "none",
+}
+"""A study of one candidate parameter, the cut-off, without pruning."""
+
+
 def make_suite(**changes: Any) -> Suite:
     """Return a suite of two strategies, two seeds and three rounds."""
     values: dict[str, Any] = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_results import STRATEGIES
 
 from quadrat.benchmark.data.grid import RegionGrid
 from quadrat.benchmark.learning.model import Network, build_decoder, build_encoder
@@ -14,16 +15,6 @@ from quadrat.benchmark.results import prepare_results
 from quadrat.benchmark.suite import Suite, load_suite, shipped_suites
 from quadrat.benchmark.workbench import Workbench
 
-EIGHT = (
-    "random",
-    "entropy",
-    "entropy-random",
-    "core-set",
-    "feature-spatial",
-    "entropy-feature",
-    "entropy-spatial",
-    "entropy-feature-spatial",
-)
 ABLATIONS = {
     "distance": "V-A/cityscapes",
     "cutoff": "V-B",
@@ -48,7 +39,7 @@ def test_the_protocol_is_the_papers(name, region_size, crop, lr):
     suite = shipped(name)
     assert suite.region_size == region_size
     assert suite.budgets == (1000, 2000, 4000, 8000, 16000, 32000)
-    assert tuple(entry.label for entry in suite.strategies) == EIGHT
+    assert tuple(entry.label for entry in suite.strategies) == STRATEGIES
     assert suite.seeds == (0, 1, 2, 3, 4)
     assert suite.full_supervision
     assert (suite.dataset.pool, suite.dataset.test) == ("train", "val")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fake_trials import GRADED, is_spent, make_suite, plan, times_run
+from fake_trials import GRADED, STUDY, is_spent, make_suite, plan, times_run
 
 from quadrat.benchmark.candidates import Candidate, best_of, read_study, search_trials, study_dir
 from quadrat.benchmark.errors import DataError, ResultsError
@@ -23,24 +23,15 @@ from quadrat.cluster.study import run_study
 from quadrat.cluster.study_book import Book
 from quadrat.cluster.study_size import study_size
 
-FIXED = {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0}
 NUM_ROUNDS, NUM_SEEDS = 3, 2
 
 
 def make_study(**changes: Any) -> Suite:
     """Return a suite with a study of four candidates, two search seeds and three rounds, one candidate at a time."""
-    study = {
-        "strategy": "entropy-spatial",
-        "params": FIXED,
-        "candidates": 4,
-        "search_seeds": [10, 11],
-        "sampler": "RandomSampler",
-        "pruner": "none",
-    }
     return make_suite(
         strategies=["random", "entropy-spatial"],
         resources={"max_in_flight": 1, "retries": 0},
-        study={**study, **changes},
+        study={**STUDY, **changes},
     )
 
 

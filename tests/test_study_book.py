@@ -4,25 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_trials import make_suite
+from fake_trials import STUDY, make_suite
 
 from quadrat.benchmark.candidates import Candidate
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.study_book import Book
 
-FIXED = {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0}
-
 
 def make_study_suite(**changes: Any) -> Suite:
-    study = {
-        "strategy": "entropy-spatial",
-        "params": FIXED,
-        "candidates": 4,
-        "search_seeds": [10, 11],
-        "sampler": "RandomSampler",
-        "pruner": "none",
-    }
-    return make_suite(strategies=["random"], study={**study, **changes})
+    return make_suite(strategies=["random"], study={**STUDY, **changes})
 
 
 def drain(book: Book) -> list[Candidate]:
