@@ -121,11 +121,8 @@ class Workbench:
 
         Raises:
             DataError: When the data set is missing or contradicts itself.
-            TrainingError: When the recipe names an encoder that is unknown or a weight file that is not there.
+            TrainingError: When the recipe names a weight file that is not there.
         """
-        from quadrat.benchmark.learning.model import check_encoder  # here: torch takes seconds to import
-
-        check_encoder(suite.learner.encoder)  # packing a large data set takes long: said before
         results_dir = Path(results_dir)
         cache_dir = Path(cache_dir) if cache_dir is not None else results_dir / "cache"
         dataset = load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params)

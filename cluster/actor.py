@@ -10,7 +10,7 @@ import ray
 
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
-from quadrat.cluster.engine import OpenRunner, TrialRunner
+from quadrat.cluster.engine import OpenRunner, TrialRunner, WarmUp
 from quadrat.cluster.events import Event, stream
 
 __all__ = ["Place", "TrialActor"]
@@ -42,16 +42,23 @@ class TrialActor:
         results_dir: Its results folder, at the same path on all machines of the cluster.
         open_runner: Opens what the trials share; called when the first trial comes, so that a data set that is
             missing on this machine is an error of that trial and not an actor that dies without a word.
+        warm_up: Called before the worker says that it is ready, so that it loads while the driver prepares.
     """
 
-    def __init__(self, suite: Suite, results_dir: Path, open_runner: OpenRunner) -> None:
+    def __init__(self, suite: Suite, results_dir: Path, open_runner: OpenRunner, warm_up: WarmUp) -> None:
         self._suite = suite
         self._results_dir = results_dir
         self._open_runner = open_runner
+        self._warm_up = warm_up
         self._runner: TrialRunner | None = None
 
     def place(self) -> Place:
-        """Return where this worker runs; that it answers says that it is ready."""
+        """Return where this worker runs; that it answers says that it is ready.
+
+        Raises:
+            QuadratError: The suite's recipe is wrong.
+        """
+        self._warm_up(self._suite)
         node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         return Place(host=socket.gethostname(), pid=os.getpid(), node=node)
 

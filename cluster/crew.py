@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
+from quadrat.benchmark.errors import QuadratError
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.actor import Place, TrialActor
-from quadrat.cluster.engine import OpenRunner
+from quadrat.cluster.engine import OpenRunner, WarmUp
 from quadrat.cluster.events import Event, Raised
 from quadrat.cluster.session import ClusterError, num_slots
 
@@ -107,13 +108,16 @@ class Crew:
         suite: The suite; its resources say how large a worker is and how many there may be.
         results_dir: Its results folder.
         open_runner: See `TrialActor`.
+        warm_up: See `TrialActor`.
         is_own: Whether Ray was started for this run alone, so that nobody will bring a node back that is gone.
     """
 
-    def __init__(self, suite: Suite, results_dir: Path, open_runner: OpenRunner, *, is_own: bool = False) -> None:
+    def __init__(
+        self, suite: Suite, results_dir: Path, open_runner: OpenRunner, warm_up: WarmUp, *, is_own: bool = False
+    ) -> None:
         self._resources = suite.resources
         self._is_own = is_own
-        self._arguments = (suite, results_dir, open_runner)
+        self._arguments = (suite, results_dir, open_runner, warm_up)
         self._actor = ray.remote(TrialActor).options(
             num_cpus=self._resources.cpus, num_gpus=self._resources.gpus, max_restarts=0, max_task_retries=0
         )
@@ -169,6 +173,7 @@ class Crew:
 
         Raises:
             ClusterError: When worker after worker dies before it is ready.
+            QuadratError: What a worker found wrong with the suite's recipe.
         """
         waiting = {
             reference: worker
@@ -208,6 +213,8 @@ class Crew:
             worker.place = ray.get(worker.readiness)
         except RayError as error:
             self._dismiss(worker)
+            if isinstance(error, RayTaskError) and isinstance(error.cause, QuadratError):
+                raise error.cause from error  # every other worker would say the same
             now_s = time.monotonic()
             self._num_stillborn += now_s - self._stillborn_s >= _LOOK_AROUND_S
             self._stillborn_s = now_s

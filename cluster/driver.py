@@ -1,8 +1,9 @@
 """Running the trials of a suite from start to end: on Ray, or one after the other in the foreground."""
 
 import contextlib
+import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -103,6 +104,23 @@ class _Desk:
         self.bulletin.post()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """What is known when those who work are gathered: the data may not be open yet."""
+
+    suite: Suite
+    options: RunOptions
+    num_waiting: int
+    board: Board
+    display: Display
+    bulletin: Bulletin
+    stop: StopRequest
+
+
+_Work = Callable[[_Desk], None]
+_Gather = Callable[[_Start], contextlib.AbstractContextManager[_Work]]
+
+
 def run_on_ray(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -> Outcome:
     """Run `trials` on reused Ray actors, as many at a time as the suite's resources and the cluster allow.
 
@@ -122,7 +140,7 @@ def run_on_ray(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -
     from quadrat.cluster.session import check_address
 
     check_address(options.ray_address)
-    return _run(suite, trials, options, _work_on_ray)
+    return _run(suite, trials, options, _ray_crew)
 
 
 def run_in_foreground(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -> Outcome:
@@ -134,11 +152,14 @@ def run_in_foreground(suite: Suite, trials: Sequence[TrialSpec], options: RunOpt
         ResultsError: When the folder is in use, belongs to another suite, or cannot be written.
         DataError: When the data set is missing or contradicts itself.
     """
-    return _run(suite, trials, options, _work_here)
+    return _run(suite, trials, options, _this_process)
 
 
-def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: Callable[[_Desk], None]) -> Outcome:
-    """Do what belongs around the trials of every run: lock, check, prepare, show, mirror, put in order."""
+def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather: _Gather) -> Outcome:
+    """Do what belongs around the trials of every run: lock, check, prepare, show, mirror, put in order.
+
+    Whoever works is gathered first, so that workers load what they need while the driver opens the data.
+    """
     results_dir = options.results_dir
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
@@ -153,7 +174,16 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, work: C
         is_mirror_complete = True
         if waiting:
             bulletin = stack.enter_context(Bulletin(board, suite.name, results_dir))
-            with contextlib.suppress(KeyboardInterrupt):
+            start = _Start(
+                suite=suite,
+                options=options,
+                num_waiting=len(waiting),
+                board=board,
+                display=display,
+                bulletin=bulletin,
+                stop=stop,
+            )
+            with contextlib.suppress(KeyboardInterrupt), gather(start) as work:
                 _prepare(suite, options, board, display, stop)
                 lock.publish("suite.json", "environment.json")
                 _warn_of_exhaustion(results_dir, trials, display)
@@ -243,6 +273,12 @@ def _records(results_dir: Path) -> list[Record]:
     return read_records(results_dir) if (results_dir / "records.jsonl").is_file() else []
 
 
+@contextlib.contextmanager
+def _this_process(start: _Start) -> Iterator[_Work]:
+    start.options.engine.warm_up(start.suite)
+    yield _work_here
+
+
 def _work_here(desk: _Desk) -> None:
     def on_progress(progress: Progress) -> None:
         desk.stop.raise_if_asked()
@@ -263,21 +299,23 @@ def _work_here(desk: _Desk) -> None:
             desk.journal.finish(spec)
 
 
-def _work_on_ray(desk: _Desk) -> None:
+@contextlib.contextmanager
+def _ray_crew(start: _Start) -> Iterator[_Work]:
     from quadrat.cluster.crew import Crew
     from quadrat.cluster.session import ray_session, shared_log
 
-    address = desk.options.ray_address or os.environ.get("RAY_ADDRESS")
-    desk.board.activity = "joining Ray" if address else "starting Ray"
-    desk.display.say(desk.board.activity)
-    with ray_session(address, desk.suite.resources):
-        desk.stop.listen()
-        desk.bulletin.post_to(shared_log())
-        desk.board.activity = "waiting for workers"
-        is_own = address in (None, "", "local")
-        crew = Crew(desk.suite, desk.options.results_dir, desk.options.engine.open_runner, is_own=is_own)
+    address = start.options.ray_address or os.environ.get("RAY_ADDRESS")
+    is_own = address in (None, "", "local")
+    start.board.activity = "starting Ray" if is_own else "joining Ray"
+    start.display.say(start.board.activity)
+    with ray_session(address, start.suite.resources):
+        start.stop.listen()
+        start.bulletin.post_to(shared_log())
+        engine = start.options.engine
+        crew = Crew(start.suite, start.options.results_dir, engine.open_runner, engine.warm_up, is_own=is_own)
         try:
-            _keep_busy(desk, crew)
+            crew.resize(start.num_waiting)
+            yield functools.partial(_keep_busy, crew=crew)
         finally:
             crew.dismiss_all()
 
@@ -287,6 +325,7 @@ def _keep_busy(desk: _Desk, crew: "Crew") -> None:
     from quadrat.cluster.crew import Finished, Lost, Stillborn, Told
 
     schedule = _schedule(desk)
+    desk.board.activity = "waiting for workers"
     long_wait_from_s = desk.board.elapsed_s + _LONG_WAIT_S
     while schedule.num_open and desk.stop.signal is None:
         crew.resize(schedule.num_open)

@@ -14,7 +14,7 @@ from quadrat.benchmark.suite import Suite
 if TYPE_CHECKING:
     from quadrat.benchmark.workbench import Workbench
 
-__all__ = ["Engine", "OnPack", "OpenRunner", "TrialRunner", "benchmark_engine"]
+__all__ = ["Engine", "OnPack", "OpenRunner", "TrialRunner", "WarmUp", "benchmark_engine"]
 
 
 class TrialRunner(Protocol):
@@ -27,21 +27,27 @@ class TrialRunner(Protocol):
 OpenRunner = Callable[[Suite, Path], TrialRunner]
 """Opens what the trials of a process share: `open_runner(suite, results_dir)`. It travels to other machines."""
 
+WarmUp = Callable[[Suite], None]
+"""Loads what trials will need; raises a `QuadratError` when the suite's recipe is wrong. It travels as well."""
+
 OnPack = Callable[[str, int, int], None]
 """Told (split, images done, images in all) while images are packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """The two things that a run needs from below.
+    """What a run needs from below.
 
     Attributes:
         prepare: Called once by the driver with (suite, results_dir, on_pack): checks the data and writes suite.json.
         open_runner: Called once in each process that runs trials.
+        warm_up: Called once in each process that will run trials, before the data are known to be there: loads what
+            takes seconds to load, and refuses a recipe that no trial could be run by.
     """
 
     prepare: Callable[[Suite, Path, OnPack], None]
     open_runner: OpenRunner
+    warm_up: WarmUp
 
 
 def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, store: str | None = None) -> Engine:
@@ -56,7 +62,15 @@ def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, s
     return Engine(
         prepare=functools.partial(_prepare, open_bench=open_bench),
         open_runner=functools.partial(_open_runner, open_bench=open_bench),
+        warm_up=_warm_up,
     )
+
+
+def _warm_up(suite: Suite) -> None:
+    import quadrat.benchmark.learning.learner  # ten seconds on a busy core: torch, timm, torchvision
+    from quadrat.benchmark.learning.model import check_encoder
+
+    check_encoder(suite.learner.encoder)
 
 
 def _open_bench(

@@ -128,6 +128,7 @@ def _prepare(suite: Suite, options: RunOptions, desk: Desk, stop: StopRequest) -
     desk.say(f"opening data set {suite.dataset.name}")
     if (split := study_of(suite).test) is not None:  # said here when it is wrong, and not by every candidate
         load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params).items(split)
+    options.engine.warm_up(suite)
     options.engine.prepare(suite, options.results_dir, on_pack)
     stop.raise_if_asked()
 

@@ -184,7 +184,11 @@ def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack) -> None:
     write_suite_json(suite, results_dir)
 
 
-ENGINE = Engine(prepare=_prepare, open_runner=open_fake)
+def _warm_up(suite: Suite) -> None:
+    """Load nothing: nothing is trained."""
+
+
+ENGINE = Engine(prepare=_prepare, open_runner=open_fake, warm_up=_warm_up)
 
 
 def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:
@@ -198,5 +202,5 @@ def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:
     return graded
 
 
-GRADED = Engine(prepare=_prepare, open_runner=open_graded)
+GRADED = Engine(prepare=_prepare, open_runner=open_graded, warm_up=_warm_up)
 """An engine for studies: candidates differ."""

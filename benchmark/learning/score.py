@@ -3,7 +3,7 @@
 Axes: B images of one size, C classes, D decoder channels, H W pixels, h w cells of 4 pixels, r c grid rows and columns,
 R regions.
 
-What is held at a time is one batch of images at full resolution; what leaves the device is one number per region and
+What is held at a time is at most one batch of images at full resolution; what leaves the device is one number per region and
 signal, D per region for the features, K per region and profile, or C x C counts.
 """
 
@@ -27,6 +27,7 @@ from quadrat.benchmark.learning.profiles import Profile
 from quadrat.benchmark.learning.rows import RegionRows
 from quadrat.benchmark.learning.runtime import to_device
 from quadrat.benchmark.learning.signals import Outputs, Signal
+from quadrat.benchmark.learning.strips import pointwise_maps
 from quadrat.benchmark.learning.upsampling import upsample
 
 __all__ = [
@@ -111,6 +112,8 @@ def score_regions(
         ResultsError: The disk is full or not writable.
     """
     profiles = profiles or {}
+    pointwise = {name: signal for name, signal in signals.items() if signal.is_pointwise}
+    others = {name: signal for name, signal in signals.items() if not signal.is_pointwise}
     gathered = _Gathered(grid, folder)
     weights = _OverlapWeights(grid.region_size, device)
     for indices in same_size_batches(grid.sizes, lambda height, width: images_per_batch(device, height, width)):
@@ -121,20 +124,19 @@ def score_regions(
             map_BhwD = prediction.features_BDhw.permute(0, 2, 3, 1)
             means_BrcD = region_means(map_BhwD, *weights.of(height, width, CELL, *map_BhwD.shape[1:3]))
             means[_FEATURES] = means_BrcD.flatten(0, 2)
-        if signals or profiles:
+        maps_BHW = pointwise_maps(prediction.logits_BChw, height, width, pointwise)
+        if others or profiles:
             outputs = Outputs(
                 logits_BCHW=upsample(prediction.logits_BChw, CELL)[:, :, :height, :width],
                 cells=prediction,
                 run_passes=_passes(prediction, indices, dropout_seed, height, width),
             )
-            for name, signal in signals.items():
+            for name, signal in others.items():
                 if signal.per_region is not None:
-                    values_Brc = signal.per_region(outputs, grid.region_size)
+                    means[f"{_SIGNAL}{name}"] = signal.per_region(outputs, grid.region_size).reshape(-1)
                 else:
                     assert signal.per_pixel is not None
-                    map_BHW1 = signal.per_pixel(outputs).unsqueeze(-1)
-                    values_Brc = region_means(map_BHW1, *weights.of(height, width, 1, height, width))
-                means[f"{_SIGNAL}{name}"] = values_Brc.reshape(-1)
+                    maps_BHW[name] = signal.per_pixel(outputs)
             for name, profile in profiles.items():
                 stride = {"pixel": 1, "cell": CELL}[profile.per]
                 maps = [
@@ -142,6 +144,9 @@ def score_regions(
                     for map_Byxk in profile.maps(outputs)
                 ]
                 means[f"{_PROFILE}{name}"] = torch.cat(maps, dim=3).flatten(0, 2)
+        for name, map_BHW in maps_BHW.items():
+            means_Brc1 = region_means(map_BHW.unsqueeze(-1), *weights.of(height, width, 1, height, width))
+            means[f"{_SIGNAL}{name}"] = means_Brc1.reshape(-1)
         # Images of one size are neighbours, so are the ids of their regions: batches come in the order of regions.
         gathered.add(means)
         if on_image is not None:

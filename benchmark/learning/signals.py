@@ -86,19 +86,25 @@ class Signal:
         per_pixel: Outputs to a float map (B, H, W) whose mean over a region is the signal; larger = more worth a label.
         per_region: In its place, outputs and region size to values (B, rows, columns) of the grid's cells, for what is
             no mean over pixels; the last row and column may be clipped.
+        is_pointwise: Whether the map's value at a pixel depends on `logits_BCHW` (and what is derived from them) at
+            that pixel alone. The map is then made strip by strip, faster and without maps of all classes; `cells` and
+            `passes` are not there for it.
         summary: What it is, in a line, for `quadrat list signals`.
 
     Raises:
-        ValueError: Both or neither are given.
+        ValueError: Both functions or neither are given, or a pointwise signal has no map.
     """
 
     per_pixel: Callable[[Outputs], Tensor] | None = None
     per_region: Callable[[Outputs, int], Tensor] | None = None
+    is_pointwise: bool = False
     summary: str = ""
 
     def __post_init__(self) -> None:
         if (self.per_pixel is None) == (self.per_region is None):
             raise ValueError("expected a Signal with either per_pixel or per_region, got both or neither")
+        if self.is_pointwise and self.per_pixel is None:
+            raise ValueError("expected a Signal that is_pointwise to have per_pixel, got per_region: leave one out")
 
 
 def load_signals(names: Sequence[str]) -> dict[str, Signal]:
@@ -159,13 +165,15 @@ def _vote_entropy(outputs: Outputs) -> Tensor:
 
 
 # -sum p ln p in nats, 0 .. ln C [Settles2009].
-entropy = Signal(per_pixel=_entropy, summary="Entropy of the class probabilities, nats")
+entropy = Signal(per_pixel=_entropy, is_pointwise=True, summary="Entropy of the class probabilities, nats")
 # 1 - (p1 - p2) of the two most probable classes, 0 .. 1, so that a small margin is a large signal [Settles2009].
-margin = Signal(per_pixel=_margin, summary="1 - (p1 - p2) of the two most probable classes")
+margin = Signal(per_pixel=_margin, is_pointwise=True, summary="1 - (p1 - p2) of the two most probable classes")
 # p2 / p1, best versus second best, 0 .. 1 [Cai2021b].
-bvsb = Signal(per_pixel=_bvsb, summary="p2 / p1 of the two most probable classes, best versus second best")
+bvsb = Signal(
+    per_pixel=_bvsb, is_pointwise=True, summary="p2 / p1 of the two most probable classes, best versus second best"
+)
 # 1 - p1, 0 .. 1 - 1/C [Settles2009].
-least_confidence = Signal(per_pixel=_least_confidence, summary="1 - p1 of the most probable class")
+least_confidence = Signal(per_pixel=_least_confidence, is_pointwise=True, summary="1 - p1 of the most probable class")
 # Entropy of the mean of the passes, H(mean p), 0 .. ln C nats [Gal2017].
 mc_entropy = Signal(per_pixel=_mc_entropy, summary="Entropy of the mean over Monte-Carlo dropout passes, nats")
 # H(mean p) - mean H(p): what the passes disagree on, 0 .. ln C nats [Houlsby2011, Gal2017].
