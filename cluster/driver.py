@@ -183,6 +183,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
                 bulletin=bulletin,
                 stop=stop,
             )
+            options.engine.check(suite)
             with contextlib.suppress(KeyboardInterrupt), gather(start) as work:
                 _prepare(suite, options, board, display, stop)
                 lock.publish("suite.json", "environment.json")

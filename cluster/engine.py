@@ -1,6 +1,7 @@
 """What runs a trial, so that drivers and workers can be tested with something that does not train."""
 
 import functools
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,14 @@ class Engine:
     """What a run needs from below.
 
     Attributes:
+        check: Called once by the driver before anything is started: whether the data set is there at all.
         prepare: Called once by the driver with (suite, results_dir, on_pack): checks the data and writes suite.json.
         open_runner: Called once in each process that runs trials.
         warm_up: Called once in each process that will run trials, before the data are known to be there: loads what
             takes seconds to load, and refuses a recipe that no trial could be run by.
     """
 
+    check: Callable[[Suite], None]
     prepare: Callable[[Suite, Path, OnPack], None]
     open_runner: OpenRunner
     warm_up: WarmUp
@@ -60,16 +63,25 @@ def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, s
     """
     open_bench = functools.partial(_open_bench, cache_dir=cache_dir, url=url, store=store)
     return Engine(
+        check=_check,
         prepare=functools.partial(_prepare, open_bench=open_bench),
         open_runner=functools.partial(_open_runner, open_bench=open_bench),
         warm_up=_warm_up,
     )
 
 
+def _check(suite: Suite) -> None:
+    from quadrat.benchmark.data import load_dataset
+
+    dataset = load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params)
+    for split in (suite.dataset.pool, suite.dataset.test):
+        dataset.items(split)
+
+
 def _warm_up(suite: Suite) -> None:
-    import quadrat.benchmark.learning.learner  # ten seconds on a busy core: torch, timm, torchvision
     from quadrat.benchmark.learning.model import check_encoder
 
+    importlib.import_module("quadrat.benchmark.learning.learner")  # torch, timm, torchvision: seconds
     check_encoder(suite.learner.encoder)
 
 

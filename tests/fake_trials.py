@@ -184,11 +184,15 @@ def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack) -> None:
     write_suite_json(suite, results_dir)
 
 
+def _check(suite: Suite) -> None:
+    """Find nothing missing: there are no images."""
+
+
 def _warm_up(suite: Suite) -> None:
     """Load nothing: nothing is trained."""
 
 
-ENGINE = Engine(prepare=_prepare, open_runner=open_fake, warm_up=_warm_up)
+ENGINE = Engine(check=_check, prepare=_prepare, open_runner=open_fake, warm_up=_warm_up)
 
 
 def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:
@@ -202,5 +206,5 @@ def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:
     return graded
 
 
-GRADED = Engine(prepare=_prepare, open_runner=open_graded, warm_up=_warm_up)
+GRADED = Engine(check=_check, prepare=_prepare, open_runner=open_graded, warm_up=_warm_up)
 """An engine for studies: candidates differ."""

@@ -3,8 +3,8 @@
 Axes: B images of one size, C classes, D decoder channels, H W pixels, h w cells of 4 pixels, r c grid rows and columns,
 R regions.
 
-What is held at a time is at most one batch of images at full resolution; what leaves the device is one number per region and
-signal, D per region for the features, K per region and profile, or C x C counts.
+What is held at a time is at most one batch of images at full resolution; what leaves the device is one number per
+region and signal, D per region for the features, K per region and profile, or C x C counts.
 """
 
 from collections.abc import Callable, Iterator, Mapping

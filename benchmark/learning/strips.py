@@ -55,7 +55,7 @@ def pointwise_maps(logits_BChw: Tensor, height: int, width: int, signals: Mappin
 
 
 def strips(logits_BChw: Tensor, height: int, width: int) -> Iterator[_Strip]:
-    """Yield the logits of an image at full resolution, rows after rows: on a CPU a strip at a time, else all of them."""
+    """Yield the logits of images at full resolution, top to bottom: on a CPU a strip at a time, else all at once."""
     num_cells = -(-height // CELL)
     cells_each = num_cells
     if logits_BChw.device.type == "cpu":
