@@ -1,6 +1,11 @@
 """Fixtures that several test modules share."""
 
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,8 @@ TINY_SUITE: dict[str, Any] = {
 }
 """A whole suite that runs in seconds: real images, a real network, three rounds."""
 
+PLUGIN_EXAMPLE = Path(__file__).parent / "plugin_example"
+
 
 @pytest.fixture
 def write_suite(tmp_path: Path) -> Callable[..., Path]:
@@ -38,3 +45,40 @@ def write_suite(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Return the address of an S3-compatible server with a bucket `results`, for which the environment is set."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    address = "http://{}:{}".format(*moto.get_host_and_port())
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION"):
+            patch.setenv(f"AWS_{name}", "us-east-1" if name == "DEFAULT_REGION" else "testing")
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        boto3.client("s3").create_bucket(Bucket="results")
+        yield address
+    moto.stop()
+
+
+@pytest.fixture(scope="module")
+def plugin_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the plugin's source: building leaves files behind."""
+    return Path(shutil.copytree(PLUGIN_EXAMPLE, tmp_path_factory.mktemp("plugin") / "source"))
+
+
+@pytest.fixture(scope="module")
+def plugin_environment(plugin_source: Path) -> dict[str, str]:
+    """What a process needs in order to find the plugin's wheel, installed in a folder of its own."""
+    dist, site = plugin_source.parent / "dist", plugin_source.parent / "site"
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist), str(plugin_source)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = dist.glob("quadrat_checkerboard-*.whl")
+    zipfile.ZipFile(wheel).extractall(site)  # all that installing a wheel of pure Python is
+    assert sorted(path.name for path in site.glob("*.py")) == ["quadrat_checkerboard.py"]
+    paths = [str(site), *(path for path in sys.path if path)]
+    return dict(os.environ, PYTHONPATH=os.pathsep.join(paths))

@@ -1,10 +1,7 @@
 """The example plugin as a user has it: built as a wheel, installed beside quadrat, tested, run by workers of Ray."""
 
-import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,46 +11,25 @@ import pytest
 from quadrat.benchmark.records import read_records
 from quadrat.benchmark.selections import read_selection, selection_path
 
-EXAMPLE = Path(__file__).parent / "plugin_example"
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the plugin's source: building leaves files behind."""
-    return Path(shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("plugin") / "source"))
-
-
-@pytest.fixture(scope="module")
-def environment(source: Path) -> dict[str, str]:
-    """What a process needs in order to find the plugin's wheel, installed in a folder of its own."""
-    dist, site = source.parent / "dist", source.parent / "site"
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(dist), str(source)]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = dist.glob("quadrat_checkerboard-*.whl")
-    zipfile.ZipFile(wheel).extractall(site)  # all that installing a wheel of pure Python is
-    assert sorted(path.name for path in site.glob("*.py")) == ["quadrat_checkerboard.py"]
-    paths = [str(site), *(path for path in sys.path if path)]
-    return dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
-
 
 @pytest.mark.slow
-def test_it_is_built_installed_and_keeps_the_contract(source: Path, environment: dict[str, str]) -> None:
+def test_it_is_built_installed_and_keeps_the_contract(plugin_source: Path, plugin_environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_checkerboard.py"]
-    run = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=plugin_source, env=plugin_environment, capture_output=True, text=True)
     assert run.returncode == 0 and "skipped" not in run.stdout, run.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_quadrat_run_uses_it_on_ray_like_one_of_its_own(
-    environment: dict[str, str], write_suite: Callable[..., Path], tmp_path: Path
+    plugin_environment: dict[str, str], write_suite: Callable[..., Path], tmp_path: Path
 ) -> None:
     suite = write_suite(strategies=["random", {"name": "checkerboard", "params": {"colour": 1}}])
     quadrat = [sys.executable, "-c", "from quadrat.cluster.cli import main; main()"]
 
     def call(*arguments: str) -> str:
         done = subprocess.run(
-            [*quadrat, *arguments], env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=500
+            [*quadrat, *arguments], env=plugin_environment, capture_output=True, text=True, cwd=tmp_path, timeout=500
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

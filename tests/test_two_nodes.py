@@ -1,4 +1,4 @@
-"""Two nodes, a token, a job, and a node that is killed in the middle: the whole story with Ray's own commands.
+"""Two nodes, a token and a job: whole stories on raylets that Ray's own commands start.
 
 The suite is a small one; `QUADRAT_TWO_NODES_SUITE=quickstart` runs another (quickstart: several minutes).
 """
@@ -24,6 +24,7 @@ from conftest import TINY_SUITE
 from quadrat.benchmark.comparison import differences
 from quadrat.benchmark.records import read_records
 from quadrat.benchmark.suite import load_suite
+from quadrat.benchmark.upstream import Upstream
 from quadrat.cluster.driver import RunOptions, run_in_foreground
 from quadrat.cluster.engine import benchmark_engine
 
@@ -69,6 +70,10 @@ class Nodes:
     def start_node(self, name: str) -> None:
         self._start(name, f"--address=127.0.0.1:{self.port}", "--num-cpus=1")
 
+    def _environ(self, name: str) -> dict[str, str]:
+        """Return the environment of a node: what it keeps of results on a URL lies in a folder of its own."""
+        return {**self.environ, "QUADRAT_WORK": str(self.folder / "work" / name)}
+
     def _start(self, name: str, *options: str) -> None:
         """Start a raylet. Ray gives it 30 s for that, whatever else the machine does: then once more."""
         log = self.folder / f"{name}.log"
@@ -76,7 +81,7 @@ class Nodes:
         for _ in range(4):
             with log.open("wb") as file:
                 process = subprocess.Popen(
-                    command, stdout=file, stderr=file, env=self.environ, start_new_session=True, cwd=self.folder
+                    command, stdout=file, stderr=file, env=self._environ(name), start_new_session=True, cwd=self.folder
                 )
             self.processes[name] = process
             while process.poll() is None and "block forever" not in log.read_text(errors="replace"):
@@ -97,15 +102,15 @@ class Nodes:
             pass
         process.wait()
 
-    def call(self, *command: str, timeout_s: float = 120) -> "subprocess.CompletedProcess[str]":
+    def call(self, *command: str, timeout_s: float = 120, python_path: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run a command as on a laptop: with the token, and perhaps with more packages than the nodes have."""
         full = [str(BIN / command[0]), *command[1:]]
-        return subprocess.run(
-            full, capture_output=True, text=True, timeout=timeout_s, env=self.environ, cwd=self.folder
-        )
+        environ = self._environ("laptop") | ({"PYTHONPATH": python_path} if python_path else {})
+        return subprocess.run(full, capture_output=True, text=True, timeout=timeout_s, env=environ, cwd=self.folder)
 
 
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+def nodes(server: str) -> Iterator[Nodes]:
     # Not pytest's folder: Ray's sockets lie below it, and their names may have 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="q2-"))
     token = folder / "token"
@@ -178,3 +183,46 @@ def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(node
     again = nodes.call("quadrat", "submit", str(suite_file), *arguments, timeout_s=600)
     assert again.returncode == 0, again.stdout + again.stderr
     assert f"{len(suite.trials())} of {len(suite.trials())} trials complete" in again.stdout
+
+
+def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folder_in_common(
+    nodes: Nodes, plugin_environment: dict[str, str], tmp_path: Path
+) -> None:
+    suite_file, url = tmp_path / "suite.yaml", "s3://results/stopped"
+    learner = {**TINY_SUITE["learner"], "iterations": 400}
+    suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "learner": learner, "strategies": ["random", "checkerboard"]}))
+    plugin = {"timeout_s": 600.0, "python_path": plugin_environment["PYTHONPATH"]}
+
+    def submit(*options: str) -> "subprocess.CompletedProcess[str]":
+        arguments = ["--address", nodes.url, "--results", url, "--mlflow", "none", *options]
+        return nodes.call("quadrat", "submit", str(suite_file), *arguments, **plugin)
+
+    def num_records() -> int:
+        return len((Upstream(url).read("records.jsonl") or b"").splitlines())
+
+    unknown = nodes.call("quadrat", "submit", str(suite_file), "--address", nodes.url)
+    assert unknown.returncode == 2 and "checkerboard" in unknown.stderr  # a laptop without the plugin
+
+    submitted = submit("--no-wait")
+    assert submitted.returncode == 0, submitted.stderr
+    assert "quadrat_checkerboard" in submitted.stderr
+    job = submitted.stdout.strip()
+    await_(lambda: num_records() >= 1, 600, "the first record")
+    stopped = nodes.call("quadrat", "stop", job, "--address", nodes.url)
+    assert (stopped.returncode, stopped.stdout) == (0, f"{job} is asked to stop\n")
+    followed = nodes.call("quadrat", "status", job, "--follow", "--address", nodes.url, timeout_s=300)
+    assert followed.returncode != 0, followed.stdout
+    num_before = num_records()
+    assert 1 <= num_before < 6, "the job had ended before it was stopped"
+
+    again = submit()
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "2 of 2 trials complete" in again.stdout
+
+    for strategy in ("random", "checkerboard"):
+        arguments = ["--strategy", strategy, "--seed", "0", "--results", str(tmp_path / "here"), "--mlflow", "none"]
+        here = nodes.call("quadrat", "trial", str(suite_file), *arguments, **plugin)
+        assert here.returncode == 0, here.stdout + here.stderr
+    compared = nodes.call("quadrat", "compare", str(tmp_path / "here"), url)
+    assert (compared.returncode, compared.stdout) == (0, "equal: 6 records\n"), compared.stderr
+    print(f"stopped after {num_before} of 6 records\n{again.stdout}")

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,24 +21,6 @@ from quadrat.benchmark.upstream import Upstream, is_url, working_folder
 from quadrat.cluster.cli import cli
 
 KEY = {"seed": 1}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Return the address of an S3-compatible server with a bucket `results`, for which the environment is set."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    address = "http://{}:{}".format(*moto.get_host_and_port())
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION"):
-            patch.setenv(f"AWS_{name}", "us-east-1" if name == "DEFAULT_REGION" else "testing")
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        boto3.client("s3").create_bucket(Bucket="results")
-        yield address
-    moto.stop()
 
 
 @pytest.fixture(params=["file", "s3"])
