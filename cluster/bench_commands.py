@@ -267,7 +267,7 @@ def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
 
 
 @bench.command()
-@click.option("--seeds", "num_seeds", type=click.IntRange(min=1), default=16, show_default=True, help="Two trials each")
+@click.option("--seeds", "num_seeds", type=click.IntRange(min=1), default=32, show_default=True, help="Two trials each")
 @click.option("--iterations", type=click.IntRange(min=1), default=30, show_default=True, help="Training steps of a fit")
 @click.option("--actors", type=click.IntRange(min=1), default=2, show_default=True, help="Trials in flight")
 @click.option("--mirror/--no-mirror", default=False, show_default=True, help="With MLflow, as a run has it")

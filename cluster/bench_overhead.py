@@ -51,7 +51,7 @@ def short_trials(*, num_seeds: int, iterations: int, actors: int) -> Suite:
 
 
 def bench_overhead(
-    *, num_seeds: int = 16, iterations: int = 30, actors: int = 2, is_mirrored: bool = False
+    *, num_seeds: int = 32, iterations: int = 30, actors: int = 2, is_mirrored: bool = False
 ) -> dict[str, Any]:
     """Return the wall time of a suite on `actors` actors, and what of it the trials and the start of Ray were.
 
