@@ -25,6 +25,8 @@ ABLATIONS = {
     "bald": "I",
 }
 SCENES = [f"scenes-{ablation}" for ablation in ABLATIONS]
+# Up to 8 % of the pool both set functions pick the same regions (measured: 20 rounds of 20), so there is nothing to compare.
+LARGER_BUDGETS = {"scenes-set-function": 0.4}
 
 
 @functools.cache
@@ -95,7 +97,8 @@ def test_ablations_train_as_the_suite_that_they_extend():
         for ablation in ABLATIONS:
             suite = shipped(f"{size}-{ablation}")
             assert suite.learner == shipped(base).learner
-            assert suite.budgets == shipped(base).budgets
+            if suite.name not in LARGER_BUDGETS:
+                assert suite.budgets == shipped(base).budgets
 
 
 def test_no_shipped_suite_buys_more_than_its_pool_holds():
@@ -103,7 +106,7 @@ def test_no_shipped_suite_buys_more_than_its_pool_holds():
     for name in shipped_suites():
         suite = shipped(name)
         if suite.dataset.name in num_images:
-            assert suite.budgets[-1] < 0.2 * num_images[suite.dataset.name]
+            assert suite.budgets[-1] < LARGER_BUDGETS.get(name, 0.2) * num_images[suite.dataset.name]
 
 
 @pytest.mark.slow
