@@ -25,7 +25,7 @@ ABLATIONS = {
     "bald": "I",
 }
 SCENES = [f"scenes-{ablation}" for ablation in ABLATIONS]
-# Up to 8 % of the pool both set functions pick the same regions (measured: 20 rounds of 20), so there is nothing to compare.
+# Up to 8 % of the pool both set functions pick the same regions (measured: in 20 rounds of 20).
 LARGER_BUDGETS = {"scenes-set-function": 0.4}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from quadrat.benchmark.reporting.among import headline_of_pairs, num_seeds_of_pairs, sentence_of_pairs
 from quadrat.benchmark.reporting.cells import interval, mean_std, number, signed
 from quadrat.benchmark.reporting.evidence import Evidence, evidence
 from quadrat.benchmark.reporting.measures import FRACTION, MIOU, Cost
@@ -64,11 +65,11 @@ def answer(results: Results, cost: Cost = FRACTION) -> Answer:
     comparisons = found.to_random
     round_ = found.round if comparisons else None
     return Answer(
-        headline=_headline(results, values, comparisons, round_),
+        headline=_headline(results, values, comparisons, found),
         facts=(
             *_verdicts(comparisons),
             *_over_the_budget(found),
-            *_among_themselves(found),
+            *filter(None, (sentence_of_pairs(found),)),
             *_course(results, values),
             *_reference(values, found.full),
             *_reaching(found),
@@ -81,14 +82,17 @@ def answer(results: Results, cost: Cost = FRACTION) -> Answer:
     )
 
 
-def _headline(results: Results, values: Values, comparisons: Mapping[str, Comparison], round_: int | None) -> str:
+def _headline(results: Results, values: Values, comparisons: Mapping[str, Comparison], found: Evidence) -> str:
     if not values:
         return "There is no record of any strategy yet."
+    is_final = found.round == results.num_rounds - 1
+    when = "at the final budget" if is_final else f"at round {found.round}, the last shared so far"
     if not comparisons:
         has_random = "random" in results.strategies.values()
+        if not has_random and (headline := headline_of_pairs(found, when)) is not None:
+            return headline
         why = "shares no finished round with another strategy" if has_random else "is not in this suite"
         return f"Random {why}, so no strategy can be compared to it."
-    when = "at the final budget" if round_ == results.num_rounds - 1 else f"at round {round_}, the last shared so far"
     better = _with_verdict(comparisons, "better")
     if better:
         verb = "is" if len(better) == 1 else "are"
@@ -232,17 +236,10 @@ def _over_the_budget(found: Evidence) -> Iterator[str]:
     )
 
 
-def _among_themselves(found: Evidence) -> Iterator[str]:
-    if found.pairwise is None or len(found.pairwise.pairs) < 2:
-        return
-    pairs, told = len(found.pairwise.pairs), found.pairwise.told_apart
-    when = f"at round {found.round}"
-    if not told:
-        yield f"Among all {pairs} pairs, no two strategies can be told apart {when} (Holm-corrected over the pairs)."
-        return
-    phrases = [f"{better} over {worse}" for better, worse in told]
-    yield (
-        f"{len(told)} of {pairs} pairs can be told apart {when} (Holm-corrected): {listed(phrases)}; the others can't."
+def _few_seeds(num: int) -> str:
+    return (
+        f"{num} seeds are few: the order of close strategies may turn round with other seeds. "
+        f"{ENOUGH_SEEDS} or more are advised."
     )
 
 
@@ -265,6 +262,8 @@ def _caveats(
             "round has every region labelled."
         )
     if not comparisons:
+        if MIN_SEEDS <= num_seeds_of_pairs(found) < ENOUGH_SEEDS:
+            yield _few_seeds(num_seeds_of_pairs(found))
         return
     nums = {label: comparison.difference.summary.num for label, comparison in comparisons.items()}
     few = [label for label, num in nums.items() if num < MIN_SEEDS]
@@ -277,10 +276,7 @@ def _caveats(
             "a single degree of freedom, and one seed gives none."
         )
     elif min(nums.values()) < ENOUGH_SEEDS:
-        yield (
-            f"{min(nums.values())} seeds are few: the order of close strategies may turn round with other seeds. "
-            f"{ENOUGH_SEEDS} or more are advised."
-        )
+        yield _few_seeds(min(nums.values()))
     judged = [comparison for comparison in comparisons.values() if comparison.adjusted_p is not None]
     smallest = [one.smallest for one in found.sensitivities if one.smallest is not None and one.num_seeds >= MIN_SEEDS]
     if smallest:
