@@ -1,4 +1,4 @@
-"""What is said of strategies among themselves: all pairs, and the headline of a suite without Random, as ablations are."""
+"""What is said of strategies among themselves: all pairs, and the headline of a suite that has no Random."""
 
 from quadrat.benchmark.reporting.cells import interval, signed
 from quadrat.benchmark.reporting.evidence import Evidence
