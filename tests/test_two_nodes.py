@@ -62,7 +62,7 @@ class Nodes:
 
     def start_head(self) -> None:
         self._start(
-            "head", "--head", f"--port={self.port}", "--num-cpus=0", f"--temp-dir={self.folder}",
+            "head", "--head", f"--port={self.port}", "--num-cpus=0",
             "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard_port}",
             f"--ray-client-server-port={free_port()}", "--dashboard-agent-listen-port=0",
         )  # fmt: skip
@@ -77,7 +77,10 @@ class Nodes:
     def _start(self, name: str, *options: str) -> None:
         """Start a raylet. Ray gives it 30 s for that, whatever else the machine does: then once more."""
         log = self.folder / f"{name}.log"
-        command = [str(BIN / "ray"), "start", *options, "--object-store-memory=100000000", "--block"]
+        # A folder each, as machines have: wheels that are sent along are installed there, by each node for itself.
+        temp_dir = self.folder / name
+        command = [str(BIN / "ray"), "start", *options, f"--temp-dir={temp_dir}"]
+        command += ["--object-store-memory=100000000", "--block"]
         for _ in range(4):
             with log.open("wb") as file:
                 process = subprocess.Popen(
