@@ -21,8 +21,18 @@ from quadrat.benchmark.workbench import Workbench
 __all__ = ["ResultsLock", "fetch_results", "finished_trials", "lock_results", "prepare_results", "read_suite_json"]
 
 SUITE_SCHEMA: Final = 1
-_FILES: Final = ("suite.json", "environment.json", "records.jsonl", "failures.jsonl")
-"""What the driver alone writes."""
+_RECORDS: Final = ("records.jsonl", "study/records.jsonl")
+_DATABASE: Final = "study/study.db"
+_FILES: Final = (
+    "suite.json",
+    "environment.json",
+    *_RECORDS,
+    "failures.jsonl",
+    "study/failures.jsonl",
+    _DATABASE,
+    "study/study.json",
+)
+"""What the driver alone writes; those in `study` are there when a study's parameters are searched."""
 _FRAME: Final = ("dataset", "region_size", "budgets", "learner")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
 
@@ -144,11 +154,14 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
 def _pull(upstream: Upstream, results_dir: Path) -> None:
     """Make the small files of the folder those of upstream."""
     found = {name: upstream.read(name) for name in _FILES}
-    if found["suite.json"] is None and (results_dir / "records.jsonl").is_file():
+    if found["suite.json"] is None and any((results_dir / name).is_file() for name in _RECORDS):
         raise ResultsError(
             f"expected the results whose copy is {results_dir} at {upstream.url}, found nothing there: it was emptied. "
             "Copy the folder's files back, or delete the folder to start anew"
         )
+    # The journal of a driver that was killed here belongs to the database that was here: SQLite would roll it back into
+    # the one that comes. First, so that a kill in between leaves no journal beside a database that is not its own.
+    (results_dir / f"{_DATABASE}-journal").unlink(missing_ok=True)
     for name, data in found.items():
         path = results_dir / name
         if data is None:

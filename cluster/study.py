@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -21,7 +21,6 @@ from quadrat.benchmark.candidates import (
     report_suite,
     study_dir,
     study_of,
-    write_study,
 )
 from quadrat.benchmark.data import load_dataset
 from quadrat.benchmark.mirror import Mirror
@@ -83,34 +82,48 @@ def run_study(suite: Suite, options: RunOptions) -> StudyOutcome:
         DataError: When the data set is missing or contradicts itself.
         ClusterError: When Ray cannot be started or joined.
     """
-    study = study_of(suite)
+    study_of(suite)
     check_address(options.ray_address)
-    stop_code, results = _search(suite, options)
-    chosen = best_of(results.candidates, results.directions, study.best)
-    if stop_code is not None or not chosen:
-        return StudyOutcome(study=results, report=None, stop_code=stop_code)
-    reported, best = report_suite(suite, chosen)
-    results = replace(results, best=tuple(best))
-    write_study(options.results_dir, results)
-    outcome = run_on_ray(reported, reported.trials(), options)
-    return StudyOutcome(study=results, report=outcome, stop_code=outcome.stop_code)
+    found = _search(suite, options)
+    if found.reported is None:
+        return StudyOutcome(study=found.study, report=None, stop_code=found.stop_code)
+    outcome = run_on_ray(found.reported, found.reported.trials(), options)
+    return StudyOutcome(study=found.study, report=outcome, stop_code=outcome.stop_code)
 
 
-def _search(suite: Suite, options: RunOptions) -> tuple[int | None, StudyResults]:
-    """Try candidates until there are as many as the study wants; return the exit code of who stopped it, or None."""
+class _Found(NamedTuple):
+    """What came of a search.
+
+    Attributes:
+        study: The candidates, and the best of them once the search has ended.
+        reported: The suite that is run on the report seeds; None when somebody stopped, or no candidate is left.
+        stop_code: Exit code when somebody stopped, else None.
+    """
+
+    study: StudyResults
+    reported: Suite | None
+    stop_code: int | None
+
+
+def _search(suite: Suite, options: RunOptions) -> _Found:
+    """Try candidates until there are as many as the study wants, and choose the best of them.
+
+    All of it with the lock held: with results on a URL, whoever takes the lock next gets what lies there.
+    """
     results_dir = options.results_dir
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        stack.callback(lock_results(results_dir).release)
+        lock = stack.enter_context(lock_results(results_dir, options.upstream, stop.raise_if_asked))
         check_results(results_dir, suite)
         check_study(results_dir, suite)
         book = Book(study_dir(results_dir), suite)
         stack.callback(book.close)
-        desk = Desk(suite, results_dir, book, stop)
-        write_study(results_dir, book.results())
+        desk = Desk(suite, results_dir, book, stop, lock.publish)
+        desk.write()
         if book.num_open:
             with contextlib.suppress(KeyboardInterrupt):
                 _prepare(suite, options, desk, stop)
+                lock.publish("suite.json", "environment.json")
                 stack.callback(_mirror(options, desk))
                 desk.say("joining Ray" if options.ray_address else "starting Ray")
                 with ray_session(options.ray_address, suite.resources):
@@ -118,7 +131,15 @@ def _search(suite: Suite, options: RunOptions) -> tuple[int | None, StudyResults
                     _tune(suite, options, desk)
             desk.raise_error()
             desk.finalise()
-        return stop.exit_code if stop.signal is not None else None, book.results()
+        results = book.results()
+        if stop.signal is not None:
+            return _Found(study=results, reported=None, stop_code=stop.exit_code)
+        chosen = best_of(results.candidates, results.directions, results.study.best)
+        if not chosen:
+            return _Found(study=results, reported=None, stop_code=None)
+        reported, best = report_suite(suite, chosen)
+        desk.write(best)
+        return _Found(study=replace(results, best=tuple(best)), reported=reported, stop_code=None)
 
 
 def _prepare(suite: Suite, options: RunOptions, desk: Desk, stop: StopRequest) -> None:

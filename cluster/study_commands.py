@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.options import mlflow_option, open_suite, results_option, suite_arguments, tracking_of
+from quadrat.cluster.options import (
+    mlflow_option,
+    open_suite,
+    results_option,
+    suite_arguments,
+    tracking_of,
+    upstream_of,
+)
 
 if TYPE_CHECKING:
+    from quadrat.cluster.driver import RunOptions
     from quadrat.cluster.study import StudyOutcome
 
 __all__ = ["COMMANDS"]
@@ -44,34 +52,29 @@ def study(
     Candidates are judged on the study's search seeds; the best of them and the suite's own strategies are run on the
     suite's seeds, and those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
     """
-    from quadrat.benchmark.errors import QuadratError
     from quadrat.cluster.cli import conclude
     from quadrat.cluster.driver import RunOptions
     from quadrat.cluster.engine import benchmark_engine
     from quadrat.cluster.study import run_study
 
-    if isinstance(results, str):
-        raise QuadratError(
-            f"--results: expected a folder for a study, whose Optuna storage lies in it, got the URL {results}; "
-            "`quadrat run` takes one, for the suite without its study"
-        )
     suite, results_dir = open_suite(suite_name, settings, results)
     is_mirrored, uri = tracking_of(mlflow_uri)
     options = RunOptions(
         results_dir=results_dir,
-        engine=benchmark_engine(cache.absolute() if cache else None),
+        engine=benchmark_engine(cache.absolute() if cache else None, url=results if isinstance(results, str) else None),
+        upstream=upstream_of(results),
         is_mirrored=is_mirrored,
         mlflow_uri=uri,
         ray_address=ray_address,
     )
     outcome = run_study(suite, options)
-    _say_candidates(outcome, results_dir)
+    _say_candidates(outcome, options)
     if outcome.report is None:
         sys.exit(outcome.exit_code)
     conclude(outcome.report, options, has_report=report, exit_code=outcome.exit_code)
 
 
-def _say_candidates(outcome: "StudyOutcome", results_dir: Path) -> None:
+def _say_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     """Say how many candidates there are and which is best, and how to go on where the search has not ended."""
     from quadrat.benchmark.candidates import study_dir
     from quadrat.cluster.display import short
@@ -94,13 +97,14 @@ def _say_candidates(outcome: "StudyOutcome", results_dir: Path) -> None:
             f"{objective} {value:.4f}" for objective, value in zip(found.study.objective, candidate.values, strict=True)
         )
         click.echo(f"best: candidate {best.candidate}  {show_params(candidate.params)}  ({values} on the search seeds)")
-    folder = study_dir(results_dir)
+    folder = short(study_dir(options.results_dir))
+    shown = folder if options.upstream is None else f"{options.upstream.url}/{folder.name}"
     for candidate in found.candidates:
         if candidate.exception is not None:
             click.echo(f"  candidate {candidate.number} failed: {candidate.exception}")
     if counts["failed"]:
-        click.echo(f"tracebacks in {short(folder)}/failures.jsonl")
-    click.echo(f"search    optuna-dashboard {shlex.quote(f'sqlite:///{short(folder / DATABASE)}')}")
+        click.echo(f"tracebacks in {shown}/failures.jsonl")
+    click.echo(f"search    optuna-dashboard {shlex.quote(f'sqlite:///{folder / DATABASE}')}")
     command = shlex.join(["quadrat", *sys.argv[1:]])
     if outcome.report is None and outcome.stop_code is not None:
         click.echo(f"stopped; nothing is lost. To go on:\n  {command}")

@@ -1,12 +1,14 @@
 """The driver's desk in a study: what candidates tell goes to the journal and into the book, and is said."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from quadrat.benchmark.candidates import (
+    Best,
     Candidate,
     best_of,
     search_trials,
@@ -24,7 +26,7 @@ from quadrat.cluster.candidate_actor import Told
 from quadrat.cluster.display import LineDisplay
 from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.journal import Journal
-from quadrat.cluster.study_book import Book
+from quadrat.cluster.study_book import DATABASE, Book
 
 __all__ = ["Desk", "show_params"]
 
@@ -41,24 +43,31 @@ class _Open:
 class Desk:
     """What the driver does with what candidates tell: records to the journal, objectives to the book.
 
+    What is written is published before the next step: records, then the database, then study.json, which is made from
+    it. So whoever goes on elsewhere knows of no candidate whose records are missing.
+
     Args:
         suite: A suite with a study.
         results_dir: Its results folder, locked.
         book: Its candidates.
         stop: Whether somebody has asked to stop.
+        publish: Called with the names of files in the results folder that were written.
 
     Attributes:
         book: The candidates.
         mirror: Mirrors them in MLflow, None to mirror nowhere.
     """
 
-    def __init__(self, suite: Suite, results_dir: Path, book: Book, stop: StopRequest) -> None:
+    def __init__(
+        self, suite: Suite, results_dir: Path, book: Book, stop: StopRequest, publish: Callable[..., None]
+    ) -> None:
         self.book = book
         self._suite = suite
         self._study = study_of(suite)
         self._results_dir = results_dir
         self._folder = study_dir(results_dir)
         self._stop = stop
+        self._publish_files = publish
         self._error: Exception | None = None
         has_any = (self._folder / "records.jsonl").is_file()
         self._records = {record.key: record for record in (read_records(self._folder) if has_any else [])}
@@ -79,30 +88,48 @@ class Desk:
         if self._error is not None:
             raise self._error
 
+    @contextlib.contextmanager
+    def _keeping_errors(self) -> Iterator[None]:
+        """Keep an error for `raise_error`, out of Tune's hands; the search stops."""
+        try:
+            yield
+        except Exception as error:
+            self._error = self._error or error
+
     def start(self) -> Candidate | None:
-        """Return the next candidate, or None when there are as many as are wanted."""
+        """Return the next candidate, or None when there are as many as are wanted, or the driver cannot go on."""
+        with self._keeping_errors():
+            return self._start()
+        return None
+
+    def _start(self) -> Candidate | None:
         candidate = self.book.next()
         if candidate is None:
             return None
         trials, references = search_trials(self._suite, candidate)
         board = Board([*references, *trials])
         display = LineDisplay(board, sys.stdout)
-        journal = Journal(self._folder, self._records.values(), board=board, display=display, mirror=None)
+        journal = Journal(
+            self._folder,
+            self._records.values(),
+            board=board,
+            display=display,
+            mirror=None,
+            publish=self._publish,
+        )
         for spec in (*references, *trials):
             journal.start(spec)
         self._open[candidate.number] = _Open(trials=trials, references=references, journal=journal)
         shared = "" if candidate.same_as is None else f"  (shares the trials of {candidate.label})"
         self.say(f"candidate {candidate.number}  {show_params(candidate.params)}{shared}")
-        self._write()
+        self.write()
         return candidate
 
     def hear(self, told: Told) -> bool:
         """Write down what a candidate tells, and return whether it is to be stopped."""
-        try:
+        with self._keeping_errors():
             return self._hear(told)
-        except Exception as error:
-            self._error = error
-            return True
+        return True
 
     def _hear(self, told: Told) -> bool:
         number = told.number
@@ -122,6 +149,8 @@ class Desk:
             self.book.prune(number)
             self._say_end(number, f"pruned after round {told.num_rounds}", values)
             return True
+        else:
+            self._publish(DATABASE)
         return told.is_done
 
     def _values(self, number: int, num_rounds: int) -> tuple[float, ...]:
@@ -140,7 +169,7 @@ class Desk:
         spec = next(spec for spec in (*candidate.trials, *candidate.references) if spec.trial_id == failure.trial_id)
         candidate.journal.give_up(spec, failure)
         self.book.fail(number, failure.exception)
-        self._write()
+        self.write()
         return True
 
     def lost(self, number: int) -> None:
@@ -148,13 +177,14 @@ class Desk:
         reason = "its worker died again and again"
         if self._open.pop(number, None) is None:
             return
-        self.book.fail(number, reason)
-        self.say(f"✗ candidate {number} failed: {reason}")
-        self._write()
+        with self._keeping_errors():
+            self.book.fail(number, reason)
+            self.say(f"✗ candidate {number} failed: {reason}")
+            self.write()
 
     def _say_end(self, number: int, state: str, values: tuple[float, ...]) -> None:
         self._open.pop(number)
-        self._write()
+        self.write()
         candidates = self.book.candidates()
         num_ended = sum(candidate.state != "running" for candidate in candidates)
         shown = ", ".join(
@@ -172,12 +202,23 @@ class Desk:
                 for specs in search_trials(self._suite, candidate):
                     order |= {spec.trial_id: spec.num_rounds for spec in specs}
             finalise(self._folder, order)
-        self._write()
+            self._publish("records.jsonl", "failures.jsonl")
+        self.write()
 
-    def _write(self) -> None:
-        write_study(self._results_dir, self.book.results())
+    def write(self, best: Sequence[Best] = ()) -> None:
+        """Write study.json as the book stands, and publish both.
+
+        Args:
+            best: The candidates that are run on the report seeds, once they are known.
+        """
+        self._publish(DATABASE)
+        write_study(self._results_dir, replace(self.book.results(), best=tuple(best)))
+        self._publish("study.json")
         if self.mirror is not None:
             self.mirror.candidates()
+
+    def _publish(self, *names: str) -> None:
+        self._publish_files(*(f"{self._folder.name}/{name}" for name in names))
 
 
 def show_params(params: dict[str, Any]) -> str:

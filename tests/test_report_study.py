@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fake_results import write_fake_results
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
 
@@ -17,6 +18,8 @@ from quadrat.benchmark.reporting.page import write_report
 from quadrat.benchmark.reporting.study import importance_of, slice_chart, study_section
 from quadrat.benchmark.reporting.trials import read_results
 from quadrat.benchmark.study import Study
+from quadrat.benchmark.upstream import Upstream
+from quadrat.cluster.cli import cli
 
 BEST = "candidate 1"
 
@@ -53,6 +56,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_fake_results(path, strategies=("random", "entropy", BEST), seeds=(0, 1, 2))
     write_study(path, make_results())
     return path
+
+
+def test_the_report_of_a_url_shows_the_study(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "work"))
+    upstream = Upstream(f"file://{tmp_path}/there")
+    for name in ("suite.json", "environment.json", "records.jsonl", "study/study.json"):
+        upstream.upload(name, folder / name)
+    found = CliRunner().invoke(cli, ["report", upstream.url])
+    assert found.exit_code == 0, found.output
+    assert b'id="study"' in (upstream.read("report/index.html") or b"")
 
 
 def test_a_folder_without_a_study_has_no_such_section(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Studies: what is searched, killed, continued and reported; on a local Ray where the test says `cluster`."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,16 +12,21 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fake_trials import GRADED, STUDY, is_spent, make_suite, plan, times_run
+from fake_trials import GRADED, STUDY, is_spent, make_record, make_suite, plan, times_run
 
 from quadrat.benchmark.candidates import Candidate, best_of, read_study, search_trials, study_dir
 from quadrat.benchmark.errors import DataError, ResultsError
 from quadrat.benchmark.records import read_failures, read_records
+from quadrat.benchmark.results import fetch_results
 from quadrat.benchmark.suite import Suite, load_suite
+from quadrat.benchmark.upstream import Upstream, is_url, working_folder
+from quadrat.cluster.candidate_actor import Told
 from quadrat.cluster.cli import cli
 from quadrat.cluster.driver import RunOptions
+from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.study import run_study
 from quadrat.cluster.study_book import Book
+from quadrat.cluster.study_desk import Desk
 from quadrat.cluster.study_size import study_size
 
 NUM_ROUNDS, NUM_SEEDS = 3, 2
@@ -92,11 +98,48 @@ def test_another_study_in_the_folder_is_refused_before_anything_runs(tmp_path: P
         run_study(suite, run_options)
 
 
+def hear_round(desk: Desk, suite: Suite, candidate: Candidate, round_: int) -> bool:
+    """Tell the desk a round of a candidate as its actor would, and return whether the candidate is to stop."""
+    records = tuple(make_record(spec, round_) for spec in search_trials(suite, candidate)[0])
+    is_done = round_ == NUM_ROUNDS - 1
+    return desk.hear(Told(number=candidate.number, records=records, num_rounds=round_ + 1, is_done=is_done))
+
+
+def test_records_are_published_before_the_database_that_counts_them(tmp_path: Path) -> None:
+    suite, published = make_study(), list[str]()
+    desk = Desk(
+        suite, tmp_path, Book(study_dir(tmp_path), suite), StopRequest(), lambda *names: published.extend(names)
+    )
+    candidate = desk.start()
+    assert candidate is not None
+    assert published == ["study/study.db", "study/study.json"]
+    for round_ in range(NUM_ROUNDS):
+        published.clear()
+        assert hear_round(desk, suite, candidate, round_) == (round_ == NUM_ROUNDS - 1)
+        assert published[:NUM_SEEDS] == ["study/records.jsonl"] * NUM_SEEDS
+        assert published[NUM_SEEDS] == "study/study.db"
+    assert published[NUM_SEEDS:] == ["study/study.db", "study/study.json"]
+
+
+def test_storage_that_fails_ends_the_search_with_its_own_error(tmp_path: Path) -> None:
+    def publish(*names: str) -> None:
+        raise ResultsError("the storage is away")
+
+    suite = make_study()
+    desk = Desk(suite, tmp_path, Book(study_dir(tmp_path), suite), StopRequest(), publish)
+    assert desk.start() is None and desk.must_stop
+    with pytest.raises(ResultsError, match="the storage is away"):
+        desk.raise_error()
+
+
 # ---------------------------------------------------------------------------------------------------------- on Ray
 
 
-def options(results_dir: Path, address: str | None = None) -> RunOptions:
-    return RunOptions(results_dir=results_dir, engine=GRADED, is_mirrored=False, ray_address=address)
+def options(results: Path | str, address: str | None = None) -> RunOptions:
+    """Return the options of a study with results in a folder, or at a URL."""
+    upstream = Upstream(results) if isinstance(results, str) and is_url(results) else None
+    folder = Path(results) if upstream is None else working_folder(upstream.url)
+    return RunOptions(results_dir=folder, engine=GRADED, is_mirrored=False, ray_address=address, upstream=upstream)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +213,7 @@ import sys
 from pathlib import Path
 from test_study import make_study, options
 from quadrat.cluster.study import run_study
-sys.exit(run_study(make_study(), options(Path(sys.argv[1]), sys.argv[2])).exit_code)
+sys.exit(run_study(make_study(), options(sys.argv[1], sys.argv[2])).exit_code)
 """
 
 
@@ -181,20 +224,7 @@ def test_a_study_that_is_killed_goes_on_with_the_candidates_that_were_running_an
     tmp_path: Path, address: str, undisturbed: Path, number: int
 ) -> None:
     suite, third = make_study(), candidates_in(undisturbed)[2]
-    hangs = search_trials(suite, third)[0][1]  # of the third candidate's second seed
-    plan(tmp_path, hangs, what="hang", times=1)
-    command = [sys.executable, "-c", _DRIVER, str(tmp_path), address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
-        try:
-            until_s = time.monotonic() + 120
-            # Killed before it hangs, the trial would hang in the next run instead.
-            while not (_has_one_round_of(tmp_path, third) and is_spent(tmp_path, hangs)):
-                assert time.monotonic() < until_s and driver.poll() is None
-                time.sleep(0.1)
-            driver.send_signal(number)
-            code = driver.wait(60)
-        finally:
-            driver.kill()
+    code = _interrupt(tmp_path, tmp_path, address, third, number)
     assert code == (-9 if number == signal.SIGKILL else 130)
     assert [candidate.state for candidate in candidates_in(tmp_path)] == ["done", "done", "running"]
     outcome = run_study(suite, options(tmp_path, address))
@@ -205,6 +235,60 @@ def test_a_study_that_is_killed_goes_on_with_the_candidates_that_were_running_an
         assert starts == ([2, 2] if candidate.number == third.number else [1, 1])
     keys = [record.key for record in read_records(study_dir(tmp_path))]
     assert keys == [record.key for record in read_records(study_dir(undisturbed))]
+
+
+def _interrupt(results: Path | str, folder: Path, address: str, candidate: Candidate, number: int) -> int:
+    """Run a study in a process, send it a signal while `candidate` is in its second round, and return its exit code.
+
+    Args:
+        results: Folder or URL of its results.
+        folder: The folder, or this machine's copy of what lies at the URL.
+        address: Of a Ray cluster.
+        candidate: It gets that far and no further.
+        number: The signal.
+    """
+    hangs = search_trials(make_study(), candidate)[0][1]  # of the second seed
+    plan(folder, hangs, what="hang", times=1)
+    command = [sys.executable, "-c", _DRIVER, str(results), address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        try:
+            until_s = time.monotonic() + 120
+            # Killed before it hangs, the trial would hang in the next run instead.
+            while not (_has_one_round_of(folder, candidate) and is_spent(folder, hangs)):
+                assert time.monotonic() < until_s and driver.poll() is None
+                time.sleep(0.1)
+            driver.send_signal(number)
+            return driver.wait(60)
+        finally:
+            driver.kill()
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("study")
+def test_a_study_on_a_url_that_is_killed_goes_on_from_there_on_a_machine_without_a_copy(
+    tmp_path: Path, server: str, address: str, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, third, url = make_study(), candidates_in(undisturbed)[2], "s3://results/study"
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "first"))
+    assert _interrupt(url, working_folder(url), address, third, signal.SIGKILL) == -9
+    shutil.rmtree(tmp_path / "first")
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "second"))
+    assert [candidate.state for candidate in candidates_in(fetch_results(url))] == ["done", "done", "running"]
+    assert run_study(suite, options(url, address)).exit_code == 0
+    starts = [
+        [times_run(working_folder(url), spec) for spec in search_trials(suite, candidate)[0]]
+        for candidate in candidates_in(undisturbed)
+    ]
+    assert starts == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "third"))
+    found = fetch_results(url)
+    study_json = Path("study", "study.json")
+    assert (found / study_json).read_bytes() == (undisturbed / study_json).read_bytes()
+    for folders in ((found, undisturbed), (study_dir(found), study_dir(undisturbed))):
+        first, second = ([record.key for record in read_records(folder)] for folder in folders)
+        assert first == second
+    kept = {"suite.json", "environment.json", "records.jsonl", "study/study.json", "study/records.jsonl"}
+    assert {name for name in Upstream(url).names() if not name.startswith("driver/")} == kept | {"study/study.db"}
 
 
 def _has_one_round_of(folder: Path, candidate: Candidate) -> bool:

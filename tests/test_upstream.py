@@ -177,6 +177,21 @@ def test_what_lies_at_the_url_counts_and_a_reader_leaves_a_running_driver_its_fi
         fetch_results(upstream.url)
 
 
+def test_a_database_that_comes_from_the_url_does_not_meet_the_journal_of_one_that_was_here(
+    tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    upstream = Upstream(f"file://{tmp_path}/there")
+    machine("first")
+    study = working_folder(upstream.url) / "study"
+    study.mkdir(parents=True)
+    for name in ("study.db", "study.db-journal"):
+        (study / name).write_bytes(b"of a driver that was killed here")
+    upstream.write("study/study.db", b"of one that went on elsewhere")
+    fetch_results(upstream.url)
+    assert [path.name for path in study.iterdir()] == ["study.db"]
+    assert (study / "study.db").read_bytes() == b"of one that went on elsewhere"
+
+
 # ------------------------------------------------------------------------------------------------ what can go wrong
 
 
@@ -225,12 +240,6 @@ def test_storage_that_cannot_be_used_is_one_clear_error_before_anything_runs(
     assert expected in result.stderr
     assert "run the same command again to go on" in result.stderr
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-
-
-def test_a_study_says_that_it_wants_a_folder(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
-    result = quadrat("study", write_suite(), "--results", "s3://results/x")
-    assert result.exit_code == 2
-    assert "expected a folder for a study" in result.stderr and "got the URL s3://results/x" in result.stderr
 
 
 def test_storage_that_is_away_for_a_while_is_waited_for_only_if_it_has_answered_before(
