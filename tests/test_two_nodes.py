@@ -181,12 +181,6 @@ def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(node
     assert differences(results_dir, tmp_path / "here") == []
     assert len(read_records(results_dir)) == num_records
 
-    # The same results again, with everything sent along: the wheel is built, installed by Ray, and skips it all.
-    arguments = ["--address", nodes.url, "--results", str(results_dir), "--mlflow", "none"]
-    again = nodes.call("quadrat", "submit", str(suite_file), *arguments, timeout_s=600)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert f"{len(suite.trials())} of {len(suite.trials())} trials complete" in again.stdout
-
 
 def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folder_in_common(
     nodes: Nodes, plugin_environment: dict[str, str], tmp_path: Path
@@ -223,7 +217,7 @@ def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folde
     assert "2 of 2 trials complete" in again.stdout
 
     for strategy in ("random", "checkerboard"):
-        arguments = ["--strategy", strategy, "--seed", "0", "--results", str(tmp_path / "here"), "--mlflow", "none"]
+        arguments = ["--strategy", strategy, "--seed", "0", "--results", str(tmp_path / "here")]
         here = nodes.call("quadrat", "trial", str(suite_file), *arguments, **plugin)
         assert here.returncode == 0, here.stdout + here.stderr
     compared = nodes.call("quadrat", "compare", str(tmp_path / "here"), url)
