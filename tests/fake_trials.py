@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.files import write_json
 from quadrat.benchmark.phases import Progress
 from quadrat.benchmark.records import Record
@@ -193,6 +194,14 @@ def _warm_up(suite: Suite) -> None:
 
 
 ENGINE = Engine(check=_check, prepare=_prepare, open_runner=open_fake, warm_up=_warm_up)
+
+
+def _refuse(suite: Suite) -> None:
+    raise TrainingError(f"unknown encoder {suite.learner.encoder!r}: expected the name of a timm model")
+
+
+REFUSED = replace(ENGINE, warm_up=_refuse)
+"""An engine whose workers find the recipe wrong before any trial."""
 
 
 def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:

@@ -10,13 +10,24 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_trials import ENGINE, make_progress, make_record, make_suite, open_fake, plan, times_run, write_suite_json
+from fake_trials import (
+    ENGINE,
+    REFUSED,
+    make_progress,
+    make_record,
+    make_suite,
+    open_fake,
+    plan,
+    times_run,
+    write_suite_json,
+)
 from rich.console import Console
 
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.errors import ResultsError, TrainingError
 from quadrat.benchmark.files import write_json
 from quadrat.benchmark.records import Record, read_failures, read_records, without_timings
 from quadrat.benchmark.results import lock_results
@@ -345,6 +356,18 @@ def test_records_on_ray_equal_those_of_the_foreground(tmp_path: Path, cluster: o
     outcome = run_on_ray(SUITE, TRIALS, options(tmp_path / "ray", cluster.address))  # type: ignore[attr-defined]
     assert (outcome.exit_code, outcome.num_complete) == (0, 4)
     assert plain(tmp_path / "ray") == plain(tmp_path / "here")
+
+
+@pytest.mark.cluster
+def test_a_recipe_that_is_wrong_ends_the_run_as_one_clear_error_and_not_as_a_failure_of_every_trial(
+    tmp_path: Path, cluster: object
+) -> None:
+    refused = replace(options(tmp_path, cluster.address), engine=REFUSED)  # type: ignore[attr-defined]
+    for run in (run_on_ray, run_in_foreground):
+        with pytest.raises(TrainingError, match="unknown encoder 'test_resnet'"):
+            run(SUITE, TRIALS, refused)
+    assert read_failures(tmp_path) == []
+    assert not (tmp_path / "records.jsonl").exists()
 
 
 @pytest.mark.cluster
