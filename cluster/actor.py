@@ -13,7 +13,7 @@ from quadrat.benchmark.suite import Suite
 from quadrat.cluster.engine import OpenRunner, TrialRunner, WarmUp
 from quadrat.cluster.events import Event, stream
 
-__all__ = ["Place", "TrialActor"]
+__all__ = ["Place", "TrialActor", "here"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,12 @@ class Place:
     host: str
     pid: int
     node: str = ""
+
+
+def here() -> Place:
+    """Return where this process runs."""
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    return Place(host=socket.gethostname(), pid=os.getpid(), node=node)
 
 
 class TrialActor:
@@ -59,8 +65,7 @@ class TrialActor:
             QuadratError: The suite's recipe is wrong.
         """
         self._warm_up(self._suite)
-        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
-        return Place(host=socket.gethostname(), pid=os.getpid(), node=node)
+        return here()
 
     def run(self, spec: TrialSpec) -> Iterator[Event]:
         """Run a trial and yield its events. It never raises: what went wrong is the last event."""

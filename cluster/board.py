@@ -113,6 +113,11 @@ class Board:
             phase_started_s=now_s,
         )
 
+    def move(self, host: str, node: str, pid: int) -> None:
+        """Note where all trials in flight run, when that is known later than that they are."""
+        for row in self.rows.values():
+            row.host, row.node, row.pid = host, node, pid
+
     def progress(self, progress: Progress) -> None:
         """Note where a trial is."""
         row = self.rows[progress.trial_id]

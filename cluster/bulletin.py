@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Any, Final, Self
 from quadrat.benchmark.files import write_json
 from quadrat.cluster.board import Board, Row
 
-__all__ = ["BULLETIN_NAME", "Bulletin", "describe"]
+__all__ = ["BULLETIN_NAME", "Bulletin", "describe", "describe_row"]
 
 BULLETIN_NAME: Final = "board.json"
 """Its name in the results folder. Truth is in the records; this file is gone when the run has ended."""
@@ -20,16 +21,16 @@ _POST_EVERY_S: Final = 3.0
 
 
 class Bulletin:
-    """Writes a board to files, every few seconds and each time whole; a context manager.
+    """Writes where a run is to files, every few seconds and each time whole; a context manager.
 
     Args:
-        board: What is written.
+        say: Returns what is written, such as `describe` of a board.
         suite_name: Name of the suite.
         results_dir: Its results folder, where the file is as long as the run goes on.
     """
 
-    def __init__(self, board: Board, suite_name: str, results_dir: Path) -> None:
-        self._board = board
+    def __init__(self, say: Callable[[], dict[str, Any]], suite_name: str, results_dir: Path) -> None:
+        self._say = say
         self._suite_name = suite_name
         self._results_dir = results_dir
         self._started_at = datetime.now(UTC)
@@ -42,7 +43,7 @@ class Bulletin:
         self._posted_s = float("-inf")
 
     def post(self) -> None:
-        """Write what the board says, unless that was done a moment ago.
+        """Write where the run is, unless that was done a moment ago.
 
         Raises:
             ResultsError: When the disk is full.
@@ -50,9 +51,9 @@ class Bulletin:
         now_s = time.monotonic()
         if now_s - self._posted_s >= _POST_EVERY_S:
             self._posted_s = now_s
-            self._write("running")
+            self._write("running", self._say())
 
-    def _write(self, state: str) -> None:
+    def _write(self, state: str, said: dict[str, Any]) -> None:
         document = {
             "schema": 1,
             "suite": self._suite_name,
@@ -61,7 +62,7 @@ class Bulletin:
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "driver": {"host": socket.gethostname(), "pid": os.getpid()},
-            **describe(self._board),
+            **said,
         }
         for path in self._paths:
             write_json(path, document)
@@ -75,8 +76,7 @@ class Bulletin:
     ) -> None:
         # Not when something is wrong: a second error, of a full disk say, would hide the first one.
         if kind is None:
-            self._board.rows.clear()
-            self._write("ended")
+            self._write("ended", {**self._say(), "in_flight": [], "left_s": None})
         self._paths[0].unlink(missing_ok=True)
 
 
@@ -89,11 +89,12 @@ def describe(board: Board) -> dict[str, Any]:
         "elapsed_s": round(board.elapsed_s, 1),
         "left_s": _rounded(board.left_s()),
         "waited_s": round(board.waited_s, 1),
-        "in_flight": [_row(board, row) for row in board.rows.values()],
+        "in_flight": [describe_row(board, row) for row in board.rows.values()],
     }
 
 
-def _row(board: Board, row: Row) -> dict[str, Any]:
+def describe_row(board: Board, row: Row) -> dict[str, Any]:
+    """Return what is said of a trial in flight, JSON-plain."""
     progress = row.progress
     return {
         "trial_id": row.spec.trial_id,

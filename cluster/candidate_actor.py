@@ -13,6 +13,7 @@ from quadrat.benchmark.phases import Progress
 from quadrat.benchmark.records import Failure, Record
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import StrategyEntry, Suite
+from quadrat.cluster.actor import Place, here
 from quadrat.cluster.engine import OpenRunner, TrialRunner
 from quadrat.cluster.events import failure_of
 
@@ -33,6 +34,7 @@ class Told:
         number: The candidate.
         records: Of this round, one a seed, and of full supervision with the first one.
         num_rounds: Rounds done so far.
+        place: Where the actor runs.
         failure: Of the trial that failed so often that it was given up.
         is_done: Whether all rounds are done.
     """
@@ -40,6 +42,7 @@ class Told:
     number: int
     records: tuple[Record, ...]
     num_rounds: int
+    place: Place
     failure: Failure | None = None
     is_done: bool = False
 
@@ -53,6 +56,7 @@ class CandidateActor(tune.Trainable):  # type: ignore[misc]
         self._results_dir = results_dir
         self._open_runner = open_runner
         self._runner: TrialRunner | None = None
+        self._place = here()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -67,7 +71,6 @@ class CandidateActor(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Run one round of every seed."""
         records: list[Record] = []
-        number = self._candidate.number
         try:
             if not self._num_rounds:
                 for spec in self._references:
@@ -76,12 +79,20 @@ class CandidateActor(tune.Trainable):  # type: ignore[misc]
                 if not attempt.is_done:
                     records += self._round(attempt)
         except _GivenUp as error:
-            told = Told(number=number, records=tuple(records), num_rounds=self._num_rounds, failure=error.failure)
-            return {TOLD: told, "done": True}
+            return {TOLD: self._tell(records, failure=error.failure), "done": True}
         self._num_rounds += 1
         is_done = all(attempt.is_done for attempt in self._attempts)
-        told = Told(number=number, records=tuple(records), num_rounds=self._num_rounds, is_done=is_done)
-        return {TOLD: told, "done": is_done}
+        return {TOLD: self._tell(records, is_done=is_done), "done": is_done}
+
+    def _tell(self, records: list[Record], *, failure: Failure | None = None, is_done: bool = False) -> Told:
+        return Told(
+            number=self._candidate.number,
+            records=tuple(records),
+            num_rounds=self._num_rounds,
+            place=self._place,
+            failure=failure,
+            is_done=is_done,
+        )
 
     def _round(self, attempt: "_Attempt") -> list[Record]:
         """Return the record of the trial's next round, trying again as often as the suite allows."""

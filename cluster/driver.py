@@ -16,7 +16,7 @@ from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
 from quadrat.benchmark.upstream import Upstream
 from quadrat.cluster.board import Board
-from quadrat.cluster.bulletin import Bulletin
+from quadrat.cluster.bulletin import Bulletin, describe
 from quadrat.cluster.display import Display, open_display, short
 from quadrat.cluster.engine import Engine
 from quadrat.cluster.events import Raised, failure_of
@@ -173,7 +173,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
         waiting = tuple(spec for spec in trials if spec.trial_id not in complete)
         is_mirror_complete = True
         if waiting:
-            bulletin = stack.enter_context(Bulletin(board, suite.name, results_dir))
+            bulletin = stack.enter_context(Bulletin(functools.partial(describe, board), suite.name, results_dir))
             start = _Start(
                 suite=suite,
                 options=options,

@@ -26,11 +26,12 @@ from quadrat.benchmark.data import load_dataset
 from quadrat.benchmark.mirror import Mirror
 from quadrat.benchmark.results import check_results, lock_results
 from quadrat.benchmark.suite import Suite
+from quadrat.cluster.bulletin import Bulletin
 from quadrat.cluster.candidate_actor import CANDIDATE, TOLD, CandidateActor
 from quadrat.cluster.driver import Outcome, RunOptions, run_on_ray
 from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.schedule import MAX_LOSSES
-from quadrat.cluster.session import check_address, num_slots, ray_session
+from quadrat.cluster.session import check_address, num_slots, ray_session, shared_log
 from quadrat.cluster.study_book import Book
 from quadrat.cluster.study_desk import Desk
 
@@ -121,13 +122,16 @@ def _search(suite: Suite, options: RunOptions) -> _Found:
         desk = Desk(suite, results_dir, book, stop, lock.publish)
         desk.write()
         if book.num_open:
+            desk.bulletin = bulletin = stack.enter_context(Bulletin(desk.describe, suite.name, results_dir))
             with contextlib.suppress(KeyboardInterrupt):
                 _prepare(suite, options, desk, stop)
                 lock.publish("suite.json", "environment.json")
                 stack.callback(_mirror(options, desk))
-                desk.say("joining Ray" if options.ray_address else "starting Ray")
+                desk.announce("joining Ray" if _is_joined(options) else "starting Ray")
                 with ray_session(options.ray_address, suite.resources):
                     stop.listen()
+                    bulletin.post_to(shared_log())
+                    desk.activity = "waiting for workers"
                     _tune(suite, options, desk)
             desk.raise_error()
             desk.finalise()
@@ -145,8 +149,10 @@ def _search(suite: Suite, options: RunOptions) -> _Found:
 def _prepare(suite: Suite, options: RunOptions, desk: Desk, stop: StopRequest) -> None:
     def on_pack(split: str, done: int, total: int) -> None:
         stop.raise_if_asked()
+        desk.activity = f"packing {split}  {done}/{total}"
+        desk.refresh()
 
-    desk.say(f"opening data set {suite.dataset.name}")
+    desk.announce(f"opening data set {suite.dataset.name}")
     if (split := study_of(suite).test) is not None:  # said here when it is wrong, and not by every candidate
         load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params).items(split)
     options.engine.warm_up(suite)
@@ -161,6 +167,11 @@ def _mirror(options: RunOptions, desk: Desk) -> Callable[[], object]:
     desk.mirror = Mirror(options.results_dir, options.mlflow_uri, desk.say)
     desk.mirror.start()
     return desk.mirror.finish
+
+
+def _is_joined(options: RunOptions) -> bool:
+    """Return whether Ray is joined and not started; that of a submitted job is named by the environment."""
+    return (options.ray_address or os.environ.get("RAY_ADDRESS")) not in (None, "", "local")
 
 
 def _tune(suite: Suite, options: RunOptions, desk: Desk) -> None:
@@ -178,7 +189,7 @@ def _tune(suite: Suite, options: RunOptions, desk: Desk) -> None:
             num_samples=desk.book.num_open,
             # As many as are in flight, so that a proposal knows of all that ended before it starts. A cluster that was
             # joined may grow, hence no bound there but the user's.
-            max_concurrent_trials=need.max_in_flight or (None if options.ray_address else num_slots(need)),
+            max_concurrent_trials=need.max_in_flight or (None if _is_joined(options) else num_slots(need)),
             reuse_actors=True,  # images, encoder and CUDA are opened once an actor
         ),
         run_config=tune.RunConfig(
@@ -241,6 +252,7 @@ class _Ear(tune.Stopper):  # type: ignore[misc]
         return self._desk.hear(result[TOLD])
 
     def stop_all(self) -> bool:
+        self._desk.refresh()  # Tune asks between any two events, several times a second
         return self._desk.must_stop
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,11 +23,13 @@ from quadrat.benchmark.records import Failure, finalise, read_records
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.board import Board
+from quadrat.cluster.bulletin import Bulletin
 from quadrat.cluster.candidate_actor import Told
 from quadrat.cluster.display import LineDisplay
 from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.journal import Journal
 from quadrat.cluster.study_book import DATABASE, Book
+from quadrat.cluster.study_bulletin import describe_search
 
 __all__ = ["Desk", "show_params"]
 
@@ -38,6 +41,7 @@ class _Open:
     trials: Sequence[TrialSpec]
     references: Sequence[TrialSpec]
     journal: Journal
+    board: Board
 
 
 class Desk:
@@ -56,6 +60,8 @@ class Desk:
     Attributes:
         book: The candidates.
         mirror: Mirrors them in MLflow, None to mirror nowhere.
+        bulletin: Tells others where the search is, None to tell nobody.
+        activity: What is done as long as no candidate is in flight.
     """
 
     def __init__(
@@ -73,10 +79,34 @@ class Desk:
         self._records = {record.key: record for record in (read_records(self._folder) if has_any else [])}
         self._open: dict[int, _Open] = {}
         self.mirror: Mirror | None = None
+        self.bulletin: Bulletin | None = None
+        self.activity = ""
+        self._started_s = time.monotonic()
 
     def say(self, text: str) -> None:
         """Print a line with the time of day."""
         LineDisplay(Board([]), sys.stdout).say(text)
+
+    def announce(self, activity: str) -> None:
+        """Say and note what is done before candidates run."""
+        self.activity = activity
+        self.say(activity)
+
+    def refresh(self) -> None:
+        """Have the bulletin posted, every few seconds of the calls."""
+        if self.bulletin is not None:
+            with self._keeping_errors():
+                self.bulletin.post()
+
+    def describe(self) -> dict[str, Any]:
+        """Return where the search is, for the bulletin."""
+        return describe_search(
+            self.book.candidates(),
+            {number: candidate.board for number, candidate in self._open.items()},
+            num_wanted=self._study.candidates,
+            activity=self.activity,
+            elapsed_s=time.monotonic() - self._started_s,
+        )
 
     @property
     def must_stop(self) -> bool:
@@ -119,7 +149,7 @@ class Desk:
         )
         for spec in (*references, *trials):
             journal.start(spec)
-        self._open[candidate.number] = _Open(trials=trials, references=references, journal=journal)
+        self._open[candidate.number] = _Open(trials=trials, references=references, journal=journal, board=board)
         shared = "" if candidate.same_as is None else f"  (shares the trials of {candidate.label})"
         self.say(f"candidate {candidate.number}  {show_params(candidate.params)}{shared}")
         self.write()
@@ -135,6 +165,7 @@ class Desk:
         number = told.number
         if number not in self._open:
             return True  # ended already; Tune had to start its actor again
+        self._open[number].board.move(told.place.host, told.place.node, told.place.pid)
         for record in told.records:
             self._open[number].journal.record(record)
             self._records.setdefault(record.key, record)

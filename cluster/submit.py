@@ -315,9 +315,10 @@ def _suite_in(entrypoint: str) -> str:
         words: Sequence[str] = shlex.split(entrypoint)
     except ValueError:
         return ""
-    if "run" not in words[:-1] or not any("quadrat" in word for word in words[: words.index("run")]):
-        return ""
-    return words[words.index("run") + 1]
+    for place, word in enumerate(words[:-1]):
+        if word in ("run", "study") and any("quadrat" in before for before in words[:place]):
+            return words[place + 1]
+    return ""
 
 
 def exit_code_of(job: Job) -> int:

@@ -117,7 +117,8 @@ def status(target: str | None, address: str, follow: bool, is_json: bool) -> Non
     """Show the jobs of a cluster, or what runs where in one of them.
 
     Without an argument: all jobs that were submitted. With a JOB: its trials in flight, with machine, round and phase.
-    With a results folder DIR: the same of the run that writes to it, without asking any cluster.
+    With a results folder DIR: the same of the run that writes to it, without asking any cluster. A study that searches
+    shows its candidates in flight, and how many have ended.
     """
     if target is not None and Path(target).is_dir():
         _show_folder(Path(target), is_json=is_json)
@@ -224,12 +225,7 @@ def _show(bulletin: dict[str, Any]) -> None:
 
     from quadrat.cluster.display import percent, seconds
 
-    trials, rounds = bulletin["trials"], bulletin["rounds"]
-    failed = f", {trials['failed']} failed" if trials["failed"] else ""
-    click.echo(
-        f"\n{bulletin['suite']}  {trials['complete']}/{trials['num']} trials{failed}  {rounds['done']}/{rounds['num']} "
-        f"rounds  {seconds(bulletin['elapsed_s'])} elapsed, {seconds(bulletin['left_s'])} left  {bulletin['results']}"
-    )
+    click.echo(f"\n{bulletin['suite']}  {_progress(bulletin)}  {bulletin['results']}")
     age_s = (datetime.now(UTC) - datetime.fromisoformat(bulletin["written_at"])).total_seconds()
     if bulletin["state"] == "running" and age_s > _STALE_S:
         click.echo(f"! its driver has said nothing for {seconds(age_s)}: it was killed, or hangs")
@@ -256,6 +252,22 @@ def _show(bulletin: dict[str, Any]) -> None:
             str(row["pid"] or ""),
         )
     _print(table)
+
+
+def _progress(bulletin: dict[str, Any]) -> str:
+    """Return how far a run is; a search is counted in candidates, whose rounds nobody knows before they are pruned."""
+    from quadrat.cluster.display import seconds
+
+    elapsed = f"{seconds(bulletin['elapsed_s'])} elapsed"
+    if (candidates := bulletin.get("candidates")) is not None:
+        failed = f", {candidates['failed']} of them failed" if candidates["failed"] else ""
+        return f"{candidates['ended']}/{candidates['num']} candidates have ended{failed}  {elapsed}"
+    trials, rounds = bulletin["trials"], bulletin["rounds"]
+    failed = f", {trials['failed']} failed" if trials["failed"] else ""
+    return (
+        f"{trials['complete']}/{trials['num']} trials{failed}  {rounds['done']}/{rounds['num']} rounds  "
+        f"{elapsed}, {seconds(bulletin['left_s'])} left"
+    )
 
 
 def _jobs_table(jobs: Sequence["Job"]) -> "Table":

@@ -1,6 +1,7 @@
 """The bulletin of a run: what it says, when it is there, and when it is gone."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_it_says_which_trial_is_where_in_which_round_and_phase() -> None:
 
 def test_it_is_there_while_the_run_goes_on_and_only_the_copy_stays(tmp_path: Path) -> None:
     board, copy = Board(TRIALS), tmp_path / "logs" / "copy.json"
-    with Bulletin(board, "fake", tmp_path / "results") as bulletin:
+    with Bulletin(partial(describe, board), "fake", tmp_path / "results") as bulletin:
         assert json.loads((tmp_path / "results" / BULLETIN_NAME).read_text())["state"] == "running"
         board.start(TRIALS[0])
         bulletin.post_to(copy)
@@ -40,14 +41,17 @@ def test_it_is_there_while_the_run_goes_on_and_only_the_copy_stays(tmp_path: Pat
 
 def test_it_is_written_every_few_seconds_only(tmp_path: Path) -> None:
     board = Board(TRIALS)
-    with Bulletin(board, "fake", tmp_path) as bulletin:
+    with Bulletin(partial(describe, board), "fake", tmp_path) as bulletin:
         board.start(TRIALS[0])
         bulletin.post()
         assert json.loads((tmp_path / BULLETIN_NAME).read_text())["in_flight"] == []
 
 
 def test_an_error_of_the_run_is_not_hidden_by_one_of_the_bulletin(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="the run's own"), Bulletin(Board(TRIALS), "fake", tmp_path) as bulletin:
+    with (
+        pytest.raises(RuntimeError, match="the run's own"),
+        Bulletin(partial(describe, Board(TRIALS)), "fake", tmp_path) as bulletin,
+    ):
         bulletin.post_to(Path("/proc/nowhere/copy.json"))
         raise RuntimeError("the run's own")
     assert not (tmp_path / BULLETIN_NAME).exists()

@@ -1,5 +1,6 @@
 """Studies: what is searched, killed, continued and reported; on a local Ray where the test says `cluster`."""
 
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ from quadrat.benchmark.records import read_failures, read_records
 from quadrat.benchmark.results import fetch_results
 from quadrat.benchmark.suite import Suite, load_suite
 from quadrat.benchmark.upstream import Upstream, is_url, working_folder
+from quadrat.cluster.actor import Place
+from quadrat.cluster.bulletin import BULLETIN_NAME, Bulletin
 from quadrat.cluster.candidate_actor import Told
 from quadrat.cluster.cli import cli
 from quadrat.cluster.driver import RunOptions
@@ -102,7 +105,10 @@ def hear_round(desk: Desk, suite: Suite, candidate: Candidate, round_: int) -> b
     """Tell the desk a round of a candidate as its actor would, and return whether the candidate is to stop."""
     records = tuple(make_record(spec, round_) for spec in search_trials(suite, candidate)[0])
     is_done = round_ == NUM_ROUNDS - 1
-    return desk.hear(Told(number=candidate.number, records=records, num_rounds=round_ + 1, is_done=is_done))
+    place = Place(host="node-1", pid=7, node="0123456789ab")
+    return desk.hear(
+        Told(number=candidate.number, records=records, num_rounds=round_ + 1, place=place, is_done=is_done)
+    )
 
 
 def test_records_are_published_before_the_database_that_counts_them(tmp_path: Path) -> None:
@@ -119,6 +125,27 @@ def test_records_are_published_before_the_database_that_counts_them(tmp_path: Pa
         assert published[:NUM_SEEDS] == ["study/records.jsonl"] * NUM_SEEDS
         assert published[NUM_SEEDS] == "study/study.db"
     assert published[NUM_SEEDS:] == ["study/study.db", "study/study.json"]
+
+
+def test_status_shows_candidates_in_flight_and_how_many_have_ended(tmp_path: Path) -> None:
+    suite = make_study()
+    desk = Desk(suite, tmp_path, Book(study_dir(tmp_path), suite), StopRequest(), lambda *names: None)
+    first, second = desk.start(), desk.start()
+    assert first is not None and second is not None
+    for round_ in range(NUM_ROUNDS):
+        hear_round(desk, suite, first, round_)
+    hear_round(desk, suite, second, 0)
+    with Bulletin(desk.describe, suite.name, tmp_path):
+        shown, told = (CliRunner().invoke(cli, ["status", str(tmp_path), *more]) for more in ((), ("--json",)))
+    assert shown.exit_code == 0, shown.output
+    assert "fake  1/4 candidates have ended  " in shown.stdout
+    rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("candidate")]
+    assert [row[:5] for row in rows] == [["candidate", "1", str(seed), "2/3", "search"] for seed in (10, 11)]
+    assert all(row[-3:] == ["node-1", "01234567", "7"] for row in rows)
+    said = json.loads(told.stdout)
+    assert said["candidates"] == {"num": 4, "ended": 1, "failed": 0}
+    assert [(row["candidate"], row["seed"], row["round"]) for row in said["in_flight"]] == [(1, 10, 1), (1, 11, 1)]
+    assert not (tmp_path / BULLETIN_NAME).exists()
 
 
 def test_storage_that_fails_ends_the_search_with_its_own_error(tmp_path: Path) -> None:
@@ -226,6 +253,7 @@ def test_a_study_that_is_killed_goes_on_with_the_candidates_that_were_running_an
     suite, third = make_study(), candidates_in(undisturbed)[2]
     code = _interrupt(tmp_path, tmp_path, address, third, number)
     assert code == (-9 if number == signal.SIGKILL else 130)
+    assert (tmp_path / BULLETIN_NAME).exists() == (number == signal.SIGKILL)
     assert [candidate.state for candidate in candidates_in(tmp_path)] == ["done", "done", "running"]
     outcome = run_study(suite, options(tmp_path, address))
     assert outcome.exit_code == 0

@@ -213,9 +213,16 @@ def test_submit_follows_the_log_over_a_broken_connection_and_exits_as_the_job_do
 def test_status_lists_jobs_and_says_what_runs_where(quadrat: Callable[..., Result], dashboard: Dashboard) -> None:
     assert "no job was submitted" in quadrat("status").output
     dashboard.add_job({"submission_id": "tiny-1", "entrypoint": "quadrat run s.yaml --seed 1"}, "RUNNING")
+    dashboard.add_job({"submission_id": "search", "entrypoint": "python -m quadrat.cluster study t.yaml"}, "RUNNING")
     dashboard.add_job({"submission_id": "other", "entrypoint": "python train.py"}, "FAILED")
     listing = quadrat("status").output
-    assert "tiny-1" in listing and "s.yaml" in listing and "running" in listing and "failed (3)" in listing
+    assert (
+        "tiny-1" in listing
+        and "s.yaml" in listing
+        and "t.yaml" in listing
+        and "running" in listing
+        and "failed (3)" in listing
+    )
     said = quadrat("status", "tiny-1").output
     for expected in ("0/2 trials", "2/6 rounds", "random", "2/3", "fit 2/3", "25.0 %", "node-1", "01234567", "7"):
         assert expected in said
