@@ -51,8 +51,11 @@ def write_suite(tmp_path: Path) -> Callable[..., Path]:
 def server() -> Iterator[str]:
     """Return the address of an S3-compatible server with a bucket `results`, for which the environment is set."""
     import boto3
+    import fsspec
     from moto.server import ThreadedMotoServer
 
+    # fsspec keeps what it opened, with the address of another module's server.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     address = "http://{}:{}".format(*moto.get_host_and_port())
@@ -63,6 +66,7 @@ def server() -> Iterator[str]:
         boto3.client("s3").create_bucket(Bucket="results")
         yield address
     moto.stop()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture(scope="module")

@@ -214,12 +214,17 @@ def test_network_learns_colours_from_a_fifth_of_the_regions(tmp_path: Path, froz
     assert again.features is None and list(again.signals) == ["entropy"]
 
 
+def steady_recipe(**changes: object) -> Recipe:
+    """Return a recipe that does not amplify how a CPU rounds, as the tiny one's batches of two do."""
+    return tiny_recipe(iterations=20, batch_size=8, lr=0.01, **changes)
+
+
 def test_bf16_stays_near_fp32(tmp_path: Path) -> None:
     full, half = (
-        learner(tiny_recipe(iterations=20, precision=precision), tmp_path).fit(labels(), seed=0, round=0)
+        learner(steady_recipe(precision=precision), tmp_path).fit(labels(), seed=0, round=0)
         for precision in ("fp32", "bf16")
     )
-    assert full.loss == pytest.approx(half.loss, rel=0.05)
+    assert full.loss == pytest.approx(half.loss, rel=0.02)
 
 
 def test_losses_are_the_golden_ones(tmp_path: Path) -> None:
@@ -234,8 +239,5 @@ def test_losses_are_the_golden_ones(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "train", keep)
-        learner(tiny_recipe(iterations=20), tmp_path).fit(labels(), seed=0, round=0)
-    golden = np.loadtxt(GOLDEN)
-    # Kernels of other CPUs round differently and training amplifies that: the first iterations are the tight check.
-    np.testing.assert_allclose(kept[0][:5].numpy(), golden[:5], rtol=1e-4)
-    np.testing.assert_allclose(kept[0].numpy(), golden, rtol=2e-2)
+        learner(steady_recipe(), tmp_path).fit(labels(), seed=0, round=0)
+    np.testing.assert_allclose(kept[0].numpy(), np.loadtxt(GOLDEN), rtol=1e-5)
