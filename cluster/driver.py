@@ -86,15 +86,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Desk:
-    """What is open on the driver's desk while trials run."""
+class _Start:
+    """What is open when those who work are gathered: the data may not be yet."""
 
     suite: Suite
     options: RunOptions
     waiting: tuple[TrialSpec, ...]
     board: Board
     display: Display
-    journal: Journal
     bulletin: Bulletin
     stop: StopRequest
 
@@ -105,16 +104,10 @@ class _Desk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Start:
-    """What is known when those who work are gathered: the data may not be open yet."""
+class _Desk(_Start):
+    """What is open on the driver's desk while trials run."""
 
-    suite: Suite
-    options: RunOptions
-    num_waiting: int
-    board: Board
-    display: Display
-    bulletin: Bulletin
-    stop: StopRequest
+    journal: Journal
 
 
 _Work = Callable[[_Desk], None]
@@ -177,7 +170,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
             start = _Start(
                 suite=suite,
                 options=options,
-                num_waiting=len(waiting),
+                waiting=waiting,
                 board=board,
                 display=display,
                 bulletin=bulletin,
@@ -199,16 +192,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
                     mirror=mirror,
                     publish=lock.publish,
                 )
-                desk = _Desk(
-                    suite=suite,
-                    options=options,
-                    waiting=waiting,
-                    board=board,
-                    display=display,
-                    journal=journal,
-                    bulletin=bulletin,
-                    stop=stop,
-                )
+                desk = _Desk(**vars(start), journal=journal)
                 try:
                     work(desk)
                 finally:
@@ -315,7 +299,7 @@ def _ray_crew(start: _Start) -> Iterator[_Work]:
         engine = start.options.engine
         crew = Crew(start.suite, start.options.results_dir, engine.open_runner, engine.warm_up, is_own=is_own)
         try:
-            crew.resize(start.num_waiting)
+            crew.resize(len(start.waiting))
             yield functools.partial(_keep_busy, crew=crew)
         finally:
             crew.dismiss_all()

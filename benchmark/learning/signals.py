@@ -87,8 +87,8 @@ class Signal:
         per_region: In its place, outputs and region size to values (B, rows, columns) of the grid's cells, for what is
             no mean over pixels; the last row and column may be clipped.
         is_pointwise: Whether the map's value at a pixel depends on `logits_BCHW` (and what is derived from them) at
-            that pixel alone. The map is then made strip by strip, faster and without maps of all classes; `cells` and
-            `passes` are not there for it.
+            that pixel alone. On a CPU the map is then made strip by strip, which is faster; `cells` and `passes` are
+            not there for it.
         summary: What it is, in a line, for `quadrat list signals`.
 
     Raises:

@@ -3,8 +3,8 @@
 Axes: B images, C classes, H W pixels, h w cells of 4 pixels, y rows of a strip.
 
 On a CPU a map of all classes at full resolution is larger than the caches, and torch takes fresh memory for each step
-of softmax and entropy; that costs several times what the arithmetic does. A strip of some rows stays in the caches, and
-no map of all classes at full resolution is ever held. The numbers are those of whole maps: a pixel's value depends on
+of softmax and entropy; that costs several times what the arithmetic does. A strip of some rows stays in the caches. On
+a device all rows are one strip. The numbers are those of whole maps: a pixel's value depends on
 its own logits, and enlarging a strip with a cell to spare on either side reads the same cells with the same weights.
 Strips hold a whole number of vectors, so that with one thread even the last bits are the same.
 """
