@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +20,8 @@ _GROUPS: Final = {
     "dataset": "quadrat.datasets",
 }
 _LITTLE_BYTES: Final = 5 * 2**30
+# Below this share of fp32's time a layer's gain is larger than what converting between the two costs a network.
+_WORTHWHILE: Final = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ def examine(results_dir: Path) -> Iterator[Finding]:
     checks: dict[str, Callable[[], tuple[bool, str]]] = {
         "versions": _versions,
         "device": _device,
+        "bf16": _bf16,
         "weights": _weights,
         "plugins": _plugins,
         "ray": _ray,
@@ -72,6 +76,31 @@ def _device() -> tuple[bool, str]:
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return True, f"{os.cpu_count()} CPUs, {memory:.0f} GiB memory, {', '.join(gpus) or 'no CUDA device'}"
+
+
+def _bf16() -> tuple[bool, str]:
+    """Measure what a CPU's bf16 is worth to a pass over images; without instructions for it, it is slower."""
+    import torch
+
+    layer = torch.nn.Conv2d(256, 256, kernel_size=1).eval().to(memory_format=torch.channels_last)
+    map_BDhw = torch.zeros(1, 256, 90, 120).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        plain_s = _fastest(lambda: layer(map_BDhw))
+        half, half_map_BDhw = layer.bfloat16(), map_BDhw.bfloat16()
+        ratio = _fastest(lambda: half(half_map_BDhw)) / plain_s
+    advice = "try learner.inference_precision: bf16" if ratio < _WORTHWHILE else "stay with fp32 on this CPU"
+    return True, f"a 1x1 convolution on this CPU takes {ratio:.2f} of its fp32 time in bf16: {advice}"
+
+
+def _fastest(call: Callable[[], object], num_calls: int = 10) -> float:
+    """Return the seconds of the fastest of some calls; the first is not timed."""
+    call()
+    seconds = []
+    for _ in range(num_calls):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
 
 
 def _weights() -> tuple[bool, str]:

@@ -160,7 +160,7 @@ def test_ui_says_how_to_make_a_store_that_is_not_there(quadrat: Callable[..., Re
 
 def test_doctor_looks_at_everything(quadrat: Callable[..., Result]) -> None:
     result = quadrat("doctor")
-    for name in ("versions", "device", "weights", "plugins", "ray", "mlflow", "disk", "locks"):
+    for name in ("versions", "device", "bf16", "weights", "plugins", "ray", "mlflow", "disk", "locks"):
         assert f" {name} " in result.stdout
     assert result.exit_code == 0, result.stdout
 

@@ -227,6 +227,23 @@ def test_bf16_stays_near_fp32(tmp_path: Path) -> None:
     assert full.loss == pytest.approx(half.loss, rel=0.02)
 
 
+@both_recipes
+def test_inference_in_bf16_trains_in_fp32_and_stays_near(tmp_path: Path, frozen: bool) -> None:
+    plain = learner(steady_recipe(frozen=frozen), tmp_path)
+    mixed = learner(steady_recipe(frozen=frozen, inference_precision="bf16"), tmp_path)
+    fitted = plain.fit(labels(), seed=0, round=0)
+    assert_same_bits(mixed.fit(labels(), seed=0, round=0), fitted)
+    full, half = (
+        one.score(fitted, GRID, signals=["entropy", "bald"], features=True, seed=0, round=0) for one in (plain, mixed)
+    )
+    assert not np.array_equal(full.signals["entropy"], half.signals["entropy"])
+    for name in ("entropy", "bald"):
+        np.testing.assert_allclose(half.signals[name], full.signals[name], atol=0.01)
+    assert np.linalg.norm(half.features - full.features) < 0.01 * np.linalg.norm(full.features)
+    counts, half_counts = (one.evaluate(fitted, TEST_MASKS) for one in (plain, mixed))
+    assert np.abs(counts - half_counts).sum() < 0.02 * counts.sum()
+
+
 def test_losses_are_the_golden_ones(tmp_path: Path) -> None:
     import quadrat.benchmark.learning.learner as module
 

@@ -50,7 +50,7 @@ def bench_fit(case: Case, *, iterations: int = 12, repeats: int = 5, on_row: OnR
         JSON-plain: the settings, what is equal and what is not, a row a side, and the ratio of each pair.
     """
     result = _compare(case, ("plain fit", "own fit"), iterations, repeats, on_row)
-    unequal = [*_NOT_EQUAL_IN_FIT, *_recipe_differences(case)]
+    unequal = [*_NOT_EQUAL_IN_FIT, *_recipe_differences(case, case.recipe.precision)]
     if case.recipe.loss_stride != 1:
         unequal.append("the plain side's loss is per pixel; the recipe's is on the decoder's cells (loss_stride 4)")
     return {**result, "iterations": iterations, "equal": list(_EQUAL_IN_FIT), "not_equal": unequal}
@@ -69,18 +69,19 @@ def bench_score(case: Case, *, repeats: int = 5, on_row: OnRow | None = None) ->
     """
     sides = ("plain score", "own score", "own forward", "own score with features")
     result = _compare(case, sides, len(case.files), repeats, on_row)
-    return {**result, "equal": list(_EQUAL_IN_SCORE), "not_equal": [*_NOT_EQUAL_IN_SCORE, *_recipe_differences(case)]}
+    unequal = [*_NOT_EQUAL_IN_SCORE, *_recipe_differences(case, case.recipe.precision_of_inference)]
+    return {**result, "equal": list(_EQUAL_IN_SCORE), "not_equal": unequal}
 
 
-def _recipe_differences(case: Case) -> list[str]:
+def _recipe_differences(case: Case, precision: str) -> list[str]:
     unequal = []
     if case.recipe.frozen:
         unequal.append(
             "the encoder is frozen: the plain side trains the same parameters but runs the encoder each time, ours "
             "reads features that were computed once; this ratio is the frozen recipe's, not a faster kernel's"
         )
-    if case.recipe.precision != "fp32":
-        unequal.append(f"the plain side computes in fp32, ours in {case.recipe.precision}, as the recipe says")
+    if precision != "fp32":
+        unequal.append(f"the plain side computes in fp32, ours in {precision}, as the recipe says")
     return unequal
 
 

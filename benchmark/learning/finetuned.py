@@ -71,9 +71,9 @@ class FineTuned:
 
         def predict(indices: Sequence[int]) -> Prediction:
             image_BHWx = to_device(np.stack([images.image(index) for index in indices]), self._device)
-            with autocast(self._device, self._recipe.precision):
+            with autocast(self._device, self._recipe.precision_of_inference):
                 encoded = network.encoder(network.encoder.prepare(image_BHWx))
-            return predict_from(network.decoder, encoded, self._device, self._recipe.precision)
+            return predict_from(network.decoder, encoded, self._device, self._recipe.precision_of_inference)
 
         return predict
 

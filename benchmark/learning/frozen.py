@@ -104,7 +104,7 @@ class Frozen:
 
         def predict(indices: Sequence[int]) -> Prediction:
             encoded = maps.encoded(indices, self._device)
-            return predict_from(decoder, encoded, self._device, self._recipe.precision)
+            return predict_from(decoder, encoded, self._device, self._recipe.precision_of_inference)
 
         return predict
 

@@ -56,12 +56,14 @@ def _recipe(learner: Mapping[str, Any]) -> str:
     source = str(learner.get("weights"))
     optimizers = {"sgd": "SGD", "adamw": "AdamW"}
     optimizer = str(learner.get("optimizer"))
+    scored = learner.get("inference_precision")
+    precision = f"{learner.get('precision')}" + (f", scored and evaluated in {scored}" if scored else "")
     length = f"{learner['epochs']} epochs" if learner.get("epochs") else f"{learner.get('iterations')} iterations"
     return (
         f"DeepLabv3+ with {learner.get('encoder')} ({encoder}, {weights.get(source, 'weights from a file')}), "
         f"{learner.get('decoder_channels')} decoder channels, output stride {learner.get('output_stride')}; "
         f"{optimizers.get(optimizer, optimizer)}, learning rate {learner.get('lr')}, {length}, "
-        f"batch {learner.get('batch_size')}, crop {learner.get('crop')}, {learner.get('precision')}; "
+        f"batch {learner.get('batch_size')}, crop {learner.get('crop')}, {precision}; "
         "trained anew every round; last weights evaluated"
     )
 
