@@ -19,7 +19,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.files import is_process_gone, machine_id
 from quadrat.benchmark.upstream import Upstream
 
-__all__ = ["Lease", "acquire_lease", "lease_time_s"]
+__all__ = ["Lease", "acquire_lease", "lease_time_s", "shown_by_holder"]
 
 _DEFAULT_S: Final = 45.0
 _POLL_S: Final = 1.0
@@ -79,6 +79,10 @@ class Lease:
                 f"{self._upstream.url} was taken over by another quadrat run, after this one had been out of touch for "
                 f"{self._lease_s:g} s (paused, or without network). Nothing is lost: leave the results to the other run"
             )
+
+    def show(self, notice: dict[str, Any]) -> None:
+        """Have `notice`, JSON-plain, be read by others from the next beat on; see `shown_by_holder`."""
+        self._content["notice"] = notice
 
     def release(self) -> None:
         """Give the lease back, so that the next one need not wait."""
@@ -153,6 +157,17 @@ def acquire_lease(
             time.sleep(min(_POLL_S, lease_s / 8))
 
 
+def shown_by_holder(upstream: Upstream, name: str) -> dict[str, Any] | None:
+    """Return the last notice of a lease's holder, alive or killed; None when there is no holder or it showed none.
+
+    Raises:
+        ResultsError: When the storage cannot be reached.
+    """
+    generation = max(_generations(upstream, name), default=0)
+    holder = _holder(upstream.read(f"{name}/{generation}")) if generation else None
+    return None if holder is None else holder.get("notice")
+
+
 def _try(upstream: Upstream, name: str, generation: int, lease_s: float) -> Lease | None:
     content = {
         "host": socket.gethostname(),
@@ -161,6 +176,7 @@ def _try(upstream: Upstream, name: str, generation: int, lease_s: float) -> Leas
         "token": secrets.token_hex(8),
         "beat": 0,
         "released": False,
+        "notice": None,
     }
     if not upstream.create(f"{name}/{generation}", json.dumps(content).encode()):
         return None

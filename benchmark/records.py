@@ -21,6 +21,7 @@ __all__ = [
     "is_complete",
     "read_failures",
     "read_records",
+    "read_records_so_far",
     "record_failure",
     "without_timings",
 ]
@@ -152,6 +153,15 @@ def differing_fields(first: Record, second: Record) -> list[str]:
 def fills_in(old: Record, new: Record) -> bool:
     """Return whether `new` holds a field that `old` lacks, having been written before there was that field."""
     return any(getattr(old, name) is None and getattr(new, name) is not None for name in _SINCE_SCHEMA_2)
+
+
+def read_records_so_far(results_dir: Path) -> list[Record]:
+    """Return the records of a results folder, none where nothing was recorded yet.
+
+    Raises:
+        ResultsError: As `read_records`.
+    """
+    return read_records(results_dir) if (Path(results_dir) / _RECORDS).is_file() else []
 
 
 def read_records(results_dir: Path) -> list[Record]:

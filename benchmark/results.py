@@ -11,14 +11,22 @@ from filelock import FileLock, Timeout
 from quadrat.benchmark.environment import describe_environment
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.files import atomic_write, canonical_json, sweep_beside, sweep_dead, write_json
-from quadrat.benchmark.lease import Lease, acquire_lease
-from quadrat.benchmark.records import Record, is_complete, read_records
+from quadrat.benchmark.lease import Lease, acquire_lease, shown_by_holder
+from quadrat.benchmark.records import Record, is_complete, read_records_so_far
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
 from quadrat.benchmark.upstream import Upstream, working_folder
 from quadrat.benchmark.workbench import Workbench
 
-__all__ = ["ResultsLock", "fetch_results", "finished_trials", "lock_results", "prepare_results", "read_suite_json"]
+__all__ = [
+    "ResultsLock",
+    "fetch_results",
+    "finished_trials",
+    "lock_results",
+    "prepare_results",
+    "read_suite_json",
+    "shown_by_driver",
+]
 
 SUITE_SCHEMA: Final = 1
 _RECORDS: Final = ("records.jsonl", "study/records.jsonl")
@@ -33,6 +41,8 @@ _FILES: Final = (
     "study/study.json",
 )
 """What the driver alone writes; those in `study` are there when a study's parameters are searched."""
+_DRIVER: Final = "driver"
+"""Name of the lease that the driver of results on a URL holds."""
 _FRAME: Final = ("dataset", "region_size", "budgets", "learner")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
 
@@ -70,6 +80,11 @@ class ResultsLock:
                 self._upstream.write(name, path.read_bytes())
             else:
                 self._upstream.delete(name)
+
+    def show(self, notice: dict[str, Any]) -> None:
+        """Have others read on the URL how far this driver is, within seconds; nothing is done without a URL."""
+        if self._lease is not None:
+            self._lease.show(notice)
 
     def release(self) -> None:
         """Let others write."""
@@ -109,7 +124,7 @@ def lock_results(
         return ResultsLock(results_dir, lock)
     try:
         upstream.check()
-        lease = acquire_lease(upstream, "driver", on_wait=on_wait, is_patient=False)
+        lease = acquire_lease(upstream, _DRIVER, on_wait=on_wait, is_patient=False)
         try:
             _pull(upstream, results_dir)
         except BaseException:
@@ -149,6 +164,17 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
         for name in upstream.names(folder):
             upstream.settle(results_dir, name)
     return results_dir
+
+
+def shown_by_driver(url: str) -> dict[str, Any] | None:
+    """Return what the driver of results on a URL showed last; None when there is none, or it has not shown anything.
+
+    Raises:
+        ResultsError: When the URL cannot be reached.
+    """
+    upstream = Upstream(url)
+    upstream.check()
+    return shown_by_holder(upstream, _DRIVER)
 
 
 def _pull(upstream: Upstream, results_dir: Path) -> None:
@@ -279,7 +305,7 @@ def read_suite_json(results_dir: Path) -> dict[str, Any]:
 
 def finished_trials(results_dir: Path, trials: list[TrialSpec]) -> set[str]:
     """Return the ids of the trials whose records are complete."""
-    records = read_records(results_dir) if (Path(results_dir) / "records.jsonl").is_file() else []
+    records = read_records_so_far(results_dir)
     by_trial: dict[str, list[Record]] = {}
     for record in records:
         by_trial.setdefault(record.trial_id, []).append(record)

@@ -14,8 +14,9 @@ from quadrat.benchmark.phases import Progress
 from quadrat.benchmark.records import Record
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
-from quadrat.cluster.driver import RunOptions, run_on_ray
+from quadrat.cluster.driver import run_on_ray
 from quadrat.cluster.engine import OpenRunner, TrialRunner, benchmark_engine
+from quadrat.cluster.run_desk import RunOptions
 
 __all__ = ["LIMIT", "bench_overhead", "short_trials"]
 

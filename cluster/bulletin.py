@@ -1,5 +1,6 @@
 """The bulletin: where a run is, in a small file that others may read while it runs."""
 
+import json
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ from typing import Any, Final, Self
 from quadrat.benchmark.files import write_json
 from quadrat.cluster.board import Board, Row
 
-__all__ = ["BULLETIN_NAME", "Bulletin", "describe", "describe_row"]
+__all__ = ["BULLETIN_NAME", "Bulletin", "describe", "describe_row", "read_bulletin"]
 
 BULLETIN_NAME: Final = "board.json"
 """Its name in the results folder. Truth is in the records; this file is gone when the run has ended."""
@@ -27,12 +28,23 @@ class Bulletin:
         say: Returns what is written, such as `describe` of a board.
         suite_name: Name of the suite.
         results_dir: Its results folder, where the file is as long as the run goes on.
+        url: Where the results are kept as well.
+        show: Called with what is written.
     """
 
-    def __init__(self, say: Callable[[], dict[str, Any]], suite_name: str, results_dir: Path) -> None:
+    def __init__(
+        self,
+        say: Callable[[], dict[str, Any]],
+        suite_name: str,
+        results_dir: Path,
+        *,
+        url: str | None = None,
+        show: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self._say = say
+        self._place = url or str(results_dir)
+        self._show = show
         self._suite_name = suite_name
-        self._results_dir = results_dir
         self._started_at = datetime.now(UTC)
         self._paths = [results_dir / BULLETIN_NAME]
         self._posted_s = float("-inf")
@@ -58,7 +70,7 @@ class Bulletin:
             "schema": 1,
             "suite": self._suite_name,
             "state": state,
-            "results": str(self._results_dir),
+            "results": self._place,
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "driver": {"host": socket.gethostname(), "pid": os.getpid()},
@@ -66,6 +78,8 @@ class Bulletin:
         }
         for path in self._paths:
             write_json(path, document)
+        if self._show is not None:
+            self._show(document)
 
     def __enter__(self) -> Self:
         self.post()
@@ -78,6 +92,15 @@ class Bulletin:
         if kind is None:
             self._write("ended", {**self._say(), "in_flight": [], "left_s": None})
         self._paths[0].unlink(missing_ok=True)
+
+
+def read_bulletin(results_dir: Path) -> dict[str, Any] | None:
+    """Return what the driver of a results folder wrote last, None when there is none."""
+    try:
+        document: dict[str, Any] = json.loads((results_dir / BULLETIN_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return document
 
 
 def describe(board: Board) -> dict[str, Any]:

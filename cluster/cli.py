@@ -20,6 +20,7 @@ from quadrat.cluster import (
 )
 from quadrat.cluster.job_folder import leave_job_folder
 from quadrat.cluster.options import (
+    engine_of,
     mlflow_option,
     open_suite,
     pick_trials,
@@ -31,8 +32,8 @@ from quadrat.cluster.options import (
 )
 
 if TYPE_CHECKING:
-    from quadrat.cluster.driver import Outcome, RunOptions
-    from quadrat.cluster.engine import Engine
+    from quadrat.cluster.driver import Outcome
+    from quadrat.cluster.run_desk import RunOptions
 
 __all__ = ["cli", "conclude", "main"]
 
@@ -109,14 +110,15 @@ def run(
     Trials that are complete are skipped, interrupted ones go on where they stopped: after Ctrl-C, a crash or an error,
     run the same command again.
     """
-    from quadrat.cluster.driver import RunOptions, run_on_ray
+    from quadrat.cluster.driver import run_on_ray
+    from quadrat.cluster.run_desk import RunOptions
 
     suite, results_dir = open_suite(suite_name, settings, results)
     trials = pick_trials(suite, labels, seeds)
     is_mirrored, uri = tracking_of(mlflow_uri)
     options = RunOptions(
         results_dir=results_dir,
-        engine=_engine(results, cache, store),
+        engine=engine_of(results, cache, store),
         upstream=upstream_of(results),
         is_mirrored=is_mirrored,
         mlflow_uri=uri,
@@ -142,12 +144,13 @@ def trial(
     store: Path | str | None,
 ) -> None:
     """Run one trial in the foreground, without Ray and MLflow, into the same files as `quadrat run`."""
-    from quadrat.cluster.driver import RunOptions, run_in_foreground
+    from quadrat.cluster.driver import run_in_foreground
+    from quadrat.cluster.run_desk import RunOptions
 
     suite, results_dir = open_suite(suite_name, settings, results)
     options = RunOptions(
         results_dir=results_dir,
-        engine=_engine(results, cache, store),
+        engine=engine_of(results, cache, store),
         upstream=upstream_of(results),
         is_mirrored=False,
     )
@@ -155,16 +158,6 @@ def trial(
     for failure in outcome.failures:
         click.echo(failure.traceback, err=True)
     conclude(outcome, options, has_report=False)
-
-
-def _engine(results: Path | str | None, cache: Path | None, store: Path | str | None) -> "Engine":
-    from quadrat.cluster.engine import benchmark_engine
-
-    return benchmark_engine(
-        cache.absolute() if cache else None,
-        url=results if isinstance(results, str) else None,
-        store=str(store.expanduser().absolute()) if isinstance(store, Path) else store,
-    )
 
 
 def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exit_code: int | None = None) -> None:

@@ -2,57 +2,25 @@
 
 import contextlib
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from quadrat.benchmark.mirror import Mirror
 from quadrat.benchmark.phases import Progress
-from quadrat.benchmark.records import Failure, Record, finalise, read_failures, read_records
+from quadrat.benchmark.records import Failure, finalise, read_failures, read_records_so_far
 from quadrat.benchmark.results import ResultsLock, check_results, finished_trials, lock_results, read_suite_json
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
-from quadrat.benchmark.upstream import Upstream
 from quadrat.cluster.board import Board
 from quadrat.cluster.bulletin import Bulletin, describe
 from quadrat.cluster.display import Display, open_display, short
-from quadrat.cluster.engine import Engine
-from quadrat.cluster.events import Raised, failure_of
+from quadrat.cluster.events import failure_of
 from quadrat.cluster.interrupt import StopRequest
-from quadrat.cluster.journal import ContradictionError, Journal
-from quadrat.cluster.schedule import Schedule
-from quadrat.cluster.workload import longest_first, shared_round
+from quadrat.cluster.journal import Journal
+from quadrat.cluster.run_desk import RunDesk, RunOptions, RunStart, Work
 
-if TYPE_CHECKING:
-    from quadrat.cluster.crew import Crew, Lost, Told
-
-__all__ = ["Outcome", "RunOptions", "run_in_foreground", "run_on_ray"]
-
-_POLL_S: Final = 0.25
-_LONG_WAIT_S: Final = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How a suite is run; none of it can change a number.
-
-    Attributes:
-        results_dir: Everything that is written lies below it.
-        engine: What prepares the folder and runs the trials.
-        is_mirrored: Whether MLflow mirrors the records.
-        mlflow_uri: Where it does so, None for the store inside `results_dir`.
-        ray_address: The cluster to join, None to start Ray on this machine.
-        upstream: Where the results are kept as well; `results_dir` is this machine's copy then.
-    """
-
-    results_dir: Path
-    engine: Engine
-    is_mirrored: bool = True
-    mlflow_uri: str | None = None
-    ray_address: str | None = None
-    upstream: Upstream | None = None
+__all__ = ["Outcome", "run_in_foreground", "run_on_ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,33 +53,7 @@ class Outcome:
         return 0 if self.num_complete == self.num_trials else 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Start:
-    """What is open when those who work are gathered: the data may not be yet."""
-
-    suite: Suite
-    options: RunOptions
-    waiting: tuple[TrialSpec, ...]
-    board: Board
-    display: Display
-    bulletin: Bulletin
-    stop: StopRequest
-
-    def refresh(self) -> None:
-        """Show the board to whoever looks, here and elsewhere."""
-        self.display.refresh()
-        self.bulletin.post()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Desk(_Start):
-    """What is open on the driver's desk while trials run."""
-
-    journal: Journal
-
-
-_Work = Callable[[_Desk], None]
-_Gather = Callable[[_Start], contextlib.AbstractContextManager[_Work]]
+_Gather = Callable[[RunStart], contextlib.AbstractContextManager[Work]]
 
 
 def run_on_ray(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -> Outcome:
@@ -130,10 +72,11 @@ def run_on_ray(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -
         DataError: When the data set is missing or contradicts itself.
         ClusterError: When Ray cannot be started or joined.
     """
+    from quadrat.cluster.dispatch import ray_crew
     from quadrat.cluster.session import check_address
 
     check_address(options.ray_address)
-    return _run(suite, trials, options, _ray_crew)
+    return _run(suite, trials, options, ray_crew)
 
 
 def run_in_foreground(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -> Outcome:
@@ -166,8 +109,10 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
         waiting = tuple(spec for spec in trials if spec.trial_id not in complete)
         is_mirror_complete = True
         if waiting:
-            bulletin = stack.enter_context(Bulletin(functools.partial(describe, board), suite.name, results_dir))
-            start = _Start(
+            bulletin = stack.enter_context(
+                Bulletin(functools.partial(describe, board), suite.name, results_dir, url=options.url, show=lock.show)
+            )
+            start = RunStart(
                 suite=suite,
                 options=options,
                 waiting=waiting,
@@ -186,13 +131,13 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
                     mirror.start()
                 journal = Journal(
                     results_dir,
-                    _records(results_dir),
+                    read_records_so_far(results_dir),
                     board=board,
                     display=display,
                     mirror=mirror,
                     publish=lock.publish,
                 )
-                desk = _Desk(**vars(start), journal=journal)
+                desk = RunDesk(**vars(start), journal=journal)
                 try:
                     work(desk)
                 finally:
@@ -238,7 +183,7 @@ def _close(
     is_mirror_complete: bool,
 ) -> Outcome:
     """Put the records in suite order and return what came of the run."""
-    if _records(results_dir):
+    if read_records_so_far(results_dir):
         finalise(results_dir, {spec.trial_id: spec.num_rounds for spec in suite.trials()})
         lock.publish("records.jsonl", "failures.jsonl")
     complete = finished_trials(results_dir, list(trials))
@@ -254,17 +199,13 @@ def _close(
     )
 
 
-def _records(results_dir: Path) -> list[Record]:
-    return read_records(results_dir) if (results_dir / "records.jsonl").is_file() else []
-
-
 @contextlib.contextmanager
-def _this_process(start: _Start) -> Iterator[_Work]:
+def _this_process(start: RunStart) -> Iterator[Work]:
     start.options.engine.warm_up(start.suite)
     yield _work_here
 
 
-def _work_here(desk: _Desk) -> None:
+def _work_here(desk: RunDesk) -> None:
     def on_progress(progress: Progress) -> None:
         desk.stop.raise_if_asked()
         desk.journal.progress(progress)
@@ -282,112 +223,3 @@ def _work_here(desk: _Desk) -> None:
             desk.journal.give_up(spec, failure_of(spec, error, num_rounds_done=num_done))
         else:
             desk.journal.finish(spec)
-
-
-@contextlib.contextmanager
-def _ray_crew(start: _Start) -> Iterator[_Work]:
-    from quadrat.cluster.crew import Crew
-    from quadrat.cluster.session import ray_session, shared_log
-
-    address = start.options.ray_address or os.environ.get("RAY_ADDRESS")
-    is_own = address in (None, "", "local")
-    start.board.activity = "starting Ray" if is_own else "joining Ray"
-    start.display.say(start.board.activity)
-    with ray_session(address, start.suite.resources):
-        start.stop.listen()
-        start.bulletin.post_to(shared_log())
-        engine = start.options.engine
-        crew = Crew(start.suite, start.options.results_dir, engine.open_runner, engine.warm_up, is_own=is_own)
-        try:
-            crew.resize(len(start.waiting))
-            yield functools.partial(_keep_busy, crew=crew)
-        finally:
-            crew.dismiss_all()
-
-
-def _keep_busy(desk: _Desk, crew: "Crew") -> None:
-    """Give the crew trials, and take what they tell, until no trial is open or somebody asks to stop."""
-    from quadrat.cluster.crew import Finished, Lost, Stillborn, Told
-
-    schedule = _schedule(desk)
-    desk.board.activity = "waiting for workers"
-    long_wait_from_s = desk.board.elapsed_s + _LONG_WAIT_S
-    while schedule.num_open and desk.stop.signal is None:
-        crew.resize(schedule.num_open)
-        for worker in crew.idle:
-            if (spec := schedule.next()) is None:
-                break
-            crew.start(worker, spec)
-            long_wait_from_s = float("inf")
-            assert worker.place is not None  # idle workers are those that have told where they are
-            desk.journal.start(spec, worker.place.host, worker.place.node, worker.place.pid)
-        for event in crew.poll(_POLL_S):
-            if isinstance(event, Told):
-                _hear(desk, schedule, crew, event)
-            elif isinstance(event, Finished):
-                schedule.finished(event.spec.trial_id)
-                desk.journal.finish(event.spec)
-            elif isinstance(event, Lost):
-                _mourn(desk, schedule, event)
-            elif isinstance(event, Stillborn):
-                desk.display.say(f"! a worker died before it was ready: {event.reason}")
-        if desk.board.elapsed_s > long_wait_from_s:
-            long_wait_from_s = float("inf")
-            need = desk.suite.resources
-            desk.display.say(f"still waiting: no worker with {need.cpus} CPUs and {need.gpus:g} GPUs has started yet")
-        desk.refresh()
-
-
-def _schedule(desk: _Desk) -> Schedule:
-    """Return the schedule of what waits: long trials first, those that would only wait for a shared fit later."""
-    results_dir = desk.options.results_dir
-    records = _records(results_dir)
-    begun = {record.trial_id for record in records}
-    ordered = longest_first(
-        desk.waiting,
-        num_images=int(read_suite_json(results_dir)["dataset"]["pool"]["num_images"]),
-        done=[record.key for record in records],
-    )
-    return Schedule(
-        ordered,
-        retries=desk.suite.resources.retries,
-        shared={shared_round(spec) for spec in desk.suite.trials() if spec.trial_id in begun},
-    )
-
-
-def _hear(desk: _Desk, schedule: Schedule, crew: "Crew", told: "Told") -> None:
-    spec, event = told.spec, told.event
-    if isinstance(event, Progress):
-        desk.journal.progress(event)
-    elif isinstance(event, Raised):
-        _take_back(desk, schedule, spec, event)
-    else:
-        try:
-            if desk.journal.record(event):
-                schedule.got_ahead(spec.trial_id)
-        except ContradictionError as error:
-            crew.drop(spec)
-            failure = failure_of(spec, error, num_rounds_done=event.round)
-            _take_back(desk, schedule, spec, Raised(failure=failure, is_worth_retrying=False))
-
-
-def _take_back(desk: _Desk, schedule: Schedule, spec: TrialSpec, raised: Raised) -> None:
-    if schedule.raised(spec.trial_id, is_worth_retrying=raised.is_worth_retrying):
-        desk.journal.put_back(spec, raised.failure.exception)
-    else:
-        desk.journal.give_up(spec, raised.failure)
-
-
-def _mourn(desk: _Desk, schedule: Schedule, lost: "Lost") -> None:
-    if schedule.lost(lost.spec.trial_id):
-        desk.journal.put_back(lost.spec, lost.reason)
-        return
-    failure = Failure(
-        trial_id=lost.spec.trial_id,
-        label=lost.spec.label,
-        seed=lost.spec.seed,
-        round=desk.board.rows[lost.spec.trial_id].num_done,
-        exception=f"its worker died again and again without finishing a round in between: {lost.reason}",
-        traceback=lost.detail,
-    )
-    desk.journal.give_up(lost.spec, failure)

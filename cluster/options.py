@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from quadrat.benchmark.spec import TrialSpec
     from quadrat.benchmark.suite import Suite
     from quadrat.benchmark.upstream import Upstream
+    from quadrat.cluster.engine import Engine
 
 __all__ = [
     "DEFAULT_RESULTS",
     "Opened",
+    "engine_of",
     "local_copy",
     "mlflow_option",
     "open_suite",
@@ -112,6 +114,17 @@ def upstream_of(results: Path | str | None) -> "Upstream | None":
     from quadrat.benchmark.upstream import Upstream
 
     return Upstream(results) if isinstance(results, str) else None
+
+
+def engine_of(results: Path | str | None, cache: Path | None, store: Path | str | None) -> "Engine":
+    """Return the engine that trains, with its files where --results, --cache and --store say."""
+    from quadrat.cluster.engine import benchmark_engine
+
+    return benchmark_engine(
+        cache.absolute() if cache else None,
+        url=results if isinstance(results, str) else None,
+        store=str(store.expanduser().absolute()) if isinstance(store, Path) else store,
+    )
 
 
 def mlflow_option(command: _Command) -> _Command:

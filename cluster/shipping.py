@@ -36,9 +36,12 @@ class ShippingError(QuadratError):
 def distributions_of(suite: Suite) -> list[str]:
     """Return the names of the distributions that the suite's code comes from, quadrat first."""
     names = ["quadrat", _origin("quadrat.datasets", "dataset", suite.dataset.name)]
-    for entry in suite.strategies:
-        needs = load(entry.name, **entry.params).needs
-        names.append(_origin("quadrat.strategies", "strategy", entry.name))
+    strategies = [(entry.name, entry.params) for entry in suite.strategies]
+    if suite.study is not None:
+        strategies.append((suite.study.strategy, suite.study.params))
+    for strategy, params in strategies:
+        needs = load(strategy, **params).needs
+        names.append(_origin("quadrat.strategies", "strategy", strategy))
         names += [_origin("quadrat.signals", "signal", name) for name in needs.signals]
         names += [_origin("quadrat.profiles", "profile", name) for name in needs.profiles]
     return list(dict.fromkeys(names))

@@ -28,8 +28,9 @@ from quadrat.benchmark.results import check_results, lock_results
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.bulletin import Bulletin
 from quadrat.cluster.candidate_actor import CANDIDATE, TOLD, CandidateActor
-from quadrat.cluster.driver import Outcome, RunOptions, run_on_ray
+from quadrat.cluster.driver import Outcome, run_on_ray
 from quadrat.cluster.interrupt import StopRequest
+from quadrat.cluster.run_desk import RunOptions
 from quadrat.cluster.schedule import MAX_LOSSES
 from quadrat.cluster.session import check_address, num_slots, ray_session, shared_log
 from quadrat.cluster.study_book import Book
@@ -57,11 +58,15 @@ class StudyOutcome:
         study: Its candidates and the best of them.
         report: What came of the run on the report seeds; None when the search did not end, or left no candidate.
         stop_code: Exit code when somebody stopped the search, else None.
+        num_fits: Models that the search trained in this run.
+        num_shared: Rounds of the search that took a model that was there.
     """
 
     study: StudyResults
     report: Outcome | None
     stop_code: int | None
+    num_fits: int
+    num_shared: int
 
     @property
     def exit_code(self) -> int:
@@ -86,10 +91,16 @@ def run_study(suite: Suite, options: RunOptions) -> StudyOutcome:
     study_of(suite)
     check_address(options.ray_address)
     found = _search(suite, options)
-    if found.reported is None:
-        return StudyOutcome(study=found.study, report=None, stop_code=found.stop_code)
-    outcome = run_on_ray(found.reported, found.reported.trials(), options)
-    return StudyOutcome(study=found.study, report=outcome, stop_code=outcome.stop_code)
+    outcome = None
+    if found.reported is not None:
+        outcome = run_on_ray(found.reported, found.reported.trials(), options)
+    return StudyOutcome(
+        study=found.study,
+        report=outcome,
+        stop_code=found.stop_code if outcome is None else outcome.stop_code,
+        num_fits=found.num_fits,
+        num_shared=found.num_shared,
+    )
 
 
 class _Found(NamedTuple):
@@ -99,11 +110,15 @@ class _Found(NamedTuple):
         study: The candidates, and the best of them once the search has ended.
         reported: The suite that is run on the report seeds; None when somebody stopped, or no candidate is left.
         stop_code: Exit code when somebody stopped, else None.
+        num_fits: Models trained in this run of it.
+        num_shared: Rounds that took a model that was there.
     """
 
     study: StudyResults
     reported: Suite | None
     stop_code: int | None
+    num_fits: int
+    num_shared: int
 
 
 def _search(suite: Suite, options: RunOptions) -> _Found:
@@ -122,7 +137,9 @@ def _search(suite: Suite, options: RunOptions) -> _Found:
         desk = Desk(suite, results_dir, book, stop, lock.publish)
         desk.write()
         if book.num_open:
-            desk.bulletin = bulletin = stack.enter_context(Bulletin(desk.describe, suite.name, results_dir))
+            desk.bulletin = bulletin = stack.enter_context(
+                Bulletin(desk.describe, suite.name, results_dir, url=options.url, show=lock.show)
+            )
             with contextlib.suppress(KeyboardInterrupt):
                 _prepare(suite, options, desk, stop)
                 lock.publish("suite.json", "environment.json")
@@ -136,14 +153,20 @@ def _search(suite: Suite, options: RunOptions) -> _Found:
             desk.raise_error()
             desk.finalise()
         results = book.results()
-        if stop.signal is not None:
-            return _Found(study=results, reported=None, stop_code=stop.exit_code)
+        reported = None
+        stop_code = stop.exit_code if stop.signal is not None else None
         chosen = best_of(results.candidates, results.directions, results.study.best)
-        if not chosen:
-            return _Found(study=results, reported=None, stop_code=None)
-        reported, best = report_suite(suite, chosen)
-        desk.write(best)
-        return _Found(study=replace(results, best=tuple(best)), reported=reported, stop_code=None)
+        if chosen and stop_code is None:
+            reported, best = report_suite(suite, chosen)
+            desk.write(best)
+            results = replace(results, best=tuple(best))
+        return _Found(
+            study=results,
+            reported=reported,
+            stop_code=stop_code,
+            num_fits=desk.num_fits,
+            num_shared=desk.num_shared,
+        )
 
 
 def _prepare(suite: Suite, options: RunOptions, desk: Desk, stop: StopRequest) -> None:

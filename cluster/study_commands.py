@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from quadrat.cluster.options import (
+    engine_of,
     mlflow_option,
     open_suite,
     results_option,
+    store_option,
     suite_arguments,
     tracking_of,
     upstream_of,
 )
 
 if TYPE_CHECKING:
-    from quadrat.cluster.driver import RunOptions
+    from quadrat.cluster.run_desk import RunOptions
     from quadrat.cluster.study import StudyOutcome
 
 __all__ = ["COMMANDS"]
@@ -37,6 +39,7 @@ __all__ = ["COMMANDS"]
 @click.option(
     "--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run. Default: DIR/cache"
 )
+@store_option
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end")
 def study(
     suite_name: str,
@@ -45,6 +48,7 @@ def study(
     mlflow_uri: str | None,
     ray_address: str | None,
     cache: Path | None,
+    store: Path | str | None,
     report: bool,
 ) -> None:
     """Search the parameters of a suite's study, then report the best on other seeds.
@@ -53,15 +57,14 @@ def study(
     suite's seeds, and those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
     """
     from quadrat.cluster.cli import conclude
-    from quadrat.cluster.driver import RunOptions
-    from quadrat.cluster.engine import benchmark_engine
+    from quadrat.cluster.run_desk import RunOptions
     from quadrat.cluster.study import run_study
 
     suite, results_dir = open_suite(suite_name, settings, results)
     is_mirrored, uri = tracking_of(mlflow_uri)
     options = RunOptions(
         results_dir=results_dir,
-        engine=benchmark_engine(cache.absolute() if cache else None, url=results if isinstance(results, str) else None),
+        engine=engine_of(results, cache, store),
         upstream=upstream_of(results),
         is_mirrored=is_mirrored,
         mlflow_uri=uri,
@@ -90,6 +93,8 @@ def _say_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
         f"\n{len(found.candidates)} of {found.study.candidates} candidates: "
         + ", ".join(f"{num} {state}" for state, num in counts.items() if num)
     )
+    if outcome.num_fits or outcome.num_shared:
+        click.echo(f"{outcome.num_fits} fits computed, {outcome.num_shared} shared in the search")
     by_number = {candidate.number: candidate for candidate in found.candidates}
     for best in found.best:
         candidate = by_number[best.candidate]

@@ -19,7 +19,7 @@ from quadrat.benchmark.candidates import (
 )
 from quadrat.benchmark.mirror import Mirror
 from quadrat.benchmark.objective import value_of
-from quadrat.benchmark.records import Failure, finalise, read_records
+from quadrat.benchmark.records import Failure, finalise, read_records_so_far
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
 from quadrat.cluster.board import Board
@@ -62,6 +62,8 @@ class Desk:
         mirror: Mirrors them in MLflow, None to mirror nowhere.
         bulletin: Tells others where the search is, None to tell nobody.
         activity: What is done as long as no candidate is in flight.
+        num_fits: Models that this search trained, since it was started or went on.
+        num_shared: New rounds of it whose model was in the store.
     """
 
     def __init__(
@@ -75,12 +77,13 @@ class Desk:
         self._stop = stop
         self._publish_files = publish
         self._error: Exception | None = None
-        has_any = (self._folder / "records.jsonl").is_file()
-        self._records = {record.key: record for record in (read_records(self._folder) if has_any else [])}
+        self._records = {record.key: record for record in read_records_so_far(self._folder)}
         self._open: dict[int, _Open] = {}
         self.mirror: Mirror | None = None
         self.bulletin: Bulletin | None = None
         self.activity = ""
+        self.num_fits = 0
+        self.num_shared = 0
         self._started_s = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -166,6 +169,9 @@ class Desk:
         if number not in self._open:
             return True  # ended already; Tune had to start its actor again
         self._open[number].board.move(told.place.host, told.place.node, told.place.pid)
+        num_new = sum(record.key not in self._records for record in told.records)
+        self.num_fits += told.num_fits
+        self.num_shared += max(0, num_new - told.num_fits)
         for record in told.records:
             self._open[number].journal.record(record)
             self._records.setdefault(record.key, record)

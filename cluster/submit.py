@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlparse
 
 import aiohttp
@@ -57,13 +57,15 @@ class Package:
     """What a job runs.
 
     Attributes:
+        command: `"run"` or `"study"`.
         suite_name: Name of the suite.
         suite_text: The suite's YAML.
-        arguments: Options of `quadrat run`.
+        arguments: Options of the command.
         wheels: Distributions that are sent along.
         env: Environment variables of driver and workers.
     """
 
+    command: Literal["run", "study"]
     suite_name: str
     suite_text: str
     arguments: tuple[str, ...]
@@ -164,7 +166,7 @@ class Cluster:
                 return str(
                     self._client.submit_job(
                         entrypoint=shlex.join(
-                            ["python", "-m", "quadrat.cluster", "run", suite_file.name, *package.arguments]
+                            ["python", "-m", "quadrat.cluster", package.command, suite_file.name, *package.arguments]
                         ),
                         runtime_env=environment,
                         metadata={_MARK: package.suite_name},

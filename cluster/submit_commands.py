@@ -15,6 +15,7 @@ from quadrat.cluster.options import open_suite, pick_trials, suite_arguments
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from quadrat.benchmark.suite import Suite
     from quadrat.cluster.submit import Cluster, Job
 
 __all__ = ["COMMANDS"]
@@ -44,10 +45,14 @@ def _address_option(command: _Command) -> _Command:
     help="Where the results belong on the cluster: an absolute path that all nodes share, or a URL. Default: "
     "$QUADRAT_RESULTS there, else ~/results/runs/<name of the suite>",
 )
+@click.option(
+    "--study", "is_study", is_flag=True, help="Search the parameters of the suite's study: `quadrat study` over there"
+)
 @click.option("labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)")
 @click.option("seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)")
 @click.option("mlflow_uri", "--mlflow", metavar="URI|none", help="As for run; the cluster must reach it")
 @click.option("--cache", metavar="DIR", help="As for run; a path on the cluster's nodes")
+@click.option("--store", metavar="DIR|URL", help="As for run; a path that all nodes share, or a URL")
 @click.option(
     "variables", "--env", metavar="NAME=VALUE", multiple=True, help="Set this on the cluster, as QUADRAT_DATA=/data"
 )
@@ -63,23 +68,31 @@ def submit(
     settings: Sequence[str],
     address: str,
     results: str | None,
+    is_study: bool,
     labels: Sequence[str],
     seeds: Sequence[int],
     mlflow_uri: str | None,
     cache: str | None,
+    store: str | None,
     variables: Sequence[str],
     ship: bool,
     wait: bool,
 ) -> None:
-    """Run a suite on a Ray cluster elsewhere, follow its log, and exit as it does.
+    """Run a suite, or its study, on a Ray cluster elsewhere, follow its log, and exit as it does.
 
     Ctrl-C ends the following and not the job. A suite that was interrupted goes on when it is submitted again with the
     same --results. The cluster's token is read where Ray reads it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or
     ~/.ray/auth_token.
     """
     suite = open_suite(suite_name, settings).suite
-    pick_trials(suite, labels, seeds)  # what is wrong is said here, not minutes later on the cluster
-    options = {"--results": _on_cluster("--results", results), "--mlflow": mlflow_uri, "--cache": cache}
+    # What is wrong is said here, not minutes later on the cluster.
+    _check_study(suite, labels, seeds) if is_study else pick_trials(suite, labels, seeds)
+    options = {
+        "--results": _on_cluster("--results", results),
+        "--mlflow": mlflow_uri,
+        "--cache": cache,
+        "--store": _on_cluster("--store", store),
+    }
     arguments = [f"{name}={value}" for name, value in options.items() if value is not None]
     arguments += [f"--strategy={label}" for label in labels]
     arguments += [f"--seed={seed}" for seed in seeds]
@@ -93,6 +106,7 @@ def submit(
         wheels = tuple(pack(name, Path(folder)) for name in distributions_of(suite)) if ship else ()
         job_id = cluster.submit(
             Package(
+                command="study" if is_study else "run",
                 suite_name=suite.name,
                 suite_text=suite.model_dump_json(indent=1),  # resolved: what it extends may be here only; JSON is YAML
                 arguments=tuple(arguments),
@@ -109,7 +123,7 @@ def submit(
 
 
 @click.command()
-@click.argument("target", metavar="[JOB|DIR]", required=False)
+@click.argument("target", metavar="[JOB|DIR|URL]", required=False)
 @_address_option
 @click.option("--follow", is_flag=True, help="Follow the log of JOB until it ends, and exit as it does")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
@@ -117,11 +131,13 @@ def status(target: str | None, address: str, follow: bool, is_json: bool) -> Non
     """Show the jobs of a cluster, or what runs where in one of them.
 
     Without an argument: all jobs that were submitted. With a JOB: its trials in flight, with machine, round and phase.
-    With a results folder DIR: the same of the run that writes to it, without asking any cluster. A study that searches
-    shows its candidates in flight, and how many have ended.
+    With results, a folder DIR or a URL: the same of the run that writes there, without asking any cluster. A study that
+    searches shows its candidates in flight, and how many have ended.
     """
-    if target is not None and Path(target).is_dir():
-        _show_folder(Path(target), is_json=is_json)
+    from quadrat.benchmark.upstream import is_url
+
+    if target is not None and (is_url(target) or Path(target).is_dir()):
+        _show_results(target, is_json=is_json)
         return
     cluster = _open(address)
     if target is None:
@@ -182,6 +198,14 @@ def _follow(cluster: "Cluster", job_id: str, address: str) -> None:
     sys.exit(exit_code_of(job))
 
 
+def _check_study(suite: "Suite", labels: Sequence[str], seeds: Sequence[int]) -> None:
+    from quadrat.benchmark.candidates import study_of
+
+    study_of(suite)
+    if labels or seeds:
+        raise click.UsageError("--strategy and --seed: expected without --study, which runs all that it needs")
+
+
 def _on_cluster(name: str, value: str | None) -> str | None:
     from quadrat.benchmark.errors import QuadratError
 
@@ -202,17 +226,19 @@ def _variables(settings: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _show_folder(results_dir: Path, *, is_json: bool) -> None:
+def _show_results(place: str, *, is_json: bool) -> None:
+    """Print what the driver says that writes to a results folder or URL."""
     from quadrat.benchmark.errors import QuadratError
-    from quadrat.cluster.bulletin import BULLETIN_NAME
+    from quadrat.benchmark.results import shown_by_driver
+    from quadrat.benchmark.upstream import is_url
+    from quadrat.cluster.bulletin import read_bulletin
 
-    try:
-        bulletin = json.loads((results_dir / BULLETIN_NAME).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    bulletin = shown_by_driver(place) if is_url(place) else read_bulletin(Path(place))
+    if bulletin is None:
         raise QuadratError(
-            f"expected a run that writes to {results_dir}, got none: it has ended, or was never started. What it left: "
-            f"quadrat report {results_dir}"
-        ) from error
+            f"expected a run that writes to {place}, got none: it has ended, or was never started. What it left: "
+            f"quadrat report {place}"
+        )
     if is_json:
         click.echo(json.dumps(bulletin, indent=1))
     else:

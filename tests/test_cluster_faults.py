@@ -17,7 +17,8 @@ import pytest
 from fake_trials import ENGINE, make_suite, pids_of, plan, times_run
 
 from quadrat.benchmark.records import read_records, without_timings
-from quadrat.cluster.driver import Outcome, RunOptions, run_in_foreground, run_on_ray
+from quadrat.cluster.driver import Outcome, run_in_foreground, run_on_ray
+from quadrat.cluster.run_desk import RunOptions
 
 pytestmark = pytest.mark.cluster
 
@@ -165,7 +166,8 @@ _DRIVER = """
 import sys
 from pathlib import Path
 from fake_trials import ENGINE, make_suite
-from quadrat.cluster.driver import RunOptions, run_on_ray
+from quadrat.cluster.driver import run_on_ray
+from quadrat.cluster.run_desk import RunOptions
 from quadrat.cluster.session import ClusterError
 suite = make_suite()
 options = RunOptions(results_dir=Path(sys.argv[1]), engine=ENGINE, is_mirrored=False)

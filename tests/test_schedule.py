@@ -33,10 +33,11 @@ from quadrat.benchmark.records import Record, read_failures, read_records, witho
 from quadrat.benchmark.results import lock_results
 from quadrat.cluster.board import Board, num_fits
 from quadrat.cluster.display import LineDisplay, draw
-from quadrat.cluster.driver import RunOptions, _warn_of_exhaustion, run_in_foreground, run_on_ray
+from quadrat.cluster.driver import _warn_of_exhaustion, run_in_foreground, run_on_ray
 from quadrat.cluster.events import Raised, stream
 from quadrat.cluster.interrupt import StopRequest
 from quadrat.cluster.journal import ContradictionError, Journal
+from quadrat.cluster.run_desk import RunOptions
 from quadrat.cluster.schedule import Schedule
 from quadrat.cluster.session import ClusterError, ray_session
 from quadrat.cluster.workload import shared_round
@@ -395,7 +396,8 @@ _DRIVER = """
 import sys
 from pathlib import Path
 from fake_trials import ENGINE, make_suite
-from quadrat.cluster.driver import RunOptions, run_on_ray
+from quadrat.cluster.driver import run_on_ray
+from quadrat.cluster.run_desk import RunOptions
 suite = make_suite()
 options = RunOptions(results_dir=Path(sys.argv[1]), engine=ENGINE, is_mirrored=False, ray_address=sys.argv[2])
 sys.exit(run_on_ray(suite, suite.trials(), options).exit_code)

@@ -1,5 +1,6 @@
-"""Sharing: a suite trains as many models as `quadrat show` promised, however its workers race for them."""
+"""Sharing: suites and studies train as many models as `quadrat show` promised, however workers race for them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 
 from quadrat.benchmark.suite import load_suite
 from quadrat.cluster.board import num_fits
-from quadrat.cluster.driver import RunOptions, run_in_foreground, run_on_ray
+from quadrat.cluster.driver import run_in_foreground, run_on_ray
 from quadrat.cluster.engine import benchmark_engine
+from quadrat.cluster.run_desk import RunOptions
+from quadrat.cluster.study import run_study
+from quadrat.cluster.study_size import study_size
 
 
 def fits_in(store: Path) -> list[Path]:
@@ -44,3 +48,39 @@ def test_a_run_that_goes_on_counts_only_what_it_did_itself(write_suite: Callable
     assert (outcome.num_fits, outcome.num_shared) == (2, 0)
     outcome = run_in_foreground(suite, [first, second], options)
     assert (outcome.num_fits, outcome.num_shared) == (1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_study_trains_as_many_models_as_show_promised(write_suite: Callable[..., Path], tmp_path: Path) -> None:
+    """Candidates of two region sizes: none is pruned, and no two can pick the same regions."""
+    study = {
+        "strategy": "entropy-spatial",
+        "params": {"norm": 2, "cutoff": 2.0, "d2_d1": 2.0, "d3_d2": 1.5, "w_spatial": 1.0},
+        "space": {"region_size": [16, 32]},
+        "candidates": 2,
+        "search_seeds": [7, 8],
+        "sampler": "BruteForceSampler",
+        "pruner": "none",
+    }
+    suite = load_suite(
+        write_suite(
+            region_size=16,
+            budgets=[8, 16],
+            strategies=["random"],
+            study=study,
+            resources={"keep": "all", "max_in_flight": 2},
+        )
+    )
+    promised = study_size(suite)
+    assert (promised.search, promised.search_alone) == (2 * 2 * 2, 8)
+    results_dir = tmp_path / "results"
+    outcome = run_study(suite, RunOptions(results_dir=results_dir, engine=benchmark_engine(), is_mirrored=False))
+    assert outcome.exit_code == 0 and outcome.report is not None
+    assert (outcome.num_fits, outcome.num_shared) == (promised.search, 0)
+    trained = [json.loads(path.read_text())["key"]["seed"] for path in fits_in(results_dir / "store")]
+    assert sum(seed in (7, 8) for seed in trained) == promised.search
+    # The best candidate's size is the suite's own, whose round 0 is there, or not.
+    assert outcome.report.num_fits == len(trained) - promised.search
+    assert outcome.report.num_fits in (promised.report - len(suite.seeds), promised.report)
+    assert outcome.report.num_fits + outcome.report.num_shared == promised.report_alone

@@ -54,6 +54,11 @@ def test_a_suite_names_the_distributions_of_its_plugins(plugin: Path) -> None:
     assert distributions_of(make_suite(strategies=["random", "shipped-first"])) == ["quadrat", "quadrat-first"]
 
 
+def test_a_study_names_the_distribution_of_the_strategy_whose_parameters_it_searches(plugin: Path) -> None:
+    study = {"strategy": "shipped-first", "candidates": 2, "search_seeds": [7], "space": {"region_size": [16, 8]}}
+    assert distributions_of(make_suite(study=study)) == ["quadrat", "quadrat-first"]
+
+
 def test_the_wheel_of_a_plugin_installs_without_its_dependencies_and_brings_its_entry_point(
     plugin: Path, tmp_path: Path
 ) -> None:

@@ -25,8 +25,8 @@ from quadrat.cluster.actor import Place
 from quadrat.cluster.bulletin import BULLETIN_NAME, Bulletin
 from quadrat.cluster.candidate_actor import Told
 from quadrat.cluster.cli import cli
-from quadrat.cluster.driver import RunOptions
 from quadrat.cluster.interrupt import StopRequest
+from quadrat.cluster.run_desk import RunOptions
 from quadrat.cluster.study import run_study
 from quadrat.cluster.study_book import Book
 from quadrat.cluster.study_desk import Desk
@@ -107,7 +107,7 @@ def hear_round(desk: Desk, suite: Suite, candidate: Candidate, round_: int) -> b
     is_done = round_ == NUM_ROUNDS - 1
     place = Place(host="node-1", pid=7, node="0123456789ab")
     return desk.hear(
-        Told(number=candidate.number, records=records, num_rounds=round_ + 1, place=place, is_done=is_done)
+        Told(number=candidate.number, records=records, num_rounds=round_ + 1, num_fits=1, place=place, is_done=is_done)
     )
 
 

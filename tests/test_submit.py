@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from quadrat.benchmark.suite import load_suite
+from quadrat.benchmark.upstream import Upstream
 from quadrat.cluster.cli import cli
 from quadrat.cluster.session import ClusterError
 from quadrat.cluster.submit import Token, read_token
@@ -191,6 +192,21 @@ def test_submit_sends_the_resolved_suite_and_the_options_of_run(
     assert type(expected).model_validate(yaml.safe_load(sent)) == expected
 
 
+def test_submit_sends_a_study(
+    quadrat: Callable[..., Result], dashboard: Dashboard, write_suite: Callable[..., Path]
+) -> None:
+    suite_file = write_suite(study={"strategy": "entropy-spatial", "candidates": 5, "search_seeds": [7]})
+    result = quadrat(
+        "submit", suite_file, "--study", "--no-ship", "--no-wait", "--results", "s3://b/r", "--store", "s3://b/store"
+    )
+    assert result.exit_code == 0, result.output
+    (job,) = dashboard.jobs
+    assert job["entrypoint"] == "python -m quadrat.cluster study suite.yaml --results=s3://b/r --store=s3://b/store"
+    (package,) = dashboard.packages.values()
+    sent = load_suite(suite_file)
+    assert type(sent).model_validate(yaml.safe_load(read_zip(package)["suite.yaml"])).study == sent.study
+
+
 def read_zip(data: bytes) -> dict[str, bytes]:
     import io
     import zipfile
@@ -236,6 +252,19 @@ def test_status_of_a_results_folder_asks_no_cluster(quadrat: Callable[..., Resul
     (tmp_path / "board.json").unlink()
     result = quadrat("status", tmp_path)
     assert result.exit_code == 2 and "expected a run that writes to" in result.stderr
+
+
+def test_status_of_results_on_a_url_shows_what_their_driver_showed_last(
+    quadrat: Callable[..., Result], tmp_path: Path
+) -> None:
+    url = f"file://{tmp_path}/there"
+    lease = {"host": "node-7", "pid": 4242, "machine": "0", "token": "t", "beat": 3, "released": False, "notice": BOARD}
+    Upstream(url).write("driver/2", json.dumps(lease).encode())
+    assert "fit 2/3" in quadrat("status", url).output
+    assert json.loads(quadrat("status", url, "--json").output)["rounds"]["done"] == 2
+    Upstream(url).write("driver/2", json.dumps({**lease, "released": True}).encode())
+    result = quadrat("status", url)
+    assert result.exit_code == 2 and f"expected a run that writes to {url}, got none" in result.stderr
 
 
 def test_stop_asks_a_job_that_runs_and_leaves_one_that_has_ended(
@@ -299,6 +328,8 @@ def assert_matches(pattern: str, text: str) -> None:
         (["--results", "results/here"], "--results: expected an absolute path on the cluster, or a URL"),
         (["--env", "QUADRAT_DATA"], "--env: expected NAME=VALUE"),
         (["--strategy", "entropie"], "--strategy: expected a label of suite 'tiny'"),
+        (["--study"], "expected a suite with a 'study', got 'tiny' without one"),
+        (["--store", "store"], "--store: expected an absolute path on the cluster, or a URL"),
     ],
 )
 def test_a_wrong_argument_of_submit_is_an_error_before_anything_is_sent(

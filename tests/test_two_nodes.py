@@ -25,8 +25,9 @@ from quadrat.benchmark.comparison import differences
 from quadrat.benchmark.records import read_records
 from quadrat.benchmark.suite import load_suite
 from quadrat.benchmark.upstream import Upstream
-from quadrat.cluster.driver import RunOptions, run_in_foreground
+from quadrat.cluster.driver import run_in_foreground
 from quadrat.cluster.engine import benchmark_engine
+from quadrat.cluster.run_desk import RunOptions
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -204,6 +205,8 @@ def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folde
     assert submitted.returncode == 0, submitted.stderr
     assert "quadrat_checkerboard" in submitted.stderr
     job = submitted.stdout.strip()
+    # Without the cluster: the driver shows it in its lease.
+    await_(lambda: nodes.call("quadrat", "status", url).returncode == 0, 600, "what runs, shown on the URL")
     await_(lambda: num_records() >= 1, 600, "the first record")
     stopped = nodes.call("quadrat", "stop", job, "--address", nodes.url)
     assert (stopped.returncode, stopped.stdout) == (0, f"{job} is asked to stop\n")
