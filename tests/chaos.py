@@ -293,9 +293,14 @@ def _actors(cluster: Any) -> list[int]:
         if psutil.pid_exists(info.process.pid)
     ]
     workers = [child for raylet in raylets for child in raylet.children(recursive=True)]
-    found = [worker.pid for worker in workers if "TrialActor" in " ".join(worker.cmdline())]
+    # A worker is called after the task that it is at, and that after the trial: "ray::random seed 0".
+    titles = {}
+    for worker in workers:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it has ended meanwhile
+            titles[worker.pid] = " ".join(worker.cmdline())
+    found = [pid for pid, title in titles.items() if title.startswith("ray::") and "IDLE" not in title]
     if not found:
-        raise SystemExit("no actor runs that could be killed")
+        raise SystemExit(f"no actor runs that could be killed, only {sorted(titles.values())}")
     return found
 
 

@@ -8,6 +8,7 @@ from quadrat.benchmark.learning.losses import (
     pixel_cross_entropy,
     segmentation_loss,
 )
+from quadrat.benchmark.learning.runtime import torch_settings
 from quadrat.benchmark.learning.upsampling import upsample, upsample_for_training
 
 
@@ -81,12 +82,25 @@ def test_loss_of_a_sure_network_is_zero_and_of_an_even_one_ln_c() -> None:
 @pytest.mark.parametrize("factor", [2, 4])
 def test_both_upsamplings_agree(generator, factor: int) -> None:
     map_BChw = torch.randn(2, 3, 5, 7, generator=generator, dtype=torch.float32).requires_grad_()
-    trained, inferred = upsample_for_training(map_BChw, factor), upsample(map_BChw, factor)
+    trained, inferred = upsample_for_training(map_BChw, factor), upsample(map_BChw.detach(), factor)
     torch.testing.assert_close(trained, inferred)
     weight = torch.randn(trained.shape, generator=generator)
     (gradient,) = torch.autograd.grad((trained * weight).sum(), map_BChw)
-    (expected,) = torch.autograd.grad((inferred * weight).sum(), map_BChw)
+    by_torch = F.interpolate(map_BChw, scale_factor=factor, mode="bilinear", align_corners=False)
+    (expected,) = torch.autograd.grad((by_torch * weight).sum(), map_BChw)
     torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="torch rounds otherwise without FMA"
+)
+@pytest.mark.parametrize("size", [(23, 30), (1, 33), (92, 120), (128, 256)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_enlarging_four_times_has_the_bits_of_torchs_bilinear_kernel(size: tuple[int, int], threads: int) -> None:
+    map_BChw = torch.randn(2, 11, *size, generator=torch.Generator().manual_seed(0)) * 7.0
+    with torch_settings(torch.device("cpu"), threads):
+        expected = F.interpolate(map_BChw, scale_factor=4, mode="bilinear", align_corners=False)
+        assert torch.equal(upsample(map_BChw, 4), expected)
 
 
 def test_upsampling_does_not_depend_on_what_lies_far_away(generator) -> None:
