@@ -1,8 +1,9 @@
 """Leases: who may write somewhere on a storage without locks, for as long as it shows that it is alive.
 
 A lease is a file `<name>/<generation>`; whoever puts generation n + 1, which one only can, has it. Its holder rewrites
-the file every few seconds. When that stops, whoever waits puts the next generation. Nobody compares clocks of two
-machines: who waits measures on its own clock how long the file has stayed the same.
+the file every few seconds, and may leave a notice in it for whoever looks. When the rewriting stops, whoever waits puts
+the next generation. Nobody compares clocks of two machines: who waits measures on its own clock how long the file has
+stayed the same.
 """
 
 import json
@@ -13,16 +14,20 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.files import is_process_gone, machine_id
 from quadrat.benchmark.upstream import Upstream
 
-__all__ = ["Lease", "acquire_lease", "lease_time_s", "shown_by_holder"]
+__all__ = ["Holder", "Lease", "acquire_lease", "holder_of", "lease_time_s"]
 
 _DEFAULT_S: Final = 45.0
 _POLL_S: Final = 1.0
+_BEATS: Final = 4
+"""Times that a holder rewrites its file within the time after which it would count as dead."""
+
+_READS: Final = 3
 
 
 def lease_time_s() -> float:
@@ -39,6 +44,22 @@ def lease_time_s() -> float:
     if value <= 0:
         raise ResultsError(f"QUADRAT_LEASE_S: expected seconds, a number above 0, got '{text}'")
     return value
+
+
+class Holder(NamedTuple):
+    """Who holds a lease.
+
+    Attributes:
+        host: Its machine.
+        pid: Its process there.
+        beats_every_s: How often it rewrites its file; None for a quadrat that does not say.
+        notice: What it showed last, None when it has shown nothing.
+    """
+
+    host: str
+    pid: int
+    beats_every_s: float | None
+    notice: dict[str, Any] | None
 
 
 class Lease:
@@ -81,7 +102,7 @@ class Lease:
             )
 
     def show(self, notice: dict[str, Any]) -> None:
-        """Have `notice`, JSON-plain, be read by others from the next beat on; see `shown_by_holder`."""
+        """Have `notice`, JSON-plain, be read by others from the next beat on; see `holder_of`."""
         self._content["notice"] = notice
 
     def release(self) -> None:
@@ -101,7 +122,7 @@ class Lease:
         self.release()
 
     def _beat_on(self) -> None:
-        while not self._ending.wait(self._lease_s / 4):
+        while not self._ending.wait(self._lease_s / _BEATS):
             try:
                 self._beat()
             except ResultsError:
@@ -157,15 +178,25 @@ def acquire_lease(
             time.sleep(min(_POLL_S, lease_s / 8))
 
 
-def shown_by_holder(upstream: Upstream, name: str) -> dict[str, Any] | None:
-    """Return the last notice of a lease's holder, alive or killed; None when there is no holder or it showed none.
+def holder_of(upstream: Upstream, name: str) -> Holder | None:
+    """Return who holds a lease, or did until it was killed; None when nobody does.
 
     Raises:
         ResultsError: When the storage cannot be reached.
     """
-    generation = max(_generations(upstream, name), default=0)
-    holder = _holder(upstream.read(f"{name}/{generation}")) if generation else None
-    return None if holder is None else holder.get("notice")
+    for _ in range(_READS):
+        generation = max(_generations(upstream, name), default=0)
+        content = upstream.read(f"{name}/{generation}") if generation else None
+        if generation == 0:
+            return None
+        try:
+            value = json.loads(content or b"")
+        except ValueError:  # taken over, or rewritten, while it was read
+            continue
+        if value.get("released"):
+            return None
+        return Holder(value["host"], value["pid"], value.get("beats_every_s"), value.get("notice"))
+    return None
 
 
 def _try(upstream: Upstream, name: str, generation: int, lease_s: float) -> Lease | None:
@@ -175,6 +206,7 @@ def _try(upstream: Upstream, name: str, generation: int, lease_s: float) -> Leas
         "machine": machine_id(),
         "token": secrets.token_hex(8),
         "beat": 0,
+        "beats_every_s": lease_s / _BEATS,
         "released": False,
         "notice": None,
     }

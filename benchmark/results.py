@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from quadrat.benchmark.environment import describe_environment
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.files import atomic_write, canonical_json, sweep_beside, sweep_dead, write_json
-from quadrat.benchmark.lease import Lease, acquire_lease, shown_by_holder
+from quadrat.benchmark.lease import Holder, Lease, acquire_lease, holder_of
 from quadrat.benchmark.records import Record, is_complete, read_records_so_far
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
@@ -20,12 +20,12 @@ from quadrat.benchmark.workbench import Workbench
 
 __all__ = [
     "ResultsLock",
+    "driver_of",
     "fetch_results",
     "finished_trials",
     "lock_results",
     "prepare_results",
     "read_suite_json",
-    "shown_by_driver",
 ]
 
 SUITE_SCHEMA: Final = 1
@@ -82,7 +82,7 @@ class ResultsLock:
                 self._upstream.delete(name)
 
     def show(self, notice: dict[str, Any]) -> None:
-        """Have others read on the URL how far this driver is, within seconds; nothing is done without a URL."""
+        """Have others read on the URL how far this driver is, from its lease's next beat on, if there is a URL."""
         if self._lease is not None:
             self._lease.show(notice)
 
@@ -166,15 +166,15 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
     return results_dir
 
 
-def shown_by_driver(url: str) -> dict[str, Any] | None:
-    """Return what the driver of results on a URL showed last; None when there is none, or it has not shown anything.
+def driver_of(url: str) -> Holder | None:
+    """Return who drives a run with its results on a URL, and what it showed last; None when nobody does.
 
     Raises:
         ResultsError: When the URL cannot be reached.
     """
     upstream = Upstream(url)
     upstream.check()
-    return shown_by_holder(upstream, _DRIVER)
+    return holder_of(upstream, _DRIVER)
 
 
 def _pull(upstream: Upstream, results_dir: Path) -> None:

@@ -126,6 +126,16 @@ class Study(BaseModel):
             else:
                 load(self.strategy, **{**self.params, name: value})
 
+    def corners(self) -> list[dict[str, Any]]:
+        """Return the parameters of the strategy that show all that it may need: the fixed ones, then each end alone."""
+        ends = [
+            {**self.params, name: value}
+            for name, distribution in self.distributions().items()
+            if name != REGION_SIZE
+            for value in _ends(distribution)
+        ]
+        return [dict(self.params), *ends]
+
     def _check_optuna(self) -> None:
         import optuna
 

@@ -1,4 +1,4 @@
-"""Commands that measure: `bench select`, `bench fit`, `bench score`, `bench overhead`."""
+"""Commands that measure: `bench select`, `bench fit`, `bench score`, `bench together`, `bench overhead`."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -234,11 +234,54 @@ def score(
             _tell_comparison(result, is_json)
 
 
+@bench.command()
+@_case_options
+@click.option(
+    "--trials",
+    "num_trials",
+    metavar="N,N,...",
+    default="1,2,4",
+    show_default=True,
+    callback=lambda context, option, text: _read_counts(text),
+    help="So many at once, each number against one alone",
+)
+@click.option("--phase", type=click.Choice(["fit", "score"]), default="fit", show_default=True)
+@click.option("--iterations", type=click.IntRange(min=1), default=12, show_default=True, help="Of a block of phase fit")
+def together(
+    suite_name: str,
+    settings: Sequence[str],
+    num_trials: tuple[int, ...],
+    phase: Literal["fit", "score"],
+    iterations: int,
+    repeats: int,
+    is_json: bool,
+    **case: Any,
+) -> None:
+    """Time several trials of SUITE's recipe at once against one that has the machine alone.
+
+    On a CPU they divide the threads among them: says which `resources.cpus` gives a suite the most. On CUDA they share
+    the device: says whether `resources.gpus` below 1 pays.
+    """
+    from quadrat.benchmark.bench_learner import bench_together
+
+    with _opened_case(suite_name, settings, **case) as opened:
+        result = bench_together(
+            opened,
+            num_trials,
+            phase=phase,
+            count=iterations if phase == "fit" else len(opened.files),
+            repeats=repeats,
+            on_row=None if is_json else _tell_pair,
+        )
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+
+
 def _read_counts(text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
     if not all(part.isdigit() and int(part) > 0 for part in text.split(",")):
-        raise click.BadParameter(f"expected numbers of images, such as 50,100,200, got '{text}'")
+        raise click.BadParameter(f"expected whole numbers above 0, such as 1,2,4, got '{text}'")
     return tuple(int(part) for part in text.split(","))
 
 

@@ -1,4 +1,4 @@
-"""The bulletin: where a run is, in a small file that others may read while it runs."""
+"""The bulletin: where a run is, for others to read while it runs."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _POST_EVERY_S: Final = 3.0
 
 
 class Bulletin:
-    """Writes where a run is to files, every few seconds and each time whole; a context manager.
+    """Writes where a run is to small files, every few seconds and each time whole; a context manager.
 
     Args:
         say: Returns what is written, such as `describe` of a board.

@@ -34,7 +34,7 @@ class Told:
         number: The candidate.
         records: Of this round, one a seed, and of full supervision with the first one.
         num_rounds: Rounds done so far.
-        num_fits: Models trained for these records; the other rounds found theirs in the store.
+        trained: Keys of those records whose model this actor trained; the other rounds found theirs in the store.
         place: Where the actor runs.
         failure: Of the trial that failed so often that it was given up.
         is_done: Whether all rounds are done.
@@ -43,7 +43,7 @@ class Told:
     number: int
     records: tuple[Record, ...]
     num_rounds: int
-    num_fits: int
+    trained: frozenset[tuple[str, int]]
     place: Place
     failure: Failure | None = None
     is_done: bool = False
@@ -68,13 +68,13 @@ class CandidateActor(tune.Trainable):  # type: ignore[misc]
         self._references = references
         self._attempts = [_Attempt(spec=spec) for spec in trials]
         self._num_rounds = 0
-        self._num_fits = 0
+        self._trained: set[tuple[str, int]] = set()
         return True
 
     def step(self) -> dict[str, Any]:
         """Run one round of every seed."""
         records: list[Record] = []
-        self._num_fits = 0
+        self._trained = set()
         try:
             if not self._num_rounds:
                 for spec in self._references:
@@ -93,7 +93,7 @@ class CandidateActor(tune.Trainable):  # type: ignore[misc]
             number=self._candidate.number,
             records=tuple(records),
             num_rounds=self._num_rounds,
-            num_fits=self._num_fits,
+            trained=frozenset(self._trained),
             place=self._place,
             failure=failure,
             is_done=is_done,
@@ -107,7 +107,6 @@ class CandidateActor(tune.Trainable):  # type: ignore[misc]
                     attempt.rounds = self._get_runner()(attempt.spec, attempt.hear)
                     for _ in range(attempt.num_done):
                         next(attempt.rounds)
-                    attempt.is_trained = False
                 record = next(attempt.rounds)
             except Exception as error:
                 attempt.rounds = None
@@ -116,7 +115,8 @@ class CandidateActor(tune.Trainable):  # type: ignore[misc]
                     raise _GivenUp(failure_of(attempt.spec, error, num_rounds_done=attempt.num_done)) from error
             else:
                 attempt.num_done += 1
-                self._num_fits += attempt.is_trained
+                if attempt.is_trained:
+                    self._trained.add(record.key)
                 attempt.is_trained = False
                 attempt.is_done = record.exhausted or attempt.num_done == attempt.spec.num_rounds
                 return [record]
@@ -137,7 +137,7 @@ class _Attempt:
     num_done: int = 0
     num_raised: int = 0
     is_done: bool = False
-    is_trained: bool = False  # whether the round under way has trained its model
+    is_trained: bool = False  # whether the round under way has trained its model, in this attempt or an earlier one
 
     def hear(self, progress: Progress) -> None:
         """Note a fit; Tune takes one message a round, so nothing else of it is told."""

@@ -33,7 +33,7 @@ class Outcome:
         failures: Those that failed in this run or an earlier one, and have not been mended since.
         stop_code: Exit code when somebody stopped the run, else None.
         is_mirror_complete: False when MLflow did not take all that it was given.
-        num_fits: Models that this run trained.
+        num_fits: Rounds recorded in this run whose model was trained for them.
         num_shared: Rounds that took the model that another trial had trained.
     """
 

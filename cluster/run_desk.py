@@ -1,4 +1,4 @@
-"""What lies on the driver's desk: how a suite is run, and what is open while its trials do."""
+"""What lies on the driver's desk: how a suite is run, what is open at its start, what is open while trials run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

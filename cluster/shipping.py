@@ -38,7 +38,7 @@ def distributions_of(suite: Suite) -> list[str]:
     names = ["quadrat", _origin("quadrat.datasets", "dataset", suite.dataset.name)]
     strategies = [(entry.name, entry.params) for entry in suite.strategies]
     if suite.study is not None:
-        strategies.append((suite.study.strategy, suite.study.params))
+        strategies += [(suite.study.strategy, params) for params in suite.study.corners()]
     for strategy, params in strategies:
         needs = load(strategy, **params).needs
         names.append(_origin("quadrat.strategies", "strategy", strategy))

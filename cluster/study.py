@@ -58,7 +58,7 @@ class StudyOutcome:
         study: Its candidates and the best of them.
         report: What came of the run on the report seeds; None when the search did not end, or left no candidate.
         stop_code: Exit code when somebody stopped the search, else None.
-        num_fits: Models that the search trained in this run.
+        num_fits: Rounds of the search whose model was trained in this run.
         num_shared: Rounds of the search that took a model that was there.
     """
 
@@ -110,7 +110,7 @@ class _Found(NamedTuple):
         study: The candidates, and the best of them once the search has ended.
         reported: The suite that is run on the report seeds; None when somebody stopped, or no candidate is left.
         stop_code: Exit code when somebody stopped, else None.
-        num_fits: Models trained in this run of it.
+        num_fits: Rounds whose model was trained in this run of it.
         num_shared: Rounds that took a model that was there.
     """
 

@@ -62,8 +62,6 @@ class Desk:
         mirror: Mirrors them in MLflow, None to mirror nowhere.
         bulletin: Tells others where the search is, None to tell nobody.
         activity: What is done as long as no candidate is in flight.
-        num_fits: Models that this search trained, since it was started or went on.
-        num_shared: New rounds of it whose model was in the store.
     """
 
     def __init__(
@@ -82,8 +80,8 @@ class Desk:
         self.mirror: Mirror | None = None
         self.bulletin: Bulletin | None = None
         self.activity = ""
-        self.num_fits = 0
-        self.num_shared = 0
+        self._trained: set[tuple[str, int]] = set()
+        self._new: set[tuple[str, int]] = set()
         self._started_s = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -110,6 +108,16 @@ class Desk:
             activity=self.activity,
             elapsed_s=time.monotonic() - self._started_s,
         )
+
+    @property
+    def num_fits(self) -> int:
+        """Rounds told since the search was started, or went on, whose model was trained for them."""
+        return len(self._trained)
+
+    @property
+    def num_shared(self) -> int:
+        """New rounds told since then whose model was in the store."""
+        return len(self._new - self._trained)
 
     @property
     def must_stop(self) -> bool:
@@ -169,9 +177,8 @@ class Desk:
         if number not in self._open:
             return True  # ended already; Tune had to start its actor again
         self._open[number].board.move(told.place.host, told.place.node, told.place.pid)
-        num_new = sum(record.key not in self._records for record in told.records)
-        self.num_fits += told.num_fits
-        self.num_shared += max(0, num_new - told.num_fits)
+        self._trained |= told.trained
+        self._new |= {record.key for record in told.records} - self._records.keys()
         for record in told.records:
             self._open[number].journal.record(record)
             self._records.setdefault(record.key, record)

@@ -85,8 +85,10 @@ def submit(
     ~/.ray/auth_token.
     """
     suite = open_suite(suite_name, settings).suite
-    # What is wrong is said here, not minutes later on the cluster.
-    _check_study(suite, labels, seeds) if is_study else pick_trials(suite, labels, seeds)
+    if is_study:  # what is wrong is said here, not minutes later on the cluster
+        _check_study(suite, labels, seeds)
+    else:
+        pick_trials(suite, labels, seeds)
     options = {
         "--results": _on_cluster("--results", results),
         "--mlflow": mlflow_uri,
@@ -137,6 +139,8 @@ def status(target: str | None, address: str, follow: bool, is_json: bool) -> Non
     from quadrat.benchmark.upstream import is_url
 
     if target is not None and (is_url(target) or Path(target).is_dir()):
+        if follow:
+            raise click.UsageError(f"--follow: expected a JOB, whose log there is, got results, '{target}'")
         _show_results(target, is_json=is_json)
         return
     cluster = _open(address)
@@ -229,11 +233,9 @@ def _variables(settings: Sequence[str]) -> dict[str, str]:
 def _show_results(place: str, *, is_json: bool) -> None:
     """Print what the driver says that writes to a results folder or URL."""
     from quadrat.benchmark.errors import QuadratError
-    from quadrat.benchmark.results import shown_by_driver
     from quadrat.benchmark.upstream import is_url
-    from quadrat.cluster.bulletin import read_bulletin
 
-    bulletin = shown_by_driver(place) if is_url(place) else read_bulletin(Path(place))
+    bulletin, silent_s = _on_url(place) if is_url(place) else _in_folder(Path(place))
     if bulletin is None:
         raise QuadratError(
             f"expected a run that writes to {place}, got none: it has ended, or was never started. What it left: "
@@ -242,18 +244,46 @@ def _show_results(place: str, *, is_json: bool) -> None:
     if is_json:
         click.echo(json.dumps(bulletin, indent=1))
     else:
-        _show(bulletin)
+        _show(bulletin, silent_s)
 
 
-def _show(bulletin: dict[str, Any]) -> None:
-    """Print what a driver has said about its trials."""
+def _in_folder(results_dir: Path) -> tuple[dict[str, Any] | None, float]:
+    """Return what the driver of a folder wrote last, and after how many silent seconds it is taken for dead."""
+    from quadrat.cluster.bulletin import read_bulletin
+
+    return read_bulletin(results_dir), _STALE_S
+
+
+def _on_url(url: str) -> tuple[dict[str, Any] | None, float]:
+    """Return the same of results on a URL.
+
+    Raises:
+        QuadratError: When there is a driver that has not shown anything.
+    """
+    from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.results import driver_of
+
+    driver = driver_of(url)
+    if driver is None:
+        return None, _STALE_S
+    every_s = driver.beats_every_s or 0.0
+    if driver.notice is None:
+        when = f"look again in {every_s:.0f} s" if every_s else "it is of an older quadrat, which shows nothing"
+        raise QuadratError(
+            f"{url} is in use by process {driver.pid} on {driver.host}, which has not shown yet what runs: {when}"
+        )
+    return driver.notice, _STALE_S + 2 * every_s
+
+
+def _show(bulletin: dict[str, Any], silent_s: float = _STALE_S) -> None:
+    """Print what a driver has said about its trials; one that has said nothing for `silent_s` is pointed at."""
     from datetime import UTC, datetime
 
     from quadrat.cluster.display import percent, seconds
 
     click.echo(f"\n{bulletin['suite']}  {_progress(bulletin)}  {bulletin['results']}")
     age_s = (datetime.now(UTC) - datetime.fromisoformat(bulletin["written_at"])).total_seconds()
-    if bulletin["state"] == "running" and age_s > _STALE_S:
+    if bulletin["state"] == "running" and age_s > silent_s:
         click.echo(f"! its driver has said nothing for {seconds(age_s)}: it was killed, or hangs")
     if not bulletin["in_flight"]:
         click.echo(bulletin["activity"])

@@ -285,23 +285,25 @@ def _await_instant(driver: "subprocess.Popen[bytes]", folder: Path, rng: random.
 
 
 def _actors(cluster: Any) -> list[int]:
-    """Return the processes of the actors that run on the cluster."""
-    raylets = [
-        psutil.Process(info.process.pid)
-        for node in cluster.worker_nodes
-        for info in node.all_processes["raylet"]
-        if psutil.pid_exists(info.process.pid)
-    ]
-    workers = [child for raylet in raylets for child in raylet.children(recursive=True)]
-    # A worker is called after the task that it is at, and that after the trial: "ray::random seed 0".
-    titles = {}
-    for worker in workers:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it has ended meanwhile
-            titles[worker.pid] = " ".join(worker.cmdline())
-    found = [pid for pid, title in titles.items() if title.startswith("ray::") and "IDLE" not in title]
-    if not found:
-        raise SystemExit(f"no actor runs that could be killed, only {sorted(titles.values())}")
-    return found
+    """Return the processes of the actors that are at a trial; wait a while for one, as there is none between two."""
+    names = tuple(f"ray::{name} seed" for name in TRIALS)  # a worker is called after the task that it is at
+    until_s = time.monotonic() + 30.0
+    while time.monotonic() < until_s:
+        raylets = [
+            psutil.Process(info.process.pid)
+            for node in cluster.worker_nodes
+            for info in node.all_processes["raylet"]
+            if psutil.pid_exists(info.process.pid)
+        ]
+        found = []
+        for worker in [child for raylet in raylets for child in raylet.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it has ended meanwhile
+                if " ".join(worker.cmdline()).startswith(names):
+                    found.append(worker.pid)
+        if found:
+            return found
+        time.sleep(0.05)
+    raise SystemExit("no actor was at a trial that could be killed")
 
 
 @contextlib.contextmanager

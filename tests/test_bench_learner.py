@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from quadrat.benchmark.bench_learner import Case, bench_growth, open_case, plain
+from quadrat.benchmark.bench_learner import Case, bench_growth, bench_together, open_case, plain
 from quadrat.benchmark.bench_learner.sides import SIDES
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.learner import Learner
@@ -120,7 +120,7 @@ def test_growth_streams_more_for_more_images(case: Case) -> None:
     ("arguments", "message"),
     [
         (["--size", "12"], "expected HEIGHTxWIDTH"),
-        (["--growth", "ten"], "expected numbers of images"),
+        (["--growth", "ten"], "expected whole numbers above 0"),
         (["--set", "learner.crop=none"], "learner.crop"),
     ],
 )
@@ -128,3 +128,15 @@ def test_mistakes_are_answered_before_anything_runs(arguments: list[str], messag
     done = CliRunner().invoke(cli, ["bench", "score", "quickstart", *arguments])
     assert done.exit_code != 0
     assert message in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["fit", "score"])
+def test_trials_at_once_divide_the_threads_and_are_set_beside_one_alone(case: Case, phase: str) -> None:
+    result = bench_together(
+        dataclasses.replace(case, threads=2), (1, 2, 3), phase=phase, count=2 if phase == "fit" else 8, repeats=2
+    )
+    assert [(row["trials"], row["threads_each"]) for row in result["rows"]] == [(1, 2), (2, 1), (3, 1)]
+    for row in result["rows"]:
+        assert row["images_per_s"] > 0 and len(row["ratios"]) == 2 and row["peak_mib"] > 0
+        assert row["device_peak_mib"] is None

@@ -94,13 +94,20 @@ def test_both_upsamplings_agree(generator, factor: int) -> None:
 @pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"), reason="torch rounds otherwise without FMA"
 )
-@pytest.mark.parametrize("size", [(23, 30), (1, 33), (92, 120), (128, 256)])
+@pytest.mark.parametrize("size", [(16, 17), (23, 30), (1, 33), (92, 120), (128, 256)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_enlarging_four_times_has_the_bits_of_torchs_bilinear_kernel(size: tuple[int, int], threads: int) -> None:
     map_BChw = torch.randn(2, 11, *size, generator=torch.Generator().manual_seed(0)) * 7.0
     with torch_settings(torch.device("cpu"), threads):
         expected = F.interpolate(map_BChw, scale_factor=4, mode="bilinear", align_corners=False)
         assert torch.equal(upsample(map_BChw, 4), expected)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (1, 1), (7, 5)])
+def test_enlarging_tiny_maps_differs_from_torchs_kernel_by_rounding_only(size: tuple[int, int]) -> None:
+    map_BChw = torch.randn(2, 11, *size, generator=torch.Generator().manual_seed(0)) * 7.0
+    expected = F.interpolate(map_BChw, scale_factor=4, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsample(map_BChw, 4), expected, rtol=1e-6, atol=1e-5)
 
 
 def test_upsampling_does_not_depend_on_what_lies_far_away(generator) -> None:

@@ -80,3 +80,13 @@ def test_a_later_field_leaves_the_identity_of_older_recipes_alone() -> None:
     assert folded.digest() != before.digest()
     assert Recipe.model_validate(folded.model_dump(mode="json")) == folded
     assert Recipe.model_validate(before.model_dump(mode="json")) == before
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_to_infer_as_one_trains_is_the_recipe_that_says_nothing(precision: str) -> None:
+    one, other = (
+        Recipe(iterations=5, precision=precision, inference_precision=precision),
+        Recipe(iterations=5, precision=precision),
+    )
+    assert one == other and one.digest() == other.digest()
+    assert one.precision_of_inference == precision

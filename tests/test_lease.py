@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.lease import acquire_lease, lease_time_s, shown_by_holder
+from quadrat.benchmark.lease import acquire_lease, holder_of, lease_time_s
 from quadrat.benchmark.upstream import Upstream
 
 
@@ -110,18 +110,21 @@ def test_a_lease_time_that_is_none_is_a_clear_error(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_a_holder_shows_is_read_by_others_until_it_gives_the_lease_back(upstream: Upstream) -> None:
-    assert shown_by_holder(upstream, "driver") is None
+    assert holder_of(upstream, "driver") is None
     with acquire_lease(upstream, "driver") as lease:
+        holder = holder_of(upstream, "driver")
+        assert holder is not None
+        assert (holder.pid, holder.beats_every_s, holder.notice) == (os.getpid(), 0.25, None)
         lease.show({"rounds": 3})
         deadline_s = time.monotonic() + 60
-        while shown_by_holder(upstream, "driver") != {"rounds": 3}:
+        while (holder := holder_of(upstream, "driver")) is None or holder.notice != {"rounds": 3}:
             assert time.monotonic() < deadline_s
             time.sleep(0.05)
-    assert shown_by_holder(upstream, "driver") is None
+    assert holder_of(upstream, "driver") is None
 
 
 def test_what_a_holder_showed_that_was_killed_is_still_there(upstream: Upstream) -> None:
-    put_foreign(upstream, notice={"rounds": 2})
-    assert shown_by_holder(upstream, "driver") == {"rounds": 2}
+    put_foreign(upstream, notice={"rounds": 2}, beats_every_s=11.25)
+    assert holder_of(upstream, "driver") == ("node-7", 4242, 11.25, {"rounds": 2})
     put_foreign(upstream)  # of an older quadrat, that shows nothing
-    assert shown_by_holder(upstream, "driver") is None
+    assert holder_of(upstream, "driver") == ("node-7", 4242, None, None)

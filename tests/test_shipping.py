@@ -11,9 +11,11 @@ from fake_trials import make_suite
 
 from quadrat.cluster.shipping import ShippingError, distributions_of, pack
 
-STRATEGY = """
+PLUGIN = """
 from dataclasses import dataclass
+from quadrat.benchmark.learning.signals import Signal
 from quadrat.strategies import Selection, Strategy
+signal = Signal(per_pixel=lambda outputs: outputs.prob_BCHW[:, 0])
 @dataclass(frozen=True, kw_only=True)
 class First(Strategy):
     name = "shipped-first"
@@ -28,11 +30,14 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     site = tmp_path / "site"
     info = site / "quadrat_first-1.2.dist-info"
     info.mkdir(parents=True)
-    (site / "shipped_first.py").write_text(STRATEGY)
+    (site / "shipped_first.py").write_text(PLUGIN)
     header = "Metadata-Version: 2.1\nName: quadrat-first\nVersion: 1.2\nRequires-Dist: torch>=99\n\nAbout it.\n"
     (info / "METADATA").write_text(header)
     (info / "WHEEL").write_text("Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-    (info / "entry_points.txt").write_text("[quadrat.strategies]\nshipped-first = shipped_first:First\n")
+    (info / "entry_points.txt").write_text(
+        "[quadrat.strategies]\nshipped-first = shipped_first:First\n"
+        "[quadrat.signals]\nshipped-signal = shipped_first:signal\n"
+    )
     names = ["shipped_first.py", *(f"{info.name}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt"))]
     (info / "RECORD").write_text("".join(f"{name},,\n" for name in [*names, "../../bin/first", f"{info.name}/RECORD"]))
     monkeypatch.syspath_prepend(site)
@@ -59,6 +64,16 @@ def test_a_study_names_the_distribution_of_the_strategy_whose_parameters_it_sear
     assert distributions_of(make_suite(study=study)) == ["quadrat", "quadrat-first"]
 
 
+def test_a_study_names_the_distribution_of_a_signal_that_only_one_of_its_choices_needs(plugin: Path) -> None:
+    study = {
+        "strategy": "entropy",
+        "candidates": 2,
+        "search_seeds": [7],
+        "space": {"uncertainty": ["entropy", "shipped-signal"]},
+    }
+    assert distributions_of(make_suite(study=study)) == ["quadrat", "quadrat-first"]
+
+
 def test_the_wheel_of_a_plugin_installs_without_its_dependencies_and_brings_its_entry_point(
     plugin: Path, tmp_path: Path
 ) -> None:
@@ -67,7 +82,7 @@ def test_the_wheel_of_a_plugin_installs_without_its_dependencies_and_brings_its_
     target = tmp_path / "target"
     options = ["--no-index", "--quiet", "--disable-pip-version-check", f"--target={target}"]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(wheel)], check=True)
-    assert (target / "shipped_first.py").read_text() == STRATEGY
+    assert (target / "shipped_first.py").read_text() == PLUGIN
     assert "shipped-first" in (target / "quadrat_first-1.2.dist-info" / "entry_points.txt").read_text()
 
 
@@ -75,7 +90,7 @@ def test_equal_content_has_an_equal_name_and_other_content_another(plugin: Path,
     (tmp_path / "again").mkdir()
     first, again = pack("quadrat-first", tmp_path), pack("quadrat-first", tmp_path / "again")
     assert first.name == again.name and first.read_bytes() == again.read_bytes()
-    (plugin / "shipped_first.py").write_text(STRATEGY + "# changed\n")
+    (plugin / "shipped_first.py").write_text(PLUGIN + "# changed\n")
     assert pack("quadrat-first", tmp_path).name != first.name
 
 

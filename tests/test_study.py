@@ -102,12 +102,23 @@ def test_another_study_in_the_folder_is_refused_before_anything_runs(tmp_path: P
 
 
 def hear_round(desk: Desk, suite: Suite, candidate: Candidate, round_: int) -> bool:
-    """Tell the desk a round of a candidate as its actor would, and return whether the candidate is to stop."""
+    """Tell the desk a round of a candidate as its actor would, and return whether the candidate is to stop.
+
+    Round 0 is trained for the first candidate, the others find its models.
+    """
     records = tuple(make_record(spec, round_) for spec in search_trials(suite, candidate)[0])
+    trained = frozenset(record.key for record in records if round_ or not candidate.number)
     is_done = round_ == NUM_ROUNDS - 1
     place = Place(host="node-1", pid=7, node="0123456789ab")
     return desk.hear(
-        Told(number=candidate.number, records=records, num_rounds=round_ + 1, num_fits=1, place=place, is_done=is_done)
+        Told(
+            number=candidate.number,
+            records=records,
+            num_rounds=round_ + 1,
+            trained=trained,
+            place=place,
+            is_done=is_done,
+        )
     )
 
 
@@ -125,6 +136,25 @@ def test_records_are_published_before_the_database_that_counts_them(tmp_path: Pa
         assert published[:NUM_SEEDS] == ["study/records.jsonl"] * NUM_SEEDS
         assert published[NUM_SEEDS] == "study/study.db"
     assert published[NUM_SEEDS:] == ["study/study.db", "study/study.json"]
+
+
+def test_a_round_counts_once_as_trained_or_as_shared_however_often_it_is_told(tmp_path: Path) -> None:
+    suite = make_study()
+    desk = Desk(suite, tmp_path, Book(study_dir(tmp_path), suite), StopRequest(), lambda *names: None)
+    first, second = desk.start(), desk.start()
+    assert first is not None and second is not None
+    hear_round(desk, suite, second, 0)
+    assert (desk.num_fits, desk.num_shared) == (0, NUM_SEEDS)
+    hear_round(desk, suite, first, 0)
+    hear_round(desk, suite, first, 0)  # its actor died and began again
+    assert (desk.num_fits, desk.num_shared) == (NUM_SEEDS, NUM_SEEDS)
+    hear_round(desk, suite, first, 1)
+    assert (desk.num_fits, desk.num_shared) == (2 * NUM_SEEDS, NUM_SEEDS)
+
+    again = Desk(suite, tmp_path, Book(study_dir(tmp_path), suite), StopRequest(), lambda *names: None)
+    assert again.start() is not None
+    hear_round(again, suite, first, 0)
+    assert again.num_shared == 0  # its records were there before
 
 
 def test_status_shows_candidates_in_flight_and_how_many_have_ended(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,15 @@ def test_submit_sends_a_study(
     assert type(sent).model_validate(yaml.safe_load(read_zip(package)["suite.yaml"])).study == sent.study
 
 
+def test_a_study_is_submitted_whole(
+    quadrat: Callable[..., Result], dashboard: Dashboard, write_suite: Callable[..., Path]
+) -> None:
+    suite_file = write_suite(study={"strategy": "entropy-spatial", "candidates": 5, "search_seeds": [7]})
+    result = quadrat("submit", suite_file, "--study", "--seed", 0)
+    assert result.exit_code == 2 and "--strategy and --seed: expected without --study" in result.stderr
+    assert dashboard.jobs == []
+
+
 def read_zip(data: bytes) -> dict[str, bytes]:
     import io
     import zipfile
@@ -258,13 +268,30 @@ def test_status_of_results_on_a_url_shows_what_their_driver_showed_last(
     quadrat: Callable[..., Result], tmp_path: Path
 ) -> None:
     url = f"file://{tmp_path}/there"
-    lease = {"host": "node-7", "pid": 4242, "machine": "0", "token": "t", "beat": 3, "released": False, "notice": BOARD}
-    Upstream(url).write("driver/2", json.dumps(lease).encode())
-    assert "fit 2/3" in quadrat("status", url).output
+    lease = {"host": "node-7", "pid": 4242, "machine": "0", "token": "t", "beat": 3, "released": False}
+
+    def put(**changes: object) -> None:
+        Upstream(url).write(
+            "driver/2", json.dumps({**lease, "beats_every_s": 11.25, "notice": BOARD, **changes}).encode()
+        )
+
+    put()
+    shown = quadrat("status", url).output
+    assert "fit 2/3" in shown and "has said nothing for" in shown
     assert json.loads(quadrat("status", url, "--json").output)["rounds"]["done"] == 2
-    Upstream(url).write("driver/2", json.dumps({**lease, "released": True}).encode())
+    put(notice={**BOARD, "written_at": (datetime.now(UTC) - timedelta(seconds=45)).isoformat()})
+    assert "has said nothing for" not in quadrat("status", url).output  # within two beats more than a folder's limit
+    for notice, every_s, message in ((None, 11.25, "look again in 11 s"), (None, None, "of an older quadrat")):
+        put(notice=notice, beats_every_s=every_s)
+        result = quadrat("status", url)
+        assert (
+            result.exit_code == 2 and "in use by process 4242 on node-7" in result.stderr and message in result.stderr
+        )
+    put(released=True)
     result = quadrat("status", url)
     assert result.exit_code == 2 and f"expected a run that writes to {url}, got none" in result.stderr
+    result = quadrat("status", url, "--follow")
+    assert result.exit_code == 2 and "--follow: expected a JOB" in result.stderr
 
 
 def test_stop_asks_a_job_that_runs_and_leaves_one_that_has_ended(

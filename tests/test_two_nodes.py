@@ -226,3 +226,19 @@ def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folde
     compared = nodes.call("quadrat", "compare", str(tmp_path / "here"), url)
     assert (compared.returncode, compared.stdout) == (0, "equal: 6 records\n"), compared.stderr
     print(f"stopped after {num_before} of 6 records\n{again.stdout}")
+
+
+def test_a_study_is_submitted_to_nodes_that_have_no_folder_in_common(nodes: Nodes, tmp_path: Path) -> None:
+    suite_file, url = tmp_path / "suite.yaml", "s3://results/searched"
+    study = {"strategy": "entropy-spatial", "candidates": 2, "search_seeds": [7], "pruner": "none"}
+    suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "strategies": ["random"], "study": study}))
+    arguments = ["--study", "--address", nodes.url, "--results", url, "--mlflow", "none"]
+    submitted = nodes.call("quadrat", "submit", str(suite_file), *arguments, timeout_s=600)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert "2 of 2 candidates: 2 done" in submitted.stdout
+    assert "2 of 2 trials complete" in submitted.stdout  # the reference and the best candidate, on the suite's seed
+    searched, reported = (
+        {json.loads(line)["seed"] for line in (Upstream(url).read(name) or b"").splitlines()}
+        for name in ("study/records.jsonl", "records.jsonl")
+    )
+    assert (searched, reported) == ({7}, {0})

@@ -103,6 +103,14 @@ class Recipe(BaseModel):
             return {**_FROZEN_DEFAULTS, **given}
         return given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_an_equal_inference_precision(cls, given: Any) -> Any:
+        """One recipe has one identity: to infer as one trains is to say nothing."""
+        if isinstance(given, dict) and given.get("inference_precision") == given.get("precision", "fp32"):
+            return {**given, "inference_precision": None}
+        return given
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if (self.iterations is None) == (self.epochs is None):

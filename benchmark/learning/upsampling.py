@@ -4,7 +4,8 @@ Axes: B images, C channels, h w cells, H W enlarged.
 
 Both treat a cell as the square that it stands for (`align_corners=False`) and agree up to rounding. Forwards, torch's
 own kernel is the fast one on CUDA; on a CPU it looks up four cells for every pixel, and one axis after the other is
-three to five times faster, with the same bits at a factor of 4. Its gradient is several times slower than two small
+three to five times faster. At a factor of 4 that has the same bits, on CPUs with FMA and but for tiny maps (height +
+width of 128 pixels or less), where torch takes another kernel. torch's gradient is several times slower than two small
 matrix products on a CPU, and on CUDA it adds in an order that changes from run to run; so what is trained through is
 enlarged by products.
 """
