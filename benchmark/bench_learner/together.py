@@ -62,7 +62,7 @@ def bench_together(
             "trials": num,
             "threads_each": threads_each,
             "images_per_s": round(statistics.median(of_all for _, of_all in pairs), 3),
-            "ratio": statistics.median(ratios),
+            "ratio": round(statistics.median(ratios), 2),
             "ratios": ratios,
             "peak_mib": round(sum(held.host_mib for held in memory), 1),
             "device_peak_mib": round(sum(on_device), 1) if on_device else None,
