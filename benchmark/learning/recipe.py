@@ -52,7 +52,7 @@ class Recipe(BaseModel):
             decoder's own cells, each weighed by the share of its 16 pixels that a class has: several times cheaper.
         precision: `"fp32"`, or `"bf16"` for autocast (parameters and loss stay fp32).
         inference_precision: The same for scoring and evaluation alone; None takes `precision`. On a CPU with bf16
-            instructions a pass over whole images is twice as fast in bf16, while training is slower.
+            instructions passes over whole images are faster in bf16, while training is slower.
         fold_batchnorm: Score and evaluate with BatchNorm folded into the convolutions: faster, equal up to rounding.
     """
 
