@@ -143,3 +143,9 @@ def test_the_page_shows_the_study(folder: Path) -> None:
     # The style of the galleries paints every path of a figure's drawing: the slices must not be in one.
     slices = page[page.index('class="slices"') : page.index("One mark a candidate")]
     assert "<figure" not in slices and slices.count("#0072B2") >= 2
+
+
+def test_a_best_candidate_of_another_region_size_is_said_to_have_no_random_to_be_compared_with(folder: Path) -> None:
+    found = CliRunner().invoke(cli, ["stats", str(folder)])
+    assert found.exit_code == 0, found.output
+    assert f"Not compared, for want of Random at the same region size: {BEST}." in found.output

@@ -87,4 +87,5 @@ def bench_together(
 def _rate(sides: Sequence[SideProcess], count: int, pool: ThreadPoolExecutor) -> float:
     """Return the images per second of processes that begin a block together."""
     blocks = list(pool.map(lambda side: side.run(count), sides))
-    return sum(images for images, _, _ in blocks) / max(elapsed_s for _, elapsed_s, _ in blocks)
+    rate: float = sum(images for images, _, _ in blocks) / max(elapsed_s for _, elapsed_s, _ in blocks)
+    return rate

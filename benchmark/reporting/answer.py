@@ -300,5 +300,7 @@ def _caveats(
         )
     unpaired = [label for label in results.labels if label in values and label not in comparisons]
     unpaired = [label for label in unpaired if label not in results.baselines.values()]
-    if unpaired:
-        yield f"Not compared, for want of a shared seed with Random at that round: {listed(unpaired)}."
+    if other_size := [label for label in unpaired if label not in results.baselines]:
+        yield f"Not compared, for want of Random at the same region size: {listed(other_size)}."
+    if unseeded := [label for label in unpaired if label in results.baselines]:
+        yield f"Not compared, for want of a shared seed with Random at that round: {listed(unseeded)}."
