@@ -1,6 +1,8 @@
 """The study in the report: what it says of the best, the slices and the candidates, from files alone."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,13 @@ def test_the_page_shows_the_study(folder: Path) -> None:
     assert "<figure" not in slices and slices.count("#0072B2") >= 2
 
 
-def test_a_best_candidate_of_another_region_size_is_said_to_have_no_random_to_be_compared_with(folder: Path) -> None:
-    found = CliRunner().invoke(cli, ["stats", str(folder)])
+def test_a_label_of_another_region_size_is_said_to_have_no_random_to_be_compared_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    records = [json.loads(line) for line in (copy / "records.jsonl").read_text().splitlines()]
+    changed = [{**record, "region_size": 8 if record["label"] == BEST else 16} for record in records]
+    (copy / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in changed))
+    found = CliRunner().invoke(cli, ["stats", str(copy)])
     assert found.exit_code == 0, found.output
     assert f"Not compared, for want of Random at the same region size: {BEST}." in found.output
