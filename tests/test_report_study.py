@@ -140,7 +140,13 @@ def test_a_search_that_has_not_ended_says_so(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_study(folder: Path) -> None:
     page = write_report(folder).read_text(encoding="utf-8")
-    for expected in ('id="study"', "d_c, in region sizes (figure 5)", "region size, px (figure 7)", "PED-ANOVA"):
+    for expected in (
+        'id="study"',
+        'href="#study"',
+        "d_c, in region sizes (figure 5)",
+        "region size, px (figure 7)",
+        "PED-ANOVA",
+    ):
         assert expected in page
     # The style of the galleries paints every path of a figure's drawing: the slices must not be in one.
     slices = page[page.index('class="slices"') : page.index("One mark a candidate")]
