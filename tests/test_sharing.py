@@ -57,7 +57,7 @@ def test_a_study_trains_as_many_models_as_show_promised(write_suite: Callable[..
     study = {
         "strategy": "entropy-spatial",
         "params": {"norm": 2, "cutoff": 2.0, "d2_d1": 2.0, "d3_d2": 1.5},
-        "space": {"region_size": [16, 32], "w_spatial": [0.01, 100.0]},
+        "space": {"region_size": [8, 16], "w_spatial": [0.01, 100.0]},
         "candidates": 4,
         "search_seeds": [7],
         "sampler": "BruteForceSampler",
