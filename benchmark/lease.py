@@ -182,7 +182,7 @@ def holder_of(upstream: Upstream, name: str) -> Holder | None:
     """Return who holds a lease, or did until it was killed; None when nobody does.
 
     Raises:
-        ResultsError: When the storage cannot be reached.
+        ResultsError: When the storage cannot be reached, or what lies there is no lease.
     """
     for _ in range(_READS):
         generation = max(_generations(upstream, name), default=0)
@@ -196,7 +196,9 @@ def holder_of(upstream: Upstream, name: str) -> Holder | None:
         if value.get("released"):
             return None
         return Holder(value["host"], value["pid"], value.get("beats_every_s"), value.get("notice"))
-    return None
+    raise ResultsError(
+        f"expected a lease in {upstream.url}/{name}, got files that change hands or are damaged: look again"
+    )
 
 
 def _try(upstream: Upstream, name: str, generation: int, lease_s: float) -> Lease | None:

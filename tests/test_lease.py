@@ -128,3 +128,9 @@ def test_what_a_holder_showed_that_was_killed_is_still_there(upstream: Upstream)
     assert holder_of(upstream, "driver") == ("node-7", 4242, 11.25, {"rounds": 2})
     put_foreign(upstream)  # of an older quadrat, that shows nothing
     assert holder_of(upstream, "driver") == ("node-7", 4242, None, None)
+
+
+def test_a_lease_that_cannot_be_read_is_not_taken_for_a_free_one(upstream: Upstream) -> None:
+    upstream.write("driver/3", b'{"host": "node')
+    with pytest.raises(ResultsError, match="look again"):
+        holder_of(upstream, "driver")
