@@ -1,5 +1,6 @@
 """What both sides of a comparison are given: one recipe, one pool of image files, one set of labelled regions."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,21 @@ class Case:
     def split(self) -> PackedSplit:
         """Return the packed pool."""
         return PackedSplit.open(self.packed)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the setting of a measurement, JSON-plain: recipe, images, and the machine with its load now."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "device": self.device,
+            "threads": self.threads,
+            "workers": self.workers,
+            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+            "images": len(self.files),
+            "size": self.split().sizes[0].tolist(),
+            "classes": self.num_classes,
+            "region_size": self.region_size,
+        }
 
     def labels(self, split: PackedSplit) -> RevealedLabels:
         """Return what is labelled of `split`."""

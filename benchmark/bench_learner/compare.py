@@ -1,6 +1,5 @@
 """Paired blocks of the plain side and ours, one after the other in the same run."""
 
-import os
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -103,16 +102,7 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
     plain, own = names[0], names[1]
     ratios = [before / after for before, after in zip(seconds[plain], seconds[own], strict=True)]
     result: dict[str, Any] = {
-        "recipe": case.recipe.model_dump(mode="json"),
-        "device": case.device,
-        "threads": case.threads,
-        "workers": case.workers,
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "images": len(case.files),
-        "size": case.split().sizes[0].tolist(),
-        "classes": case.num_classes,
-        "region_size": case.region_size,
+        **case.describe(),
         "rows": [
             {
                 "side": name,

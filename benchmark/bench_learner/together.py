@@ -1,7 +1,6 @@
 """Several trials on one machine at once against one that has it alone: how many actors give a suite the most."""
 
 import dataclasses
-import os
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,9 +51,11 @@ def bench_together(
             pairs = []
             for repeat in range(repeats):
                 # Every other time the other way round: what drifts on the machine then falls on both.
-                order = (alone, together) if repeat % 2 == 0 else (together, alone)
-                rates = {id(group): _rate(group, count, pool) for group in order}
-                pairs.append((rates[id(alone)], rates[id(together)]))
+                if repeat % 2 == 0:
+                    of_one, of_all = _rate(alone, count, pool), _rate(together, count, pool)
+                else:
+                    of_all, of_one = _rate(together, count, pool), _rate(alone, count, pool)
+                pairs.append((of_one, of_all))
             memory = list(pool.map(lambda side: side.peak(count), together))
         ratios = [round(of_all / of_one, 2) for of_one, of_all in pairs]
         on_device = [held.device_mib for held in memory if held.device_mib is not None]
@@ -70,18 +71,7 @@ def bench_together(
         rows.append(row)
         if on_row is not None:
             on_row(row)
-    return {
-        "phase": phase,
-        "recipe": case.recipe.model_dump(mode="json"),
-        "device": case.device,
-        "threads": case.threads,
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "images": len(case.files),
-        "size": case.split().sizes[0].tolist(),
-        "classes": case.num_classes,
-        "rows": rows,
-    }
+    return {"phase": phase, **case.describe(), "rows": rows}
 
 
 def _rate(sides: Sequence[SideProcess], count: int, pool: ThreadPoolExecutor) -> float:
