@@ -197,10 +197,17 @@ def measure(
             kept = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
             feature_bytes = kept / (2 * _NUM_IMAGES[device]) * image_scale
         tell("fit")
-        iteration_s, factor = _iteration_s(bench, recipe, Path(folder))
+        iteration_s, factor, compile_s = _iteration_s(bench, recipe, Path(folder))
+        if compile_s is not None:
+            notes.append(
+                f"torch.compile: the first iteration took {compile_s:.0f} s, once in every worker process (less where "
+                "torch finds its cache); it is in no hour here"
+            )
         if factor > 1:
             notes.append(f"an iteration was measured with two crops of {_CPU_CROP} px and scaled by {factor:.0f}")
-        once = recipe.model_copy(update={"iterations": 1, "batch_size": 2, "crop": min(recipe.crop, _CPU_CROP)})
+        once = recipe.model_copy(
+            update={"iterations": 1, "batch_size": 2, "crop": min(recipe.crop, _CPU_CROP), "compile": None}
+        )
         learner = bench.learner(once, Path(folder))
         fitted = learner.fit(bench.labels, seed=0, round=0)
         path = Path(folder) / "fitted.pt"
@@ -340,10 +347,16 @@ def _seconds_per_item(bench: _Bench, work: Callable[[Callable[[int, int], None]]
     return (bench.clock() - before_s) / max(first, 1)
 
 
-def _iteration_s(bench: _Bench, recipe: Recipe, folder: Path) -> tuple[float, float]:
-    """Return seconds of an iteration, and by how much they were scaled (1 where they were not)."""
+def _iteration_s(bench: _Bench, recipe: Recipe, folder: Path) -> tuple[float, float, float | None]:
+    """Return seconds of an iteration, by how much they were scaled (1 where they were not), and of compiling."""
+    compile_s: float | None = None
 
     def run(recipe: Recipe) -> float:
+        nonlocal compile_s
+        if recipe.compile is not None:
+            begin_s = time.monotonic()
+            bench.learner(recipe.model_copy(update={"iterations": 1}), folder).fit(bench.labels, seed=0, round=0)
+            compile_s = time.monotonic() - begin_s
         learner = bench.learner(recipe, folder)
         return _seconds_per_item(
             bench, lambda on_step: learner.fit(bench.labels, seed=0, round=0, on_step=on_step), warm_up=_WARM_UP
@@ -353,8 +366,8 @@ def _iteration_s(bench: _Bench, recipe: Recipe, folder: Path) -> tuple[float, fl
         small = recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, _CPU_CROP)})
         factor = recipe.batch_size * recipe.crop**2 / (small.batch_size * small.crop**2)
         if factor > 1 and (small_s := run(small)) * factor > _LONG_STEP_S:
-            return small_s * factor, factor
-    return run(recipe), 1.0
+            return small_s * factor, factor, compile_s
+    return run(recipe), 1.0, compile_s
 
 
 def _score_s(bench: _Bench, learner: Learner, fitted: Fitted, needs: SharedNeeds) -> float:

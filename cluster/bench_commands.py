@@ -297,6 +297,8 @@ def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
         shown = [f"{row['images_per_s']} images/s"]
         if row["waiting_share"] is not None:
             shown.append(f"waiting for data {row['waiting_share']:.0%}")
+        if row["gpu_busy_share"] is not None:
+            shown.append(f"GPU busy {row['gpu_busy_share']:.0%}")
         shown.append(f"peak {row['peak_mib']:,} MiB")
         if row["device_peak_mib"] is not None:
             shown.append(f"on the device {row['device_peak_mib']:,} MiB")
@@ -305,8 +307,9 @@ def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
         click.echo(f"{row['side']}: " + ", ".join(shown))
     spread = f"{min(result['ratios'])} to {max(result['ratios'])}"
     click.echo(f"ratio {result['ratio']} ({spread} over {len(result['ratios'])} pairs), load {result['load_1min']}")
-    for name, title in (("equal", "equal"), ("not_equal", "not equal")):
-        click.echo(f"{title}: " + "; ".join(result[name]))
+    for name, title in (("equal", "equal"), ("not_equal", "not equal"), ("not_measured", "not measured")):
+        if result[name]:
+            click.echo(f"{title}: " + "; ".join(result[name]))
 
 
 @bench.command()

@@ -105,6 +105,7 @@ def test_the_command_says_what_is_equal_and_what_is_not(tmp_path: Path, monkeypa
     assert [row["side"] for row in result["rows"]] == ["plain fit", "own fit"]
     assert len(result["ratios"]) == 2 and min(result["ratios"]) <= result["ratio"] <= max(result["ratios"])
     assert all(row["peak_mib"] > 0 and row["device_peak_mib"] is None for row in result["rows"])
+    assert result["not_measured"] == [] and all(row["gpu_busy_share"] is None for row in result["rows"])
     assert any("loss_stride 4" in line for line in result["not_equal"])
 
 

@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 import torch
 from learning_fakes import NUM_CLASSES, FakeImages, FakeMasks, label, make_grid, make_set, tiny_recipe
 
+from quadrat.benchmark.bench_learner.busy import busy_share
+from quadrat.benchmark.bench_learner.sides import Block
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
 from quadrat.benchmark.learning.augment import cut_windows, resample
 from quadrat.benchmark.learning.losses import segmentation_loss
@@ -238,6 +241,41 @@ def test_the_training_loop_does_not_wait_for_the_device(tmp_path: Path) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert waited == list(range(1, 46))
+
+
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_compiled_training_is_the_plain_one_but_for_rounding(tmp_path: Path, mode: str) -> None:
+    """Several fits in one process: later networks must find what was compiled for the first, CUDA graphs too."""
+    plain = fit(tiny_recipe(iterations=12, dropout=0.5, lr=0.01), tmp_path)
+    compiled = [fit(tiny_recipe(iterations=12, dropout=0.5, lr=0.01, compile=mode), tmp_path) for _ in range(3)]
+    for fitted in compiled:
+        assert fitted.loss == pytest.approx(plain.loss, rel=1e-2)
+        assert largest_difference(fitted, compiled[0]) == 0.0
+    del compiled
+    gc.collect()
+    held = torch.cuda.memory_allocated()
+    for _ in range(3):
+        fit(tiny_recipe(iterations=12, dropout=0.5, lr=0.01, compile=mode), tmp_path)
+    gc.collect()
+    assert torch.cuda.memory_allocated() - held < 64 * 2**20  # nothing is kept of each
+
+
+def test_a_gpu_that_computes_is_busier_than_one_that_waits() -> None:
+    matrix = torch.ones(4096, 4096, device="cuda")
+
+    def work(pause_s: float) -> Block:
+        matrix @ matrix
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(20):
+            for _ in range(5):
+                matrix @ matrix
+            torch.cuda.synchronize()
+            time.sleep(pause_s)
+        return Block(images=0, elapsed_s=time.perf_counter() - begin, waited_s=None)
+
+    idle, busy = busy_share(lambda: work(0.2)), busy_share(lambda: work(0.0))
+    assert 0.0 < idle < busy <= 1.0
 
 
 def _fit_and_send(folder: str, connection: "multiprocessing.connection.Connection") -> None:

@@ -11,7 +11,7 @@ def test_every_field_changes_the_digest() -> None:
         "atrous_rates": (1, 2, 4), "dropout": 0.1, "optimizer": "adamw", "lr": 0.02, "momentum": 0.8,
         "weight_decay": 0.1, "poly_power": 1.0, "iterations": 13, "batch_size": 3, "crop": 48, "scale": (0.5, 1.0),
         "flip": False, "loss_stride": 4, "precision": "bf16", "fold_batchnorm": True,
-        "inference_precision": "bf16",
+        "inference_precision": "bf16", "compile": "default",
     }  # fmt: skip
     digests = {tiny_recipe(**{name: value}).digest() for name, value in changes.items()}
     digests |= {tiny_recipe().digest(), tiny_recipe(iterations=None, epochs=2).digest()}
@@ -73,7 +73,7 @@ def test_nonsense_is_refused_with_a_sentence(changes: dict[str, object], message
 
 def test_a_later_field_leaves_the_identity_of_older_recipes_alone() -> None:
     before = Recipe(iterations=5)
-    assert not {"fold_batchnorm", "inference_precision"} & set(before.model_dump(mode="json"))
+    assert not {"fold_batchnorm", "inference_precision", "compile"} & set(before.model_dump(mode="json"))
     assert before.digest() == "0b0398eb1768d40a"  # as it was before the field came
     folded = Recipe(iterations=5, fold_batchnorm=True)
     assert folded.model_dump(mode="json")["fold_batchnorm"] is True

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -60,6 +61,7 @@ class Case:
         return {
             "recipe": self.recipe.model_dump(mode="json"),
             "device": self.device,
+            "gpu": torch.cuda.get_device_name() if self.device != "cpu" else None,
             "threads": self.threads,
             "workers": self.workers,
             "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -1,12 +1,13 @@
 """Paired blocks of the plain side and ours, one after the other in the same run."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from quadrat.benchmark.bench_learner.case import Case
 from quadrat.benchmark.bench_learner.process import SideProcess, started
+from quadrat.benchmark.errors import QuadratError
 
 __all__ = ["bench_fit", "bench_score"]
 
@@ -46,7 +47,8 @@ def bench_fit(case: Case, *, iterations: int = 12, repeats: int = 5, on_row: OnR
         on_row: Told of each pair when it is done.
 
     Returns:
-        JSON-plain: the settings, what is equal and what is not, a row a side, and the ratio of each pair.
+        JSON-plain: the settings, what is equal and what is not, a row a side, and the ratio of each pair. On CUDA a row
+        has the share of a further block in which the GPU computed.
     """
     result = _compare(case, ("plain fit", "own fit"), iterations, repeats, on_row)
     unequal = [*_NOT_EQUAL_IN_FIT, *_recipe_differences(case, case.recipe.precision)]
@@ -99,6 +101,8 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
             if on_row is not None:
                 on_row({name: round(1.0 / seconds[name][-1], 3) for name in names})
         memory = {name: side.peak(count) for name, side in sides.items()}
+        is_fit_on_gpu = case.device != "cpu" and "own fit" in names
+        busy, not_measured = _gpu_busy(sides, count) if is_fit_on_gpu else ({}, [])
     plain, own = names[0], names[1]
     ratios = [before / after for before, after in zip(seconds[plain], seconds[own], strict=True)]
     result: dict[str, Any] = {
@@ -108,6 +112,7 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
                 "side": name,
                 "images_per_s": round(1.0 / statistics.median(seconds[name]), 3),
                 "waiting_share": round(statistics.median(waits[name]), 3) if waits[name] else None,
+                "gpu_busy_share": busy.get(name),
                 "peak_mib": memory[name].host_mib,
                 "device_peak_mib": memory[name].device_mib,
             }
@@ -115,6 +120,7 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
         ],
         "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(ratio, 2) for ratio in ratios],
+        "not_measured": not_measured,
     }
     if "own forward" in names:
         for name in names[1:]:
@@ -122,3 +128,14 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
             row = next(row for row in result["rows"] if row["side"] == name)
             row["over_forward"] = round(statistics.median(over), 3)
     return result
+
+
+def _gpu_busy(sides: Mapping[str, SideProcess], count: int) -> tuple[dict[str, float], list[str]]:
+    """Return the shares of a block in which the GPU computed, and what could not be measured: timings are kept then."""
+    shares: dict[str, float] = {}
+    for name, side in sides.items():
+        try:
+            shares[name] = round(side.busy(count), 3)
+        except QuadratError as error:
+            return shares, [f"how busy {name} keeps the GPU: {error}"]
+    return shares, []

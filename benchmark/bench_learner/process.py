@@ -49,6 +49,11 @@ class SideProcess:
         """Return the peaks of memory over a block that is not timed."""
         return Memory(*self._ask("peak", count))
 
+    def busy(self, count: int) -> float:
+        """Return the share of a block that is not timed in which the GPU computed."""
+        (share,) = self._ask("busy", count)
+        return float(share)
+
     def grow(self, count: int) -> Grown:
         """Return what scoring so many images took."""
         return Grown(*self._ask("grow", count))
@@ -115,6 +120,7 @@ def watch(sample: Callable[[], tuple[float, ...]]) -> Iterator[list[float]]:
 
 def _serve(connection: Connection, name: str, case: Case) -> None:
     """Do what is asked until the other end is closed."""
+    from quadrat.benchmark.bench_learner.busy import busy_share
     from quadrat.benchmark.bench_learner.sides import SIDES
 
     try:
@@ -123,6 +129,7 @@ def _serve(connection: Connection, name: str, case: Case) -> None:
         answers: dict[str, Callable[[int], tuple[Any, ...]]] = {
             "run": side.run,
             "peak": lambda count: _peak(side, count, case.device),
+            "busy": lambda count: (busy_share(lambda: side.run(count)),),
             "grow": lambda count: _grow(side, count),
         }
         while True:

@@ -142,7 +142,7 @@ class OwnScore:
         self._case = case
         self._learner = _learner(case)
         self._learner.prepare()
-        recipe = case.recipe.model_copy(update={"iterations": 1, "epochs": None})
+        recipe = case.recipe.model_copy(update={"iterations": 1, "epochs": None, "compile": None})
         split = case.split()
         self._grid = RegionGrid(split.sizes, case.region_size)
         # Any trained network does: one iteration gives BatchNorm its statistics.

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.learning.checkpoint import CheckpointFile, FitState, read_checkpoint, write_checkpoint
-from quadrat.benchmark.learning.losses import segmentation_loss
+from quadrat.benchmark.learning.compiling import loss_function
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.benchmark.learning.runtime import autocast
 
 __all__ = ["Batch", "make_optimizer", "train"]
 
@@ -45,7 +44,7 @@ def train(
     Args:
         network: On `device`; gives logits at stride 4 for a batch's inputs.
         draw_batch: Iteration to batch, on `device`.
-        recipe: Optimiser, learning rate, loss and precision are read.
+        recipe: Optimiser, learning rate, loss, precision and whether to compile are read.
         num_steps: Iterations of the whole fit, counted from the beginning also when it is resumed.
         dropout_seed: Iteration to the seed of its dropout; the global generators are put back after each iteration.
         device: Where the network is.
@@ -56,7 +55,8 @@ def train(
         Mean cross-entropy in nats, float32 (num_steps,), on the CPU.
 
     Raises:
-        TrainingError: The loss is not finite, or the checkpoint is unreadable or another fit's.
+        TrainingError: The loss is not finite, the checkpoint is unreadable or another fit's, or the recipe is to be
+            compiled and can't be.
     """
     optimizer = make_optimizer(network, recipe)
     losses = torch.zeros(num_steps, device=device)
@@ -69,6 +69,7 @@ def train(
             losses.copy_(state.losses)
             start = state.step
     network.train()
+    loss_of = loss_function(recipe, device)
     last_write_s = time.monotonic()
     forked_devices = [device] if device.type == "cuda" else []
     for step in range(start, num_steps):
@@ -80,9 +81,7 @@ def train(
             torch.default_generator.manual_seed(dropout_seed(step))
             if device.type == "cuda":
                 torch.cuda.manual_seed(dropout_seed(step))
-            with autocast(device, recipe.precision):
-                logits_BChw = network(batch.inputs)
-            loss = segmentation_loss(logits_BChw, batch.label_BHW, recipe.loss_stride)
+            loss = loss_of(network, batch.inputs, batch.label_BHW)
             loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses[step] = loss.detach()

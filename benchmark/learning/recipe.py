@@ -22,7 +22,7 @@ __all__ = ["Recipe"]
 # What a frozen encoder implies where the suite does not say otherwise: features are not rescaled, loss on their cells.
 _FROZEN_DEFAULTS: dict[str, Any] = {"scale": (1.0, 1.0), "loss_stride": 4}
 # Fields that came after trials had been run and are stored, with the value that means what was done before.
-_LATER_DEFAULTS: dict[str, Any] = {"fold_batchnorm": False, "inference_precision": None}
+_LATER_DEFAULTS: dict[str, Any] = {"fold_batchnorm": False, "inference_precision": None, "compile": None}
 
 
 class Recipe(BaseModel):
@@ -53,6 +53,8 @@ class Recipe(BaseModel):
         precision: `"fp32"`, or `"bf16"` for autocast (parameters and loss stay fp32).
         inference_precision: The same for scoring and evaluation alone; None takes `precision`. On a CPU with bf16
             instructions passes over whole images are faster in bf16, while training is slower.
+        compile: Train with torch.compile: `"default"`, or `"reduce-overhead"`, which on CUDA adds CUDA graphs; None
+            trains without. The first iteration of a process then takes up to a minute or two; equal up to rounding.
         fold_batchnorm: Score and evaluate with BatchNorm folded into the convolutions: faster, equal up to rounding.
     """
 
@@ -80,6 +82,7 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     fold_batchnorm: bool = False
     inference_precision: Literal["fp32", "bf16"] | None = None
+    compile: Literal["default", "reduce-overhead"] | None = None
 
     @property
     def precision_of_inference(self) -> str:
@@ -108,7 +111,7 @@ class Recipe(BaseModel):
     def _leave_out_an_equal_inference_precision(cls, given: Any) -> Any:
         """One recipe has one identity: to infer as one trains is to say nothing."""
         if isinstance(given, dict) and given.get("inference_precision") == given.get("precision", "fp32"):
-            return {**given, "inference_precision": None}
+            return {**given, "inference_precision": None, "compile": None}
         return given
 
     @model_validator(mode="after")

@@ -77,12 +77,20 @@ class TrainableUpsample(nn.Module):
         return upsample_for_training(map_BChw, self.factor)
 
 
-@lru_cache(maxsize=64)
 def _blend(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the weights of `length` cells in each of the `length * factor` positions, rows sum to 1.
 
     Kept on the device: copying them there each time would wait for all that it still has to do.
     """
+    return _made_blend(length, factor, device, dtype)
+
+
+# Marks it: where training is compiled, what it returns is a constant, and nothing is made or copied in an iteration.
+torch.compiler.assume_constant_result(_blend)  # type: ignore[no-untyped-call]
+
+
+@lru_cache(maxsize=64)
+def _made_blend(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):
         unit = torch.eye(length, dtype=torch.float64)[None]
         enlarged = F.interpolate(unit, scale_factor=float(factor), mode="linear", align_corners=False)

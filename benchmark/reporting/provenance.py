@@ -58,6 +58,7 @@ def _recipe(learner: Mapping[str, Any]) -> str:
     optimizer = str(learner.get("optimizer"))
     scored = learner.get("inference_precision")
     precision = f"{learner.get('precision')}" + (f", scored and evaluated in {scored}" if scored else "")
+    precision += f", torch.compile ({learner['compile']})" if learner.get("compile") else ""
     length = f"{learner['epochs']} epochs" if learner.get("epochs") else f"{learner.get('iterations')} iterations"
     return (
         f"DeepLabv3+ with {learner.get('encoder')} ({encoder}, {weights.get(source, 'weights from a file')}), "
