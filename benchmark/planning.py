@@ -320,29 +320,30 @@ class _Bench:
 
 def _seconds_per_item(bench: _Bench, work: Callable[[Callable[[int, int], None]], Any], *, warm_up: int) -> float:
     """Return seconds per iteration or image of `work`, which tells (done, in all), after `warm_up` of them."""
-    start_s = end_s = 0.0
+    start_s = 0.0
     first = last = 0
     until_s = math.inf
 
     def on_step(done: int, total: int) -> None:
-        nonlocal start_s, end_s, first, last, until_s
+        nonlocal start_s, first, last, until_s
         if done < warm_up:
             return
-        bench.wait()
-        if not first:
-            start_s, first, until_s = bench.clock(), done, time.monotonic() + _MEASURE_S
+        if first:
+            last = done
+            if time.monotonic() >= until_s:
+                raise _Enough
             return
-        end_s, last = bench.clock(), done
-        if time.monotonic() >= until_s:
-            raise _Enough
+        bench.wait()
+        start_s, first, until_s = bench.clock(), done, time.monotonic() + _MEASURE_S
 
     before_s = bench.clock()
     try:
         work(on_step)
     except _Enough:
         pass
+    bench.wait()  # once, not after each: a device works on while the next item is prepared
     if last > first:
-        return (end_s - start_s) / (last - first)
+        return (bench.clock() - start_s) / (last - first)
     # All images went through in one batch: with its warm-up, which is the most it can be.
     return (bench.clock() - before_s) / max(first, 1)
 

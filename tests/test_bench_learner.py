@@ -132,12 +132,15 @@ def test_mistakes_are_answered_before_anything_runs(arguments: list[str], messag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["fit", "score"])
-def test_trials_at_once_divide_the_threads_and_are_set_beside_one_alone(case: Case, phase: str) -> None:
-    result = bench_together(
-        dataclasses.replace(case, threads=2), (1, 2, 3), phase=phase, count=2 if phase == "fit" else 8, repeats=2
-    )
-    assert [(row["trials"], row["threads_each"]) for row in result["rows"]] == [(1, 2), (2, 1), (3, 1)]
+@pytest.mark.parametrize(
+    ("phase", "count", "threads_each"), [("fit", 2, {1: 2, 3: 1}), ("score", 8, {2: 1})], ids=["fit", "score"]
+)
+def test_trials_at_once_divide_the_threads_and_are_set_beside_one_alone(
+    case: Case, phase: str, count: int, threads_each: dict[int, int]
+) -> None:
+    two_threads = dataclasses.replace(case, threads=2)
+    result = bench_together(two_threads, list(threads_each), phase=phase, count=count, repeats=2)
+    assert {row["trials"]: row["threads_each"] for row in result["rows"]} == threads_each
     for row in result["rows"]:
         assert row["images_per_s"] > 0 and len(row["ratios"]) == 2 and row["peak_mib"] > 0
         assert row["device_peak_mib"] is None

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,8 +130,8 @@ def nodes(server: str) -> Iterator[Nodes]:
     found = Nodes(folder, environ)
     try:
         found.start_head()
-        found.start_node("one")
-        found.start_node("two")
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(found.start_node, ("one", "two")))
         yield found
     finally:
         for name in list(found.processes):

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from quadrat.benchmark.bench_learner.case import Case
@@ -89,8 +88,8 @@ def _recipe_differences(case: Case, precision: str) -> list[str]:
 def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row: OnRow | None) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in names}  # per image
     waits: dict[str, list[float]] = {name: [] for name in names}
-    with ExitStack() as stack:
-        sides: dict[str, SideProcess] = {name: stack.enter_context(started(name, case)) for name in names}
+    with started([(name, case) for name in names]) as processes:
+        sides: dict[str, SideProcess] = dict(zip(names, processes, strict=True))
         for repeat in range(repeats):
             # Every other time the other way round: what drifts on the machine then falls on both.
             for name in names if repeat % 2 == 0 else reversed(names):

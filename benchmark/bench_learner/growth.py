@@ -30,7 +30,7 @@ def bench_growth(
     """
     rows = []
     for count in num_images:
-        with started("own growth", case) as side:
+        with started([("own growth", case)]) as (side,):
             before_mib, peak_mib, peak_own_mib, streamed_mib, elapsed_s = side.grow(count)
         row = {
             "images": min(count, len(case.files)),
@@ -43,12 +43,4 @@ def bench_growth(
         rows.append(row)
         if on_row is not None:
             on_row(row)
-    return {
-        "recipe": case.recipe.model_dump(mode="json"),
-        "device": case.device,
-        "threads": case.threads,
-        "size": case.split().sizes[0].tolist(),
-        "classes": case.num_classes,
-        "region_size": case.region_size,
-        "rows": rows,
-    }
+    return {**case.describe(), "rows": rows}

@@ -4,8 +4,8 @@ import multiprocessing
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -83,17 +83,26 @@ class SideProcess:
 
 
 @contextmanager
-def started(name: str, case: Case) -> Iterator[SideProcess]:
-    """Start the side of that name, yield it when it is built, and end it."""
+def started(sides: Sequence[tuple[str, Case]]) -> Iterator[list[SideProcess]]:
+    """Start the sides of these names, yield them when all are built, and end them."""
+    with ExitStack() as stack:
+        # All at once: what takes longest is to load torch.
+        processes = [stack.enter_context(_begun(name, case)) for name, case in sides]
+        for process in processes:
+            process.wait_until_ready()
+        yield processes
+
+
+@contextmanager
+def _begun(name: str, case: Case) -> Iterator[SideProcess]:
+    """Start a side, yield it while it is still being built, and end it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, name, case))
     process.start()
     theirs.close()
     try:
-        side = SideProcess(ours)
-        side.wait_until_ready()
-        yield side
+        yield SideProcess(ours)
     finally:
         ours.close()  # the other end's next receive then fails, and it ends
         process.join()

@@ -142,10 +142,11 @@ class OwnScore:
         self._case = case
         self._learner = _learner(case)
         self._learner.prepare()
-        recipe = case.recipe.model_copy(update={"iterations": 1, "epochs": None, "compile": None})
+        small = {"iterations": 1, "epochs": None, "compile": None, "batch_size": 2, "crop": 4 * case.recipe.output_stride}
+        recipe = case.recipe.model_copy(update=small)
         split = case.split()
         self._grid = RegionGrid(split.sizes, case.region_size)
-        # Any trained network does: one iteration gives BatchNorm its statistics.
+        # Any trained network does: one iteration gives BatchNorm its statistics. A small one: memory is measured later.
         once = Learner(
             recipe,
             train=split.images,

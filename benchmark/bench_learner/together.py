@@ -4,7 +4,6 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any, Literal
 
 from quadrat.benchmark.bench_learner.case import Case
@@ -44,17 +43,15 @@ def bench_together(
     for num in num_trials:
         threads_each = max(1, case.threads // num) if case.device == "cpu" else case.threads
         shared = dataclasses.replace(case, threads=threads_each)
-        with ExitStack() as stack:
-            alone = [stack.enter_context(started(f"own {phase}", case))]
-            together = [stack.enter_context(started(f"own {phase}", shared)) for _ in range(num)]
-            pool = stack.enter_context(ThreadPoolExecutor(num))
+        name = f"own {phase}"
+        with started([(name, case), *[(name, shared)] * num]) as (one, *together), ThreadPoolExecutor(num) as pool:
             pairs = []
             for repeat in range(repeats):
                 # Every other time the other way round: what drifts on the machine then falls on both.
                 if repeat % 2 == 0:
-                    of_one, of_all = _rate(alone, count, pool), _rate(together, count, pool)
+                    of_one, of_all = _rate([one], count, pool), _rate(together, count, pool)
                 else:
-                    of_all, of_one = _rate(together, count, pool), _rate(alone, count, pool)
+                    of_all, of_one = _rate(together, count, pool), _rate([one], count, pool)
                 pairs.append((of_one, of_all))
             memory = list(pool.map(lambda side: side.peak(count), together))
         ratios = [round(of_all / of_one, 2) for of_one, of_all in pairs]
