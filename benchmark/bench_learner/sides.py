@@ -142,7 +142,13 @@ class OwnScore:
         self._case = case
         self._learner = _learner(case)
         self._learner.prepare()
-        small = {"iterations": 1, "epochs": None, "compile": None, "batch_size": 2, "crop": 4 * case.recipe.output_stride}
+        small = {
+            "iterations": 1,
+            "epochs": None,
+            "compile": None,
+            "batch_size": 2,
+            "crop": 4 * case.recipe.output_stride,
+        }
         recipe = case.recipe.model_copy(update=small)
         split = case.split()
         self._grid = RegionGrid(split.sizes, case.region_size)
