@@ -106,8 +106,14 @@ def _say_environment(results_dir: Path, bench: "Workbench") -> None:
     if not path.is_file():
         click.echo("! environment.json is not there: hardware and versions can't be compared")
         return
-    for line in environment_differences(json.loads(path.read_text(encoding="utf-8")), describe_environment(bench)):
-        click.echo(f"! {line}: numbers may differ in their last digits")
+    differences = environment_differences(json.loads(path.read_text(encoding="utf-8")), describe_environment(bench))
+    for line in differences:
+        click.echo(f"! {line}")
+    if differences:
+        click.echo(
+            "! so the last digits may differ, and training and picking make much of little: a round that is trained "
+            "again may have other picks and another mIoU. Equal records need the same processor, threads and libraries"
+        )
 
 
 def _recompute(published: "Published", bench: "Workbench", record: "Record") -> bool:
