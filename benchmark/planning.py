@@ -201,7 +201,7 @@ def measure(
         if compile_s is not None:
             notes.append(
                 f"torch.compile: the first iteration took {compile_s:.0f} s, once in every worker process (less where "
-                "torch finds its cache); it is in no hour here"
+                "torch finds its cache); the hours leave it out"
             )
         if factor > 1:
             notes.append(f"an iteration was measured with two crops of {_CPU_CROP} px and scaled by {factor:.0f}")

@@ -90,3 +90,6 @@ def test_to_infer_as_one_trains_is_the_recipe_that_says_nothing(precision: str) 
     )
     assert one == other and one.digest() == other.digest()
     assert one.precision_of_inference == precision
+    # and nothing else of it is dropped
+    given = tiny_recipe(precision=precision, compile="default", fold_batchnorm=True)
+    assert tiny_recipe(**given.model_dump(mode="json") | {"inference_precision": precision}) == given

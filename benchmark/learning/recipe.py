@@ -111,7 +111,7 @@ class Recipe(BaseModel):
     def _leave_out_an_equal_inference_precision(cls, given: Any) -> Any:
         """One recipe has one identity: to infer as one trains is to say nothing."""
         if isinstance(given, dict) and given.get("inference_precision") == given.get("precision", "fp32"):
-            return {**given, "inference_precision": None, "compile": None}
+            return {**given, "inference_precision": None}
         return given
 
     @model_validator(mode="after")
