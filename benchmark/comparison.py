@@ -1,12 +1,17 @@
 """Whether two results folders hold the same records, timings aside: how a result is checked for being reproducible."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.records import Record, differing_fields, read_records
+from quadrat.benchmark.results import read_suite_json
 
-__all__ = ["common_trials", "differences"]
+__all__ = ["common_trials", "differences", "suite_differences"]
+
+_SAYS_NOTHING: Final = ("name", "description")
+"""What two suites may call differently without asking for anything else."""
 
 
 def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False) -> list[str]:
@@ -39,6 +44,30 @@ def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False)
         if key in second:
             lines += _differing_fields(first[key], second[key])
     return lines
+
+
+def suite_differences(first_dir: Path, second_dir: Path) -> list[str]:
+    """Return one line per setting that the suites of two results folders do not share.
+
+    Raises:
+        ResultsError: A folder has no suite.json.
+    """
+    first, second = (dict(_leaves(read_suite_json(path)["suite"])) for path in (first_dir, second_dir))
+    keys = [key for key in {**first, **second} if key.partition(".")[0] not in _SAYS_NOTHING]
+    return [
+        f"{key} is {first.get(key, 'not set')} and {second.get(key, 'not set')}"
+        for key in keys
+        if first.get(key) != second.get(key)
+    ]
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested settings."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def common_trials(first_dir: Path, second_dir: Path) -> set[str]:

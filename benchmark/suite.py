@@ -262,20 +262,36 @@ def _explain(file: SuiteFile, problem: Any) -> str:
         return f"{path}: {key}: expected one of the keys {', '.join(known)}, got '{location[-1]}'{hint}"
     if problem["type"] == "missing":
         return f"{path}: {key}: expected this key to be there, got nothing; add it"
+    if str(cause).startswith("expected "):
+        return f"{path}: {key}: {cause}"
     plain = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Input should be "))
+    if problem["type"] == "literal_error" and _may_be_left_out(location):
+        plain += ", or null for neither"
     expected = str(cause) if cause is not None else plain
     return f"{path}: {key}: expected {expected}, got {_short(problem['input'])}"
 
 
 def _known_keys(location: list[Any]) -> list[str]:
-    model: Any = Suite
+    model = _model_at(location)
+    fields = list(model.model_fields) if model is not None else []
+    return [*fields, "extends"] if model is Suite else fields
+
+
+def _may_be_left_out(location: list[Any]) -> bool:
+    """Return whether null is among the values of a key."""
+    model = _model_at(location[:-1])
+    info = model.model_fields.get(location[-1]) if model is not None else None
+    return info is not None and type(None) in get_args(info.annotation)
+
+
+def _model_at(location: list[Any]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Suite
     for part in location:
         if isinstance(part, int) or model is None:
             continue
         info = model.model_fields.get(part)
         model = _model_in(info.annotation) if info is not None else None
-    fields = list(model.model_fields) if model is not None else []
-    return [*fields, "extends"] if model is Suite else fields
+    return model
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

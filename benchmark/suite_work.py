@@ -172,7 +172,7 @@ def _recorded(dataset: Mapping[str, Any]) -> DataExtent:
 
 def _first_sentence(error: Exception) -> str:
     text = str(error).splitlines()[0]
-    return text if len(text) <= 100 else text[:97] + "..."
+    return text if len(text) <= 300 else text[:297] + "..."
 
 
 def _needs(spec: TrialSpec) -> SharedNeeds:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -155,6 +156,16 @@ def _read_size(context: click.Context, option: click.Parameter, text: str | None
 
 
 @contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that its folder goes and its processes end."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def _opened_case(
     suite_name: str,
     settings: Sequence[str],
@@ -169,10 +180,12 @@ def _opened_case(
     import os
 
     from quadrat.benchmark.bench_learner import open_case
+    from quadrat.benchmark.learning.runtime import resolve_device
     from quadrat.cluster.options import open_suite
 
     suite = open_suite(suite_name, settings).suite
-    with tempfile.TemporaryDirectory(prefix="quadrat-bench-") as folder:
+    resolve_device(device)
+    with _ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="quadrat-bench-") as folder:
         yield open_case(
             suite,
             Path(folder),
@@ -200,7 +213,7 @@ def fit(suite_name: str, settings: Sequence[str], iterations: int, repeats: int,
 
     with _opened_case(suite_name, settings, **case) as opened:
         _tell_comparison(
-            bench_fit(opened, iterations=iterations, repeats=repeats, on_row=None if is_json else _tell_pair), is_json
+            bench_fit(opened, iterations=iterations, repeats=repeats, on_row=None if is_json else _tell_rates), is_json
         )
 
 
@@ -230,7 +243,7 @@ def score(
             if is_json:
                 click.echo(json.dumps(result, indent=1))
         else:
-            result = bench_score(opened, repeats=repeats, on_row=None if is_json else _tell_pair)
+            result = bench_score(opened, repeats=repeats, on_row=None if is_json else _tell_rates)
             _tell_comparison(result, is_json)
 
 
@@ -285,8 +298,12 @@ def _read_counts(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
+def _tell_rates(row: dict[str, Any]) -> None:
+    click.echo("  ".join(f"{name} {value} images/s" for name, value in row.items()))
+
+
 def _tell_pair(row: dict[str, Any]) -> None:
-    click.echo("  ".join(f"{name} {value}" for name, value in row.items()))
+    click.echo("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
 
 
 def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
@@ -305,8 +322,10 @@ def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
         if "over_forward" in row:
             shown.append(f"{row['over_forward']:+.0%} over the forward pass")
         click.echo(f"{row['side']}: " + ", ".join(shown))
-    spread = f"{min(result['ratios'])} to {max(result['ratios'])}"
-    click.echo(f"ratio {result['ratio']} ({spread} over {len(result['ratios'])} pairs), load {result['load_1min']}")
+    num_pairs = len(result["ratios"])
+    spread = f"{min(result['ratios'])} to {max(result['ratios'])} over {num_pairs} pairs"
+    spread = spread if num_pairs > 1 else "one pair, so no range: --repeats 5 gives one"
+    click.echo(f"ratio {result['ratio']} ({spread}), load {result['load_1min']}")
     for name, title in (("equal", "equal"), ("not_equal", "not equal"), ("not_measured", "not measured")):
         if result[name]:
             click.echo(f"{title}: " + "; ".join(result[name]))

@@ -37,7 +37,8 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
     """Yield the parts of what is shown."""
     unit, cost = "GPU" if measured.is_gpu else "CPU core", measured.cores
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("work", "how much", "measured", f"{unit} hours"):
+    is_scaled = measured.host_bytes is None
+    for name in ("work", "how much", "measured and scaled" if is_scaled else "measured", f"{unit} hours"):
         table.add_column(name, justify="left" if name == "work" else "right")
     most = "at most " if work.is_upper_bound else ""
     table.add_row(
@@ -66,8 +67,8 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
     table.add_row("all", "", "", hours(plan.device_s), style="bold")
     clock = "CPU time" if measured.is_cpu_time else "wall time"
     yield Text(
-        f"\nplan, measured on {measured.device} ({clock}, {measured.threads} threads, one trial alone); what trials "
-        "share is counted once"
+        f"\nplan of the whole suite, as if nothing were done yet; measured on {measured.device} ({clock}, "
+        f"{measured.threads} threads, one trial alone); what trials share is counted once"
     )
     yield table
     yield Text()
@@ -90,7 +91,10 @@ def hours(seconds: float) -> str:
 def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) -> Table:
     devices = f"{plan.num_devices} {unit}{'s' if plan.num_devices > 1 else ''}"
     memory = [f"{size(measured.gpu_bytes)} of GPU"] if measured.gpu_bytes is not None else []
-    host = "not measured (see below)" if measured.host_bytes is None else f"{size(measured.host_bytes)} of host"
+    if measured.host_bytes is not None:
+        memory.append(f"{size(measured.host_bytes)} of host for a trial")
+    else:
+        memory.append("of host not measured, since images or iterations were scaled")
     disk = [f"packed images {size(plan.packed_bytes)}"]
     if plan.feature_bytes:
         disk.append(f"frozen features {size(plan.feature_bytes)}")
@@ -100,8 +104,8 @@ def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) ->
     ]
     facts = {
         "images": f"{extent.num_pool:,} + {extent.num_test:,} of {extent.width} x {extent.height}: {extent.source}",
-        "wall time": f"{hours(plan.wall_s)} h on {devices}, {plan.in_flight} trials at a time",
-        "memory": f"{', '.join([*memory, host])} for a trial",
+        "wall time": f"about {hours(plan.wall_s)} h on {devices}, {plan.in_flight} trials at a time",
+        "memory": ", ".join(memory),
         "disk": ", ".join(disk),
         "left out": "selecting, packing, starting Ray; how trials that run side by side slow each other",
     }

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.results import finished_trials, read_suite_json
 from quadrat.benchmark.spec import TrialSpec
 from quadrat.benchmark.suite import Suite
@@ -98,7 +99,7 @@ def _facts(suite: Suite, results_dir: Path, size: PoolSize) -> Table:
         "pool": size.source,
         "region": ", ".join(map(str, suite.region_sizes)) + " px",
         "learner": f"DeepLabv3+ on {'frozen ' if recipe.frozen else ''}{recipe.encoder} ({recipe.weights} weights), "
-        f"{length}, batch {recipe.batch_size}, crop {recipe.crop}",
+        f"{length}, batch {recipe.batch_size}, crop {recipe.crop}{_kernels(recipe)}",
         "a trial": f"{need.cpus} CPUs, {need.gpus:g} GPUs",
         "results": str(results_dir),
     }
@@ -106,6 +107,17 @@ def _facts(suite: Suite, results_dir: Path, size: PoolSize) -> Table:
     for name, text in facts.items():
         table.add_row(Text(name, style="dim"), Text(text))
     return table
+
+
+def _kernels(recipe: Recipe) -> str:
+    """Return what the recipe says of how it is computed, beyond the default."""
+    said = [
+        recipe.precision if recipe.precision != "fp32" else "",
+        f"scored and evaluated in {recipe.inference_precision}" if recipe.inference_precision else "",
+        f"torch.compile ({recipe.compile})" if recipe.compile else "",
+        "BatchNorm folded" if recipe.fold_batchnorm else "",
+    ]
+    return "".join(f", {text}" for text in said if text)
 
 
 def _budgets(trials: list[TrialSpec], size: PoolSize) -> Table:

@@ -122,7 +122,7 @@ def ui(target: str, mlflow_uri: str | None, port: int) -> None:
 @click.option("--common", "only_common", is_flag=True, help="Leave out trials that only one of the two has")
 def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
     """Say whether two results folders hold the same records, timings aside; exit code 1 when they do not."""
-    from quadrat.benchmark.comparison import common_trials, differences
+    from quadrat.benchmark.comparison import common_trials, differences, suite_differences
     from quadrat.benchmark.records import read_records
 
     folders = local_copy(first), local_copy(second)
@@ -133,6 +133,9 @@ def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
         trials = {record.trial_id for record in (*records, *read_records(folders[1]))}
         click.echo(f"{len(common)} trials are in both, {len(trials - common)} in one of them and left out")
         records = [record for record in records if record.trial_id in common]
+    if lines and all((folder / "suite.json").is_file() for folder in folders):
+        for line in suite_differences(*folders):
+            click.echo(f"! another suite: {line}")
     click.echo("\n".join(lines) or f"equal: {len(records)} records")
     sys.exit(1 if lines else 0)
 

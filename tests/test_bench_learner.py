@@ -10,8 +10,10 @@ import torch
 from click.testing import CliRunner
 
 from quadrat.benchmark.bench_learner import Case, bench_growth, bench_together, open_case, plain
+from quadrat.benchmark.bench_learner.process import started
 from quadrat.benchmark.bench_learner.sides import SIDES
 from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.errors import QuadratError
 from quadrat.benchmark.learning.learner import Learner
 from quadrat.benchmark.suite import load_suite
 from quadrat.cluster.cli import cli
@@ -110,6 +112,17 @@ def test_the_command_says_what_is_equal_and_what_is_not(tmp_path: Path, monkeypa
 
 
 @pytest.mark.slow
+def test_what_a_process_refuses_is_told_in_its_own_words_and_what_breaks_with_where(case: Case, tmp_path: Path) -> None:
+    nowhere = dataclasses.replace(case, recipe=case.recipe.model_copy(update={"weights": str(tmp_path / "none.pth")}))
+    with pytest.raises(QuadratError) as refused, started([("own fit", nowhere)]):
+        pass
+    assert "none.pth" in str(refused.value) and "Traceback" not in str(refused.value)
+    with pytest.raises(QuadratError, match=r"a process of the benchmark failed:\nTraceback(.|\n)*KeyError"):
+        with started([("no such side", case)]):
+            pass
+
+
+@pytest.mark.slow
 def test_growth_streams_more_for_more_images(case: Case) -> None:
     rows = bench_growth(case, (4, 8))["rows"]
     assert [row["images"] for row in rows] == [4, 8]
@@ -123,6 +136,11 @@ def test_growth_streams_more_for_more_images(case: Case) -> None:
         (["--size", "12"], "expected HEIGHTxWIDTH"),
         (["--growth", "ten"], "expected whole numbers above 0"),
         (["--set", "learner.crop=none"], "learner.crop"),
+        pytest.param(
+            ["--device", "cuda"],
+            "error: device 'cuda' was asked for and torch sees no CUDA device: take 'cpu'",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
     ],
 )
 def test_mistakes_are_answered_before_anything_runs(arguments: list[str], message: str) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from test_records import RECORD
 
-from quadrat.benchmark.comparison import differences
+from quadrat.benchmark.comparison import differences, suite_differences
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.files import write_json
 from quadrat.benchmark.records import append_record
 
 
@@ -52,6 +53,16 @@ def test_only_common_trials_are_compared_where_that_is_asked_for(folders):
     append_record(second, replace(RECORD, loss=9.0))
     assert differences(first, second, only_common=True) == ["random seed 0 round 0: loss is 1.25 and 9.0"]
     assert len(differences(first, second)) == 3
+
+
+def test_settings_of_two_suites_that_differ_are_named_with_both_values(tmp_path: Path):
+    for name, learner in (("first", {"lr": 0.1, "compile": "default"}), ("second", {"lr": 0.2})):
+        suite = {"name": name, "description": f"the {name}", "learner": learner, "budgets": [1, 2]}
+        write_json(tmp_path / name / "suite.json", {"suite": suite})
+    assert suite_differences(tmp_path / "first", tmp_path / "second") == [
+        "learner.lr is 0.1 and 0.2",
+        "learner.compile is default and not set",
+    ]
 
 
 def test_folders_without_a_common_trial_have_nothing_to_compare(folders):

@@ -74,6 +74,9 @@ def test_set_overrides_nested_values_and_list_items(write_suite):
         ({"strategies": ["full-supervision"]}, ["strategies.0", "full_supervision: true"]),
         ({"learner": {"iterations": 3, "lr": -1}}, ["learner.lr", "greater than 0", "got -1"]),
         ({"learner": {"iterations": 3, "epochs": 3}}, ["learner", "iterations", "epochs"]),
+        ({"learner": {"iterations": 3, "frozen": True, "scale": [0.5, 2.0]}}, [": learner: expected scale (1.0, 1.0)"]),
+        ({"learner": {"iterations": 3, "compile": "none"}}, ["'reduce-overhead', or null for neither, got 'none'"]),
+        ({"learner": {"iterations": 3, "precision": "fp16"}}, ["expected 'fp32' or 'bf16', got 'fp16'"]),
         ({"resources": {"gpu": 1}}, ["resources.gpu", "did you mean 'gpus'?"]),
         ({"dataset": {"params": {}}}, ["dataset.name", "add it"]),
     ],
@@ -94,7 +97,13 @@ def test_every_problem_of_a_file_is_named_at_once(write_suite):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"strategies": ["nope"]}, {"region_size": 0}, {"region_size": "x"}, {"strategies": ["random", "random"]}],
+    [
+        {"strategies": ["nope"]},
+        {"region_size": 0},
+        {"region_size": "x"},
+        {"strategies": ["random", "random"]},
+        {"learner": {"iterations": 3, "frozen": True, "scale": [0.5, 2.0]}},
+    ],
 )
 def test_one_mistake_is_one_line(write_suite, changes):
     with pytest.raises(SuiteError) as caught:

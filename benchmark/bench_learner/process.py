@@ -78,7 +78,7 @@ class SideProcess:
                 "a process of the benchmark ended by itself, perhaps for want of memory: take fewer or smaller images"
             ) from error
         if not is_fine:
-            raise QuadratError(f"a process of the benchmark failed:\n{answer}")
+            raise QuadratError(answer)
         return answer
 
 
@@ -147,8 +147,10 @@ def _serve(connection: Connection, name: str, case: Case) -> None:
             except EOFError:
                 return
             connection.send((True, tuple(answers[request](count))))
-    except Exception:  # told to whoever asked, who raises it
-        connection.send((False, traceback.format_exc()))
+    except QuadratError as error:  # told to whoever asked, who raises it; so is the next
+        connection.send((False, str(error)))
+    except Exception:
+        connection.send((False, f"a process of the benchmark failed:\n{traceback.format_exc()}"))
 
 
 def _peak(side: Any, count: int, device: str) -> Memory:

@@ -6,6 +6,7 @@ differs from it by rounding alone. A function is compiled once per process for a
 shape: networks of later rounds and trials find it there.
 """
 
+import logging
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -44,7 +45,8 @@ def loss_function(recipe: Recipe, device: torch.device) -> LossOf:
         except TorchDynamoException as error:
             raise TrainingError(
                 f"torch.compile can't compile the training of {recipe.encoder!r} here ({type(error).__name__}: "
-                f"{str(error).strip().splitlines()[0]}): leave learner.compile out"
+                f"{str(error).strip().splitlines()[0]}): leave learner.compile out (--set learner.compile=null), or, "
+                "where what is missing is a compiler, install one (a C++ compiler for a CPU, Triton for CUDA)"
             ) from error
 
     return loss_of
@@ -61,6 +63,9 @@ def _loss(
 @lru_cache
 def _compiled(has_graphs: bool) -> Callable[..., Tensor]:
     """Return the compiled loss; whole (`fullgraph`), since a part that torch left out would stay slow unnoticed."""
+    if not torch.cuda.is_available():
+        # It would warn that there is no CUDA runtime, which nobody asked for.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     options: dict[str, str | int | bool | Callable[..., Any]] = {
         "fallback_random": True,
         "triton.cudagraphs": has_graphs,
