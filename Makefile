@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 RESULTS ?= results/runs/quickstart
 
-.PHONY: help dev check test test-all chaos demo lock clean
+.PHONY: help dev check test chaos gpu demo lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ test: dev ## all tests but those marked gpu (slow ones included)
 
 chaos: dev ## kill a small suite KILLS times at drawn places, go on each time, compare with a run that was not killed
 	$(BIN)/python tests/chaos.py --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
+
+gpu: dev ## on a machine with a GPU: its tests, the learner's benchmarks and camvid's plan, as files in OUT
+	$(BIN)/python tests/on_gpu.py --out $(or $(OUT),results/runs/gpu)
 
 demo: dev ## run the quickstart suite and write its report
 	$(BIN)/quadrat run quickstart --results $(RESULTS)
