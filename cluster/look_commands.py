@@ -60,7 +60,8 @@ def show(
 
 def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bool) -> None:
     """Measure the suite's recipe on this machine and print what follows from it."""
-    from quadrat.benchmark.planning import devices_at_hand, estimate, measure
+    from quadrat.benchmark.measuring import devices_at_hand, measure
+    from quadrat.benchmark.planning import estimate
     from quadrat.benchmark.suite_work import count_work, data_extent
     from quadrat.cluster.plan_view import as_json, render_plan
 

@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from quadrat.benchmark.planning import Estimate, Measured
+from quadrat.benchmark.measuring import Measured
+from quadrat.benchmark.planning import Estimate
 from quadrat.benchmark.suite import Suite
 from quadrat.benchmark.suite_work import DataExtent, Workload
 from quadrat.cluster.forecast import size

@@ -1,5 +1,7 @@
 """In-memory images, masks and labels of the same duck type as the packed pool, small enough to learn in seconds."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,6 +68,20 @@ def label(masks: FakeMasks, grid: RegionGrid, regions: list[int] | NDArray[np.in
     labelled = np.zeros(grid.num_regions, dtype=bool)
     labelled[slice(None) if regions is None else regions] = True
     return RevealedLabels(masks, grid, labelled)  # type: ignore[arg-type]  # in memory instead of packed
+
+
+class Killed(Exception):
+    """What `kill_at` ends a fit with."""
+
+
+def kill_at(step: int) -> Callable[[int, int], None]:
+    """Return an `on_step` that ends a fit after that many iterations, as a killed process would."""
+
+    def on_step(done: int, total: int) -> None:
+        if done == step:
+            raise Killed
+
+    return on_step
 
 
 def tiny_recipe(**changes: object) -> Recipe:

@@ -30,11 +30,12 @@ def test_the_share_is_the_time_that_at_least_one_kernel_covers(spans: list[tuple
 
 
 def test_only_the_block_after_its_warm_up_counts() -> None:
-    """On operators of the CPU in place of kernels: two million sums, then a block that does nothing but one."""
+    """On operators of the CPU in place of kernels: a long busy warm-up, then a block that does next to nothing."""
 
     def work() -> Block:
         ones = torch.ones(2_000_000)
-        for _ in range(20):
+        before = time.perf_counter()
+        while time.perf_counter() - before < 0.9:
             ones.sum()
         begin = time.perf_counter()
         time.sleep(0.3)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning_fakes import NUM_CLASSES, FakeImages, FakeMasks, label, make_grid, make_set, tiny_recipe
+from learning_fakes import NUM_CLASSES, FakeImages, FakeMasks, Killed, kill_at, label, make_grid, make_set, tiny_recipe
 
 from quadrat.benchmark.bench_learner.busy import busy_share
 from quadrat.benchmark.bench_learner.sides import Block
@@ -104,18 +104,11 @@ def test_an_interrupted_fit_ends_with_the_same_bits(tmp_path: Path) -> None:
     recipe = tiny_recipe(iterations=6)
     expected = fit(recipe, tmp_path)
 
-    class Killed(Exception):
-        pass
-
-    def kill(done: int, total: int) -> None:
-        if done == 3:
-            raise Killed
-
     labels, checkpoint = label(POOL_MASKS, GRID, REGIONS), tmp_path / "fit.pt"
     one = learner(recipe, tmp_path)
     one._checkpoint_every_s = 0.0
     with pytest.raises(Killed):
-        one.fit(labels, seed=0, round=0, checkpoint=checkpoint, on_step=kill)
+        one.fit(labels, seed=0, round=0, checkpoint=checkpoint, on_step=kill_at(3))
     resumed = learner(recipe, tmp_path).fit(labels, seed=0, round=0, checkpoint=checkpoint)
     assert largest_difference(resumed, expected) == 0.0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning_fakes import NUM_CLASSES, label, make_grid, make_set, tiny_recipe
+from learning_fakes import NUM_CLASSES, Killed, kill_at, label, make_grid, make_set, tiny_recipe
 
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.learning import Learner
@@ -38,13 +38,6 @@ def test_a_compiled_fit_is_the_plain_one_but_for_rounding_and_resumes_to_its_own
         settings = {"num_classes": NUM_CLASSES, "device": "cpu", "threads": 1, "cache_dir": tmp_path}
         return Learner(recipe, train=POOL, test=TEST, **(settings | changes))
 
-    class Killed(Exception):
-        pass
-
-    def kill(done: int, total: int) -> None:
-        if done == 4:
-            raise Killed
-
     labels, checkpoint = label(POOL_MASKS, GRID, REGIONS), tmp_path / "fit.pt"
     plain = learner(None).fit(labels, seed=0, round=0)
     compiled = learner("default").fit(labels, seed=0, round=0)
@@ -52,7 +45,9 @@ def test_a_compiled_fit_is_the_plain_one_but_for_rounding_and_resumes_to_its_own
     for name, tensor in plain.state.items():
         torch.testing.assert_close(compiled.state[name], tensor, atol=1e-3, rtol=1e-2, msg=name)
     with pytest.raises(Killed):
-        learner("default", checkpoint_every_s=0.0).fit(labels, seed=0, round=0, checkpoint=checkpoint, on_step=kill)
+        learner("default", checkpoint_every_s=0.0).fit(
+            labels, seed=0, round=0, checkpoint=checkpoint, on_step=kill_at(4)
+        )
     resumed = learner("default").fit(labels, seed=0, round=0, checkpoint=checkpoint)
     assert all(torch.equal(resumed.state[name], tensor) for name, tensor in compiled.state.items())
     # A CPU has no CUDA graphs, so both modes are one there.

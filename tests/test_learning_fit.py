@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning_fakes import NUM_CLASSES, label, make_grid, make_set, tiny_recipe
+from learning_fakes import NUM_CLASSES, Killed, kill_at, label, make_grid, make_set, tiny_recipe
 
 from quadrat.benchmark.errors import DataError, ResultsError, TrainingError
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
@@ -70,16 +70,6 @@ def test_seed_and_round_change_the_weights(tmp_path: Path, frozen: bool) -> None
 def test_interrupted_fit_ends_with_the_same_bits(tmp_path: Path, changes: dict[str, object]) -> None:
     recipe = tiny_recipe(iterations=6, **changes)
     expected = learner(recipe, tmp_path).fit(labels(), seed=0, round=2)
-
-    class Killed(Exception):
-        pass
-
-    def kill_at(step: int):
-        def on_step(done: int, total: int) -> None:
-            if done == step:
-                raise Killed
-
-        return on_step
 
     checkpoint = tmp_path / "fit.pt"
     for step in (2, 5):

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 from fake_trials import make_suite
 
-from quadrat.benchmark.planning import Measured, estimate, measure
+from quadrat.benchmark.measuring import Measured, measure
+from quadrat.benchmark.planning import estimate
 from quadrat.benchmark.suite import load_suite
 from quadrat.benchmark.suite_work import DataExtent, count_work
 from quadrat.benchmark.workbench import SharedNeeds
@@ -63,7 +64,7 @@ def test_the_store_keeps_round_0_and_the_last_round_of_each_trial() -> None:
 
 @pytest.mark.parametrize("is_frozen", [False, True])
 def test_a_recipe_is_measured(is_frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quadrat.benchmark.planning._MEASURE_S", 0.05)
+    monkeypatch.setattr("quadrat.benchmark.measuring._MEASURE_S", 0.05)
     settings = (
         ["learner.crop=32", "learner.frozen=true", "learner.scale=[1.0, 1.0]"] if is_frozen else ["learner.crop=32"]
     )
@@ -78,9 +79,9 @@ def test_a_recipe_is_measured(is_frozen: bool, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_too_large_for_a_cpu_is_measured_small_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quadrat.benchmark.planning._MEASURE_S", 0.05)
-    monkeypatch.setattr("quadrat.benchmark.planning._LONG_STEP_S", 0.0)
-    monkeypatch.setattr("quadrat.benchmark.planning._CPU_IMAGE_PX", 48 * 64 / 4)
+    monkeypatch.setattr("quadrat.benchmark.measuring._MEASURE_S", 0.05)
+    monkeypatch.setattr("quadrat.benchmark.measuring._LONG_STEP_S", 0.0)
+    monkeypatch.setattr("quadrat.benchmark.measuring._CPU_IMAGE_PX", 48 * 64 / 4)
     suite = load_suite("quickstart", ["learner.crop=288", "learner.batch_size=4", "resources.gpus=1"])
     found = measure(suite, EXTENT, count_work(suite, EXTENT), "cpu")
     no_gpu, images, crops = found.notes
@@ -91,7 +92,7 @@ def test_what_is_too_large_for_a_cpu_is_measured_small_and_scaled(monkeypatch: p
 
 
 def test_show_plans_on_request(monkeypatch: pytest.MonkeyPatch, write_suite) -> None:
-    monkeypatch.setattr("quadrat.benchmark.planning._MEASURE_S", 0.05)
+    monkeypatch.setattr("quadrat.benchmark.measuring._MEASURE_S", 0.05)
     done = CliRunner().invoke(cli, ["show", str(write_suite()), "--plan", "--devices", "3", "--json"])
     assert done.exit_code == 0, done.output
     plan = json.loads(done.stdout)
