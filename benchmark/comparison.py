@@ -10,8 +10,8 @@ from quadrat.benchmark.results import read_suite_json
 
 __all__ = ["common_trials", "differences", "suite_differences"]
 
-_SAYS_NOTHING: Final = ("name", "description")
-"""What two suites may call differently without asking for anything else."""
+_SAYS_NOTHING: Final = ("name", "description", "dataset.root")
+"""What may differ without asking for anything else; the same images may lie in another folder."""
 
 
 def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False) -> list[str]:
@@ -53,7 +53,7 @@ def suite_differences(first_dir: Path, second_dir: Path) -> list[str]:
         ResultsError: A folder has no suite.json.
     """
     first, second = (dict(_leaves(read_suite_json(path)["suite"])) for path in (first_dir, second_dir))
-    keys = [key for key in {**first, **second} if key.partition(".")[0] not in _SAYS_NOTHING]
+    keys = [key for key in {**first, **second} if key not in _SAYS_NOTHING]
     return [
         f"{key} is {first.get(key, 'not set')} and {second.get(key, 'not set')}"
         for key in keys

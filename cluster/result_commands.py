@@ -135,7 +135,7 @@ def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
         records = [record for record in records if record.trial_id in common]
     if lines and all((folder / "suite.json").is_file() for folder in folders):
         for line in suite_differences(*folders):
-            click.echo(f"! another suite: {line}")
+            click.echo(f"! the suites differ: {line}")
     click.echo("\n".join(lines) or f"equal: {len(records)} records")
     sys.exit(1 if lines else 0)
 
