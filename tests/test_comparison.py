@@ -57,7 +57,13 @@ def test_only_common_trials_are_compared_where_that_is_asked_for(folders):
 
 def test_settings_of_two_suites_that_differ_are_named_with_both_values(tmp_path: Path):
     for name, learner in (("first", {"lr": 0.1, "compile": "default"}), ("second", {"lr": 0.2})):
-        suite = {"name": name, "description": f"the {name}", "learner": learner, "budgets": [1, 2], "dataset": {"root": name}}
+        suite = {
+            "name": name,
+            "description": f"the {name}",
+            "learner": learner,
+            "budgets": [1, 2],
+            "dataset": {"root": name},
+        }
         write_json(tmp_path / name / "suite.json", {"suite": suite})
     assert suite_differences(tmp_path / "first", tmp_path / "second") == [
         "learner.lr is 0.1 and 0.2",
