@@ -30,10 +30,10 @@ test: dev ## all tests but those marked gpu (slow ones included)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
 
 chaos: dev ## kill a small suite KILLS times at drawn places, go on each time, compare with a run that was not killed
-	$(BIN)/python tests/chaos.py --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
+	cd tests && ../$(BIN)/python -m support.chaos --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
 
 gpu: dev ## on a machine with a GPU: its tests, the learner's benchmarks and camvid's plan, as files in OUT
-	$(BIN)/python tests/on_gpu.py --out $(or $(OUT),results/runs/gpu)
+	cd tests && ../$(BIN)/python -m performance.on_gpu --out $(or $(OUT),results/runs/gpu)
 
 demo: dev ## run the quickstart suite and write its report
 	$(BIN)/quadrat run quickstart --results $(RESULTS)

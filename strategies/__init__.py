@@ -2,17 +2,17 @@
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.errors import PluginError, QuadratError, StrategyError
+from quadrat.strategies.oracle_strategies import OracleStrategy, Truth
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.reference import ReferenceStrategy, Truth
 from quadrat.strategies.registry import Plugin, Registry, available, load, sees_labels
 
 __all__ = [
     "Needs",
+    "OracleStrategy",
     "Plugin",
     "PluginError",
     "Pool",
     "QuadratError",
-    "ReferenceStrategy",
     "Registry",
     "Selection",
     "Space",

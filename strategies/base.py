@@ -17,7 +17,7 @@ from quadrat.strategies.pool import Needs, Pool, Selection
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Space", "Strategy", "lazy_space", "pass_door"]
+__all__ = ["Space", "Strategy", "lazy_space", "validated_selection"]
 
 Space = Mapping[str, "BaseDistribution"]
 
@@ -62,7 +62,7 @@ class Strategy:
     space: ClassVar[Space] = lazy_space(lambda cls: {})
     """Where a study may search: parameter name -> optuna distribution. Empty: nothing to search."""
     sees_labels: ClassVar[bool] = False
-    """Whether it is a reference that is told the truth; only ReferenceStrategy sets it."""
+    """Whether it is a reference that is told the truth; only OracleStrategy sets it."""
 
     def __post_init__(self) -> None:
         for parameter, value in self.params().items():
@@ -95,7 +95,7 @@ class Strategy:
             StrategyError: The budget is negative, a signal or the features are missing or not finite, or ``pick``
                 returned a wrong number of regions, a labelled one or one twice.
         """
-        return pass_door(self, pool, budget, lambda checked, num_picks: self.pick(checked, num_picks, rng))
+        return validated_selection(self, pool, budget, lambda checked, num_picks: self.pick(checked, num_picks, rng))
 
     def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return exactly ``budget`` unlabelled regions of a checked pool; this is what a strategy implements.
@@ -108,7 +108,9 @@ class Strategy:
         raise NotImplementedError(f"{type(self).__name__} must define pick(pool, budget, rng)")
 
 
-def pass_door(strategy: Strategy, pool: Pool, budget: int, pick: Callable[[Pool, int], Selection]) -> Selection:
+def validated_selection(
+    strategy: Strategy, pool: Pool, budget: int, pick: Callable[[Pool, int], Selection]
+) -> Selection:
     """Return what ``pick`` gives for the checked pool and the budget cut to what is left, checked in turn."""
     if budget < 0:
         raise StrategyError(f"{strategy.name}: budget must be 0 or more regions, got {budget}")

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
-from quadrat.strategies.checks import check_choice, check_number, check_signal
+from quadrat.strategies.greedy.spatial import Images, Norm, centre_distance
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import largest
-from quadrat.strategies.spatial import Images, Norm, centre_distance
+from quadrat.strategies.validation import check_choice, check_number, check_signal
 
 __all__ = ["NmsEntropy", "suppress"]
 

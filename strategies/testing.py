@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.base import Strategy
 from quadrat.strategies.errors import StrategyError
+from quadrat.strategies.oracle_strategies import OracleStrategy, Truth
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.reference import ReferenceStrategy, Truth
 from quadrat.strategies.registry import load
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class StrategyContract:
 
     def test_only_a_reference_sees_labels_and_it_says_so(self) -> None:
         strategy, pool = self.strategy(), self.pool()
-        assert strategy.sees_labels is isinstance(strategy, ReferenceStrategy)
+        assert strategy.sees_labels is isinstance(strategy, OracleStrategy)
         if strategy.sees_labels:
             with pytest.raises(StrategyError, match=f"{self.name} sees labels: expected truth with"):
                 strategy.select(pool, 3, np.random.default_rng(0))
@@ -254,7 +254,7 @@ def example_truth(pool: Pool) -> Truth:
 
 
 def _told(strategy: Strategy, pool: Pool) -> tuple[Truth, ...]:
-    return (example_truth(pool),) if isinstance(strategy, ReferenceStrategy) else ()
+    return (example_truth(pool),) if isinstance(strategy, OracleStrategy) else ()
 
 
 def _select(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:

@@ -24,10 +24,10 @@ from typing import ClassVar
 import numpy as np
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
-from quadrat.strategies.checks import check_number, check_signal
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import take_largest
+from quadrat.strategies.validation import check_number, check_signal
 
 __all__ = [
     "Bald",

@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("strategies", "benchmark", "cluster")
 DATA = (".py", ".typed", ".yaml", ".j2", ".css", ".js", ".md")
 
@@ -75,7 +75,7 @@ def test_strategies_import_nothing_heavy():
 
 
 def test_the_command_line_imports_nothing_heavy_before_a_command_needs_it():
-    assert modules_after("import quadrat.cluster.cli") & (HEAVY | {"optuna"}) == set()
+    assert modules_after("import quadrat.cluster.cli.main") & (HEAVY | {"optuna"}) == set()
 
 
 def test_the_lock_file_has_hashes_and_names_no_index():

@@ -1,10 +1,10 @@
 """Data sets, the packed pool, and the region grid."""
 
-from quadrat.benchmark.data.base import VOID, Dataset, Item, load_dataset
 from quadrat.benchmark.data.check import Report, check
-from quadrat.benchmark.data.grid import RegionGrid
+from quadrat.benchmark.data.dataset import VOID, Dataset, Item, load_dataset
 from quadrat.benchmark.data.packed import PackedImages, PackedMasks, PackedSplit
 from quadrat.benchmark.data.packing import pack
+from quadrat.benchmark.data.regions import RegionGrid
 
 __all__ = [
     "VOID",

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.data.ahead import in_order
-from quadrat.benchmark.data.base import VOID, Dataset, Item, decode
-from quadrat.benchmark.data.pairs import FileDataset
+from quadrat.benchmark.data.dataset import VOID, Dataset, Item, decode
+from quadrat.benchmark.data.loaders.pairs import FileDataset
+from quadrat.benchmark.data.parallel import in_order
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["Report", "SplitReport", "check"]

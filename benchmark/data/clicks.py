@@ -37,12 +37,12 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from quadrat.benchmark.data.ahead import in_order
-from quadrat.benchmark.data.base import Item
-from quadrat.benchmark.data.grid import RegionGrid
+from quadrat.benchmark.data.dataset import Item
 from quadrat.benchmark.data.packed import PackedSplit
+from quadrat.benchmark.data.parallel import in_order
+from quadrat.benchmark.data.regions import RegionGrid
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.files import atomic_write, clear_disk_errors
+from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors
 
 __all__ = [
     "TOLERANCE_PX",

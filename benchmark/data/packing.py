@@ -9,11 +9,17 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from quadrat.benchmark.data.ahead import in_order
-from quadrat.benchmark.data.base import VOID, Dataset, Item, Sample, decode
+from quadrat.benchmark.data.dataset import VOID, Dataset, Item, Sample, decode
 from quadrat.benchmark.data.packed import FORMAT, IMAGES, MASKS, META, VERSION, PackedSplit
+from quadrat.benchmark.data.parallel import in_order
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.files import atomic_directory, canonical_json, clear_disk_errors, sweep_beside, write_json
+from quadrat.benchmark.storage.atomic import (
+    atomic_directory,
+    canonical_json,
+    clear_disk_errors,
+    sweep_beside,
+    write_json,
+)
 
 __all__ = ["pack"]
 

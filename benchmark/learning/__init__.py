@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quadrat.benchmark.learning.base import Labels
+    from quadrat.benchmark.learning.inputs import Labels
     from quadrat.benchmark.learning.learner import Fitted, Learner, Scores
     from quadrat.benchmark.learning.recipe import Recipe
 

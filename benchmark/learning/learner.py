@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.learning.base import Grid, Images, Labels, Masks
-from quadrat.benchmark.learning.checkpoint import CheckpointFile, load_tensors, save_tensors
-from quadrat.benchmark.learning.finetuned import FineTuned
-from quadrat.benchmark.learning.fit import Batch, train
-from quadrat.benchmark.learning.frozen import Frozen
-from quadrat.benchmark.learning.glimpse import Glimpse, glimpse
-from quadrat.benchmark.learning.profiles import load_profiles
+from quadrat.benchmark.learning.inputs import Grid, Images, Labels, Masks
+from quadrat.benchmark.learning.network.weights import EncoderWeights, load_weights
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.benchmark.learning.region_errors import region_errors
 from quadrat.benchmark.learning.runtime import resolve_device, torch_settings
-from quadrat.benchmark.learning.sampler import Sampler
-from quadrat.benchmark.learning.score import confusion_matrix, score_regions
-from quadrat.benchmark.learning.signals import load_signals
-from quadrat.benchmark.learning.weights import EncoderWeights, load_weights
+from quadrat.benchmark.learning.scoring.preview import Preview, preview
+from quadrat.benchmark.learning.scoring.profiles import load_profiles
+from quadrat.benchmark.learning.scoring.region_errors import region_errors
+from quadrat.benchmark.learning.scoring.score import confusion_matrix, score_regions
+from quadrat.benchmark.learning.scoring.signals import load_signals
+from quadrat.benchmark.learning.training.checkpoint import CheckpointFile, load_tensors, save_tensors
+from quadrat.benchmark.learning.training.finetuned import FineTuned
+from quadrat.benchmark.learning.training.fit import Batch, train
+from quadrat.benchmark.learning.training.frozen import Frozen
+from quadrat.benchmark.learning.training.sampler import Sampler
 from quadrat.benchmark.seeds import torch_seed
 
 __all__ = ["Fitted", "Learner", "Scores", "Training"]
@@ -290,7 +290,7 @@ class Learner:
             predict = self._variant.predictor(fitted.state, self._train)
             return region_errors(predict, grid, masks, device=self._device, on_image=on_step)
 
-    def glimpse(self, fitted: Fitted, images: Sequence[int], *, max_edge: int) -> list[Glimpse]:
+    def preview(self, fitted: Fitted, images: Sequence[int], *, max_edge: int) -> list[Preview]:
         """Return prediction and entropy of a few images of the pool, for people to look at.
 
         Args:
@@ -302,7 +302,7 @@ class Learner:
         with torch_settings(self._device, self._threads):
             predict = self._variant.predictor(fitted.state, self._train)
             return [
-                glimpse(predict, index, height, width, max_edge=max_edge)
+                preview(predict, index, height, width, max_edge=max_edge)
                 for index, (height, width) in zip(images, sizes, strict=True)
             ]
 

@@ -47,7 +47,7 @@ class Recipe(BaseModel):
         batch_size: Crops an iteration; at least 2, for BatchNorm.
         crop: Side of the square training crop in pixels; a multiple of `output_stride` where the encoder is frozen.
         scale: Smallest and largest factor of the random rescaling, drawn uniformly; (1, 1) where frozen.
-        flip: Mirror every other crop left to right.
+        flip: MlflowLogger every other crop left to right.
         loss_stride: 1 = cross-entropy of every labelled pixel on the upsampled logits; 4 = the same pixels against the
             decoder's own cells, each weighed by the share of its 16 pixels that a class has: several times cheaper.
         precision: `"fp32"`, or `"bf16"` for autocast (parameters and loss stay fp32).

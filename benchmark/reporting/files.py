@@ -10,12 +10,12 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from quadrat.benchmark.files import atomic_write
-from quadrat.benchmark.reporting.cells import Table
-from quadrat.benchmark.reporting.export import to_csv, to_latex
-from quadrat.benchmark.reporting.measures import Metric, costs_of
-from quadrat.benchmark.reporting.statistics import summarise, values_by_seed
-from quadrat.benchmark.reporting.trials import Results
+from quadrat.benchmark.analysis.measures import Metric, costs_of
+from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
+from quadrat.benchmark.reporting.tables.cells import Table
+from quadrat.benchmark.reporting.tables.export import to_csv, to_latex
+from quadrat.benchmark.results.trials import Results
+from quadrat.benchmark.storage.atomic import atomic_write
 
 __all__ = ["FOLDER", "VEGA_LITE", "NamedTable", "write_files"]
 

@@ -11,11 +11,9 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from quadrat.benchmark.files import atomic_write
-from quadrat.benchmark.reporting.answer import Answer, answer
-from quadrat.benchmark.reporting.contents import tables_of
-from quadrat.benchmark.reporting.evidence import evidence
-from quadrat.benchmark.reporting.figures import (
+from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Metric, costs_of
+from quadrat.benchmark.analysis.summary import evidence
+from quadrat.benchmark.reporting.figures.charts import (
     BANDS,
     axis_of,
     default_cost,
@@ -24,17 +22,19 @@ from quadrat.benchmark.reporting.figures import (
     learning_curves,
     metrics_shown,
 )
+from quadrat.benchmark.reporting.figures.gallery import Gallery, NoGallery, draw_gallery
+from quadrat.benchmark.reporting.figures.outlines import read_picks
+from quadrat.benchmark.reporting.figures.palette import Look, looks_of, round_colours
+from quadrat.benchmark.reporting.figures.pictures import open_pool
+from quadrat.benchmark.reporting.figures.round_viewer import Film, draw_film
 from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, NamedTable, write_files
-from quadrat.benchmark.reporting.film import Film, draw_film
-from quadrat.benchmark.reporting.gallery import Gallery, NoGallery, draw_gallery
-from quadrat.benchmark.reporting.measures import FRACTION, MIOU, Metric, costs_of
-from quadrat.benchmark.reporting.palette import Look, looks_of, round_colours
-from quadrat.benchmark.reporting.picks import read_picks
-from quadrat.benchmark.reporting.pictures import open_pool
 from quadrat.benchmark.reporting.provenance import all_settings, facts, strategy_settings
 from quadrat.benchmark.reporting.study import study_section
-from quadrat.benchmark.reporting.tables import steps_of
-from quadrat.benchmark.reporting.trials import Results, read_results
+from quadrat.benchmark.reporting.summary import Answer, answer
+from quadrat.benchmark.reporting.tables.contents import tables_of
+from quadrat.benchmark.reporting.tables.results import steps_of
+from quadrat.benchmark.results.trials import Results, read_results
+from quadrat.benchmark.storage.atomic import atomic_write
 
 __all__ = ["write_report"]
 
@@ -129,7 +129,9 @@ def _render(
 
 
 def _read(name: str) -> str:
-    return (resources.files(__package__ or "quadrat.benchmark.reporting") / name).read_text(encoding="utf-8")
+    return (resources.files(__package__ or "quadrat.benchmark.reporting") / "templates" / name).read_text(
+        encoding="utf-8"
+    )
 
 
 def _environment() -> jinja2.Environment:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from quadrat.benchmark.reporting.trials import Results
+from quadrat.benchmark.results.trials import Results
 from quadrat.strategies import sees_labels
 
 __all__ = ["SEES_LABELS", "Fact", "all_settings", "facts", "strategy_settings"]

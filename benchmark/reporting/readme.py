@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Final
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.files import atomic_write
-from quadrat.benchmark.reporting.answer import answer
-from quadrat.benchmark.reporting.export import to_markdown
 from quadrat.benchmark.reporting.files import FOLDER
-from quadrat.benchmark.reporting.tables import budget_table
-from quadrat.benchmark.reporting.trials import Results, read_results
+from quadrat.benchmark.reporting.summary import answer
+from quadrat.benchmark.reporting.tables.export import to_markdown
+from quadrat.benchmark.reporting.tables.results import budget_table
+from quadrat.benchmark.results.trials import Results, read_results
+from quadrat.benchmark.storage.atomic import atomic_write
 
 __all__ = ["END", "START", "results_block", "update_readme"]
 

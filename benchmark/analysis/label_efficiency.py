@@ -1,0 +1,236 @@
+"""What it costs to get somewhere: to a share of full supervision, or to where Random ends; with bootstrap intervals.
+
+The cost is read off the mean curve over seeds: the first place where it is at the target, interpolated linearly between
+rounds. Intervals are bootstrap percentiles [Efron] over seeds: whole seeds are drawn with replacement, and what is
+paired within a seed (strategy, baseline, full supervision) stays together. A draw whose curve never reaches the target
+counts as a cost beyond the budget; the share of such draws is told. With few seeds such intervals are too narrow (three
+seeds give ten different draws): read them as the spread that the seeds show, not as a guarantee.
+
+References:
+    [Efron] "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from quadrat.benchmark.analysis.curves import Curve
+from quadrat.benchmark.analysis.statistics import LEVEL
+from quadrat.benchmark.seeds import rng
+
+__all__ = ["RESAMPLES", "SHARES", "Reach", "Saving", "first_crossing", "reach", "saving"]
+
+# Legend: B draws, S seeds, R rounds.
+
+RESAMPLES: Final = 10_000
+"""Bootstrap draws: the percentiles are then steady to about a hundredth of the interval."""
+
+SHARES: Final = (0.90, 0.95, 0.99)
+"""The shares of full supervision that are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What it costs a strategy to reach a share of full supervision.
+
+    Attributes:
+        label: The strategy.
+        share: Of full supervision's mean, 0..1.
+        target: That value, percent.
+        cost: Where the mean curve first is at the target, in the unit of the cost; None when it never is.
+        low: Lower end of the 95 % interval; None when that lies beyond the budget, and for one seed.
+        high: Upper end; None when it lies beyond the budget (more than 2.5 % of the draws never reach the target), and
+            for one seed.
+        is_at_most: Whether the curve starts at the target or above, so that the true cost may be lower.
+        num_seeds: Seeds of the curve.
+        num_reaching: Those whose own curve reaches the target.
+        fraction_never: Share of bootstrap draws that never reach it, 0..1; 0 or 1 for one seed.
+    """
+
+    label: str
+    share: float
+    target: float
+    cost: float | None
+    low: float | None
+    high: float | None
+    is_at_most: bool
+    num_seeds: int
+    num_reaching: int
+    fraction_never: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """How much of Random's labels a strategy needs to get where Random ends.
+
+    Attributes:
+        label: The strategy.
+        baseline: The label of Random that it is compared to.
+        target: Where Random ends: the mean of its last round over the shared seeds, percent.
+        ratio: Cost of the strategy at the target / cost of Random's last round: 0.6 means 40 % of the labels saved,
+            above 1 means that more are needed; None when the strategy never gets there.
+        low: Lower end of the 95 % interval of the ratio; None as in `Reach`.
+        high: Upper end; None as in `Reach`.
+        is_at_most: As in `Reach`.
+        num_seeds: Seeds that both have.
+        fraction_never: Share of bootstrap draws that never get there, 0..1.
+    """
+
+    label: str
+    baseline: str
+    target: float
+    ratio: float | None
+    low: float | None
+    high: float | None
+    is_at_most: bool
+    num_seeds: int
+    fraction_never: float
+
+
+class _Stack(NamedTuple):
+    """Curves of several seeds over the rounds that all of them have."""
+
+    costs: npt.NDArray[np.float64]
+    """(S, R)"""
+    values: npt.NDArray[np.float64]
+    """(S, R)"""
+
+
+class _Interval(NamedTuple):
+    low: float | None
+    high: float | None
+    fraction_never: float
+
+
+def first_crossing(
+    costs_BR: npt.NDArray[np.float64], values_BR: npt.NDArray[np.float64], target_B: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the cost at which each curve is first at its target or above, inf where it never is.
+
+    Args:
+        costs_BR: (B, R), never falling.
+        values_BR: (B, R).
+        target_B: (B,).
+
+    Examples:
+        >>> costs, values = np.array([[1.0, 2.0, 4.0]]), np.array([[10.0, 20.0, 40.0]])
+        >>> first_crossing(costs, values, np.array([25.0]))  # a quarter of the way from 2 to 4
+        array([2.5])
+    """
+    is_there_BR = values_BR >= target_B[:, None]
+    draw = np.arange(len(values_BR))
+    at = is_there_BR.argmax(axis=1)
+    before = np.maximum(at - 1, 0)
+    rise = values_BR[draw, at] - values_BR[draw, before]
+    part = np.divide(target_B - values_BR[draw, before], rise, out=np.ones(len(draw)), where=(at > 0) & (rise > 0))
+    crossing: npt.NDArray[np.float64] = costs_BR[draw, before] + part * (costs_BR[draw, at] - costs_BR[draw, before])
+    return np.where(is_there_BR.any(axis=1), crossing, np.inf)
+
+
+def reach(
+    curves: Mapping[int, Curve], references: Mapping[int, float], share: float, *, resamples: int = RESAMPLES
+) -> Reach | None:
+    """Return what it costs to reach `share` of full supervision, or None when there is no curve or no reference.
+
+    Args:
+        curves: Seed -> curve of one label.
+        references: Seed -> value of full supervision, percent. Where every seed of the curve has one, both are drawn
+            together; else the mean of the references is taken as known.
+        share: 0..1.
+        resamples: Bootstrap draws.
+    """
+    seeds = sorted(curves)
+    stack = _stacked([curves[seed] for seed in seeds])
+    if stack is None or not references:
+        return None
+    target = share * float(np.mean(list(references.values())))
+    targets_S = np.full(len(seeds), target)
+    if set(seeds) <= references.keys():
+        targets_S = share * np.array([references[seed] for seed in seeds])
+        # Seeds of full supervision alone belong to the target all the same: only the spread is that of the shared ones.
+        targets_S += target - targets_S.mean()
+    cost = first_crossing(stack.costs.mean(0)[None], stack.values.mean(0)[None], np.array([target]))[0]
+    picks_BS = _draws(len(seeds), resamples)
+    drawn = first_crossing(stack.costs[picks_BS].mean(1), stack.values[picks_BS].mean(1), targets_S[picks_BS].mean(1))
+    own = first_crossing(stack.costs, stack.values, np.full(len(seeds), target))
+    found = _interval(drawn, len(seeds))
+    return Reach(
+        label=curves[seeds[0]].label,
+        share=share,
+        target=target,
+        cost=_finite(cost),
+        low=found.low,
+        high=found.high,
+        is_at_most=bool(stack.values[:, 0].mean() >= target),
+        num_seeds=len(seeds),
+        num_reaching=int(np.isfinite(own).sum()),
+        fraction_never=found.fraction_never,
+    )
+
+
+def saving(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], *, resamples: int = RESAMPLES) -> Saving | None:
+    """Return how much of the baseline's labels a strategy needs to get where the baseline ends.
+
+    Args:
+        curves: Seed -> curve of the strategy.
+        baseline: Seed -> curve of Random.
+        resamples: Bootstrap draws.
+
+    Returns:
+        None when they share no seed.
+    """
+    seeds = sorted(curves.keys() & baseline.keys())
+    ours, theirs = _stacked([curves[seed] for seed in seeds]), _stacked([baseline[seed] for seed in seeds])
+    if ours is None or theirs is None:
+        return None
+    target, spent = float(theirs.values[:, -1].mean()), float(theirs.costs[:, -1].mean())
+    cost = first_crossing(ours.costs.mean(0)[None], ours.values.mean(0)[None], np.array([target]))[0]
+    picks_BS = _draws(len(seeds), resamples)
+    drawn = first_crossing(
+        ours.costs[picks_BS].mean(1), ours.values[picks_BS].mean(1), theirs.values[picks_BS, -1].mean(1)
+    )
+    found = _interval(drawn / theirs.costs[picks_BS, -1].mean(1), len(seeds))
+    return Saving(
+        label=curves[seeds[0]].label,
+        baseline=baseline[seeds[0]].label,
+        target=target,
+        ratio=_finite(cost / spent),
+        low=found.low,
+        high=found.high,
+        is_at_most=bool(ours.values[:, 0].mean() >= target),
+        num_seeds=len(seeds),
+        fraction_never=found.fraction_never,
+    )
+
+
+def _stacked(curves: Sequence[Curve]) -> _Stack | None:
+    """Return the curves over the rounds that all of them have, or None when there is no such round."""
+    shared = sorted(set.intersection(*(set(curve.rounds) for curve in curves))) if curves else []
+    if not shared:
+        return None
+    at = [[curve.rounds.index(round_) for round_ in shared] for curve in curves]
+    return _Stack(
+        costs=np.array([[curve.costs[i] for i in row] for curve, row in zip(curves, at, strict=True)], dtype=float),
+        values=np.array([[curve.values[i] for i in row] for curve, row in zip(curves, at, strict=True)], dtype=float),
+    )
+
+
+def _draws(num_seeds: int, resamples: int) -> npt.NDArray[np.int64]:
+    """Return which seeds are in each draw, int64 (B, S): the same for every strategy and in every call."""
+    return rng(0, "bootstrap", num_seeds).integers(0, num_seeds, (resamples, num_seeds))
+
+
+def _interval(drawn_B: npt.NDArray[np.float64], num_seeds: int) -> _Interval:
+    fraction_never = float(np.isinf(drawn_B).mean())
+    if num_seeds < 2:
+        return _Interval(None, None, fraction_never)
+    # A percentile that is one of the draws: between a cost and "beyond the budget" there is nothing to interpolate.
+    low, high = np.quantile(drawn_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
+    return _Interval(_finite(low), _finite(high), fraction_never)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

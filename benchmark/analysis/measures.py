@@ -1,0 +1,104 @@
+"""What of a record can be put on an axis: costs, metrics, and how diverse the labelled classes are."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from quadrat.benchmark.results.records import Record
+
+__all__ = [
+    "ACCURACY",
+    "CLICKS",
+    "COSTS",
+    "DIVERSITY",
+    "FRACTION",
+    "IMAGES",
+    "MIOU",
+    "REGIONS",
+    "Cost",
+    "Metric",
+    "class_iou",
+    "costs_of",
+    "metrics_of",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One way to count what was spent on labels.
+
+    Attributes:
+        key: Its name in figures and files.
+        title: Axis title.
+        format: d3 number format of its axis.
+        of: Its value in a record; None where the record does not have it.
+    """
+
+    key: str
+    title: str
+    format: str
+    of: Callable[[Record], float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One way to judge a model, in percent.
+
+    Attributes:
+        key: Its name in figures and files.
+        title: Axis title.
+        of: Its value in a record in percent; None where it is not defined (a class that is absent).
+    """
+
+    key: str
+    title: str
+    of: Callable[[Record], float | None]
+
+
+REGIONS = Cost(key="regions", title="labelled regions", format=",d", of=lambda record: record.regions)
+FRACTION = Cost(
+    key="labelled-fraction",
+    title="labelled pixels (% of the pool)",
+    format="~r",
+    of=lambda record: 100 * record.labelled_fraction,
+)
+IMAGES = Cost(key="images-opened", title="images opened", format=",d", of=lambda record: record.images_opened)
+CLICKS = Cost(key="clicks", title="clicks", format="~s", of=lambda record: record.clicks)
+COSTS = (REGIONS, FRACTION, CLICKS, IMAGES)
+"""Every cost, in the order in which they are offered."""
+
+MIOU = Metric(key="miou", title="mIoU (%)", of=lambda record: 100 * record.miou)
+ACCURACY = Metric(key="pixel-accuracy", title="pixel accuracy (%)", of=lambda record: 100 * record.pixel_accuracy)
+
+
+def _diversity(record: Record) -> float | None:
+    if record.class_px is None or not sum(record.class_px):
+        return None
+    shares = [px / sum(record.class_px) for px in record.class_px if px]
+    return 100 * math.fsum(-share * math.log(share) for share in shares) / math.log(max(2, len(record.class_px)))
+
+
+DIVERSITY = Metric(key="label-diversity", title="label diversity (%)", of=_diversity)
+"""Entropy of the classes of the labelled pixels, in percent of what it would be were all classes equally frequent: 0
+when only one class is labelled. It tells how diverse picks are, not how good a model is, so `metrics_of` leaves it out.
+None in records of schema 1."""
+
+
+def class_iou(classes: Sequence[str], index: int) -> Metric:
+    """Return the IoU of class number `index`, undefined where the class is absent from truth and prediction."""
+
+    def of(record: Record) -> float | None:
+        value = record.iou[index]
+        return None if value is None else 100 * value
+
+    return Metric(key=f"iou-{index}", title=f"IoU of {classes[index]} (%)", of=of)
+
+
+def metrics_of(classes: Sequence[str]) -> tuple[Metric, ...]:
+    """Return every metric: mIoU, pixel accuracy, and one IoU per class."""
+    return (MIOU, ACCURACY, *(class_iou(classes, index) for index in range(len(classes))))
+
+
+def costs_of(records: Sequence[Record]) -> tuple[Cost, ...]:
+    """Return the costs that every record has, regions first (records of schema 1 have no clicks)."""
+    return tuple(cost for cost in COSTS if all(cost.of(record) is not None for record in records))

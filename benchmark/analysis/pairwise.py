@@ -1,0 +1,199 @@
+"""All strategies against each other: the penalty matrix and average ranks.
+
+References:
+    [BADGE] Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds", ICLR 2020, section 4:
+        the pairwise penalty matrix. Ours differs where theirs invites misreading: round 0, which all strategies share,
+        is left out; tests are Holm-corrected (the uncorrected matrix is there too); seeds are paired; the orientation
+        is the one that this module states, whatever other docstrings say.
+    [Friedman] "The use of ranks to avoid the assumption of normality", J. American Statistical Association 32, 1937.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from quadrat.benchmark.analysis.statistics import (
+    LEVEL,
+    MIN_SEEDS,
+    Comparison,
+    Difference,
+    Values,
+    holm,
+    judged,
+    paired_difference,
+    summarise,
+)
+
+__all__ = ["PairwiseTests", "PenaltyMatrix", "Ranks", "average_ranks", "pairwise_tests", "penalty_matrix"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairwiseTests:
+    """Every pair of strategies compared at one round, Holm-corrected over the pairs.
+
+    Attributes:
+        round: The round.
+        pairs: (first, second) -> first minus second; `better` means that the first is told to be higher. Each pair is
+            there once, in the order of the labels.
+    """
+
+    round: int
+    pairs: Mapping[tuple[str, str], Comparison]
+
+    @property
+    def told_apart(self) -> tuple[tuple[str, str], ...]:
+        """The pairs that can be told apart, the better one first."""
+        return tuple(
+            pair if found.verdict == "better" else (pair[1], pair[0])
+            for pair, found in self.pairs.items()
+            if found.verdict != "undecided"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyMatrix:
+    """How often each strategy beats each other one.
+
+    **Orientation**: `wins[row][column]` is the share of the rounds in which the ROW strategy is told to be better than
+    the COLUMN strategy. A high row is good; a high column is bad, and its mean is the penalty.
+
+    Attributes:
+        labels: Of rows and columns.
+        rounds: The rounds that are tested: all but round 0, which the strategies share.
+        wins: Holm-corrected over all pairs and rounds as one family; 0..1, None on the diagonal and for pairs without
+            `MIN_SEEDS` shared seeds in any round.
+        wins_uncorrected: The same at p < 0.05 for each test on its own, as published matrices have it: of 20 tests
+            between equal strategies one wins by chance.
+        num_tests: Size of the family.
+    """
+
+    labels: tuple[str, ...]
+    rounds: tuple[int, ...]
+    wins: tuple[tuple[float | None, ...], ...]
+    wins_uncorrected: tuple[tuple[float | None, ...], ...]
+    num_tests: int
+
+    @property
+    def penalties(self) -> dict[str, float | None]:
+        """Label -> mean of its column: how often it is beaten; lower is better. None where it was never tested."""
+        return dict(zip(self.labels, (_mean(column) for column in zip(*self.wins, strict=True)), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Average ranks of strategies: 1 is the best; equal values share the mean of their ranks.
+
+    Attributes:
+        mean: Label -> mean rank over the rounds after round 0 and the seeds.
+        by_seed: Label -> seed -> mean rank over the rounds.
+        num_seeds: Seeds in which every label has every round: others are left out.
+        p_value: Friedman's test that all labels rank alike, over seeds as blocks; None for fewer than `MIN_SEEDS` seeds
+            or three labels. It leans on large samples: with few seeds read it as a hint.
+    """
+
+    mean: Mapping[str, float]
+    by_seed: Mapping[str, Mapping[int, float]]
+    num_seeds: int
+    p_value: float | None
+
+
+def pairwise_tests(values: Values, labels: Sequence[str], round_: int) -> PairwiseTests:
+    """Return every pair of `labels` compared at one round, as one Holm-corrected family.
+
+    Args:
+        values: Of one metric.
+        labels: What to compare; pairs without a shared seed are left out.
+        round_: The round.
+    """
+    found = {
+        (first, second): difference
+        for first, second in itertools.combinations(labels, 2)
+        if (difference := _difference(values, first, second, round_)) is not None
+    }
+    return PairwiseTests(round=round_, pairs=judged(found))
+
+
+def penalty_matrix(values: Values, labels: Sequence[str]) -> PenaltyMatrix:
+    """Return the penalty matrix of `labels` over all rounds but round 0; see `PenaltyMatrix` for how it is read.
+
+    Args:
+        values: Of one metric.
+        labels: Rows and columns.
+    """
+    rounds = sorted({round_ for label in labels for round_ in values.get(label, {}) if round_ > 0})
+    tests: dict[tuple[str, str, int], Difference] = {}
+    for (first, second), round_ in itertools.product(itertools.combinations(labels, 2), rounds):
+        difference = _difference(values, first, second, round_)
+        if difference is not None and difference.p_value is not None and difference.summary.num >= MIN_SEEDS:
+            tests[first, second, round_] = difference
+    raw = [difference.p_value or 0.0 for difference in tests.values()]
+    return PenaltyMatrix(
+        labels=tuple(labels),
+        rounds=tuple(rounds),
+        wins=_wins(labels, tests, holm(raw)),
+        wins_uncorrected=_wins(labels, tests, raw),
+        num_tests=len(tests),
+    )
+
+
+def _wins(
+    labels: Sequence[str], tests: Mapping[tuple[str, str, int], Difference], p_values: Sequence[float]
+) -> tuple[tuple[float | None, ...], ...]:
+    won: dict[tuple[str, str], int] = {}
+    played: dict[tuple[str, str], int] = {}
+    for ((first, second, _), difference), p_value in zip(tests.items(), p_values, strict=True):
+        is_told = p_value < 1 - LEVEL
+        for row, column, is_ahead in (
+            (first, second, difference.summary.mean > 0),
+            (second, first, difference.summary.mean < 0),
+        ):
+            played[row, column] = played.get((row, column), 0) + 1
+            won[row, column] = won.get((row, column), 0) + (is_told and is_ahead)
+    return tuple(
+        tuple(won[row, column] / played[row, column] if (row, column) in played else None for column in labels)
+        for row in labels
+    )
+
+
+def _difference(values: Values, first: str, second: str, round_: int) -> Difference | None:
+    return paired_difference(values.get(first, {}).get(round_, {}), values.get(second, {}).get(round_, {}))
+
+
+def average_ranks(values: Values, labels: Sequence[str]) -> Ranks | None:
+    """Return the average ranks of `labels` over all rounds but round 0, or None when no seed has them all.
+
+    Args:
+        values: Of one metric; higher is better.
+        labels: At least two of them; a label without any value is not ranked.
+    """
+    from scipy import stats  # here: it takes seconds to import
+
+    labels = [label for label in labels if any(round_ > 0 for round_ in values.get(label, {}))]
+    rounds = sorted({round_ for label in labels for round_ in values[label] if round_ > 0})
+    if len(labels) < 2:
+        return None
+    complete = set.intersection(*(set(values[label].get(round_, {})) for label in labels for round_ in rounds))
+    if not complete:
+        return None
+    by_seed: dict[str, dict[int, float]] = {label: {} for label in labels}
+    for seed in sorted(complete):
+        by_round = [stats.rankdata([-values[label][round_][seed] for label in labels]) for round_ in rounds]
+        for index, label in enumerate(labels):
+            by_seed[label][seed] = float(sum(ranks[index] for ranks in by_round)) / len(rounds)
+    p_value = None
+    if len(complete) >= MIN_SEEDS and len(labels) >= 3:
+        rows = [list(by_seed[label].values()) for label in labels]
+        # Where all rank alike in every seed there is nothing to test, and scipy divides by zero.
+        is_tied = all(len(set(block)) == 1 for block in zip(*rows, strict=True))
+        p_value = 1.0 if is_tied else float(stats.friedmanchisquare(*rows).pvalue)
+    return Ranks(
+        mean={label: summarise(by_seed[label].values()).mean for label in labels},
+        by_seed=by_seed,
+        num_seeds=len(complete),
+        p_value=p_value,
+    )
+
+
+def _mean(cells: Sequence[float | None]) -> float | None:
+    found = [cell for cell in cells if cell is not None]
+    return summarise(found).mean if found else None

@@ -1,0 +1,265 @@
+"""Statistics over seeds: pure functions from records to numbers.
+
+Seeds are paired: every strategy of a seed starts from the same round-0 picks and model, so two strategies are compared
+by their differences within a seed, which leaves out the spread that they share.
+
+References:
+    [Student] "The probable error of a mean", Biometrika 6, 1908: intervals and tests from few normal values.
+    [Holm] "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from scipy import special  # not scipy.stats, which takes seconds to import
+
+from quadrat.benchmark.analysis.measures import Cost, Metric
+from quadrat.benchmark.results.records import Record
+
+__all__ = [
+    "LEVEL",
+    "MIN_SEEDS",
+    "Comparison",
+    "Difference",
+    "Summary",
+    "Values",
+    "Verdict",
+    "compare",
+    "first_round_reaching",
+    "half_width",
+    "holm",
+    "judged",
+    "last_shared_round",
+    "paired_difference",
+    "summarise",
+    "values_by_seed",
+]
+
+LEVEL = 0.95
+"""Confidence level of every interval; tests are at 1 - LEVEL."""
+
+MIN_SEEDS = 3
+"""Fewer shared seeds than this are never judged: two differences leave one degree of freedom, and a t-test on that
+turns on how alike two numbers happen to be."""
+
+Values = dict[str, dict[int, dict[int, float]]]
+"""label -> round -> seed -> value."""
+
+Verdict = Literal["better", "worse", "undecided"]
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Values of several seeds in short.
+
+    Attributes:
+        num: Number of seeds.
+        mean: Their mean.
+        std: Sample standard deviation (n - 1); None for one seed.
+        low: Smallest value.
+        high: Largest value.
+        half_width: Half the width of the confidence interval of the mean; None for one seed.
+    """
+
+    num: int
+    mean: float
+    std: float | None
+    low: float
+    high: float
+    half_width: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A strategy minus a baseline, seed by seed; positive where the strategy is higher.
+
+    Attributes:
+        by_seed: The difference of every seed that both have.
+        summary: Of those differences.
+        p_value: Two-sided paired t-test of a mean difference of zero; None for one seed.
+    """
+
+    by_seed: Mapping[int, float]
+    summary: Summary
+    p_value: float | None
+
+    @property
+    def num_ahead(self) -> int:
+        """Seeds in which the strategy is higher."""
+        return sum(value > 0 for value in self.by_seed.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A difference judged as one of several.
+
+    Attributes:
+        difference: The paired difference.
+        adjusted_p: Its p-value after Holm's correction over all comparisons that are judged; None below MIN_SEEDS.
+        verdict: `undecided` unless `adjusted_p` is below 1 - LEVEL.
+    """
+
+    difference: Difference
+    adjusted_p: float | None
+    verdict: Verdict
+
+
+def half_width(std: float, num: int) -> float:
+    """Return half the width of the t-interval [Student] of a mean: t(num - 1) * std / sqrt(num).
+
+    It is also the smallest mean difference that `num` paired seeds of that spread could have told from zero, before
+    any correction for several comparisons.
+
+    Args:
+        std: Sample standard deviation.
+        num: Number of values, at least 2.
+
+    Examples:
+        >>> round(half_width(1.0, 2), 3)
+        8.985
+        >>> round(half_width(1.0, 5), 3)
+        1.242
+    """
+    return float(special.stdtrit(num - 1, (1 + LEVEL) / 2)) * std / math.sqrt(num)
+
+
+def summarise(values: Iterable[float]) -> Summary:
+    """Return mean and spread of at least one value.
+
+    Examples:
+        >>> summary = summarise([1.0, 2.0, 3.0])
+        >>> summary.mean, summary.std
+        (2.0, 1.0)
+    """
+    array = list(values)
+    num = len(array)
+    mean = math.fsum(array) / num
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in array) / (num - 1)) if num > 1 else None
+    return Summary(
+        num=num,
+        mean=mean,
+        std=std,
+        low=min(array),
+        high=max(array),
+        half_width=None if std is None else half_width(std, num),
+    )
+
+
+def values_by_seed(records: Iterable[Record], measure: Metric | Cost) -> Values:
+    """Return label -> round -> seed -> value of `measure`; what a record does not have is left out."""
+    values: Values = {}
+    for record in records:
+        value = measure.of(record)
+        if value is not None:
+            values.setdefault(record.label, {}).setdefault(record.round, {})[record.seed] = value
+    return values
+
+
+def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
+    """Return `values` minus `baseline` over the seeds that both have, or None when they share none.
+
+    The test is the one-sample t-test on the differences [Student]. Differences that are all equal have no spread to
+    test against: p is then 1 if they are zero and 0 if not.
+
+    Args:
+        values: Seed -> value of the strategy.
+        baseline: Seed -> value of what it is compared to.
+    """
+    by_seed = {seed: values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())}
+    if not by_seed:
+        return None
+    summary = summarise(by_seed.values())
+    return Difference(by_seed=by_seed, summary=summary, p_value=_p_value(summary))
+
+
+def _p_value(summary: Summary) -> float | None:
+    if summary.std is None:
+        return None
+    if summary.std == 0:
+        return 1.0 if summary.mean == 0 else 0.0
+    t = summary.mean / (summary.std / math.sqrt(summary.num))
+    return 2 * float(special.stdtr(summary.num - 1, -abs(t)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values in the order given [Holm].
+
+    The k-th smallest of m (k from 1) is multiplied by m - k + 1, then made non-decreasing and cut at 1. Rejecting what
+    is below alpha keeps the chance of any false rejection below alpha, whatever the dependence.
+
+    Examples:
+        >>> [round(value, 6) for value in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
+    """
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests  # here: it takes seconds to import
+
+    return [float(value) for value in multipletests(p_values, method="holm")[1]]
+
+
+def compare(values: Values, baselines: Mapping[str, str], round_: int) -> dict[str, Comparison]:
+    """Return the comparison of each label to its baseline at one round, Holm-corrected as one family.
+
+    Args:
+        values: Of one metric.
+        baselines: Label -> label that it is compared to.
+        round_: The round; labels without a seed in common with their baseline there are left out.
+    """
+    differences: dict[str, Difference] = {}
+    for label, baseline in baselines.items():
+        difference = paired_difference(values.get(label, {}).get(round_, {}), values.get(baseline, {}).get(round_, {}))
+        if difference is not None:
+            differences[label] = difference
+    return judged(differences)
+
+
+def judged(differences: Mapping[K, Difference]) -> dict[K, Comparison]:
+    """Return differences judged together, Holm-corrected as one family; those of too few seeds stay undecided."""
+    tested = {
+        label: found.p_value
+        for label, found in differences.items()
+        if found.p_value is not None and found.summary.num >= MIN_SEEDS
+    }
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return {
+        label: Comparison(
+            difference=difference,
+            adjusted_p=adjusted.get(label),
+            verdict=_verdict(difference.summary.mean, adjusted.get(label)),
+        )
+        for label, difference in differences.items()
+    }
+
+
+def _verdict(mean: float, adjusted_p: float | None) -> Verdict:
+    if adjusted_p is None or adjusted_p >= 1 - LEVEL:
+        return "undecided"
+    return "better" if mean > 0 else "worse"
+
+
+def last_shared_round(values: Values, baselines: Mapping[str, str]) -> int | None:
+    """Return the last round in which any label shares a seed with its baseline, or None."""
+    return max(
+        (
+            round_
+            for label, baseline in baselines.items()
+            for round_, seeds in values.get(label, {}).items()
+            if seeds.keys() & values.get(baseline, {}).get(round_, {}).keys()
+        ),
+        default=None,
+    )
+
+
+def first_round_reaching(rounds: Mapping[int, Mapping[int, float]], threshold: float) -> int | None:
+    """Return the first round whose mean over seeds is at least `threshold`, or None.
+
+    Args:
+        rounds: Round -> seed -> value of one label.
+        threshold: In the unit of the values.
+    """
+    return next((round_ for round_ in sorted(rounds) if summarise(rounds[round_].values()).mean >= threshold), None)

@@ -1,0 +1,305 @@
+"""A suite: the YAML file that says which trials to run and compare."""
+
+import difflib
+import itertools
+import math
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
+
+from quadrat.benchmark.config.study import Study
+from quadrat.benchmark.config.suite_file import SuiteFile, read_suite_file, shipped_suites
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, DatasetSpec, TrialSpec, scale_budgets
+from quadrat.benchmark.errors import QuadratError, SuiteError
+from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.storage.atomic import canonical_json
+from quadrat.strategies import load
+from quadrat.strategies.registry import Registry
+
+__all__ = ["Resources", "StrategyEntry", "Suite", "load_suite", "shipped_suites"]
+
+
+class Resources(BaseModel):
+    """What one trial may use; none of it is part of a trial's identity.
+
+    Attributes:
+        cpus: Cores of one trial and number of torch threads. Byte-equal records need the same number.
+        gpus: GPUs of one trial; 0.25 lets four trials share one.
+        device: `auto` is CUDA when the trial has a GPU, else the CPU.
+        max_in_flight: Trials at a time; by default as many as the cluster's CPUs and GPUs hold.
+        retries: How often a trial that failed on its own is tried again before it is recorded as failed.
+        keep: `light` drops what no later step needs (scores, weights of inner rounds); `all` keeps everything.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: PositiveInt = 1
+    gpus: float = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_in_flight: PositiveInt | None = None
+    retries: int = Field(default=1, ge=0)
+    keep: Literal["light", "all"] = "light"
+
+
+class StrategyEntry(BaseModel):
+    """One strategy of a suite.
+
+    Attributes:
+        name: Registered name, see `quadrat list strategies`.
+        label: Name in tables and figures; must differ when a strategy occurs twice. By default the name.
+        params: Its parameters; what is left out takes the strategy's default.
+        region_size: Its own edge of a region, pixels, at the same number of pixels; by default the suite's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    label: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    region_size: PositiveInt | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        entry = {"name": value} if isinstance(value, str) else value
+        return {"label": entry.get("name"), **entry} if isinstance(entry, dict) else entry
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.name == FULL_SUPERVISION:
+            raise ValueError(
+                f"a strategy, and '{FULL_SUPERVISION}' is none: write 'full_supervision: true' in the suite"
+            )
+        if self.label == FULL_SUPERVISION:
+            raise ValueError(f"a label other than '{FULL_SUPERVISION}', which names the reference trial")
+        # Unknown names, parameters and signals are errors here, before anything runs.
+        needs = load(self.name, **self.params).needs
+        known = Registry(group="quadrat.signals", kind="signal").names()
+        if unknown := sorted(set(needs.signals) - set(known)):
+            raise ValueError(f"a strategy of known signals ({', '.join(known)}); there is no signal '{unknown[0]}'")
+        return self
+
+
+class Suite(BaseModel):
+    """Trials to run and compare.
+
+    Attributes:
+        name: Names the results folder and the MLflow experiment.
+        description: One line on what the suite is for.
+        paper: The table or figure of the paper that the suite repeats, by its section ("V-A/cityscapes"), so that the
+            report can print the paper's numbers beside ours; it changes nothing that is computed.
+        dataset: The pool and the test set.
+        region_size: Edge of a region, pixels. A list compares sizes at the same number of pixels (paper, V-D); the
+            budgets then count regions of the first.
+        budgets: Cumulative number of labelled regions after round 0, 1, 2, ...
+        learner: How models are trained.
+        strategies: What is compared.
+        seeds: One trial per strategy and seed; paired over strategies.
+        full_supervision: Whether to train on all labels too, as the reference.
+        resources: What one trial may use.
+        study: A search over one strategy's parameters, for `quadrat study`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    paper: str | None = None
+    dataset: DatasetSpec
+    region_size: PositiveInt | tuple[PositiveInt, ...]
+    budgets: tuple[PositiveInt, ...] = Field(min_length=1)
+    learner: Recipe
+    strategies: tuple[StrategyEntry, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = Field(min_length=1)
+    full_supervision: bool = False
+    resources: Resources = Field(default_factory=Resources)
+    study: Study | None = None
+
+    @field_validator("budgets")
+    @classmethod
+    def _growing(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in itertools.pairwise(budgets)):
+            raise ValueError("cumulative budgets that grow from round to round, such as [1000, 2000, 4000]")
+        return budgets
+
+    @field_validator("seeds", "region_size")
+    @classmethod
+    def _distinct(cls, values: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(values, tuple) and len(set(values)) != len(values):
+            raise ValueError("values that differ from each other")
+        return values
+
+    @model_validator(mode="after")
+    def _strategies_differ(self) -> Self:
+        labels = [entry.label for entry in self.strategies]
+        if len(set(labels)) != len(labels):
+            twice = sorted({label for label in labels if labels.count(label) > 1})
+            raise ValueError(f"strategies with different labels; {twice} occurs twice: give each its own 'label'")
+        first: dict[str, str] = {}
+        for entry in self.strategies:
+            size = entry.region_size or self.region_sizes[0]
+            same = canonical_json([entry.name, load(entry.name, **entry.params).params(), size])
+            if first.setdefault(same, entry.label) != entry.label:
+                raise ValueError(f"strategies that differ; '{first[same]}' and '{entry.label}' have equal parameters")
+        return self
+
+    @model_validator(mode="after")
+    def _study_is_honest(self) -> Self:
+        if self.study is None:
+            return self
+        if both := sorted(set(self.study.search_seeds) & set(self.seeds)):
+            raise ValueError(
+                f"study.search_seeds other than the report's seeds, {list(self.seeds)}: what was chosen on a seed must "
+                f"not be reported on it; {both[0]} is in both"
+            )
+        if self.study.needs_full_supervision and not self.full_supervision:
+            raise ValueError("full_supervision: true, since the study's objective is a share of it")
+        return self
+
+    @property
+    def region_sizes(self) -> tuple[int, ...]:
+        """All region sizes, the reference first."""
+        return self.region_size if isinstance(self.region_size, tuple) else (self.region_size,)
+
+    def trials(self) -> list[TrialSpec]:
+        """Return every trial: the references first, then strategy by strategy with the seeds inside."""
+        return list(self._trials())
+
+    def _trials(self) -> Iterator[TrialSpec]:
+        reference_size = self.region_sizes[0]
+        if self.full_supervision:
+            for seed in self.seeds:
+                yield TrialSpec(
+                    label=FULL_SUPERVISION,
+                    strategy=FULL_SUPERVISION,
+                    seed=seed,
+                    dataset=self.dataset,
+                    region_size=reference_size,
+                    budgets=(),
+                    learner=self.learner,
+                )
+        for size in self.region_sizes:
+            for entry in self.strategies:
+                if entry.region_size is not None and size != reference_size:
+                    continue  # one of its own: it is there once, not once for each size of the suite
+                region_size = entry.region_size or size
+                has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
+                for seed in self.seeds:
+                    yield TrialSpec(
+                        label=entry.label if has_one_size else f"{entry.label} r{region_size}",
+                        strategy=entry.name,
+                        params=_of_seed(load(entry.name, **entry.params).params(), seed),
+                        seed=seed,
+                        dataset=self.dataset,
+                        region_size=region_size,
+                        budgets=scale_budgets(self.budgets, reference_size, region_size),
+                        learner=self.learner,
+                    )
+
+
+def _of_seed(params: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return `params` with `{seed}` in a text replaced by the trial's seed: a replay has a folder for each."""
+    return {
+        key: value.replace("{seed}", str(seed)) if isinstance(value, str) else value for key, value in params.items()
+    }
+
+
+def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite:
+    """Return the validated suite of a YAML file, or the shipped one of that name.
+
+    Args:
+        path_or_name: A path, or a name of `shipped_suites()`.
+        overrides: `key=value` settings laid over the file; keys are dotted (`learner.iterations=50`), values YAML.
+
+    Raises:
+        SuiteError: Naming file, key, what was expected and what came.
+    """
+    file = read_suite_file(path_or_name, overrides)
+    try:
+        return Suite.model_validate(file.values)
+    except ValidationError as error:
+        raise SuiteError("\n".join(_explain_all(file, error.errors()))) from error
+
+
+_ODD_PARTS: Final = ("constrained-int", "function-after[_distinct(), union]")
+"""What pydantic puts into the place of a value that may be of several types."""
+
+_PLAIN: Final = {
+    "too_short": "at least one item",
+    "tuple_type": "a list",
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', beginning with a letter or digit",
+}
+"""Kinds of mistakes that pydantic words for programmers."""
+
+
+def _explain_all(file: SuiteFile, problems: Sequence[Any]) -> list[str]:
+    """Return one line per mistake; what pydantic says of it again, for a parent or another type, is left out."""
+    places = [tuple(part for part in problem["loc"] if part not in _ODD_PARTS) for problem in problems]
+    lines: dict[str, str] = {}
+    for problem, place in zip(problems, places, strict=True):
+        has_child = any(len(other) > len(place) and other[: len(place)] == place for other in places)
+        if problem["type"] == "too_short" and has_child:
+            continue
+        line = _explain(file, problem)
+        lines.setdefault(line.partition(": expected")[0], line)
+    return list(lines.values())
+
+
+def _explain(file: SuiteFile, problem: Any) -> str:
+    location = [part for part in problem["loc"] if not (isinstance(part, str) and (part in _ODD_PARTS or "[" in part))]
+    key = ".".join(str(part) for part in location) or "(the file)"
+    path = file.origin(location)
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, QuadratError):
+        return f"{path}: {key}: {cause}"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        return f"{path}: {key}: expected one of the keys {', '.join(known)}, got '{location[-1]}'{hint}"
+    if problem["type"] == "missing":
+        return f"{path}: {key}: expected this key to be there, got nothing; add it"
+    if str(cause).startswith("expected "):
+        return f"{path}: {key}: {cause}"
+    plain = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Input should be "))
+    if problem["type"] == "literal_error" and _may_be_left_out(location):
+        plain += ", or null for neither"
+    expected = str(cause) if cause is not None else plain
+    return f"{path}: {key}: expected {expected}, got {_short(problem['input'])}"
+
+
+def _known_keys(location: list[Any]) -> list[str]:
+    model = _model_at(location)
+    fields = list(model.model_fields) if model is not None else []
+    return [*fields, "extends"] if model is Suite else fields
+
+
+def _may_be_left_out(location: list[Any]) -> bool:
+    """Return whether null is among the values of a key."""
+    model = _model_at(location[:-1])
+    info = model.model_fields.get(location[-1]) if model is not None else None
+    return info is not None and type(None) in get_args(info.annotation)
+
+
+def _model_at(location: list[Any]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Suite
+    for part in location:
+        if isinstance(part, int) or model is None:
+            continue
+        info = model.model_fields.get(part)
+        model = _model_in(info.annotation) if info is not None else None
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation if issubclass(annotation, BaseModel) else None
+    return next((found for argument in get_args(annotation) if (found := _model_in(argument))), None)
+
+
+def _short(value: object) -> str:
+    text = "nan" if isinstance(value, float) and math.isnan(value) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,174 @@
+"""From a suite's name to plain values: finding the file, YAML, what it extends, and settings laid over it."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from quadrat.benchmark.errors import SuiteError
+
+__all__ = ["SuiteFile", "read_suite_file", "shipped_suites"]
+
+_OWN: Final = ("name", "description", "paper", "extends")
+"""Keys that say what a file itself is: a suite never takes them from the one it extends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteFile:
+    """What a suite file says, together with the files that it extends.
+
+    Attributes:
+        path: The file.
+        values: Everything that is said, merged.
+        layers: What each file says by itself, the suite's own first, by path.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    layers: dict[Path, dict[str, Any]]
+
+    def origin(self, location: Sequence[str | int]) -> Path:
+        """Return the file in which the value at `location` stands, the suite's own where none has it."""
+        return next((path for path, values in self.layers.items() if _holds(values, location)), self.path)
+
+
+def shipped_suites() -> dict[str, Path]:
+    """Return the suites that come with quadrat, by name."""
+    folder = Path(str(resources.files("quadrat.benchmark.config.suites")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read_suite_file(path_or_name: str | Path, overrides: Sequence[str] = ()) -> SuiteFile:
+    """Return the values of a suite file, or of the shipped suite of that name, that nobody has validated yet.
+
+    A file may extend another: `extends: camvid-cpu`, the name of a shipped suite or a path relative to the file.
+    Mappings are merged key by key, everything else (lists too) is replaced. `name`, `description` and `paper` are a
+    file's own and not inherited.
+
+    Args:
+        path_or_name: A path, or a name of `shipped_suites()`.
+        overrides: `key=value` settings laid over the file; keys are dotted (`learner.iterations=50`), values YAML.
+
+    Raises:
+        SuiteError: No such file, no YAML, files that extend each other in a circle, or a malformed setting.
+    """
+    path = _find(path_or_name)
+    layers = _read_layers(path)
+    values: dict[str, Any] = {}
+    for layer_path, layer in reversed(layers.items()):
+        given = layer if layer_path == path else {key: value for key, value in layer.items() if key not in _OWN}
+        values = _merged(values, given)
+    values.pop("extends", None)
+    for override in overrides:
+        _override(values, override)
+    return SuiteFile(path=path, values=values, layers=layers)
+
+
+def _find(path_or_name: str | Path, *, base: Path | None = None) -> Path:
+    """Return the file of a path, which is relative to `base` where there is one, or of a shipped suite."""
+    path = Path(path_or_name) if base is None else base.parent / path_or_name
+    if path.is_file():
+        return path
+    shipped = shipped_suites()
+    if str(path_or_name) in shipped:
+        return shipped[str(path_or_name)]
+    close = difflib.get_close_matches(str(path_or_name), shipped, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    place = f"{base}: extends: " if base is not None else ""
+    raise SuiteError(
+        f"{place}expected a suite file or a shipped suite ({', '.join(shipped)}), got '{path_or_name}'.{hint}"
+    )
+
+
+def _read_layers(path: Path) -> dict[Path, dict[str, Any]]:
+    """Return what the file says and what it extends, down to the one that extends nothing."""
+    layers: dict[Path, dict[str, Any]] = {}
+    seen: set[Path] = set()
+    while True:
+        if path.resolve() in seen:
+            chain = " -> ".join(map(str, [*layers, path]))
+            raise SuiteError(f"extends: expected files that do not extend each other in a circle, got {chain}")
+        seen.add(path.resolve())
+        layers[path] = _read_yaml(path)
+        base = layers[path].get("extends")
+        if base is None:
+            return layers
+        if not isinstance(base, str):
+            raise SuiteError(f"{path}: extends: expected one suite file or shipped suite, got {base!r:.80}")
+        path = _find(base, base=path)
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `own` laid over it: mappings key by key, everything else as a whole."""
+    result = dict(base)
+    for key, value in own.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _holds(values: Any, location: Sequence[str | int]) -> bool:
+    for part in location:
+        if isinstance(values, dict) and part in values:
+            values = values[part]
+        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        else:
+            return False
+    return bool(location)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without duplicate keys, which PyYAML would silently resolve to the last one."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    twice = [key for key in keys if keys.count(key) > 1]
+    if twice:
+        raise yaml.constructor.ConstructorError(None, None, f"key '{twice[0]}' is there twice", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: expected YAML, got a file that cannot be parsed: {error}") from error
+    if not isinstance(raw, dict):
+        raise SuiteError(f"{path}: expected a mapping of keys such as name, dataset and learner, got {raw!r:.80}")
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise SuiteError(f"--set: expected key=value such as learner.iterations=50, got '{override}'")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SuiteError(f"--set {key}: expected a YAML value, got '{text}'") from error
+    node: Any = raw
+    parts = key.split(".")
+    for depth, part in enumerate(parts[:-1]):
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+            continue
+        if not isinstance(node, dict):
+            raise SuiteError(f"--set {key}: expected a mapping at '{'.'.join(parts[:depth])}', got {node!r}")
+        if node.get(part) is None:
+            node[part] = {}
+        node = node[part]
+    if isinstance(node, list) and parts[-1].isdigit() and int(parts[-1]) < len(node):
+        node[int(parts[-1])] = value
+    elif isinstance(node, dict):
+        node[parts[-1]] = value
+    else:
+        raise SuiteError(f"--set {key}: expected a mapping at '{'.'.join(parts[:-1])}', got {node!r}")

@@ -1,0 +1,123 @@
+"""What one trial is, and the identity by which it is known before and after it has run."""
+
+import hashlib
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+
+from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.storage.atomic import canonical_json
+
+__all__ = ["FULL_SUPERVISION", "IDENTITY", "IDENTITY_VERSION", "NOT_IDENTITY", "DatasetSpec", "TrialSpec", "identity"]
+
+FULL_SUPERVISION: Final = "full-supervision"
+"""The reserved strategy name of the reference trial: one round with every region labelled."""
+
+IDENTITY_VERSION: Final = 1
+"""Raised when the meaning of the same spec changes (a fix that changes numbers), so that old trials run again."""
+
+IDENTITY: Final[Literal["identity"]] = "identity"
+NOT_IDENTITY: Final[Literal["not identity"]] = "not identity"
+
+
+def identity(model: BaseModel) -> dict[str, Any]:
+    """Return the fields of `model` that can change a trial's numbers, nested models included.
+
+    Raises:
+        TypeError: When a field does not say whether it is identity: annotate it with `IDENTITY` or `NOT_IDENTITY`.
+    """
+    fields: dict[str, Any] = {}
+    for name, info in type(model).model_fields.items():
+        marks = {mark for mark in info.metadata if mark in (IDENTITY, NOT_IDENTITY)}
+        value = getattr(model, name)
+        if isinstance(value, Recipe):
+            fields[name] = value.model_dump(mode="json")
+        elif isinstance(value, BaseModel):
+            fields[name] = identity(value)
+        elif len(marks) != 1:
+            raise TypeError(f"{type(model).__name__}.{name} must be marked IDENTITY or NOT_IDENTITY, not {marks}")
+        elif marks == {IDENTITY}:
+            fields[name] = model.model_dump(mode="json", include={name})[name]
+    return fields
+
+
+class DatasetSpec(BaseModel):
+    """A data set as a suite names it.
+
+    Attributes:
+        name: Registered name, see `quadrat list datasets`.
+        root: Folder on this machine; not identity, since the same images may lie anywhere.
+        pool: Split whose regions can be bought.
+        test: Split that is reported on.
+        params: What else the data set's loader takes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, IDENTITY]
+    root: Annotated[Path | None, NOT_IDENTITY] = None
+    pool: Annotated[str, IDENTITY] = "train"
+    test: Annotated[str, IDENTITY] = "test"
+    params: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
+
+
+class TrialSpec(BaseModel):
+    """One active-learning run: data set x region size x recipe x strategy(params) x budgets x seed.
+
+    Attributes:
+        label: What the trial's strategy is called in tables and figures.
+        strategy: Registered name of the strategy, or `full-supervision`.
+        params: The strategy's parameters, defaults filled in.
+        seed: From which every named generator of the trial starts.
+        dataset: Where images and labels come from.
+        region_size: Edge of a grid cell, pixels.
+        budgets: Cumulative number of labelled regions after round 0, 1, ...; empty for `full-supervision`.
+        learner: How a model is trained.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: Annotated[str, NOT_IDENTITY]
+    strategy: Annotated[str, IDENTITY]
+    params: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
+    seed: Annotated[int, IDENTITY]
+    dataset: DatasetSpec
+    region_size: Annotated[PositiveInt, IDENTITY]
+    budgets: Annotated[tuple[PositiveInt, ...], IDENTITY]
+    learner: Recipe
+
+    @field_validator("params")
+    @classmethod
+    def _plain(cls, params: dict[str, Any]) -> dict[str, Any]:
+        canonical_json(params)
+        return params
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds the trial has when the pool does not run out before."""
+        return max(1, len(self.budgets))
+
+    @property
+    def trial_id(self) -> str:
+        """Readable prefix + hash over the canonical JSON of the identity fields and `IDENTITY_VERSION`."""
+        payload = canonical_json({"version": IDENTITY_VERSION, **identity(self)})
+        digest = hashlib.sha256(payload.encode()).hexdigest()[:12]
+        prefix = re.sub(r"[^a-z0-9]+", "-", self.strategy.lower()).strip("-")
+        return f"{prefix}-r{self.region_size}-s{self.seed}-{digest}"
+
+
+def scale_budgets(budgets: tuple[int, ...], reference_size: int, region_size: int) -> tuple[int, ...]:
+    """Return `budgets` of regions of `reference_size` as regions of `region_size` at the same number of pixels.
+
+    The paper's section V-D: 1000 regions of 128 are 250 of 256 and 4000 of 64. Rounded up, so that no budget is 0.
+
+    Examples:
+        >>> scale_budgets((1000, 2000), 128, 256)
+        (250, 500)
+        >>> scale_budgets((1000,), 128, 64)
+        (4000,)
+    """
+    return tuple(math.ceil(budget * reference_size**2 / region_size**2) for budget in budgets)

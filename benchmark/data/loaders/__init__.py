@@ -1,0 +1,1 @@
+"""One loader for each layout that data sets have on disk, and synthetic scenes."""

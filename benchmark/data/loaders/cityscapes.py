@@ -1,0 +1,138 @@
+"""Cityscapes in its official layout: 34 raw ids become the 19 classes of the benchmark."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from quadrat.benchmark.data.dataset import VOID, Published
+from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, files_by_id
+from quadrat.benchmark.errors import DataError
+
+__all__ = ["Cityscapes", "CityscapesPair"]
+
+SPLITS: Final = ("train", "val")
+IMAGE_ENDING: Final = "_leftImg8bit"
+MASK_ENDING: Final = "_gtFine_labelIds"
+POLYGONS_ENDING: Final = "_gtFine_polygons.json"
+
+# Raw id of each class, from the data set's own label table (cityscapesScripts, helpers/labels.py); all others are void.
+RAW_IDS: Final = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+CLASS_OF: Final = {raw: RAW_IDS.index(raw) if raw in RAW_IDS else VOID for raw in range(34)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CityscapesPair(FilePair):
+    """An image, its mask, and the polygons that people drew: `quadrat.benchmark.data.clicks` counts their vertices.
+
+    Attributes:
+        polygons: The polygons, or None where the file is not there.
+    """
+
+    polygons: Path | None
+
+    @property
+    def has_outlines(self) -> bool:
+        """Whether the file of polygons is there."""
+        return self.polygons is not None
+
+    def outline_vertices(self) -> npt.NDArray[np.int64]:
+        """Return the vertices of all polygons but deleted ones, those of void objects too; see `clicks.Outlined`."""
+        if self.polygons is None:
+            raise DataError(f"{self}: expected a file *{POLYGONS_ENDING} beside the mask, got none")
+        try:
+            objects = json.loads(self.polygons.read_text(encoding="utf-8"))["objects"]
+            points = [point for drawn in objects if not drawn.get("deleted") for point in drawn["polygon"]]
+            return np.array(points, dtype=np.float64).reshape(-1, 2).astype(np.int64)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{self.polygons}: expected Cityscapes' polygons (objects with a polygon of points), got {error!r}. "
+                "Replace it by an intact copy"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cityscapes(FileDataset):
+    """Cityscapes (Cordts et al. 2016): 2975 / 500 street scenes of 2048 x 1024, 19 classes.
+
+    Read from `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and `gtFine/<split>/<city>/*_gtFine_labelIds.png`. The
+    labels of the official test split are not public: report on `val`, as the paper does. The files
+    `*_gtFine_polygons.json` beside the masks, where they are there, tell what labels cost in clicks.
+
+    Attributes:
+        root: Folder with `leftImg8bit/` and `gtFine/`.
+    """
+
+    name: ClassVar[str] = "cityscapes"
+    published: ClassVar[Published] = Published({"train": 2975, "val": 500}, height=1024, width=2048, num_classes=19)
+    layout: ClassVar[str] = "leftImg8bit/<split>/<city>/ and gtFine/<split>/<city>/"
+    classes: ClassVar[tuple[str, ...]] = (
+        "road",
+        "sidewalk",
+        "building",
+        "wall",
+        "fence",
+        "pole",
+        "traffic light",
+        "traffic sign",
+        "vegetation",
+        "terrain",
+        "sky",
+        "person",
+        "rider",
+        "car",
+        "truck",
+        "bus",
+        "train",
+        "motorcycle",
+        "bicycle",
+    )
+    colours: ClassVar[tuple[tuple[int, int, int], ...]] = (
+        (128, 64, 128),
+        (244, 35, 232),
+        (70, 70, 70),
+        (102, 102, 156),
+        (190, 153, 153),
+        (153, 153, 153),
+        (250, 170, 30),
+        (220, 220, 0),
+        (107, 142, 35),
+        (152, 251, 152),
+        (70, 130, 180),
+        (220, 20, 60),
+        (255, 0, 0),
+        (0, 0, 142),
+        (0, 0, 70),
+        (0, 60, 100),
+        (0, 80, 100),
+        (0, 0, 230),
+        (119, 11, 32),
+    )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits with public labels whose images are there."""
+        return tuple(split for split in SPLITS if (self.root / "leftImg8bit" / split).is_dir())
+
+    def pairs(self, split: str) -> Sequence[CityscapesPair]:
+        """Return the pairs of `split`; see `FileDataset.pairs`."""
+        if split == "test":
+            raise DataError("the labels of Cityscapes' split 'test' are not public. Report on 'val' (test: val).")
+        self.require_split(split)
+        images, masks = self.root / "leftImg8bit" / split, self.root / "gtFine" / split
+        cities = {path.name for folder in (images, masks) if folder.is_dir() for path in folder.iterdir()}
+        pairs: list[CityscapesPair] = []
+        for city in sorted(cities):
+            image_of = files_by_id(images / city, (".png",), IMAGE_ENDING)
+            mask_of = files_by_id(masks / city, (".png",), MASK_ENDING)
+            for name in sorted(image_of.keys() | mask_of.keys()):
+                image = image_of.get(name, images / city / f"{name}{IMAGE_ENDING}.png")
+                mask = mask_of.get(name, masks / city / f"{name}{MASK_ENDING}.png")
+                polygons = masks / city / f"{name}{POLYGONS_ENDING}"
+                there = polygons if polygons.is_file() else None
+                pairs.append(CityscapesPair(id=name, image=image, mask=mask, class_of=CLASS_OF, polygons=there))
+        return pairs

@@ -1,0 +1,230 @@
+"""Data sets on disk: pairs of an image file and a mask file, found by their names."""
+
+import struct
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from quadrat.benchmark.data.dataset import VOID
+from quadrat.benchmark.errors import DataError
+
+__all__ = ["FileDataset", "FilePair", "files_by_id", "match"]
+
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+MASK_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff")
+
+# What Pillow raises on files that are no images, cut short, or garbled inside; a broken PNG is a SyntaxError.
+DECODER_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePair:
+    """An image file and its mask file.
+
+    Attributes:
+        id: Name within the split.
+        image: Path of the image, any mode of 8 bits a channel.
+        mask: Path of the mask, one channel or a palette: a pixel's value (not its colour) is an id.
+        class_of: Class id of each raw id; None where the file holds class ids already. 255 is always void.
+    """
+
+    id: str
+    image: Path
+    mask: Path
+    class_of: Mapping[int, int] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.id} (image {self.image}, mask {self.mask})"
+
+    def missing(self) -> str | None:
+        """Return what this pair lacks, as a sentence, or None if both files are there."""
+        if not self.image.is_file():
+            return f"mask {self.mask} has no image: expected {self.image}"
+        if not self.mask.is_file():
+            return f"image {self.image} has no mask: expected {self.mask}"
+        return None
+
+    def read_image(self) -> npt.NDArray[np.uint8]:
+        """Return the image, uint8 (H, W, 3) RGB; see `Item.read_image`."""
+        with _reading(self.image), Image.open(self.image) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise DataError(f"{self.image}: expected 8 bits a channel, got mode {picture.mode!r}. Convert it.")
+            return np.array(picture.convert("RGB"))
+
+    def read_mask(self) -> npt.NDArray[np.uint8]:
+        """Return the mask, uint8 (H, W); see `Item.read_mask`."""
+        with _reading(self.mask), Image.open(self.mask) as picture:
+            if len(picture.getbands()) != 1 or picture.mode == "F":
+                raise DataError(
+                    f"{self.mask}: expected a mask of one channel whose values are ids, got mode {picture.mode!r}. "
+                    "If it is colour-coded, write the id of each colour instead."
+                )
+            raw = np.array(picture)
+        ids, counts = np.unique(raw, return_counts=True)
+        known = set(range(256) if self.class_of is None else self.class_of) | {VOID}
+        wrong = {value: count for value, count in zip(ids.tolist(), counts.tolist(), strict=True) if value not in known}
+        if wrong:
+            raise DataError(
+                f"{self.mask}: {sum(wrong.values())} pixels hold ids that are no class: {list(wrong)[:5]}. "
+                f"Expected one of {_ranges(known)}."
+            )
+        raw = raw.astype(np.uint8, copy=False)
+        if self.class_of is None:
+            return raw
+        class_of_raw = np.full(256, VOID, dtype=np.uint8)
+        class_of_raw[list(self.class_of)] = list(self.class_of.values())
+        mask: npt.NDArray[np.uint8] = class_of_raw[raw]
+        return mask
+
+    def stamp(self) -> str:
+        """Return size and modification time (ns) of both files."""
+        return ";".join(f"{stat.st_size},{stat.st_mtime_ns}" for stat in (self.image.stat(), self.mask.stat()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDataset(ABC):
+    """A data set whose splits are pairs of files under one folder.
+
+    A subclass sets `name`, `layout` (the paths it expects, for messages), `classes` and `colours`, and writes `splits`
+    and `pairs`. Its fields are its parameters.
+
+    Attributes:
+        root: The folder.
+    """
+
+    root: Path
+
+    name: ClassVar[str]
+    layout: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+
+    @property
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that are there."""
+
+    @abstractmethod
+    def pairs(self, split: str) -> Sequence[FilePair]:
+        """Return the pairs of `split`, those that lack a file too, so that a check can name them all.
+
+        Raises:
+            DataError: When the layout of the folder is not the expected one, or `split` is unknown.
+        """
+
+    def params(self) -> dict[str, Any]:
+        """Return the fields; whether the files under the root changed is told by the stamps."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"root": str(self.root.absolute())}
+
+    def items(self, split: str) -> Sequence[FilePair]:
+        """Return the complete pairs of `split`, sorted by id unless a file lists them; see `Dataset.items`."""
+        pairs = self.pairs(split)
+        if not pairs:
+            raise DataError(f"split {split!r} of {self.name} in {self.root} is empty: found neither images nor masks.")
+        if incomplete := [lack for pair in pairs if (lack := pair.missing())]:
+            shown = "\n  ".join(incomplete[:5])
+            more = f"\n  ... and {len(incomplete) - 5} more" if len(incomplete) > 5 else ""
+            raise DataError(
+                f"split {split!r} of {self.name}: {len(incomplete)} of {len(pairs)} pairs lack a file.\n"
+                f"  {shown}{more}\n"
+                f"Complete the split; `quadrat data check {self.name} --root {self.root}` lists all that is wrong."
+            )
+        return pairs
+
+    def require_folder(self) -> None:
+        """Raise a `DataError` that shows the expected layout unless the root is a folder."""
+        if not self.root.is_dir():
+            raise DataError(
+                f"{self.name}: no folder at {self.root}. Expected one with {self.layout}. Give another root, or unpack "
+                "the data set there."
+            )
+
+    def require_split(self, split: str) -> None:
+        """Raise a `DataError` that names the known splits unless `split` is one of them."""
+        self.require_folder()
+        if split not in self.splits:
+            there = f"there is {', '.join(self.splits)}" if self.splits else f"there is none. Expected {self.layout}"
+            raise DataError(f"{self.name} in {self.root} has no split {split!r}; {there}.")
+
+
+def files_by_id(folder: Path, suffixes: Sequence[str], strip: str = "") -> dict[str, Path]:
+    """Return the files of `folder` by id: the stem, less the ending `strip`. Files without that ending are left out.
+
+    Raises:
+        DataError: When two files have the same id.
+    """
+    found: dict[str, Path] = {}
+    if not folder.is_dir():
+        return found
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.stem.endswith(strip):
+            continue
+        name = path.stem.removesuffix(strip)
+        if name in found:
+            raise DataError(f"{folder}: {found[name].name} and {path.name} have the same id {name!r}. Remove one.")
+        found[name] = path
+    return found
+
+
+def match(
+    images: Path, masks: Path, ids: Sequence[str] | None = None, class_of: Mapping[int, int] | None = None
+) -> list[FilePair]:
+    """Return the pairs of two folders whose files have equal stems.
+
+    Args:
+        images: Folder of the images.
+        masks: Folder of the masks.
+        ids: Which pairs, in this order; None means all that have at least one of the two files, sorted.
+        class_of: See `FilePair`.
+    """
+    image_of, mask_of = files_by_id(images, IMAGE_SUFFIXES), files_by_id(masks, MASK_SUFFIXES)
+    return [
+        FilePair(
+            id=name,
+            image=image_of.get(name, images / f"{name}.jpg"),
+            mask=mask_of.get(name, masks / f"{name}.png"),
+            class_of=class_of,
+        )
+        for name in (sorted(image_of.keys() | mask_of.keys()) if ids is None else ids)
+    ]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing.") from error
+    except DECODER_ERRORS as error:
+        raise DataError(f"{path} cannot be read as an image ({error}). Replace it by an intact copy.") from error
+
+
+def _ranges(values: set[int]) -> str:
+    """Return e.g. `0 to 11, 255` for {0, ..., 11, 255}."""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in runs)

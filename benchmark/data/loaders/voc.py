@@ -1,0 +1,127 @@
+"""PASCAL VOC 2012 in its official layout, or any set of classes in that layout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Final
+
+from quadrat.benchmark.data.dataset import VOID, Published
+from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, match
+from quadrat.benchmark.errors import DataError
+
+__all__ = ["Voc", "voc_colours"]
+
+CLASSES: Final = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voc(FileDataset):
+    """PASCAL VOC 2012 (Everingham et al. 2010): 1464 / 1449 photographs of up to 500 x 500, 20 objects and background.
+
+    Masks are palette PNGs whose indices are class ids (255 = the border between objects, void). Images differ in size.
+
+    Attributes:
+        root: Folder with `JPEGImages/` (`VOCdevkit/VOC2012`), or one above it.
+        masks: Folder of the masks; `SegmentationClassAug` for the extended annotations.
+        class_file: File under the root with one class name a line, id 0 first; None means VOC's 21 classes.
+    """
+
+    masks: str = "SegmentationClass"
+    class_file: str | None = None
+
+    name: ClassVar[str] = "voc"
+    # Sizes differ; most photographs are 500 x 375 or 375 x 500.
+    published: ClassVar[Published] = Published({"train": 1464, "val": 1449}, height=375, width=500, num_classes=21)
+    layout: ClassVar[str] = "JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/<split>.txt"
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """VOC's 21 classes, or those of `class_file`.
+
+        Raises:
+            DataError: When `class_file` is missing, names fewer than two classes, or one twice.
+        """
+        if self.class_file is None:
+            return CLASSES
+        path = self.folder / self.class_file
+        names = tuple(_lines(path, "class names, one a line, id 0 first"))
+        if not 2 <= len(names) <= VOID or len(set(names)) < len(names):
+            raise DataError(
+                f"{path}: expected 2 to {VOID} different class names, one a line, got {len(names)}: {names}."
+            )
+        return names
+
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """Colours of VOC's palette."""
+        return voc_colours(len(self.classes))
+
+    @property
+    def folder(self) -> Path:
+        """The folder with `JPEGImages/`: the root, or below it as the archive unpacks."""
+        inside = (self.root, self.root / "VOCdevkit" / "VOC2012", self.root / "VOC2012")
+        return next((path for path in inside if (path / "JPEGImages").is_dir()), self.root)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The lists under `ImageSets/Segmentation/`."""
+        return tuple(sorted(path.stem for path in (self.folder / "ImageSets" / "Segmentation").glob("*.txt")))
+
+    def pairs(self, split: str) -> Sequence[FilePair]:
+        """Return the pairs that the list of `split` names; see `FileDataset.pairs`."""
+        self.require_split(split)
+        path = self.folder / "ImageSets" / "Segmentation" / f"{split}.txt"
+        ids = _lines(path, "ids, one a line")
+        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+            raise DataError(f"{path} lists {len(twice)} ids more than once: {', '.join(twice[:5])}. List each once.")
+        class_of = {class_id: class_id for class_id in range(len(self.classes))}
+        return match(self.folder / "JPEGImages", self.folder / self.masks, ids, class_of)
+
+
+def voc_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Return the first `count` colours of VOC's palette.
+
+    The bits of the index are dealt out to red, green and blue in turn, and fill each of them from the highest bit down.
+
+    Examples:
+        >>> voc_colours(4)
+        ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+    """
+    return tuple(
+        (_bits(index), _bits(index >> 1), _bits(index >> 2))  # red, green, blue
+        for index in range(count)
+    )
+
+
+def _bits(index: int) -> int:
+    """Return a byte of every third bit of `index`, lowest bit first into the highest place."""
+    return sum((index >> 3 * place & 1) << 7 - place for place in range(8))
+
+
+def _lines(path: Path, content: str) -> list[str]:
+    if not path.is_file():
+        raise DataError(f"{path} is missing: expected {content}.")
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,0 +1,1 @@
+"""DeepLabv3+: encoder, ASPP, decoder, initial weights."""

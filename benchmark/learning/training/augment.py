@@ -1,0 +1,113 @@
+"""Random scale, crop and flip of a whole batch in one resampling on the device.
+
+Axes: B images, S the largest window's side, H W the crop's pixels.
+
+The host only copies windows out of the packed pool; no pixel is decoded or interpolated there.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quadrat.benchmark.learning.inputs import VOID, Images, Labels
+from quadrat.benchmark.learning.training.sampler import Draw
+
+__all__ = ["Windows", "cut_windows", "resample"]
+
+
+class Windows(NamedTuple):
+    """Square windows of several images, each in the upper left corner of an S x S buffer."""
+
+    image_BSSx: Tensor  # uint8 (B, S, S, 3), the mean colour outside the image
+    label_BSS: Tensor  # uint8 (B, S, S), void outside the image and outside labelled regions
+    side_B: Tensor  # int64, pixels of each window
+    is_flipped_B: Tensor  # bool
+
+    def to(self, device: torch.device) -> "Windows":
+        """Return the windows on `device`; from pinned memory, without waiting for it."""
+        return Windows(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def pinned(self) -> "Windows":
+        """Return the windows in memory that CUDA copies from while both sides go on."""
+        return Windows(*(tensor.pin_memory() for tensor in self))
+
+
+def cut_windows(images: Images, labels: Labels, draws: Sequence[Draw], mean_colour: Sequence[int]) -> Windows:
+    """Copy the windows of a batch out of the packed images and the bought labels.
+
+    Args:
+        images: The pool's images.
+        labels: What has been bought.
+        draws: One window a crop; it may stick out of its image.
+        mean_colour: RGB, 0 .. 255, what lies outside an image.
+    """
+    largest = max(draw.side for draw in draws)
+    image_BSSx = np.empty((len(draws), largest, largest, 3), dtype=np.uint8)
+    image_BSSx[:] = np.asarray(mean_colour, dtype=np.uint8)
+    label_BSS = np.full((len(draws), largest, largest), VOID, dtype=np.uint8)
+    for window, draw in enumerate(draws):
+        image = images.image(draw.image)
+        top, left = max(draw.top, 0), max(draw.left, 0)
+        visible = image[top : draw.top + draw.side, left : draw.left + draw.side]
+        rows = slice(top - draw.top, top - draw.top + visible.shape[0])
+        columns = slice(left - draw.left, left - draw.left + visible.shape[1])
+        image_BSSx[window, rows, columns] = visible
+        label_BSS[window, : draw.side, : draw.side] = labels.crop(draw.image, draw.top, draw.left, draw.side, draw.side)
+    return Windows(
+        image_BSSx=torch.from_numpy(image_BSSx),
+        label_BSS=torch.from_numpy(label_BSS),
+        side_B=torch.tensor([draw.side for draw in draws]),
+        is_flipped_B=torch.tensor([draw.flip for draw in draws]),
+    )
+
+
+def resample(windows: Windows, crop: int, *, is_unscaled: bool) -> tuple[Tensor, Tensor]:
+    """Return a batch of crops: images bilinear, labels nearest, both from the same source positions.
+
+    Pixel j of a crop shows source position (j + 1/2) * side / crop - 1/2 of its window, clamped to the window; a
+    flipped crop counts j from the right.
+
+    Args:
+        windows: The windows, on the device where the crops are wanted.
+        crop: Side of the crops in pixels.
+        is_unscaled: All windows have the crop's side: pixels are copied, not interpolated.
+
+    Returns:
+        Images, float 0 .. 255 (B, crop, crop, 3), and labels, uint8 (B, crop, crop).
+    """
+    device = windows.image_BSSx.device
+    batch_B11 = torch.arange(len(windows.side_B), device=device)[:, None, None]
+    position = torch.arange(crop, device=device)
+    y_BH = position.expand(len(windows.side_B), -1)
+    x_BW = torch.where(windows.is_flipped_B[:, None], crop - 1 - position, position)
+    side_B1 = windows.side_B[:, None]
+
+    row_BH = (2 * y_BH + 1) * side_B1 // (2 * crop)
+    column_BW = (2 * x_BW + 1) * side_B1 // (2 * crop)
+    label_BHW = windows.label_BSS[batch_B11, row_BH[:, :, None], column_BW[:, None, :]]
+    if is_unscaled:
+        image_BHWx = windows.image_BSSx[batch_B11, row_BH[:, :, None], column_BW[:, None, :]]
+        return image_BHWx.float(), label_BHW
+
+    buffer_side = windows.image_BSSx.shape[1]
+    y_BHW = _normalised_position(y_BH, side_B1, crop, buffer_side)[:, :, None].expand(-1, -1, crop)
+    x_BHW = _normalised_position(x_BW, side_B1, crop, buffer_side)[:, None, :].expand(-1, crop, -1)
+    image_BxHW = F.grid_sample(
+        windows.image_BSSx.permute(0, 3, 1, 2).float(),
+        torch.stack([x_BHW, y_BHW], dim=-1),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
+    return image_BxHW.permute(0, 2, 3, 1), label_BHW
+
+
+def _normalised_position(index_BN: Tensor, side_B1: Tensor, crop: int, buffer_side: int) -> Tensor:
+    """Return source positions in grid_sample's units, where -1 and 1 are the buffer's edges."""
+    source_BN = (index_BN + 0.5) * side_B1 / crop - 0.5
+    source_BN = torch.minimum(source_BN.clamp(min=0.0), side_B1 - 1.0)
+    return (2.0 * source_BN + 1.0) / buffer_side - 1.0

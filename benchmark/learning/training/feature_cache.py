@@ -1,0 +1,198 @@
+"""Features of a frozen encoder, computed once per image set and kept as memory-mapped float16.
+
+Axes: B images, E channels, h w cells of 4 pixels, u v cells of the output stride.
+
+A folder `<cache_dir>/features/<key>/` holds `low.f16` (stride 4) and `high.f16` (output stride), image after image,
+each (cells down, cells across, channels), and `meta.json`. It appears under its name only when it is complete. The
+images are padded with the mean colour to a multiple of the output stride.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.learning.inputs import VOID, Images, Labels
+from quadrat.benchmark.learning.network.model import CELL, Encoded
+from quadrat.benchmark.learning.runtime import to_device
+from quadrat.benchmark.learning.training.sampler import Draw
+from quadrat.benchmark.storage.atomic import atomic_directory, clear_disk_errors
+
+__all__ = ["FeatureCrops", "FeatureMaps", "cut_feature_crops", "feature_key", "open_or_encode"]
+
+# Part of the key: raise it when the same encoder and images would give other features.
+_VERSION = 1
+_FLOAT16_MAX = 65504.0
+
+
+class FeatureMaps:
+    """The two feature maps of every image of a set, as views of memory maps."""
+
+    def __init__(self, path: Path) -> None:
+        """Open what `open_or_encode` wrote.
+
+        Raises:
+            DataError: A file is missing or has another length than `meta.json` says.
+        """
+        try:
+            meta = json.loads((path / "meta.json").read_text())
+            self._low = _map(path / "low.f16", meta["low_shapes"])
+            self._high = _map(path / "high.f16", meta["high_shapes"])
+        except (OSError, KeyError, json.JSONDecodeError) as error:
+            raise DataError(
+                f"damaged feature cache {path}: {error}. Delete the folder; it is computed again."
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self._low)
+
+    def low(self, index: int) -> NDArray[np.float16]:
+        """Return the features of image `index` at stride 4, (h, w, E_low)."""
+        return self._low[index]
+
+    def high(self, index: int) -> NDArray[np.float16]:
+        """Return the features of image `index` at the output stride, (u, v, E_high)."""
+        return self._high[index]
+
+    def encoded(self, indices: Sequence[int], device: torch.device) -> Encoded:
+        """Return both maps of images of one size as the decoder reads them, float32, channels-last."""
+        low, high = (np.stack([maps(index) for index in indices]) for maps in (self.low, self.high))
+        return _to_encoded(low, high, device)
+
+
+class FeatureCrops(NamedTuple):
+    """A training batch of a frozen recipe."""
+
+    encoded: Encoded
+    label_BHW: Tensor  # uint8
+
+
+def open_or_encode(
+    images: Images,
+    encode: Callable[[int], Encoded],
+    key: dict[str, Any],
+    cache_dir: Path,
+    on_image: Callable[[int, int], None] | None = None,
+) -> FeatureMaps:
+    """Return the features of `images`, computing and keeping them where nobody has yet.
+
+    Processes that ask at the same time wait for the one that computes.
+
+    Args:
+        images: The image set.
+        encode: Index of an image to its padded, encoded maps (batch of one).
+        key: All that the features depend on, JSON-plain.
+        cache_dir: Folder of the caches; `features/` is made in it.
+        on_image: Told (images done, images in all).
+
+    Raises:
+        ResultsError: The disk is full or not writable.
+        DataError: A finished cache is damaged.
+    """
+    path = cache_dir / "features" / feature_key(key)
+    with clear_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                with atomic_directory(path) as folder:
+                    _write(folder, images, encode, key, on_image)
+    return FeatureMaps(path)
+
+
+def feature_key(key: dict[str, Any]) -> str:
+    """Return the folder's name for features that depend on `key`."""
+    payload = json.dumps({"version": _VERSION, **key}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(payload.encode()).hexdigest()[:24]
+
+
+def cut_feature_crops(
+    maps: FeatureMaps, labels: Labels, draws: Sequence[Draw], output_stride: int, device: torch.device
+) -> FeatureCrops:
+    """Return the feature crops and labels of a batch; what sticks out of an image is 0 and void.
+
+    A mirrored crop is the crop's features mirrored, not the features of a mirrored image.
+
+    Args:
+        maps: Features of the pool.
+        labels: What has been bought.
+        draws: Windows of one side, all in multiples of `output_stride`.
+        output_stride: Pixels per cell of the high map.
+        device: Where the batch is wanted.
+    """
+    side = draws[0].side
+    low_BhwE = np.stack([_crop(maps.low(draw.image), draw, CELL) for draw in draws])
+    high_BuvE = np.stack([_crop(maps.high(draw.image), draw, output_stride) for draw in draws])
+    label_BHW = np.full((len(draws), side, side), VOID, dtype=np.uint8)
+    for index, draw in enumerate(draws):
+        label = labels.crop(draw.image, draw.top, draw.left, side, side)
+        label_BHW[index] = label[:, ::-1] if draw.flip else label
+    encoded = _to_encoded(low_BhwE, high_BuvE, device)
+    return FeatureCrops(encoded=encoded, label_BHW=to_device(label_BHW, device))
+
+
+def _crop(feature_hwE: NDArray[np.float16], draw: Draw, stride: int) -> NDArray[np.float16]:
+    top, left, side = draw.top // stride, draw.left // stride, draw.side // stride
+    crop = feature_hwE[max(top, 0) : top + side, max(left, 0) : left + side]
+    if crop.shape[:2] != (side, side):
+        above, before = max(-top, 0), max(-left, 0)
+        whole = np.zeros((side, side, crop.shape[2]), dtype=np.float16)
+        whole[above : above + crop.shape[0], before : before + crop.shape[1]] = crop
+        crop = whole
+    return crop[:, ::-1] if draw.flip else crop
+
+
+def _to_encoded(low_BhwE: NDArray[np.float16], high_BuvE: NDArray[np.float16], device: torch.device) -> Encoded:
+    low, high = (to_device(maps, device).float().permute(0, 3, 1, 2) for maps in (low_BhwE, high_BuvE))
+    return Encoded(low=low, high=high)
+
+
+def _map(path: Path, shapes: list[list[int]]) -> list[NDArray[np.float16]]:
+    lengths = [math.prod(shape) for shape in shapes]
+    flat = np.memmap(path, dtype=np.float16, mode="r")
+    if flat.size != sum(lengths):
+        raise OSError(f"{path.name} holds {flat.size} numbers, expected {sum(lengths)}")
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    # Plain arrays on the map's memory: np.memmap's own slicing costs more than copying a crop.
+    base = np.asarray(flat)
+    return [base[starts[i] : starts[i + 1]].reshape(shape) for i, shape in enumerate(shapes)]
+
+
+def _write(
+    folder: Path,
+    images: Images,
+    encode: Callable[[int], Encoded],
+    key: dict[str, Any],
+    on_image: Callable[[int, int], None] | None,
+) -> None:
+    shapes: dict[str, list[list[int]]] = {"low": [], "high": []}
+    # Plain writes, not a writable map: a full disk is then an error that can be told, not a bus error.
+    with (folder / "low.f16").open("wb") as low_file, (folder / "high.f16").open("wb") as high_file:
+        for index in range(len(images)):
+            encoded = encode(index)
+            for name, file, feature in (("low", low_file, encoded.low), ("high", high_file, encoded.high)):
+                array_hwE = _to_float16(feature)
+                shapes[name].append(list(array_hwE.shape))
+                file.write(array_hwE.tobytes())
+            if on_image is not None:
+                on_image(index + 1, len(images))
+    meta = {"key": key, "low_shapes": shapes["low"], "high_shapes": shapes["high"]}
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+def _to_float16(feature_1Exx: Tensor) -> NDArray[np.float16]:
+    if float(feature_1Exx.abs().max()) > _FLOAT16_MAX:
+        raise DataError(
+            "the encoder's features are too large for float16 (above 65504): its weights do not fit the images' "
+            "normalisation; take other weights, or frozen: false"
+        )
+    array: NDArray[np.float16] = feature_1Exx[0].permute(1, 2, 0).half().cpu().contiguous().numpy()
+    return array

@@ -1,0 +1,88 @@
+"""The fine-tuned recipe: encoder and decoder are trained together, on augmented crops of the images."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from quadrat.benchmark.learning.inputs import Images, Labels
+from quadrat.benchmark.learning.network.folding import fold_batchnorm
+from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
+from quadrat.benchmark.learning.network.weights import EncoderWeights
+from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.learning.runtime import autocast, to_device
+from quadrat.benchmark.learning.scoring.predict import Predict, Prediction, predict_from
+from quadrat.benchmark.learning.training.augment import Windows, cut_windows, resample
+from quadrat.benchmark.learning.training.fit import Batch
+from quadrat.benchmark.learning.training.prefetch import Prefetched
+from quadrat.benchmark.learning.training.sampler import Sampler
+
+__all__ = ["FineTuned"]
+
+
+class FineTuned:
+    """What `Learner` asks of a recipe, for one whose encoder is trained."""
+
+    align = 1  # crops may begin at any pixel
+
+    def __init__(
+        self, recipe: Recipe, weights: EncoderWeights | None, *, train: Images, num_classes: int, device: torch.device
+    ) -> None:
+        """Take what all rounds share; arguments as for `Learner`."""
+        self._recipe = recipe
+        self._weights = weights
+        self._train = train
+        self._num_classes = num_classes
+        self._device = device
+
+    def fresh_network(self, seed: int) -> nn.Module:
+        """Return a network whose weights are the loaded ones, the rest drawn from `seed`."""
+        return self._build(self._weights, seed)
+
+    def batches(self, network: nn.Module, sampler: Sampler, labels: Labels) -> Callable[[int], Batch]:
+        """Return the function from an iteration to its batch."""
+        assert isinstance(network, Network)
+        encoder, crop = network.encoder, self._recipe.crop
+        is_unscaled = self._recipe.scale == (1.0, 1.0)
+
+        mean_colour = encoder.mean_colour  # read once: on a device it waits
+
+        def cut(step: int) -> Windows:
+            windows = cut_windows(self._train, labels, sampler.draws(step), mean_colour)
+            return windows.pinned() if self._device.type == "cuda" else windows
+
+        windows_of: Callable[[int], Windows] = Prefetched(cut) if _is_cut_ahead(self._device) else cut
+
+        def draw_batch(step: int) -> Batch:
+            image_BHWx, label_BHW = resample(windows_of(step).to(self._device), crop, is_unscaled=is_unscaled)
+            return Batch(inputs=encoder.prepare(image_BHWx), label_BHW=label_BHW)
+
+        return draw_batch
+
+    def predictor(self, state: dict[str, Tensor], images: Images) -> Predict:
+        """Return the trained network as a function of indices of `images`."""
+        network = self._build(None, seed=0)
+        network.load_state_dict(state)
+        network.eval()
+        if self._recipe.fold_batchnorm:
+            example_BHWx = torch.full((1, 64, 64, 3), 128, dtype=torch.uint8, device=self._device)
+            fold_batchnorm(network, network.encoder.prepare(example_BHWx))
+
+        def predict(indices: Sequence[int]) -> Prediction:
+            image_BHWx = to_device(np.stack([images.image(index) for index in indices]), self._device)
+            with autocast(self._device, self._recipe.precision_of_inference):
+                encoded = network.encoder(network.encoder.prepare(image_BHWx))
+            return predict_from(network.decoder, encoded, self._device, self._recipe.precision_of_inference)
+
+        return predict
+
+    def _build(self, weights: EncoderWeights | None, seed: int) -> Network:
+        encoder = build_encoder(self._recipe, weights, seed=seed)
+        decoder = build_decoder(self._recipe, encoder.channels, self._num_classes, seed=seed)
+        return Network(encoder, decoder).to(self._device)
+
+
+def _is_cut_ahead(device: torch.device) -> bool:
+    """Return whether batches are cut on a thread: not where that thread would take the processor from the training."""
+    return device.type != "cpu"

@@ -1,0 +1,116 @@
+"""The training loop: a fixed number of iterations at a poly learning rate, resumable at any of them."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from quadrat.benchmark.errors import TrainingError
+from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.learning.training.checkpoint import CheckpointFile, FitState, read_checkpoint, write_checkpoint
+from quadrat.benchmark.learning.training.compiling import loss_function
+
+__all__ = ["Batch", "make_optimizer", "train"]
+
+# The device is asked whether the loss is finite once in this many iterations: every question waits for its queue.
+_FINITE_EVERY = 50
+
+
+class Batch(NamedTuple):
+    """What one iteration trains on."""
+
+    inputs: Any  # what the network takes: normalised images, or encoded features
+    label_BHW: Tensor  # uint8, 255 = void
+
+
+def train(
+    network: nn.Module,
+    draw_batch: Callable[[int], Batch],
+    recipe: Recipe,
+    num_steps: int,
+    *,
+    dropout_seed: Callable[[int], int],
+    device: torch.device,
+    checkpoint: CheckpointFile | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Train `network` in place and return the loss of every iteration.
+
+    Batch i and the dropout of iteration i are functions of i. So network, optimiser and iteration number are all that a
+    resumed fit needs, and on a CPU it ends with the same bits as one that was never interrupted.
+
+    Args:
+        network: On `device`; gives logits at stride 4 for a batch's inputs.
+        draw_batch: Iteration to batch, on `device`.
+        recipe: Optimiser, learning rate, loss, precision and whether to compile are read.
+        num_steps: Iterations of the whole fit, counted from the beginning also when it is resumed.
+        dropout_seed: Iteration to the seed of its dropout; the global generators are put back after each iteration.
+        device: Where the network is.
+        checkpoint: Where to resume from and to keep the state; None keeps nothing.
+        on_step: Told (iterations done, iterations in all).
+
+    Returns:
+        Mean cross-entropy in nats, float32 (num_steps,), on the CPU.
+
+    Raises:
+        TrainingError: The loss is not finite, the checkpoint is unreadable or another fit's, or the recipe is to be
+            compiled and can't be.
+    """
+    optimizer = make_optimizer(network, recipe)
+    losses = torch.zeros(num_steps, device=device)
+    start = 0
+    if checkpoint is not None:
+        state = read_checkpoint(checkpoint)
+        if state is not None:
+            network.load_state_dict(state.network)
+            optimizer.load_state_dict(state.optimizer)
+            losses.copy_(state.losses)
+            start = state.step
+    network.train()
+    loss_of = loss_function(recipe, device)
+    last_write_s = time.monotonic()
+    forked_devices = [device] if device.type == "cuda" else []
+    for step in range(start, num_steps):
+        batch = draw_batch(step)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr_at(step, num_steps)
+        optimizer.zero_grad(set_to_none=True)
+        with torch.random.fork_rng(devices=forked_devices):
+            torch.default_generator.manual_seed(dropout_seed(step))
+            if device.type == "cuda":
+                torch.cuda.manual_seed(dropout_seed(step))
+            loss = loss_of(network, batch.inputs, batch.label_BHW)
+            loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses[step] = loss.detach()
+        done = step + 1
+        if done % _FINITE_EVERY == 0 or done == num_steps:
+            _check_finite(losses, done, num_steps, recipe)
+        if checkpoint is not None and done < num_steps and time.monotonic() - last_write_s >= checkpoint.every_s:
+            _check_finite(losses, done, num_steps, recipe)
+            write_checkpoint(checkpoint, FitState(done, network.state_dict(), optimizer.state_dict(), losses))
+            last_write_s = time.monotonic()
+        if on_step is not None:
+            on_step(done, num_steps)
+    return losses.cpu()
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser over all parameters, in one fused kernel a step."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+    return torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+
+
+def _check_finite(losses: Tensor, done: int, num_steps: int, recipe: Recipe) -> None:
+    is_finite = torch.isfinite(losses[:done])
+    if not bool(is_finite.all()):
+        step = int((~is_finite).nonzero()[0])
+        raise TrainingError(
+            f"the loss is not finite at iteration {step} of {num_steps} (value {float(losses[step])}, learning rate "
+            f"{recipe.lr_at(step, num_steps):.3g}): lower lr={recipe.lr:g}, or set precision to 'fp32' if it is 'bf16'"
+        )

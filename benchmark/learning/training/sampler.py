@@ -1,0 +1,134 @@
+"""Which crops a batch holds: shuffled passes over the images that have labels, crops placed on a labelled region.
+
+Nothing is remembered between batches. Batch `step` depends on the seed, the round and `step` alone, so a fit that was
+interrupted goes on with the crops it would have had.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.benchmark.errors import TrainingError
+from quadrat.benchmark.learning.inputs import Grid, Labels
+from quadrat.benchmark.seeds import rng
+
+__all__ = ["Draw", "Sampler", "place"]
+
+
+class Draw(NamedTuple):
+    """One training crop: a square window of an image, in that image's pixels; it may stick out."""
+
+    image: int
+    top: int
+    left: int
+    side: int
+    flip: bool
+
+
+def place(start: int, stop: int, length: int, side: int, align: int, generator: np.random.Generator) -> int:
+    """Draw where a window begins along one axis, so that it holds [start, stop) or lies inside it.
+
+    The window stays inside the image where it is not larger than the image, else it holds the whole image.
+
+    Args:
+        start: First pixel of the region.
+        stop: One past its last pixel.
+        length: Pixels of the image along this axis.
+        side: Pixels of the window.
+        align: The result is a multiple of this.
+        generator: Gives one integer.
+
+    Examples:
+        >>> place(24, 48, 48, 32, 1, np.random.default_rng(0)) in range(16, 17)
+        True
+    """
+    low, high = sorted((stop - side, start))
+    inside = sorted((0, length - side))
+    low, high = (min(max(edge, inside[0]), inside[1]) for edge in (low, high))
+    last = high // align
+    first = min(-(-low // align), last)
+    return align * int(generator.integers(first, last + 1))
+
+
+class Sampler:
+    """Draws the crops of a fit.
+
+    An epoch is one pass over the images that have a labelled region, in an order drawn for that pass. In an image every
+    labelled region is equally likely to be the one that the crop is placed on: no crop is without labels.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        *,
+        batch_size: int,
+        crop: int,
+        scale: tuple[float, float],
+        flip: bool,
+        align: int,
+        seed: int,
+        round: int,
+    ) -> None:
+        """Prepare the draws of one fit.
+
+        Args:
+            labels: The labelled regions; at least one.
+            batch_size: Crops a batch.
+            crop: Side of the crop that the network sees, in pixels.
+            scale: Range of the factor by which a window is enlarged to become a crop.
+            flip: Whether crops are mirrored at random.
+            align: Windows begin at multiples of this many pixels, and images count as padded to one.
+            seed: The trial's seed.
+            round: The round, counted from 0.
+
+        Raises:
+            TrainingError: No region is labelled.
+        """
+        grid: Grid = labels.grid
+        self._regions = np.asarray(labels.regions, dtype=np.int64)
+        if self._regions.size == 0:
+            raise TrainingError("nothing to train on: expected at least one labelled region, got none")
+        images, counts = np.unique(grid.image[self._regions], return_counts=True)
+        self._images: NDArray[np.int64] = images.astype(np.int64)
+        # Sorted ids of an image are contiguous: ids of self._images[k] are self._regions[first[k]:first[k + 1]].
+        self._first = np.concatenate([[0], np.cumsum(counts)])
+        self._grid = grid
+        self._batch_size = batch_size
+        self._crop = crop
+        self._scale = scale
+        self._flip = flip
+        self._align = align
+        self._seed = seed
+        self._round = round
+        self._pass = lru_cache(maxsize=2)(self._shuffled_pass)
+
+    @property
+    def num_images(self) -> int:
+        """Images that have a labelled region."""
+        return len(self._images)
+
+    def draws(self, step: int) -> list[Draw]:
+        """Return the crops of batch `step`, the same however often and in whatever order it is asked for."""
+        generator = rng(self._seed, "fit", self._round, step)
+        begin = step * self._batch_size
+        return [self._draw(sample, generator) for sample in range(begin, begin + self._batch_size)]
+
+    def _draw(self, sample: int, generator: np.random.Generator) -> Draw:
+        pass_number, position = divmod(sample, self.num_images)
+        index = int(self._pass(pass_number)[position])
+        region = int(self._regions[generator.integers(self._first[index], self._first[index + 1])])
+        image, size = int(self._images[index]), self._grid.region_size
+        side = max(1, round(self._crop / generator.uniform(*self._scale)))
+        starts = []
+        for cell, axis in ((int(self._grid.row[region]), 0), (int(self._grid.col[region]), 1)):
+            length = int(self._grid.sizes[image, axis])
+            stop = min((cell + 1) * size, length)
+            padded = -(-length // self._align) * self._align
+            starts.append(place(cell * size, stop, padded, side, self._align, generator))
+        is_mirrored = bool(generator.random() < 0.5) and self._flip
+        return Draw(image=image, top=starts[0], left=starts[1], side=side, flip=is_mirrored)
+
+    def _shuffled_pass(self, number: int) -> NDArray[np.int64]:
+        return rng(self._seed, "fit", self._round, "pass", number).permutation(self.num_images)

@@ -1,0 +1,1 @@
+"""What a suite costs in time and space: counted, measured, estimated."""

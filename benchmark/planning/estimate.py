@@ -1,0 +1,95 @@
+"""How long a suite will take and what it needs: what was measured of its recipe, times its work."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.planning.measure import Measured
+from quadrat.benchmark.planning.work import DataExtent, Workload, count_work
+
+__all__ = ["Estimate", "estimate"]
+
+_BYTES_PER_PICK: Final = 28
+"""A pick in a selection file: region and potential (8 each), image, row and column (4 each)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a suite will take.
+
+    Attributes:
+        fit_s: Seconds of all fits, one after the other.
+        evaluate_s: Of all evaluations.
+        score_s: Of all scoring passes.
+        encode_s: Of encoding the images once.
+        device_s: GPU seconds, or CPU core seconds, of all of that.
+        num_devices: GPUs, or CPU cores.
+        in_flight: Trials at a time.
+        wall_s: Seconds until the last trial is done.
+        packed_bytes: Disk of the packed splits.
+        feature_bytes: Disk of the frozen encoder's features.
+        light_bytes: Disk of the store that is left with `keep: light`.
+        all_bytes: Disk of the store with `keep: all`.
+        selection_bytes: Disk of the selections.
+    """
+
+    fit_s: float
+    evaluate_s: float
+    score_s: float
+    encode_s: float
+    device_s: float
+    num_devices: int
+    in_flight: int
+    wall_s: float
+    packed_bytes: int
+    feature_bytes: int
+    light_bytes: int
+    all_bytes: int
+    selection_bytes: int
+
+
+def estimate(suite: Suite, extent: DataExtent, measured: Measured, num_devices: int) -> Estimate:
+    """Return what the suite will take on `num_devices` GPUs (or CPU cores, when its trials have no GPU).
+
+    Trials that share a GPU are counted as if they took turns: sharing can only be faster.
+    """
+    work, need, is_gpu = count_work(suite, extent), suite.resources, measured.is_gpu
+    fit_s = work.num_iterations * measured.iteration_s
+    evaluate_s = work.num_evaluations * extent.num_test * measured.evaluate_s
+    score_s = sum(passes * extent.num_pool * measured.score_s[needs] for needs, passes in work.scorings.items())
+    encode_s = (extent.num_pool + extent.num_test) * measured.encode_s
+    total_s = fit_s + evaluate_s + score_s
+    slots = max(1, int(num_devices / (need.gpus if is_gpu else need.cpus)))
+    in_flight = min(slots, need.max_in_flight or slots, work.num_trials)
+    lanes = min(in_flight, num_devices) if is_gpu else in_flight
+    per_iteration_s = total_s / max(1, work.num_iterations)
+    return Estimate(
+        fit_s=fit_s,
+        evaluate_s=evaluate_s,
+        score_s=score_s,
+        encode_s=encode_s,
+        device_s=(total_s + encode_s) * measured.cores,
+        num_devices=num_devices,
+        in_flight=in_flight,
+        wall_s=encode_s + max(total_s / lanes, work.longest_iterations * per_iteration_s),
+        packed_bytes=extent.packed_bytes,
+        feature_bytes=(extent.num_pool + extent.num_test) * measured.feature_bytes,
+        light_bytes=_light_models(suite, work) * measured.fitted_bytes,
+        all_bytes=work.num_fits * measured.fitted_bytes + _score_bytes(suite, extent, work),
+        selection_bytes=work.num_picks * _BYTES_PER_PICK,
+    )
+
+
+def _light_models(suite: Suite, work: Workload) -> int:
+    """Return the models that are left at the end with `keep: light`: round 0 of every seed, and each trial's last."""
+    return min(work.num_fits, work.num_trials + len(suite.seeds) * len(suite.region_sizes))
+
+
+def _score_bytes(suite: Suite, extent: DataExtent, work: Workload) -> int:
+    """Return the bytes of all scores, profiles left out."""
+    regions = max(extent.num_regions(size) for size in suite.region_sizes)
+    width = suite.learner.decoder_channels
+    return sum(
+        4 * regions * (len(needs.signals) + (width if needs.features else 0)) * passes
+        for needs, passes in work.scorings.items()
+    )

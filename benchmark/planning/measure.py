@@ -1,0 +1,323 @@
+"""How fast a suite's recipe is on this machine: a few iterations and images of it, measured one trial alone.
+
+Only the learner is measured. What costs little beside it is left out: selecting, packing, starting Ray, writing files.
+"""
+
+import math
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.learning.learner import Fitted, Learner
+from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.planning.work import DataExtent, Workload
+from quadrat.benchmark.seeds import rng
+from quadrat.benchmark.trial.context import SharedNeeds
+from quadrat.benchmark.trial.oracle import RevealedLabels
+
+__all__ = ["Measured", "devices_at_hand", "measure"]
+
+_WARM_UP: Final = 2
+_MEASURE_S: Final = 3.0
+"""A measurement goes on until it has taken this long, or there is nothing left to do."""
+_NUM_IMAGES: Final = {"cpu": 8, "cuda": 32}
+_LONG_STEP_S: Final = 2.0
+_CPU_CROP: Final = 144
+_CPU_IMAGE_PX: Final = 200_000
+"""On a CPU, an image above this size is measured at this size, and an iteration that is longer than `_LONG_STEP_S` with
+two small crops; both are then scaled by their pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured of one recipe on this machine, one trial alone.
+
+    Attributes:
+        device: "cpu" or "cuda", with its name.
+        threads: CPU threads.
+        is_cpu_time: Whether seconds are those of the CPU, which other programs do not lengthen.
+        iteration_s: Seconds of an iteration of a fit.
+        evaluate_s: Seconds to evaluate an image.
+        score_s: Seconds to score an image, by what is computed.
+        encode_s: Seconds to encode an image once, where the encoder is frozen.
+        feature_bytes: Bytes of an encoded image on the disk.
+        fitted_bytes: Bytes of a trained model on the disk.
+        gpu_bytes: Largest memory of the GPU; None on a CPU.
+        host_bytes: Largest memory of the process; None where the measurement was scaled.
+        notes: What a reader must know of these numbers.
+    """
+
+    device: str
+    threads: int
+    is_cpu_time: bool
+    iteration_s: float
+    evaluate_s: float
+    score_s: Mapping[SharedNeeds, float]
+    encode_s: float
+    feature_bytes: int
+    fitted_bytes: int
+    gpu_bytes: int | None
+    host_bytes: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it was measured on a GPU."""
+        return self.gpu_bytes is not None
+
+    @property
+    def cores(self) -> int:
+        """What a second of a trial counts for: one GPU, or its threads."""
+        return 1 if self.is_gpu else self.threads
+
+
+def devices_at_hand(suite: Suite) -> tuple[str, int]:
+    """Return what the suite can be measured on here, "cuda" or "cpu", and how many GPUs or cores there are."""
+    import torch
+
+    if (suite.resources.gpus > 0 or suite.resources.device == "cuda") and torch.cuda.is_available():
+        return "cuda", torch.cuda.device_count()
+    return "cpu", len(os.sched_getaffinity(0))
+
+
+def measure(
+    suite: Suite, extent: DataExtent, work: Workload, device: str, on_phase: Callable[[str], None] | None = None
+) -> Measured:
+    """Measure the suite's recipe on images drawn at random, in the data's size; nothing of it is kept.
+
+    Args:
+        suite: Whose recipe it is; the encoder starts from random weights, which take as long as others.
+        extent: Sizes and classes.
+        work: What has to be scored.
+        device: "cpu" or "cuda".
+        on_phase: Told what is measured next.
+
+    Raises:
+        TrainingError: The encoder or the device can't be had.
+    """
+    recipe = suite.learner.model_copy(update={"weights": "none", "iterations": 1_000_000, "epochs": None})
+    threads, tell = min(suite.resources.cpus, len(os.sched_getaffinity(0))), on_phase or (lambda _: None)
+    notes: list[str] = []
+    if suite.resources.gpus and device == "cpu":
+        notes.append("the suite asks for a GPU and this machine has none: a GPU is many times faster")
+    size, image_scale = (extent.height, extent.width), 1.0
+    if device == "cpu" and extent.height * extent.width > _CPU_IMAGE_PX:
+        image_scale = extent.height * extent.width / _CPU_IMAGE_PX
+        size = (round(extent.height / image_scale**0.5), round(extent.width / image_scale**0.5))
+        image_scale = extent.height * extent.width / (size[0] * size[1])
+        notes.append(f"images were measured at {size[1]} x {size[0]} and scaled by {image_scale:.1f}")
+    region_size = min(suite.region_sizes[0], *size)
+    bench = _Bench(size, extent.num_classes, region_size, device, threads)
+    with tempfile.TemporaryDirectory(prefix="quadrat-plan-") as folder:
+        encode_s = feature_bytes = 0.0
+        if recipe.frozen:
+            tell("encoding")
+            learner = bench.learner(recipe, Path(folder))
+            encode_s = _seconds_per_item(bench, lambda on_step: learner.prepare(on_step), warm_up=1) * image_scale
+            learner.prepare()  # the rest of them
+            kept = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+            feature_bytes = kept / (2 * _NUM_IMAGES[device]) * image_scale
+        tell("fit")
+        iteration_s, factor, compile_s = _iteration_s(bench, recipe, Path(folder))
+        if compile_s is not None:
+            notes.append(
+                f"torch.compile: the first iteration took {compile_s:.0f} s, once in every worker process (less where "
+                "torch finds its cache); the hours leave it out"
+            )
+        if factor > 1:
+            notes.append(f"an iteration was measured with two crops of {_CPU_CROP} px and scaled by {factor:.0f}")
+        once = recipe.model_copy(
+            update={"iterations": 1, "batch_size": 2, "crop": min(recipe.crop, _CPU_CROP), "compile": None}
+        )
+        learner = bench.learner(once, Path(folder))
+        fitted = learner.fit(bench.labels, seed=0, round=0)
+        path = Path(folder) / "fitted.pt"
+        fitted.save(path)
+        tell("evaluate")
+        evaluate_s = image_scale * _seconds_per_item(
+            bench, lambda on_step: learner.evaluate(fitted, bench.masks, on_step), warm_up=1
+        )
+        score_s = {}
+        for needs in work.scorings:
+            tell(f"score {_name(needs)}")
+            score_s[needs] = image_scale * _score_s(bench, learner, fitted, needs)
+        is_scaled = factor > 1 or image_scale > 1
+        return Measured(
+            device=bench.device_name(),
+            threads=threads,
+            is_cpu_time=bench.clock is time.process_time,
+            iteration_s=iteration_s,
+            evaluate_s=evaluate_s,
+            score_s=score_s,
+            encode_s=encode_s,
+            feature_bytes=round(feature_bytes),
+            fitted_bytes=path.stat().st_size,
+            gpu_bytes=bench.gpu_bytes(),
+            host_bytes=None if is_scaled else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            notes=tuple(notes),
+        )
+
+
+class _Arrays:
+    """Images or masks in memory, as the learner takes them from a packed split."""
+
+    def __init__(self, arrays: list[npt.NDArray[np.uint8]], num_classes: int) -> None:
+        self._arrays = arrays
+        self.num_classes = num_classes
+        self.sizes = np.array([array.shape[:2] for array in arrays], dtype=np.int32)
+        self.fingerprint = f"{id(self):x}"
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def image(self, index: int, /) -> npt.NDArray[np.uint8]:
+        return self._arrays[index]
+
+    def mask(self, index: int, /) -> npt.NDArray[np.uint8]:
+        return self._arrays[index]
+
+
+class _Enough(Exception):
+    """Ends a phase that has been measured for long enough."""
+
+
+class _Bench:
+    """Random images with labels, and the device."""
+
+    def __init__(self, size: tuple[int, int], num_classes: int, region_size: int, device: str, threads: int) -> None:
+        draw = rng(0, "plan")
+        self._device = device
+        self._threads = threads
+        # Of one thread, CPU time is what the work costs, whatever else runs on the machine.
+        self.clock = time.process_time if device == "cpu" and threads == 1 else time.perf_counter
+        self._num_classes = num_classes
+        self._pool, self._test = (
+            _Arrays(
+                [draw.integers(256, size=(*size, 3), dtype=np.uint8) for _ in range(_NUM_IMAGES[device])], num_classes
+            )
+            for _ in range(2)
+        )
+        labels = [draw.integers(num_classes, size=size, dtype=np.uint8) for _ in range(_NUM_IMAGES[device])]
+        self.masks = _Arrays(labels, num_classes)
+        self.grid = RegionGrid(self._pool.sizes, region_size)
+        # In memory instead of packed: the same attributes.
+        self.labels = RevealedLabels(self.masks, self.grid, np.ones(self.grid.num_regions, dtype=bool))  # type: ignore[arg-type]
+        if device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+
+    def learner(self, recipe: Recipe, folder: Path) -> Learner:
+        return Learner(
+            recipe,
+            train=self._pool,
+            test=self._test,
+            num_classes=self._num_classes,
+            device=self._device,
+            threads=self._threads,
+            cache_dir=folder,
+        )
+
+    def wait(self) -> None:
+        if self._device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+
+    def device_name(self) -> str:
+        if self._device != "cuda":
+            return "cpu"
+        import torch
+
+        return f"cuda ({torch.cuda.get_device_name()})"
+
+    def gpu_bytes(self) -> int | None:
+        if self._device != "cuda":
+            return None
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+
+
+def _seconds_per_item(bench: _Bench, work: Callable[[Callable[[int, int], None]], Any], *, warm_up: int) -> float:
+    """Return seconds per iteration or image of `work`, which tells (done, in all), after `warm_up` of them."""
+    start_s = 0.0
+    first = last = 0
+    until_s = math.inf
+
+    def on_step(done: int, total: int) -> None:
+        nonlocal start_s, first, last, until_s
+        if done < warm_up:
+            return
+        if first:
+            last = done
+            if time.monotonic() >= until_s:
+                raise _Enough
+            return
+        bench.wait()
+        start_s, first, until_s = bench.clock(), done, time.monotonic() + _MEASURE_S
+
+    before_s = bench.clock()
+    try:
+        work(on_step)
+    except _Enough:
+        pass
+    bench.wait()  # once, not after each: a device works on while the next item is prepared
+    if last > first:
+        return (bench.clock() - start_s) / (last - first)
+    # All images went through in one batch: with its warm-up, which is the most it can be.
+    return (bench.clock() - before_s) / max(first, 1)
+
+
+def _iteration_s(bench: _Bench, recipe: Recipe, folder: Path) -> tuple[float, float, float | None]:
+    """Return seconds of an iteration, by how much they were scaled (1 where they were not), and of compiling."""
+    compile_s: float | None = None
+
+    def run(recipe: Recipe) -> float:
+        nonlocal compile_s
+        if recipe.compile is not None:
+            begin_s = time.monotonic()
+            bench.learner(recipe.model_copy(update={"iterations": 1}), folder).fit(bench.labels, seed=0, round=0)
+            compile_s = time.monotonic() - begin_s
+        learner = bench.learner(recipe, folder)
+        return _seconds_per_item(
+            bench, lambda on_step: learner.fit(bench.labels, seed=0, round=0, on_step=on_step), warm_up=_WARM_UP
+        )
+
+    if bench.device_name() == "cpu":
+        small = recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, _CPU_CROP)})
+        factor = recipe.batch_size * recipe.crop**2 / (small.batch_size * small.crop**2)
+        if factor > 1 and (small_s := run(small)) * factor > _LONG_STEP_S:
+            return small_s * factor, factor, compile_s
+    return run(recipe), 1.0, compile_s
+
+
+def _score_s(bench: _Bench, learner: Learner, fitted: Fitted, needs: SharedNeeds) -> float:
+    return _seconds_per_item(
+        bench,
+        lambda on_step: learner.score(
+            fitted,
+            bench.grid,
+            signals=needs.signals,
+            features=needs.features,
+            profiles=needs.profiles,
+            seed=0,
+            round=0,
+            on_step=on_step,
+        ),
+        warm_up=1,
+    )
+
+
+def _name(needs: SharedNeeds) -> str:
+    return ", ".join([*needs.signals, *(["features"] if needs.features else []), *needs.profiles])

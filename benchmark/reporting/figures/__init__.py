@@ -1,0 +1,1 @@
+"""The figures of the report: charts, galleries of selected regions, the round viewer."""

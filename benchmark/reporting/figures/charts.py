@@ -1,0 +1,284 @@
+"""Vega-Lite charts of the report: the same specification is drawn in the page and written as SVG.
+
+The learning curves hold every metric and every cost; parameters of the chart choose among them. The page's script sets
+those parameters and the axis titles, so a static figure and the page can't disagree.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import altair as alt
+
+from quadrat.benchmark.analysis.measures import DIVERSITY, FRACTION, REGIONS, Cost, Metric, costs_of, metrics_of
+from quadrat.benchmark.analysis.statistics import Comparison, Summary, summarise, values_by_seed
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.reporting.figures.palette import Look
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.results.trials import Results
+
+__all__ = ["BANDS", "axis_of", "default_cost", "differences", "is_doubling", "learning_curves", "metrics_shown"]
+
+Spec = dict[str, Any]
+Band = Literal["std", "range", "interval"]
+
+BANDS: Mapping[Band, str] = {
+    "std": "± 1 standard deviation",
+    "range": "lowest to highest seed",
+    "interval": "95 % interval of the mean",
+}
+"""What the band around a mean line can show."""
+
+_DIGITS = 6
+_FONT = "Arial, 'Liberation Sans', sans-serif"  # of the same widths wherever a figure is drawn or opened
+
+
+def learning_curves(
+    results: Results,
+    looks: Mapping[str, Look],
+    *,
+    cost: Cost,
+    metric: Metric,
+    band: Band = "std",
+    with_legend: bool = True,
+    width: int | Literal["container"] = 640,
+) -> Spec:
+    """Return the learning curves: mean line, band over seeds, seeds as points, full supervision as a line.
+
+    Args:
+        results: What to draw; at least one record of a strategy.
+        looks: Colour, dash and mark by label.
+        cost: On the x-axis at first.
+        metric: On the y-axis at first.
+        band: What the band shows at first.
+        with_legend: Off in the page, whose own legend can hide strategies.
+        width: Of the plot in pixels, or that of the element it is drawn into.
+    """
+    labels = [label for label in results.labels if any(record.label == label for record in results.records)]
+    costs, metrics = costs_of(results.records), metrics_shown(results)
+    params = [
+        alt.param(name="metric", value=metric.key),
+        alt.param(name="cost", value=cost.key),
+        alt.param(name="band", value=band),
+        alt.param(name="shown", value=labels),
+        alt.param(name="seeds", value=False),
+    ]
+    x = alt.X(
+        "x:Q", title=cost.title, scale=_scale(is_doubling(results)), axis=alt.Axis(**axis_of(results, cost), grid=False)
+    )
+    y = alt.Y("mean:Q", title=metric.title, scale=alt.Scale(zero=False, nice=True))
+    legend = alt.Legend(title=None, orient="right", symbolSize=90, symbolOpacity=1) if with_legend else None
+    colour = alt.Color("label:N", scale=_ordinal(labels, [looks[label].colour for label in labels]), legend=legend)
+    shape = alt.Shape("label:N", scale=_ordinal(labels, [looks[label].mark for label in labels]), legend=legend)
+    # Not in the legend, where it would break up the outlines of the marks.
+    dashes = [list(looks[label].dash) or [1, 0] for label in labels]
+    dash = alt.StrokeDash("label:N", scale=_ordinal(labels, dashes), legend=None)
+    means = (
+        alt.Chart(alt.NamedData(name="means"))
+        .transform_filter("datum.metric == metric && indexof(shown, datum.label) >= 0")
+        .transform_calculate(
+            x="datum[cost]",
+            half="band == 'std' ? datum.std : datum.half_width",
+            bottom="band == 'range' ? datum.low : datum.mean - datum.half",
+            top="band == 'range' ? datum.high : datum.mean + datum.half",
+        )
+    )
+    tooltip = [
+        alt.Tooltip("label:N", title="strategy"),
+        alt.Tooltip("round:Q", title="round"),
+        alt.Tooltip("x:Q", title="cost", format=",.4~g"),
+        alt.Tooltip("mean:Q", title="mean", format=".2f"),
+        alt.Tooltip("std:Q", title="std", format=".2f"),
+        alt.Tooltip("num:Q", title="seeds"),
+    ]
+    layers = [
+        means.mark_area(opacity=0.13).encode(x=x, y=alt.Y("bottom:Q"), y2="top:Q", color=colour),
+        *(_reference_layers() if results.references else ()),
+        means.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash),
+        means.mark_point(filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7).encode(
+            x=x, y=y, color=colour, shape=shape, tooltip=tooltip
+        ),
+        _seed_layer().encode(x=x, color=colour, shape=shape),
+    ]
+    chart = alt.layer(*layers).add_params(*params).properties(width=width, height=400)
+    spec = _finished(chart.resolve_legend(color="shared", shape="shared"))
+    spec["datasets"] = {  # not through Altair, which would check every row against its schema
+        "means": _mean_rows(results, labels, costs, metrics),
+        "seeds": [_seed_row(record, costs, metrics) for record in results.records],
+        "reference": _reference_rows(results, metrics),
+    }
+    return spec
+
+
+def _mean_rows(
+    results: Results, labels: Sequence[str], costs: Sequence[Cost], metrics: Sequence[Metric]
+) -> list[dict[str, Any]]:
+    spent = {cost.key: values_by_seed(results.records, cost) for cost in costs}
+    rows = []
+    for metric in metrics:
+        values = values_by_seed(results.records, metric)
+        for label in labels:
+            for round_, seeds in sorted(values.get(label, {}).items()):
+                position = {key: _short(summarise(of[label][round_].values()).mean) for key, of in spent.items()}
+                row = {"metric": metric.key, "label": label, "round": round_, **position}
+                rows.append(row | _summary_fields(summarise(seeds.values())))
+    return rows
+
+
+def _summary_fields(summary: Summary) -> dict[str, float]:
+    """Return the numbers of a summary; one seed has a band of no height."""
+    return {
+        "num": summary.num,
+        "mean": _short(summary.mean),
+        "std": _short(summary.std or 0.0),
+        "low": _short(summary.low),
+        "high": _short(summary.high),
+        "half_width": _short(summary.half_width or 0.0),
+    }
+
+
+def _seed_layer() -> alt.Chart:
+    tooltip = [
+        alt.Tooltip("label:N", title="strategy"),
+        alt.Tooltip("seed:N", title="seed"),
+        alt.Tooltip("round:Q", title="round"),
+        alt.Tooltip("value:Q", title="value", format=".2f"),
+    ]
+    return (
+        alt.Chart(alt.NamedData(name="seeds"))
+        .transform_filter("seeds && indexof(shown, datum.label) >= 0 && isValid(datum[metric])")
+        .transform_calculate(x="datum[cost]", value="datum[metric]")
+        .mark_point(filled=True, size=22, opacity=0.75)
+        .encode(y=alt.Y("value:Q"), tooltip=tooltip)
+    )
+
+
+def _seed_row(record: Record, costs: Sequence[Cost], metrics: Sequence[Metric]) -> dict[str, Any]:
+    row: dict[str, Any] = {"label": record.label, "seed": record.seed, "round": record.round}
+    values = {cost.key: cost.of(record) for cost in costs} | {metric.key: metric.of(record) for metric in metrics}
+    return row | {key: None if value is None else _short(value) for key, value in values.items()}
+
+
+def _reference_rows(results: Results, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    rows = []
+    for metric in metrics:
+        values = [value for record in results.references if (value := metric.of(record)) is not None]
+        if values:
+            rows.append({"metric": metric.key, **_summary_fields(summarise(values))})
+    return rows
+
+
+def _reference_layers() -> list[alt.Chart]:
+    base = alt.Chart(alt.NamedData(name="reference")).transform_filter("datum.metric == metric")
+    text = base.transform_calculate(text=f"'{FULL_SUPERVISION} ' + format(datum.mean, '.1f')")
+    return [
+        base.mark_rule(strokeDash=[6, 4], strokeWidth=1.4, color="black").encode(y=alt.Y("mean:Q")),
+        text.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=12, color="black").encode(
+            y=alt.Y("mean:Q"), x=alt.value(0), text="text:N"
+        ),
+    ]
+
+
+def differences(
+    comparisons: Mapping[str, Comparison],
+    looks: Mapping[str, Look],
+    *,
+    width: int | Literal["container"] = "container",
+) -> Spec:
+    """Return the paired differences to Random: each seed a small mark, the mean a large one, its interval a line."""
+    labels = sorted(comparisons, key=lambda label: -comparisons[label].difference.summary.mean)
+    means, seeds = [], []
+    for label in labels:
+        difference = comparisons[label].difference
+        summary = difference.summary
+        half = summary.half_width or 0.0
+        row = {"label": label, "mean": _short(summary.mean), "num": summary.num}
+        means.append(row | {"low": _short(summary.mean - half), "high": _short(summary.mean + half)})
+        seeds += [{"label": label, "seed": seed, "value": _short(v)} for seed, v in difference.by_seed.items()]
+    y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=260, grid=False, ticks=False, domain=False))
+    colour = alt.Color("label:N", scale=_ordinal(labels, [looks[label].colour for label in labels]), legend=None)
+    shape = alt.Shape("label:N", scale=_ordinal(labels, [looks[label].mark for label in labels]), legend=None)
+    title = "difference to Random (points of mIoU)"
+    mean = alt.Chart(alt.NamedData(name="means")).encode(y=y, color=colour)
+    shown = [
+        alt.Tooltip("label:N", title="strategy"),
+        alt.Tooltip("mean:Q", format="+.2f"),
+        alt.Tooltip("low:Q", title="interval from", format="+.2f"),
+        alt.Tooltip("high:Q", title="to", format="+.2f"),
+    ]
+    layers = [
+        alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="#555").encode(x=alt.X("zero:Q")),
+        mean.mark_rule(strokeWidth=2).encode(
+            x=alt.X(
+                "low:Q",
+                title=title,
+                axis=alt.Axis(tickCount=9, labelExpr="datum.value == 0 ? '0' : format(datum.value, '+.3~r')"),
+            ),
+            x2="high:Q",
+            tooltip=shown,
+        ),
+        mean.mark_point(filled=True, size=240, opacity=1, stroke="white").encode(
+            x="mean:Q", shape=shape, tooltip=shown
+        ),
+        alt.Chart(alt.NamedData(name="seeds"))
+        .mark_tick(thickness=1.5, size=9, opacity=0.9, yOffset=11)
+        .encode(
+            x="value:Q",
+            y=y,
+            color=alt.value("#333"),
+            tooltip=[alt.Tooltip("label:N", title="strategy"), "seed:N", alt.Tooltip("value:Q", format="+.2f")],
+        ),
+    ]
+    spec = _finished(alt.layer(*layers).properties(width=width, height=alt.Step(34)))
+    spec["datasets"] |= {"means": means, "seeds": seeds}
+    return spec
+
+
+def is_doubling(results: Results) -> bool:
+    """Return whether the budgets grow so much that a logarithmic axis shows the early rounds better."""
+    budgets = results.suite["budgets"]
+    return bool(budgets[-1] >= 8 * budgets[0])
+
+
+def metrics_shown(results: Results) -> tuple[Metric, ...]:
+    """Return what can be on the y-axis: every metric, and how diverse the labels are where the records say so."""
+    has_diversity = any(DIVERSITY.of(record) is not None for record in results.records)
+    return (*metrics_of(results.classes), *((DIVERSITY,) if has_diversity else ()))
+
+
+def default_cost(results: Results) -> Cost:
+    """Return the cost to begin with: regions, or pixels where regions of several sizes are compared."""
+    return FRACTION if results.has_several_sizes else REGIONS
+
+
+def axis_of(results: Results, cost: Cost) -> dict[str, Any]:
+    """Return the settings of the x-axis for `cost`; ticks are where the rounds are, if those are the same for all."""
+    axis: dict[str, Any] = {"title": cost.title, "format": cost.format, "labelOverlap": True}
+    if cost is REGIONS and not results.has_several_sizes:
+        axis["values"] = sorted({record.regions for record in results.records})
+    return axis
+
+
+def _scale(is_log: bool) -> alt.Scale:
+    return alt.Scale(type="log", nice=False) if is_log else alt.Scale(type="linear", nice=False, zero=False)
+
+
+def _ordinal(domain: Sequence[str], values: Sequence[Any]) -> alt.Scale:
+    return alt.Scale(domain=list(domain), range=list(values))
+
+
+def _short(value: float) -> float:
+    """Return `value` with the digits that a chart can show, which keeps the page small."""
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _finished(chart: alt.LayerChart) -> Spec:
+    configured = (
+        chart.configure(font=_FONT, background="transparent")
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e6e6e6", domainColor="#888"
+        )
+        .configure_legend(labelFontSize=12, labelLimit=260)
+    )
+    spec: Spec = configured.to_dict()
+    return spec

@@ -1,0 +1,179 @@
+"""The picked regions drawn over a few images of the pool, the same images for every strategy (the paper's figure 3).
+
+An image is stored in the page once, as JPEG; the picks are SVG paths over it, one per round, so that seeds and rounds
+can be switched without another picture.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from quadrat.benchmark.data import PackedSplit
+from quadrat.benchmark.reporting.figures.outlines import Picks, paths_in_image
+from quadrat.benchmark.reporting.figures.pictures import NoPool, class_palette, photo_uri, truth_uri
+from quadrat.benchmark.results.trials import Results, Trial
+
+__all__ = ["Drawing", "Gallery", "NoGallery", "Picture", "choose_images", "draw_gallery"]
+
+NUM_IMAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image of the pool.
+
+    Attributes:
+        index: Its number in the pool.
+        id: Its name.
+        width: In pixels of the pool.
+        height: In pixels of the pool.
+        uri: The image as a data URI: paled, and scaled down when it is large.
+        truth_uri: Its ground truth as a data URI, small.
+    """
+
+    index: int
+    id: str
+    width: int
+    height: int
+    uri: str
+    truth_uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What one strategy picked in one image with one seed.
+
+    Attributes:
+        label: The strategy.
+        seed: The seed.
+        picture: Index into `Gallery.pictures`.
+        paths: Round -> SVG path in pixels of the pool; rounds without a pick in the image are left out.
+        num_regions: Regions picked in the image over all rounds; None when the trial has no selection.
+    """
+
+    label: str
+    seed: int
+    picture: int
+    paths: Mapping[int, str]
+    num_regions: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Pictures and what was picked in them.
+
+    Attributes:
+        pictures: In pool order.
+        labels: Strategies in suite order.
+        seeds: Seeds for which there are selections.
+        num_rounds: Rounds to show.
+        drawings: One for every label, seed and picture, in that order, so that a place in the page is a strategy.
+    """
+
+    pictures: tuple[Picture, ...]
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    num_rounds: int
+    drawings: tuple[Drawing, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoGallery:
+    """Why there is no gallery.
+
+    Attributes:
+        reason: A sentence for the page.
+    """
+
+    reason: str
+
+
+def draw_gallery(
+    results: Results,
+    picks: Mapping[str, Mapping[int, Picks]],
+    pool: PackedSplit | NoPool,
+    num_images: int = NUM_IMAGES,
+) -> Gallery | NoGallery:
+    """Return the gallery, or the reason why the picks can't be drawn.
+
+    Args:
+        results: The results folder.
+        picks: Trial id -> round -> picks, see `read_picks`.
+        pool: The packed pool, or why it is not there.
+        num_images: How many images.
+    """
+    if not picks:
+        return NoGallery(reason="There are no selections in the results folder, so no picks can be drawn.")
+    if isinstance(pool, NoPool):
+        return NoGallery(reason=pool.reason)
+    chosen = choose_images(_counts(picks.values(), len(pool.ids)), num_images)
+    rounds = [round_ for by_round in picks.values() for round_ in by_round]
+    seeds = {trial.seed for trial in results.trials if trial.trial_id in picks}
+    trials = [trial for trial in results.trials if not trial.is_reference and trial.seed in seeds]
+    palette = class_palette(results)
+    return Gallery(
+        pictures=tuple(_picture(pool, index, palette) for index in chosen),
+        labels=tuple(dict.fromkeys(trial.label for trial in trials)),
+        seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
+        num_rounds=max(rounds) + 1,
+        drawings=tuple(
+            _drawing(trial, picks.get(trial.trial_id), pool, index, place)
+            for trial in trials
+            for place, index in enumerate(chosen)
+        ),
+    )
+
+
+def _counts(picks: Iterable[Mapping[int, Picks]], num_images: int) -> npt.NDArray[np.int64]:
+    """Return int64 (N,): regions picked in each image over all trials, the shared round 0 left out where it can be."""
+    counts = np.zeros(num_images, dtype=np.int64)
+    first = np.zeros(num_images, dtype=np.int64)
+    for by_round in picks:
+        for round_, found in by_round.items():
+            target = counts if round_ > 0 else first
+            target += np.bincount(found.image, minlength=num_images)
+    return counts if counts.any() else first
+
+
+def choose_images(counts: npt.NDArray[np.int64], num: int) -> list[int]:
+    """Return up to `num` images: the pool is cut into `num` runs of neighbours, and each gives the one picked most.
+
+    Pools are often video, where neighbours look alike; runs keep the pictures apart. Ties go to the first.
+
+    Args:
+        counts: int64 (N,), regions picked in each image.
+        num: How many images.
+
+    Examples:
+        >>> choose_images(np.array([0, 9, 8, 0, 1, 0]), 2)
+        [1, 4]
+    """
+    runs = np.array_split(np.arange(len(counts)), min(num, len(counts)))
+    best = [int(run[counts[run].argmax()]) for run in runs]
+    return [index for index in best if counts[index] > 0]
+
+
+def _drawing(trial: Trial, by_round: Mapping[int, Picks] | None, pool: PackedSplit, index: int, place: int) -> Drawing:
+    height, width = pool.sizes[index].tolist()
+    found = by_round or {}
+    return Drawing(
+        label=trial.label,
+        seed=trial.seed,
+        picture=place,
+        paths=paths_in_image(found, index, height, width),
+        num_regions=None if by_round is None else sum(int((picks.image == index).sum()) for picks in found.values()),
+    )
+
+
+def _picture(pool: PackedSplit, index: int, palette: list[tuple[int, int, int]]) -> Picture:
+    height, width = pool.sizes[index].tolist()
+    return Picture(
+        index=index,
+        id=pool.ids[index],
+        width=width,
+        height=height,
+        uri=photo_uri(pool, index),
+        truth_uri=truth_uri(pool, index, palette),
+    )

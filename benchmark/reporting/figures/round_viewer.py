@@ -1,0 +1,147 @@
+"""The rounds of a few images side by side: picks, entropy and prediction (the paper's figure 4), drawn by the script.
+
+The maps come from the previews of the results folder, so they are there without store and cache; photograph and ground
+truth come from the packed pool and are left out where it is gone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quadrat.benchmark.data import PackedSplit
+from quadrat.benchmark.reporting.figures.outlines import Picks, paths_in_image
+from quadrat.benchmark.reporting.figures.pictures import (
+    NoPool,
+    class_palette,
+    classes_uri,
+    grey_uri,
+    photo_uri,
+    truth_uri,
+)
+from quadrat.benchmark.results.previews import StoredPreview, previews_path, read_previews
+from quadrat.benchmark.results.trials import Results, Trial
+
+__all__ = ["Film", "draw_film"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """What the script needs to lay out the maps of any strategy, round and image.
+
+    Attributes:
+        seed: The one seed that has previews.
+        label: The strategy to begin with: entropy-spatial as in the paper's figure 4, where it is there.
+        labels: Strategies with previews in suite order, full supervision last.
+        num_rounds: Rounds to choose from.
+        images: Name, size, and data URIs of photograph and ground truth (None without the pool).
+        maps: Data URIs; those of the shared round 0 are stored once.
+        frames: One list per label, round and image: indices into `maps` of entropy and prediction, and the path of
+            the picks of that round; None where there is no preview.
+        classes: Names and colours of the classes, for the legend.
+    """
+
+    seed: int
+    label: str
+    labels: tuple[str, ...]
+    num_rounds: int
+    images: tuple[Mapping[str, Any], ...]
+    maps: tuple[str, ...]
+    frames: Mapping[str, Any]
+    classes: tuple[tuple[str, str], ...]
+
+    def for_script(self) -> dict[str, Any]:
+        """Return it JSON-plain."""
+        return {
+            "images": list(self.images),
+            "labels": list(self.labels),
+            "maps": list(self.maps),
+            "frames": dict(self.frames),
+        }
+
+
+class _Maps:
+    """Data URIs by content, each once."""
+
+    def __init__(self) -> None:
+        self.uris: dict[str, int] = {}
+
+    def place(self, uri: str) -> int:
+        return self.uris.setdefault(uri, len(self.uris))
+
+
+def draw_film(results: Results, picks: Mapping[str, Mapping[int, Picks]], pool: PackedSplit | NoPool) -> Film | None:
+    """Return the film, or None when there are no previews in the results folder.
+
+    Args:
+        results: The results folder.
+        picks: Trial id -> round -> picks, see `read_picks`.
+        pool: The packed pool, or why it is not there.
+
+    Raises:
+        ResultsError: When a previews file is damaged.
+    """
+    found = {trial.trial_id: previews for trial in results.trials if (previews := _previews(results, trial))}
+    if not found:
+        return None
+    seed = next(trial.seed for trial in results.trials if trial.trial_id in found)
+    trials = [trial for trial in results.trials if trial.trial_id in found and trial.seed == seed]
+    trials.sort(key=lambda trial: trial.is_reference)
+    first = next(iter(found[trials[0].trial_id].values()))
+    maps, palette = _Maps(), class_palette(results)
+    frames = {
+        trial.label: [
+            _frames(found[trial.trial_id].get(round_, []), picks.get(trial.trial_id, {}), round_, maps, palette)
+            for round_ in range(max(found[trial.trial_id]) + 1)
+        ]
+        for trial in trials
+    }
+    return Film(
+        seed=seed,
+        label=next((trial.label for trial in trials if trial.strategy == "entropy-spatial"), trials[0].label),
+        labels=tuple(frames),
+        num_rounds=max(len(rounds) for rounds in frames.values()),
+        images=tuple(_image(preview, pool, palette) for preview in first),
+        maps=tuple(maps.uris),
+        frames=frames,
+        classes=tuple(
+            (name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(results.classes, palette, strict=True)
+        ),
+    )
+
+
+def _previews(results: Results, trial: Trial) -> dict[int, list[StoredPreview]]:
+    """Return round -> what its model said, for the rounds of a trial that have previews."""
+    found = {
+        record.round: read_previews(previews_path(results.path, trial.trial_id, record.round))
+        for record in trial.records
+    }
+    return {round_: previews for round_, previews in found.items() if previews}
+
+
+def _frames(
+    previews: list[StoredPreview],
+    picks: Mapping[int, Picks],
+    round_: int,
+    maps: _Maps,
+    palette: list[tuple[int, int, int]],
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "entropy": maps.place(grey_uri(one.entropy)),
+            "prediction": maps.place(classes_uri(one.predicted, palette)),
+            "picks": paths_in_image(picks, one.image, one.height, one.width).get(round_, ""),
+        }
+        for one in previews
+    ]
+
+
+def _image(preview: StoredPreview, pool: PackedSplit | NoPool, palette: list[tuple[int, int, int]]) -> dict[str, Any]:
+    size = {"width": preview.width, "height": preview.height}
+    if isinstance(pool, NoPool):
+        return {"id": f"image {preview.image} of the pool", **size, "photo": None, "truth": None}
+    return {
+        "id": pool.ids[preview.image],
+        **size,
+        "photo": photo_uri(pool, preview.image),
+        "truth": truth_uri(pool, preview.image, palette),
+    }

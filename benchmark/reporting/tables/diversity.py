@@ -1,0 +1,61 @@
+"""How diverse the bought labels are: the entropy of their classes by round, and the share of each class."""
+
+from collections.abc import Sequence
+
+from quadrat.benchmark.analysis.measures import DIVERSITY
+from quadrat.benchmark.analysis.statistics import summarise
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table, mean_std
+from quadrat.benchmark.reporting.tables.results import by_round, final_records, full_cell, round_table
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.results.trials import Results
+
+__all__ = ["class_share_table", "diversity_table", "has_diversity"]
+
+
+def has_diversity(results: Results) -> bool:
+    """Return whether any record says how many pixels of each class were labelled (none of schema 1 does)."""
+    return any(record.class_px is not None for record in results.records)
+
+
+def diversity_table(results: Results) -> Table:
+    """Return mean (std) of the label diversity at each budget, highest in bold, that of the whole pool below."""
+    rows = by_round(results, DIVERSITY, lambda summary: mean_std(summary, 1))
+    pool = full_cell(results, DIVERSITY, 1)
+    if pool is not None:
+        rows.append(Row(label=FULL_SUPERVISION, cells=(pool,), is_reference=True))
+    return round_table(results, rows)
+
+
+def class_share_table(results: Results) -> Table:
+    """Return the share of each class in the labelled pixels after the last round, void left out, in percent.
+
+    The column of full supervision holds the share in the whole pool.
+    """
+    finals = final_records(results)
+    groups = {label: finals[label] for label in results.labels if finals.get(label)}
+    if results.references:
+        groups[FULL_SUPERVISION] = list(results.references)
+    shares = {label: _shares(records) for label, records in groups.items()}
+    return Table(
+        corner="class",
+        columns=tuple(groups),
+        rows=tuple(
+            Row(label=name, cells=tuple(_cell(found, place) for found in shares.values()))
+            for place, name in enumerate(results.classes)
+        ),
+    )
+
+
+def _shares(records: Sequence[Record]) -> list[float] | None:
+    """Return the share of each class in percent, mean over records; None when no record has it."""
+    found = [record.class_px for record in records if record.class_px is not None and any(record.class_px)]
+    if not found:
+        return None
+    return [summarise(100 * px[place] / sum(px) for px in found).mean for place in range(len(found[0]))]
+
+
+def _cell(shares: list[float] | None, place: int) -> Cell:
+    if shares is None:
+        return Cell(text=ABSENT)
+    return Cell(text=f"{shares[place]:.2g}" if shares[place] < 10 else f"{shares[place]:.0f}", shade=shares[place] / 60)

@@ -1,0 +1,109 @@
+"""Tables as CSV, LaTeX (booktabs) and Markdown: the same cells as in the page."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table
+
+__all__ = ["to_csv", "to_latex", "to_markdown"]
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "\N{MINUS SIGN}": "$-$",
+    ABSENT: "--",
+    "±": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+}
+
+
+def to_csv(table: Table) -> str:
+    """Return the table as CSV: one row a line, heads with their second line in brackets, notes in brackets."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([table.corner, *_heads(table, " ({})")])
+    for row in table.rows:
+        writer.writerow([row.label, *(_plain(cell) for cell in _cells(table, row))])
+    return buffer.getvalue()
+
+
+def to_latex(table: Table, caption: str) -> str:
+    """Return the table as a LaTeX `table` for the package booktabs; the best values are bold."""
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(caption)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        _latex_line([table.corner, *table.columns]),
+        *([_latex_line(["", *table.subheads])] if any(table.subheads) else []),
+        r"\midrule",
+    ]
+    for row in table.rows:
+        if row.is_reference:
+            lines.append(r"\midrule")
+        cells = [_bold(_latex(_plain(cell)), cell.is_best, r"\textbf{{{}}}") for cell in _cells(table, row)]
+        lines.append(" & ".join([_latex(row.label), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table as GitHub Markdown; the best values are bold.
+
+    Examples:
+        >>> one = Table(corner="class", columns=("a",), rows=(Row(label="x", cells=(Cell(text="1", is_best=True),)),))
+        >>> print(to_markdown(one))
+        | class | a |
+        |---|---|
+        | x | **1** |
+        <BLANKLINE>
+    """
+    lines = [_markdown_line([table.corner, *_heads(table, "<br>{}")]), "|---" * (len(table.columns) + 1) + "|"]
+    for row in table.rows:
+        cells = [_bold(_plain(cell), cell.is_best, "**{}**") for cell in _cells(table, row)]
+        lines.append(_markdown_line([row.label, *cells]))
+    return "\n".join([*lines, ""])
+
+
+def _heads(table: Table, second: str) -> list[str]:
+    subheads = table.subheads or ("",) * len(table.columns)
+    return [
+        head + (second.format(subhead) if subhead else "")
+        for head, subhead in zip(table.columns, subheads, strict=True)
+    ]
+
+
+def _cells(table: Table, row: Row) -> tuple[Cell, ...]:
+    """Return as many cells as there are columns: the one cell of the reference stands in the last column."""
+    return (*(Cell(text=""),) * (len(table.columns) - len(row.cells)), *row.cells)
+
+
+def _plain(cell: Cell) -> str:
+    return f"{cell.text} [{cell.note}]" if cell.note else cell.text
+
+
+def _bold(text: str, is_best: bool, mark: str) -> str:
+    return mark.format(text) if is_best else text
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _latex_line(texts: Sequence[str]) -> str:
+    return " & ".join(map(_latex, texts)) + r" \\"
+
+
+def _markdown_line(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"

@@ -1,0 +1,1 @@
+"""What a run leaves: records, selections, previews, and the folder that holds them."""

@@ -1,0 +1,91 @@
+"""Whether two results folders hold the same records, timings aside: how a result is checked for being reproducible."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.folder import read_suite_json
+from quadrat.benchmark.results.records import Record, differing_fields, read_records
+
+__all__ = ["common_trials", "differences", "suite_differences"]
+
+_SAYS_NOTHING: Final = ("name", "description", "dataset.root")
+"""What may differ without asking for anything else; the same images may lie in another folder."""
+
+
+def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False) -> list[str]:
+    """Return one line per record that is missing or differs; none means that the records are equal.
+
+    Everything but `seconds` is compared, floats to the last bit; what a record of an older schema does not hold is not.
+
+    Args:
+        first_dir: A results folder.
+        second_dir: Another one.
+        only_common: Leave out trials that only one of them has; a round that a common trial lacks is still told.
+
+    Raises:
+        ResultsError: When a folder holds no records, or they have no trial in common and only those are asked for.
+    """
+    first, second = _by_key(read_records(first_dir)), _by_key(read_records(second_dir))
+    if only_common:
+        common = common_trials(first_dir, second_dir)
+        if not common:
+            raise ResultsError(
+                f"expected trials that both folders hold, got none in {first_dir} and {second_dir}: a trial is known "
+                "by its data set, region size, recipe, strategy, parameters, budgets and seed"
+            )
+        first, second = (
+            {key: record for key, record in records.items() if key[0] in common} for records in (first, second)
+        )
+    lines = [f"{_name(first[key])}: only in {first_dir}" for key in first if key not in second]
+    lines += [f"{_name(second[key])}: only in {second_dir}" for key in second if key not in first]
+    for key in first:
+        if key in second:
+            lines += _differing_fields(first[key], second[key])
+    return lines
+
+
+def suite_differences(first_dir: Path, second_dir: Path) -> list[str]:
+    """Return one line per setting that the suites of two results folders do not share.
+
+    Raises:
+        ResultsError: A folder has no suite.json.
+    """
+    first, second = (dict(_leaves(read_suite_json(path)["suite"])) for path in (first_dir, second_dir))
+    keys = [key for key in {**first, **second} if key not in _SAYS_NOTHING]
+    return [
+        f"{key} is {first.get(key, 'not set')} and {second.get(key, 'not set')}"
+        for key in keys
+        if first.get(key) != second.get(key)
+    ]
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested settings."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def common_trials(first_dir: Path, second_dir: Path) -> set[str]:
+    """Return the ids of the trials that both folders have records of."""
+    first, second = ({record.trial_id for record in read_records(path)} for path in (first_dir, second_dir))
+    return first & second
+
+
+def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
+    return {record.key: record for record in records}
+
+
+def _differing_fields(first: Record, second: Record) -> list[str]:
+    return [
+        f"{_name(first)}: {name} is {getattr(first, name)} and {getattr(second, name)}"
+        for name in differing_fields(first, second)
+    ]
+
+
+def _name(record: Record) -> str:
+    return f"{record.label} seed {record.seed} round {record.round}"

@@ -1,0 +1,89 @@
+"""Where a run took place: versions, hardware and commit, written beside its records."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from quadrat.benchmark.config.suite import Suite
+
+__all__ = ["describe_environment"]
+
+_PACKAGES = (
+    "quadrat",
+    "numpy",
+    "torch",
+    "torchvision",
+    "timm",
+    "segmentation-models-pytorch",
+    "faiss-gpu",
+    "faiss-cpu",
+    "pillow",
+    "opencv-python-headless",
+    "ray",
+    "mlflow",
+    "optuna",
+)
+
+
+def describe_environment(suite: Suite, device: str) -> dict[str, Any]:
+    """Return versions, hardware, commit and weights behind a run of `suite` on `device`, JSON-plain."""
+    import torch  # here: `quadrat show` needs no torch
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda,
+        "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
+        "device": device,
+        "threads": suite.resources.cpus,
+        "encoder": suite.learner.encoder,
+        "weights": suite.learner.weights,
+        "commit": _commit(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _commit() -> str | None:
+    """Return the commit of a source checkout (with "+changes" where it differs), None for an installed wheel."""
+    folder = Path(__file__).resolve().parent
+    try:
+        top = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        if not (Path(top) / "benchmark" / "results" / "environment.py").is_file():
+            return None
+        commit = subprocess.run(
+            ["git", "-C", top, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "-C", top, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+changes" if changes else "")

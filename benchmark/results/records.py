@@ -1,0 +1,305 @@
+"""Records: what each round left, one JSON line each; `records.jsonl` is the truth of a results folder."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors
+
+__all__ = [
+    "SCHEMA",
+    "Failure",
+    "Record",
+    "append_record",
+    "differing_fields",
+    "fills_in",
+    "finalise",
+    "is_complete",
+    "read_failures",
+    "read_records",
+    "read_records_so_far",
+    "record_failure",
+    "without_timings",
+]
+
+SCHEMA: Final = 2
+"""Version of the record schema; a reader upgrades older records and refuses newer ones.
+
+2 added `class_px`, and meters `clicks`, which was None in all records of schema 1.
+"""
+
+_SINCE_SCHEMA_2: Final = ("clicks", "class_px")
+"""Fields that are None in a record that was upgraded from schema 1, and in no other."""
+
+_RECORDS: Final = "records.jsonl"
+_FAILURES: Final = "failures.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one round of one trial left.
+
+    Attributes:
+        schema: Version of this schema.
+        suite: Name of the suite.
+        trial_id: Identity of the trial, see `quadrat.benchmark.config.trial.TrialSpec.trial_id`.
+        label: What the strategy is called in tables.
+        strategy: Registered name of the strategy.
+        params: Its parameters, defaults filled in.
+        dataset: Registered name of the data set.
+        region_size: Edge of a region, pixels.
+        recipe: Digest of the learner recipe (the recipe itself is in suite.json).
+        seed: The trial's seed.
+        round: Counted from 0.
+        regions: Labelled regions after this round, cumulative.
+        picked: Regions bought in this round.
+        labelled_px: Area of the labelled regions, pixels.
+        labelled_fraction: That area as a share of the pool's.
+        clicks: What it takes to draw and name the labels, cumulative, see `quadrat.benchmark.data.clicks`; None in a
+            record of schema 1.
+        class_px: Labelled pixels of each class, cumulative, in the order of suite.json, void in none of them: how
+            diverse the picks are; None in a record of schema 1.
+        images_opened: Images with at least one labelled region.
+        exhausted: Whether the pool ran out before the budget was spent.
+        miou: Mean of `iou` over the classes present in truth or prediction, 0..1.
+        iou: Per class, in the order of suite.json; None for a class absent from truth and prediction.
+        pixel_accuracy: Share of non-void test pixels that are right.
+        steps: Optimiser steps of this round's fit.
+        loss: Mean training loss over the last tenth of the steps.
+        picks_digest: SHA-256 of the picks in pick order.
+        seconds: By phase; the only field that differs between two runs of the same trial.
+    """
+
+    schema: int = SCHEMA
+    suite: str
+    trial_id: str
+    label: str
+    strategy: str
+    params: dict[str, Any]
+    dataset: str
+    region_size: int
+    recipe: str
+    seed: int
+    round: int
+    regions: int
+    picked: int
+    labelled_px: int
+    labelled_fraction: float
+    clicks: int | None
+    class_px: tuple[int, ...] | None
+    images_opened: int
+    exhausted: bool
+    miou: float
+    iou: tuple[float | None, ...]
+    pixel_accuracy: float
+    steps: int
+    loss: float
+    picks_digest: str
+    seconds: dict[str, float]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Trial and round: unique within a results folder."""
+        return self.trial_id, self.round
+
+    def to_line(self) -> str:
+        """Return the record as one JSON line; floats read back to the same bits."""
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A trial that failed on its own, so often that it was given up.
+
+    Attributes:
+        trial_id: Identity of the trial.
+        label: What its strategy is called in tables.
+        seed: Its seed.
+        round: Rounds it had finished, that is the number of the round it failed in.
+        exception: Class and message.
+        traceback: The whole traceback, as text.
+    """
+
+    trial_id: str
+    label: str
+    seed: int
+    round: int
+    exception: str
+    traceback: str
+
+
+def without_timings(record: Record) -> dict[str, Any]:
+    """Return the fields of `record` that a second run must reproduce: all but `seconds`."""
+    values = asdict(record)
+    del values["seconds"]
+    return values
+
+
+def differing_fields(first: Record, second: Record) -> list[str]:
+    """Return the names of the fields in which two records of one round contradict each other.
+
+    `seconds` may differ. What one of them does not hold because it was written before the field was there is no
+    contradiction: see `fills_in`.
+    """
+    one, other = without_timings(first), without_timings(second)
+    lacking = {name for name in _SINCE_SCHEMA_2 if one[name] is None or other[name] is None}
+    return [name for name in one if one[name] != other[name] and name not in lacking]
+
+
+def fills_in(old: Record, new: Record) -> bool:
+    """Return whether `new` holds a field that `old` lacks, having been written before there was that field."""
+    return any(getattr(old, name) is None and getattr(new, name) is not None for name in _SINCE_SCHEMA_2)
+
+
+def read_records_so_far(results_dir: Path) -> list[Record]:
+    """Return the records of a results folder, none where nothing was recorded yet.
+
+    Raises:
+        ResultsError: As `read_records`.
+    """
+    return read_records(results_dir) if (Path(results_dir) / _RECORDS).is_file() else []
+
+
+def read_records(results_dir: Path) -> list[Record]:
+    """Return the records of a results folder in file order, each trial and round once.
+
+    The first line of a round counts, unless a later one fills in what an older schema did not hold. A last line without
+    a newline is what a killed writer left: it was never reported as done and is passed over.
+
+    Raises:
+        ResultsError: When there is no records file, a line is damaged, or the schema is newer than this quadrat.
+    """
+    path = Path(results_dir) / _RECORDS
+    if not path.is_file():
+        raise ResultsError(f"expected records at {path}, found none; run the suite first, or name its results folder")
+    records: dict[tuple[str, int], Record] = {}
+    for number, line in _whole_lines(path):
+        record = _parse(path, number, line)
+        if record.key not in records or fills_in(records[record.key], record):
+            records[record.key] = record
+    return list(records.values())
+
+
+def _whole_lines(path: Path) -> Iterable[tuple[int, str]]:
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = text.split("\n")
+    return [(number, line) for number, line in enumerate(lines[:-1], start=1) if line]
+
+
+def _parse(path: Path, number: int, line: str) -> Record:
+    try:
+        values = json.loads(line)
+        schema = int(values["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(
+            f"{path}:{number}: expected one JSON record, got {line!r:.80}. Restore the file, or delete this line: "
+            "running the suite again brings the record back from the store"
+        ) from error
+    if schema > SCHEMA:
+        raise ResultsError(f"{path}:{number}: expected schema {SCHEMA} or older, got {schema}; update quadrat")
+    if schema == 1:
+        values = {**values, "schema": SCHEMA, "class_px": None}
+    known = {field.name for field in fields(Record)}
+    if set(values) != known:
+        odd = sorted(set(values) ^ known)
+        raise ResultsError(f"{path}:{number}: expected the fields of schema {SCHEMA}, got a difference in {odd}")
+    class_px = values["class_px"]
+    return Record(**{**values, "iou": tuple(values["iou"]), "class_px": None if class_px is None else tuple(class_px)})
+
+
+def append_record(results_dir: Path, record: Record) -> None:
+    """Add `record` to the folder's records and return once it is on the disk.
+
+    Whatever a killed writer left half-written at the end is cut off first. There is one writer at a time (the driver
+    holds the folder's lock).
+
+    Raises:
+        ResultsError: When the disk is full; the file then ends where it ended before.
+    """
+    _append(Path(results_dir) / _RECORDS, record.to_line())
+
+
+def _append(path: Path, line: str) -> None:
+    with clear_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+", buffering=0) as file:
+            end = _end_of_last_line(file)
+            file.truncate(end)
+            data = memoryview(line.encode())
+            try:
+                while data:
+                    data = data[file.write(data) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+
+
+def _end_of_last_line(file: Any) -> int:
+    size = file.seek(0, os.SEEK_END)
+    tail = b""
+    position = size
+    while position > 0:
+        step = min(65536, position)
+        position -= step
+        file.seek(position)
+        tail = file.read(step)
+        if (newline := tail.rfind(b"\n")) >= 0:
+            return int(position + newline + 1)
+    return 0
+
+
+def record_failure(results_dir: Path, failure: Failure) -> None:
+    """Add `failure` to the folder's failures and return once it is on the disk."""
+    _append(Path(results_dir) / _FAILURES, json.dumps(asdict(failure), ensure_ascii=False) + "\n")
+
+
+def read_failures(results_dir: Path) -> list[Failure]:
+    """Return the failures of a results folder, the last one of each trial, in file order."""
+    path = Path(results_dir) / _FAILURES
+    failures: dict[str, Failure] = {}
+    for _, line in _whole_lines(path):
+        failure = Failure(**json.loads(line))
+        failures[failure.trial_id] = failure
+    return list(failures.values())
+
+
+def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
+    """Put the records in suite order and drop failures of trials that have finished since.
+
+    The order in which trials finish depends on the cluster; after this, two complete runs hold the same lines.
+    Records of trials that are not in `num_rounds` are kept, at the end.
+
+    Args:
+        results_dir: The results folder.
+        num_rounds: Rounds of each trial by trial id, in suite order.
+    """
+    results_dir = Path(results_dir)
+    place = {trial_id: index for index, trial_id in enumerate(num_rounds)}
+    records = sorted(
+        read_records(results_dir), key=lambda record: (place.get(record.trial_id, len(place)), *record.key)
+    )
+    atomic_write(results_dir / _RECORDS, "".join(record.to_line() for record in records).encode())
+    failures = [
+        failure
+        for failure in read_failures(results_dir)
+        if not is_complete(records, failure.trial_id, num_rounds.get(failure.trial_id, 1))
+    ]
+    path = results_dir / _FAILURES
+    if failures:
+        text = "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
+        atomic_write(path, text.encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_complete(records: Iterable[Record], trial_id: str, num_rounds: int) -> bool:
+    """Return whether `records` hold all rounds of the trial, or all until its pool was exhausted."""
+    rounds = {record.round: record for record in records if record.trial_id == trial_id}
+    if sorted(rounds) != list(range(len(rounds))) or not rounds:
+        return False
+    return len(rounds) >= num_rounds or rounds[len(rounds) - 1].exhausted

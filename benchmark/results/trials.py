@@ -1,0 +1,208 @@
+"""The trials of a results folder: what the suite asked for, what each has left, and what is missing."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.records import Failure, Record, read_failures, read_records
+
+__all__ = ["Results", "State", "Trial", "read_results"]
+
+State = Literal["failed", "missing", "partial", "done"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A trial that the suite asks for, with what it has left.
+
+    Attributes:
+        trial_id: Its identity.
+        label: What its strategy is called in tables and figures.
+        strategy: Registered name, or `full-supervision`.
+        params: The strategy's parameters.
+        seed: Its seed.
+        region_size: Edge of a region in pixels; None when the suite does not say which of several sizes.
+        num_rounds: Rounds it has when the pool does not run out.
+        records: One a round, in order, from round 0.
+        failure: The last one recorded, even when the trial was finished later.
+    """
+
+    trial_id: str
+    label: str
+    strategy: str
+    params: Mapping[str, Any]
+    seed: int
+    region_size: int | None
+    num_rounds: int
+    records: tuple[Record, ...]
+    failure: Failure | None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is full supervision, not a strategy."""
+        return self.strategy == FULL_SUPERVISION
+
+    @property
+    def state(self) -> State:
+        """`done` with all its rounds or an exhausted pool; else `failed`, `partial` or `missing`."""
+        if self.records and (len(self.records) >= self.num_rounds or self.records[-1].exhausted):
+            return "done"
+        if self.failure is not None:
+            return "failed"
+        return "partial" if self.records else "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything a report may use.
+
+    Attributes:
+        path: The results folder.
+        suite: The resolved suite.
+        dataset: Classes, colours, and the fingerprints and counts of pool and test set.
+        environment: Versions, hardware, commit, weights, as the run wrote them.
+        trials: In suite order.
+        num_foreign_records: Records of trials that the suite does not name; they are counted and not used.
+    """
+
+    path: Path
+    suite: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    num_foreign_records: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of `Record.iou`."""
+        return tuple(self.dataset["classes"])
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The records of all strategies, references left out, in suite order."""
+        return tuple(record for trial in self.trials if not trial.is_reference for record in trial.records)
+
+    @property
+    def references(self) -> tuple[Record, ...]:
+        """The records of full supervision, one a seed."""
+        return tuple(record for trial in self.trials if trial.is_reference for record in trial.records)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label of every strategy in suite order, those without a record too."""
+        return tuple(dict.fromkeys(trial.label for trial in self.trials if not trial.is_reference))
+
+    @property
+    def strategies(self) -> dict[str, str]:
+        """The registered name behind each label."""
+        return {trial.label: trial.strategy for trial in self.trials if not trial.is_reference}
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """The region size behind each label; None where the suite does not say which of several."""
+        return {trial.label: trial.region_size for trial in self.trials if not trial.is_reference}
+
+    @property
+    def has_several_sizes(self) -> bool:
+        """Whether strategies are compared over several region sizes, at the same number of pixels."""
+        return len(set(self.sizes.values())) > 1
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the suite."""
+        return tuple(dict.fromkeys(trial.seed for trial in self.trials))
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds of the longest trial that the suite asks for."""
+        return max((trial.num_rounds for trial in self.trials if not trial.is_reference), default=1)
+
+    @property
+    def baselines(self) -> dict[str, str]:
+        """The label of Random that each other label is compared to: the one with the same region size."""
+        randoms: dict[int | None, str] = {}
+        for trial in self.trials:
+            if trial.strategy == "random":
+                randoms.setdefault(trial.region_size, trial.label)
+        return {
+            trial.label: randoms[trial.region_size]
+            for trial in self.trials
+            if not trial.is_reference and trial.region_size in randoms and trial.label != randoms[trial.region_size]
+        }
+
+
+def read_results(path: Path) -> Results:
+    """Return what lies in a results folder, finished or not.
+
+    Raises:
+        ResultsError: When `path` is not a results folder or one of its files is damaged.
+    """
+    suite_file = path / "suite.json"
+    if not suite_file.is_file():
+        raise ResultsError(
+            f"{path}: expected a results folder with suite.json and records.jsonl, got "
+            f"{'a folder without suite.json' if path.is_dir() else 'no such folder'}; "
+            "`quadrat run SUITE --results DIR` writes one."
+        )
+    described = _read_json(suite_file)
+    environment_file = path / "environment.json"
+    environment = _read_json(environment_file) if environment_file.is_file() else {}
+    records = read_records(path) if (path / "records.jsonl").is_file() else []  # none yet: every trial is missing
+    failures = {failure.trial_id: failure for failure in read_failures(path)}
+    trials = tuple(_trials(described, records, failures))
+    known = {trial.trial_id for trial in trials}
+    return Results(
+        path=path,
+        suite=described["suite"],
+        dataset=described["dataset"],
+        environment=environment,
+        trials=trials,
+        num_foreign_records=sum(record.trial_id not in known for record in records),
+    )
+
+
+def _trials(
+    described: Mapping[str, Any], records: Sequence[Record], failures: Mapping[str, Failure]
+) -> Iterable[Trial]:
+    suite = described["suite"]
+    by_trial: dict[str, dict[int, Record]] = {}
+    for record in records:
+        by_trial.setdefault(record.trial_id, {})[record.round] = record
+    for entry in described["trials"]:
+        rounds = by_trial.get(entry["trial_id"], {})
+        mine = tuple(rounds[round_] for round_ in sorted(rounds))
+        is_reference = entry["strategy"] == FULL_SUPERVISION
+        yield Trial(
+            trial_id=entry["trial_id"],
+            label=entry["label"],
+            strategy=entry["strategy"],
+            params=entry["params"],
+            seed=entry["seed"],
+            region_size=_region_size(entry, suite, mine),
+            num_rounds=entry.get("num_rounds", 1 if is_reference else len(suite["budgets"])),
+            records=mine,
+            failure=failures.get(entry["trial_id"]),
+        )
+
+
+def _region_size(entry: Mapping[str, Any], suite: Mapping[str, Any], records: Sequence[Record]) -> int | None:
+    if records:
+        return records[0].region_size
+    size = entry.get("region_size", suite["region_size"])
+    return size if isinstance(size, int) else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ResultsError(
+            f"{path}: expected JSON, got a damaged file ({error}); `quadrat run` with the same suite writes it anew."
+        ) from error
+    if not isinstance(value, dict):
+        raise ResultsError(f"{path}: expected a JSON object, got {type(value).__name__}.")
+    return value

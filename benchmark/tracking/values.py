@@ -1,0 +1,229 @@
+"""What MLflow is told of a suite, a trial and a record: names, tags, parameters, metrics and notes, as plain values.
+
+Metric names begin with their section of MLflow's chart view, and the view sorts sections by name: `accuracy/` comes
+first, then `class_iou/`, `cost/`, `fit/`, `seconds/`; what has no section comes last.
+"""
+
+import hashlib
+import json
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.storage.atomic import canonical_json
+
+__all__ = [
+    "MIOU",
+    "SuiteFacts",
+    "experiment_note",
+    "figures",
+    "group_id",
+    "mean_figures",
+    "params",
+    "results_note",
+    "strategy_note",
+    "summary_name",
+]
+
+MIOU: Final = "accuracy/miou"
+"""The metric by which MLflow's points are found again."""
+
+_REFERENCE_SECTIONS: Final = ("accuracy", "class_iou")
+"""What full supervision is drawn with: a line to compare with, at every budget. Its costs are those of the pool."""
+
+
+class SuiteFacts:
+    """What `suite.json` says, as the mirror needs it.
+
+    Args:
+        document: The content of `suite.json`.
+        environment: The content of `environment.json`; empty where there is none.
+
+    Attributes:
+        suite: The resolved suite.
+        dataset: The data behind it.
+        trials: Every trial, by id.
+        classes: Class names as MLflow takes them.
+        commit: The commit that ran, "" where it is not known.
+    """
+
+    def __init__(self, document: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        self.suite: dict[str, Any] = document["suite"]
+        self.dataset: dict[str, Any] = document["dataset"]
+        self.trials: dict[str, dict[str, Any]] = {trial["trial_id"]: trial for trial in document["trials"]}
+        self.classes = [re.sub(r"[^\w\-. ]", "_", name) for name in self.dataset["classes"]]
+        self.commit = str(environment.get("commit") or "")
+
+    @property
+    def name(self) -> str:
+        """Name of the suite."""
+        return str(self.suite["name"])
+
+    @property
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """One trial of every group, by the group's id, in suite order."""
+        found: dict[str, dict[str, Any]] = {}
+        for trial in self.trials.values():
+            found.setdefault(group_id(trial), trial)
+        return found
+
+    def members(self, trial: Mapping[str, Any]) -> list[str]:
+        """Return the ids of the trials that differ from `trial` in their seeds only."""
+        wanted = group_id(trial)
+        return [other_id for other_id, other in self.trials.items() if group_id(other) == wanted]
+
+    def trial_name(self, trial: Mapping[str, Any]) -> str:
+        """Return the name of a trial's run, with seeds as wide as the widest, so that names sort."""
+        width = len(str(max(abs(other["seed"]) for other in self.trials.values())))
+        return f"{trial['label']} seed {trial['seed']:0{width}d}"
+
+    def tags(self, trial: Mapping[str, Any], kind: str) -> dict[str, str]:
+        """Return the tags by which runs are filtered."""
+        return {
+            "kind": kind,
+            "strategy": trial["strategy"],
+            "label": trial["label"],
+            "dataset": self.suite["dataset"]["name"],
+            "model": f"DeepLabv3+ on {trial['spec']['learner']['encoder']}",
+            "weights": str(trial["spec"]["learner"]["weights"]),
+            **self.source_tags(),
+        }
+
+    def source_tags(self) -> dict[str, str]:
+        """Return what MLflow shows as a run's source."""
+        commit = {"commit": self.commit, "mlflow.source.git.commit": self.commit} if self.commit else {}
+        return {**commit, "mlflow.source.name": f"quadrat run {self.name}", "mlflow.source.type": "LOCAL"}
+
+    def steps(self, record: Record) -> list[int]:
+        """Return the steps at which a record's metrics are logged: the number of labelled regions.
+
+        Regions of another size than the suite's first count as that many of the first size, at equal area, so that
+        curves of several sizes share an axis. Full supervision is a line over all budgets of the suite.
+        """
+        if record.strategy == FULL_SUPERVISION:
+            return list(self.suite["budgets"])
+        sizes = self.suite["region_size"]
+        reference = sizes[0] if isinstance(sizes, Sequence) else sizes
+        return [round(record.regions * record.region_size**2 / reference**2)]
+
+    def split(self, which: str) -> dict[str, Any]:
+        """Return what `suite.json` says of the pool or the test split."""
+        return dict(self.dataset[which])
+
+
+def group_id(trial: Mapping[str, Any]) -> str:
+    """Return what the trials of one label have in common: all of their spec but the seed and the data's folder."""
+    spec = {key: value for key, value in trial["spec"].items() if key != "seed"}
+    spec["dataset"] = {key: value for key, value in spec["dataset"].items() if key != "root"}
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
+
+
+def figures(record: Record, classes: Iterable[str]) -> dict[str, float]:
+    """Return the metrics of one record by their names in MLflow; a class that is absent has none."""
+    found: dict[str, float] = {
+        MIOU: record.miou,
+        "accuracy/pixel_accuracy": record.pixel_accuracy,
+        **{f"class_iou/{name}": value for name, value in zip(classes, record.iou, strict=True) if value is not None},
+        "cost/regions": record.regions,
+        "cost/labelled_px": record.labelled_px,
+        "cost/labelled_fraction": record.labelled_fraction,
+        "cost/images_opened": record.images_opened,
+        **({"cost/clicks": record.clicks} if record.clicks is not None else {}),
+        "fit/loss": record.loss,
+        "fit/steps": record.steps,
+        **{f"seconds/{phase}": value for phase, value in record.seconds.items()},
+        "round": record.round,
+    }
+    if record.strategy == FULL_SUPERVISION:
+        return {name: value for name, value in found.items() if name.partition("/")[0] in _REFERENCE_SECTIONS}
+    return found
+
+
+def mean_figures(records: Sequence[Record], classes: Sequence[str]) -> dict[str, float]:
+    """Return the means over seeds of one round, the spread of the mIoU and the number of seeds."""
+    each = [figures(record, classes) for record in records]
+    means = {
+        name: statistics.fmean(found)
+        for name in each[0]
+        if len(found := [one[name] for one in each if name in one]) == len(each)
+    }
+    miou = [record.miou for record in records]
+    spread = statistics.stdev(miou) if len(miou) > 1 else 0.0
+    return {**means, "accuracy/miou_std": spread, "num_seeds": len(records)}
+
+
+def params(trial: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a trial as MLflow shows them: the strategy's by their own names, the rest by path."""
+    spec = trial["spec"]
+    dataset = {key: value for key, value in spec["dataset"].items() if key not in ("root", "params")}
+    nested = {
+        "strategy": spec["strategy"],
+        **spec["params"],
+        "region_size": spec["region_size"],
+        "budgets": spec["budgets"],
+        **{f"dataset.{key}": value for key, value in {**dataset, **spec["dataset"]["params"]}.items()},
+        **{f"learner.{key}": value for key, value in spec["learner"].items()},
+    }
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in nested.items()}
+
+
+def experiment_note(facts: SuiteFacts) -> str:
+    """Return the experiment's note (Markdown): what it is and how to read it."""
+    return f"""{facts.suite["description"] or facts.name}
+
+**How to read it.** A run is a strategy: its metrics are means over seeds, and the runs below it are the single seeds.
+The chart view draws the curves of all strategies; the step is the number of labelled regions, and full supervision is
+a flat line. Section `accuracy` comes first, then `class_iou`, `cost`, `fit` and `seconds`. A strategy's run also holds
+pictures of its picks, and run `{summary_name(facts)}` the report, with statistics, among its artifacts.
+
+**Filter** by tags: `tags.kind = "strategy"` (means), `"trial"` (one seed), `"suite"` (the report);
+`tags.state` is running, done, failed, interrupted or pruned. MLflow mirrors files, which are the truth: after trouble,
+`quadrat track DIR` brings everything up to date.
+"""
+
+
+def strategy_note(facts: SuiteFacts, trial: Mapping[str, Any]) -> str:
+    """Return the note of a strategy's run."""
+    seeds = ", ".join(str(facts.trials[member]["seed"]) for member in facts.members(trial))
+    if trial["strategy"] == FULL_SUPERVISION:
+        return f"The reference: all regions labelled. Mean over seeds {seeds}, drawn as a line over all budgets."
+    return (
+        f"Mean over seeds {seeds} of strategy `{trial['strategy']}`, regions of {trial['region_size']} px. "
+        "The single seeds are the runs below this one."
+    )
+
+
+def summary_name(facts: SuiteFacts) -> str:
+    """Return the name of the run that stands for the whole suite."""
+    return f"{facts.name} (report)"
+
+
+def results_note(facts: SuiteFacts, records: Iterable[Record]) -> str:
+    """Return the note of the suite's run (Markdown): mIoU after each round, and where the report is."""
+    by_label: dict[str, dict[int, list[float]]] = {}
+    for record in records:
+        rounds = by_label.setdefault(record.label, {})
+        last = record.strategy == FULL_SUPERVISION
+        rounds.setdefault(len(facts.suite["budgets"]) - 1 if last else record.round, []).append(record.miou)
+    budgets = facts.suite["budgets"]
+    head = "| strategy | " + " | ".join(f"{budget:,} regions" for budget in budgets) + " |"
+    rule = "|---" * (len(budgets) + 1) + "|"
+    rows = [
+        f"| {label} | "
+        + " | ".join(_cell(rounds[round_]) if round_ in rounds else "" for round_ in range(len(budgets)))
+        + " |"
+        for label, rounds in sorted(by_label.items(), key=lambda item: item[0] == FULL_SUPERVISION)
+    ]
+    table = "\n".join([head, rule, *rows])
+    return (
+        f"mIoU in %, mean (standard deviation over seeds).\n\n{table}\n\n"
+        "The whole report, with intervals and what can't be told apart: Artifacts, `report/index.html`.\n"
+    )
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean = 100 * statistics.fmean(values)
+    return f"{mean:.1f} ({100 * statistics.stdev(values):.1f})" if len(values) > 1 else f"{mean:.1f}"

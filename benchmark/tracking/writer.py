@@ -1,0 +1,272 @@
+"""What of a results folder is written to MLflow, and when: for browsing only, the records stay the truth.
+
+Experiment = suite. One parent run per strategy label holds the mean curves over seeds and pictures of its picks; below
+it one child run per trial; one run for the suite holds the report. Everything is looked up before it is written, so
+mirroring twice changes nothing.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.results.folder import read_suite_json
+from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records
+from quadrat.benchmark.tracking.client import Run, State, Tracker, default_uri
+from quadrat.benchmark.tracking.pictures import draw_picks, open_pool
+from quadrat.benchmark.tracking.study import mirror_candidates
+from quadrat.benchmark.tracking.values import (
+    MIOU,
+    SuiteFacts,
+    experiment_note,
+    figures,
+    group_id,
+    mean_figures,
+    params,
+    results_note,
+    strategy_note,
+    summary_name,
+)
+
+__all__ = ["Writer", "mirror", "publish"]
+
+_FILES: Final = ("suite.json", "environment.json", "records.jsonl", "failures.jsonl")
+"""What the suite's run holds beside the report."""
+
+
+def mirror(results_dir: Path, uri: str | None = None) -> int:
+    """Log a results folder from its files, the report included, and return the number of its trials that have run.
+
+    Args:
+        results_dir: The results folder.
+        uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
+
+    Raises:
+        ResultsError: When the folder holds no results.
+        Exception: Whatever MLflow raises when its store cannot be used.
+    """
+    writer = Writer(Path(results_dir), uri or default_uri(results_dir))
+    num_trials = writer.take_files()
+    writer.close()
+    writer.publish()
+    return num_trials
+
+
+def publish(results_dir: Path, uri: str | None = None) -> None:
+    """Bring what a run leaves at its end to MLflow: pictures of the picks, the report, the files.
+
+    Args:
+        results_dir: A results folder whose records are mirrored.
+        uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
+
+    Raises:
+        Exception: Whatever MLflow raises when its store cannot be used.
+    """
+    writer = Writer(Path(results_dir), uri or default_uri(results_dir))
+    if writer.is_empty:  # a run with nothing left to do mirrors nothing, and the store may be a new one
+        writer.take_files()
+        writer.close()
+    writer.publish()
+
+
+class Writer:
+    """Writes into one experiment, having looked up what is there.
+
+    Args:
+        results_dir: The results folder.
+        uri: An MLflow tracking URI.
+    """
+
+    def __init__(self, results_dir: Path, uri: str) -> None:
+        self._results_dir = results_dir
+        self._facts = SuiteFacts(read_suite_json(results_dir), _read_json(results_dir / "environment.json"))
+        self._records: dict[tuple[str, int], Record] = {record.key: record for record in _records(results_dir)}
+        self._states: dict[str, State] = {}
+        root = results_dir.resolve() / "mlartifacts" if uri == default_uri(results_dir) else None
+        self._tracker = Tracker(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the store holds no run of the suite."""
+        return not self._tracker.runs
+
+    def take_files(self) -> int:
+        """MlflowLogger everything that the files hold, and return the number of trials that have run."""
+        failed = {failure.trial_id for failure in read_failures(self._results_dir)}
+        by_trial: dict[str, list[Record]] = {}
+        for record in list(self._records.values()):
+            by_trial.setdefault(record.trial_id, []).append(record)
+        # The newest run is the first of MLflow's list: made in this order, the list has the suite's, and what has no
+        # curves stands last.
+        self._suite_run()
+        for id_, trial in reversed(self._facts.groups.items()):
+            if id_ in {group_id(self._facts.trials[trial_id]) for trial_id in by_trial}:
+                self._group_run(trial)
+        for records in by_trial.values():
+            for record in records:
+                self.record(record)
+        for trial_id, trial in self._facts.trials.items():
+            records = by_trial.get(trial_id, [])
+            if is_complete(records, trial_id, trial["num_rounds"]):
+                self.state(trial_id, "done")
+            elif trial_id in failed:
+                self.state(trial_id, "failed")
+            elif records:
+                self.state(trial_id, "interrupted")
+        self.candidates()
+        return len(by_trial.keys() | failed)
+
+    def candidates(self) -> None:
+        """Log the candidates of the folder's study, if it has one."""
+        tracker = self._tracker
+        mirror_candidates(tracker.client, tracker.experiment_id, self._results_dir, f"quadrat study {self._facts.name}")
+
+    def record(self, record: Record) -> None:
+        """Log the figures of one round to its trial's run, and the mean to its parent once all seeds are there."""
+        self._records[record.key] = record
+        run = self._trial_run(record.trial_id)
+        self._log_new(run, record, figures(record, self._facts.classes))
+        self._log_mean(self._facts.trials[record.trial_id], record.round, are_all_in=False)
+
+    def state(self, trial_id: str, state: State) -> None:
+        """Note what has become of a trial; one that is done has a model."""
+        self._states[trial_id] = state
+        run, trial = self._trial_run(trial_id), self._facts.trials[trial_id]
+        if state == "done":
+            about = params(trial)
+            recipe = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
+            tags = {"label": trial["label"], "seed": str(trial["seed"]), "kept_weights": "none"}
+            self._tracker.add_model(run, self._facts.trial_name(trial), recipe, tags)
+        self._tracker.set_state(run, state)
+
+    def close(self) -> None:
+        """Bring the parents up to date: their means over the seeds there are, and their states."""
+        for trial in self._facts.groups.values():
+            states = {self._states[member] for member in self._facts.members(trial) if member in self._states}
+            if not states:
+                continue
+            if "running" not in states and "interrupted" not in states:
+                for round_ in range(trial["num_rounds"]):
+                    self._log_mean(trial, round_, are_all_in=True)
+            self._tracker.set_state(self._group_run(trial), _worst(states))
+        self._set_suite_state()
+
+    def publish(self) -> None:
+        """Bring pictures of the picks, the report and the files up to date, and the suite's own run with them."""
+        if not self._records:
+            return
+        self._log_pictures()
+        run = self._suite_run()
+        self._tracker.set_note(run, results_note(self._facts, self._records.values()))
+        digest = self._digest()
+        if run.tags.get("files_digest") != digest:
+            for name in _FILES:
+                if (self._results_dir / name).is_file():
+                    self._tracker.upload(run, self._results_dir / name)
+            if (self._results_dir / "report").is_dir():
+                self._tracker.upload(run, self._results_dir / "report", "report")
+            self._tracker.set_tag(run, "files_digest", digest)
+        self._set_suite_state()
+
+    def _set_suite_state(self) -> None:
+        """Give the suite's run the state of its strategies: an interrupted suite does not look as if it ran."""
+        states = {self._tracker.runs[id_].state for id_ in self._facts.groups if id_ in self._tracker.runs}
+        self._tracker.set_state(self._suite_run(), _worst({state for state in states if state is not None}))
+
+    def _log_pictures(self) -> None:
+        """Log what the first seed of each strategy picked, a picture a round, where the packed pool is at hand."""
+        pool = open_pool(self._results_dir, self._facts.split("pool"))
+        if pool is None:
+            return
+        for trial in self._facts.groups.values():
+            if trial["strategy"] == FULL_SUPERVISION or group_id(trial) not in self._tracker.runs:
+                continue
+            run, key = self._group_run(trial), f"picks/seed {trial['seed']}"
+            there = self._tracker.picture_steps(run, key)
+            for picture in draw_picks(self._results_dir, trial["trial_id"], trial["num_rounds"], pool):
+                record = self._records.get((trial["trial_id"], picture.round))
+                if record is not None and (step := self._facts.steps(record)[0]) not in there:
+                    self._tracker.log_picture(run, picture.image, key, step)
+
+    def _digest(self) -> str:
+        """Return a hash over what `publish` uploads, so that it is not uploaded again."""
+        report = sorted(path for path in (self._results_dir / "report").rglob("*") if path.is_file())
+        digest = hashlib.sha256()
+        for path in [self._results_dir / name for name in _FILES] + report:
+            if path.is_file():
+                digest.update(str(path.relative_to(self._results_dir)).encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def _trial_run(self, trial_id: str) -> Run:
+        trial = self._facts.trials[trial_id]
+        if trial_id in self._tracker.runs and self._tracker.runs[trial_id].is_described:
+            return self._tracker.runs[trial_id]
+        tags = {
+            **self._facts.tags(trial, "trial"),
+            "trial_id": trial_id,
+            "seed": str(trial["seed"]),
+            "mlflow.parentRunId": self._group_run(trial).run_id,
+        }
+        run = self._tracker.run(trial_id, self._facts.trial_name(trial), tags, params(trial))
+        self._link_datasets(run, trial)
+        return run
+
+    def _group_run(self, trial: dict[str, Any]) -> Run:
+        identity = group_id(trial)
+        if identity in self._tracker.runs and self._tracker.runs[identity].is_described:
+            return self._tracker.runs[identity]
+        tags = {**self._facts.tags(trial, "strategy"), "group_id": identity}
+        run = self._tracker.run(identity, trial["label"], tags, params(trial))
+        self._tracker.set_note(run, strategy_note(self._facts, trial))
+        self._link_datasets(run, trial)
+        return run
+
+    def _suite_run(self) -> Run:
+        first = next(iter(self._facts.trials.values()))
+        about = params(first)
+        shared = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
+        identity = f"suite {self._facts.name}"
+        tags = {"kind": "suite", "suite_id": identity, **self._facts.source_tags()}
+        run = self._tracker.run(identity, summary_name(self._facts), tags, shared)
+        self._link_datasets(run, first)
+        return run
+
+    def _link_datasets(self, run: Run, trial: dict[str, Any]) -> None:
+        spec = trial["spec"]["dataset"]
+        splits = {"train": self._facts.split("pool"), "test": self._facts.split("test")}
+        self._tracker.link_datasets(run, splits, spec["name"], str(spec["root"] or spec["name"]))
+
+    def _log_new(self, run: Run, record: Record, values: dict[str, float]) -> None:
+        for step in self._facts.steps(record):
+            if step not in self._tracker.points(run, MIOU):
+                self._tracker.log(run, step, values)
+
+    def _log_mean(self, trial: dict[str, Any], round_: int, *, are_all_in: bool) -> None:
+        """Log the mean over seeds of one round to the parent.
+
+        A mean over some of the seeds is logged only when no more will come, since MLflow cannot take a point back. When
+        a failed trial is mended later, the new mean is a second point at the same step, and the newer one counts.
+        """
+        members = self._facts.members(trial)
+        records = [self._records[member, round_] for member in members if (member, round_) in self._records]
+        if not records or (len(records) < len(members) and not are_all_in):
+            return
+        means = mean_figures(records, self._facts.classes)
+        run = self._group_run(trial)
+        for step in self._facts.steps(records[0]):
+            if self._tracker.points(run, MIOU).get(step) != means[MIOU]:
+                self._tracker.log(run, step, means)
+
+
+def _worst(states: set[State]) -> State:
+    order: tuple[State, ...] = ("running", "interrupted", "failed", "pruned", "done")
+    return next((state for state in order if state in states), "interrupted")
+
+
+def _records(results_dir: Path) -> list[Record]:
+    return read_records(results_dir) if (results_dir / "records.jsonl").is_file() else []
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

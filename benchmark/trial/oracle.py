@@ -1,0 +1,140 @@
+"""The oracle: reveals the labels of the regions that were bought, and meters what they cost and what they hold."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from quadrat.benchmark.data import PackedMasks, RegionGrid
+from quadrat.benchmark.trial.labels import LabelState
+
+__all__ = ["VOID", "Cost", "Oracle", "RevealedLabels"]
+
+VOID = 255
+"""Value of a pixel without a label, and of one whose label was not bought."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What has been spent since the start of the trial.
+
+    Attributes:
+        regions: Number of labelled regions.
+        labelled_px: Their area, pixels; clipped border cells count what they cover.
+        labelled_fraction: That area as a share of all pixels of the pool.
+        clicks: What it takes to draw and name their labels, see `quadrat.benchmark.data.clicks`.
+        class_px: Labelled pixels of each class; void is in none of them.
+        images_opened: Images with at least one labelled region.
+    """
+
+    regions: int
+    labelled_px: int
+    labelled_fraction: float
+    clicks: int
+    class_px: tuple[int, ...]
+    images_opened: int
+
+
+class RevealedLabels:
+    """The labels that were bought, as the learner may see them: everything else reads as void.
+
+    Args:
+        masks: Ground truth of the pool.
+        grid: The regions of the pool.
+        labelled: bool (R,).
+    """
+
+    def __init__(self, masks: PackedMasks, grid: RegionGrid, labelled: npt.NDArray[np.bool_]) -> None:
+        self._masks = masks
+        self._labelled = labelled
+        self.grid = grid
+        self.num_classes = masks.num_classes
+        self.regions = np.flatnonzero(labelled).astype(np.int64)
+
+    def crop(self, image: int, top: int, left: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """Return the labels of a window, uint8 (height, width), void outside labelled regions and outside the image."""
+        mask = self._masks.mask(image)
+        bottom, right = min(top + height, mask.shape[0]), min(left + width, mask.shape[1])
+        inner_top, inner_left = max(top, 0), max(left, 0)
+        window = np.full((height, width), VOID, dtype=np.uint8)
+        if inner_top < bottom and inner_left < right:
+            window[inner_top - top : bottom - top, inner_left - left : right - left] = mask[
+                inner_top:bottom, inner_left:right
+            ]
+        window[~self.grid.cell_mask(image, self._labelled, top, left, height, width)] = VOID
+        return window
+
+
+class Oracle:
+    """Sells the labels of regions. It alone turns a purchase into labels and into a cost.
+
+    Args:
+        masks: Ground truth of the pool; nothing but the oracle holds it.
+        grid: The regions of the pool.
+        state: The trial's labelled regions, which `buy` grows.
+        clicks: int64 (R,), what each region costs in clicks.
+    """
+
+    def __init__(self, masks: PackedMasks, grid: RegionGrid, state: LabelState, clicks: npt.NDArray[np.int64]) -> None:
+        self._masks = masks
+        self._grid = grid
+        self._state = state
+        self._clicks = clicks
+
+    def buy(self, regions: npt.NDArray[np.int64]) -> Cost:
+        """Label `regions`, int64 (B,), and return what has been spent since the start of the trial.
+
+        Raises:
+            ValueError: When a region is bought twice or does not exist; nothing is bought then.
+        """
+        self._state.add(regions)
+        return self.cost()
+
+    def cost(self) -> Cost:
+        """Return what has been spent since the start of the trial."""
+        bought = self._state.regions
+        labelled_px = int(self._grid.pixels[bought].sum())
+        return Cost(
+            regions=int(bought.size),
+            labelled_px=labelled_px,
+            labelled_fraction=labelled_px / int(self._grid.pixels.sum()),
+            clicks=int(self._clicks[bought].sum()),
+            class_px=self._class_px(bought),
+            images_opened=int(np.unique(self._grid.image[bought]).size),
+        )
+
+    def _class_px(self, bought: npt.NDArray[np.int64]) -> tuple[int, ...]:
+        """Return the pixels of each class in `bought`, int64 (L,), ascending: those of an image lie side by side."""
+        counts = np.zeros(256, dtype=np.int64)
+        for image in np.unique(self._grid.image[bought]).tolist():
+            mask = self._masks.mask(image)
+            first, end = self._grid.first[image : image + 2]
+            regions = bought[slice(*np.searchsorted(bought, (first, end)))]
+            if regions.size == end - first:
+                counts += np.bincount(mask.ravel(), minlength=256)
+                continue
+            for region in regions.tolist():
+                top, left, bottom, right = self._grid.box(region)
+                counts += np.bincount(mask[top:bottom, left:right].ravel(), minlength=256)
+        return tuple(counts[: self._masks.num_classes].tolist())
+
+    def class_shares(self) -> npt.NDArray[np.float32]:
+        """Return the true share of each class in every region, (R, C), void in none: for a reference that asks for it.
+
+        No strategy but a reference that is marked as seeing labels is told.
+        """
+        num_classes = self._masks.num_classes
+        shares = np.empty((self._grid.num_regions, num_classes), dtype=np.float32)
+        for image in range(len(self._masks)):
+            mask = self._masks.mask(image)
+            rows, cols = self._grid.shape(image)
+            cell = np.arange(mask.shape[0])[:, None] // self._grid.region_size * cols
+            cell = cell + np.arange(mask.shape[1]) // self._grid.region_size
+            counts = np.bincount((cell * 256 + mask).ravel(), minlength=rows * cols * 256).reshape(-1, 256)
+            regions = slice(*self._grid.first[image : image + 2].tolist())
+            shares[regions] = counts[:, :num_classes] / self._grid.pixels[regions, None]
+        return shares
+
+    def reveal(self) -> RevealedLabels:
+        """Return the labels bought so far, for the learner."""
+        return RevealedLabels(self._masks, self._grid, self._state.labelled)

@@ -1,0 +1,1 @@
+"""The command line `quadrat`: one module a group of commands."""

@@ -1,0 +1,161 @@
+"""What `quadrat doctor` looks at."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Finding", "examine"]
+
+_PACKAGES: Final = ("quadrat", "torch", "timm", "segmentation-models-pytorch", "ray", "mlflow", "optuna", "numpy")
+_GROUPS: Final = {
+    "strategy": "quadrat.strategies",
+    "signal": "quadrat.signals",
+    "profile": "quadrat.profiles",
+    "dataset": "quadrat.datasets",
+}
+_LITTLE_BYTES: Final = 5 * 2**30
+# Below this share of fp32's time a layer's gain is larger than what converting between the two costs a network.
+_WORTHWHILE: Final = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        is_well: Whether runs can do with it.
+        text: What was found.
+    """
+
+    name: str
+    is_well: bool
+    text: str
+
+
+def examine(results_dir: Path) -> Iterator[Finding]:
+    """Yield what is found, thing after thing; a check that raises is a finding, not the end."""
+    checks: dict[str, Callable[[], tuple[bool, str]]] = {
+        "versions": _versions,
+        "device": _device,
+        "bf16": _bf16,
+        "weights": _weights,
+        "plugins": _plugins,
+        "ray": _ray,
+        "mlflow": _mlflow,
+        "disk": lambda: _disk(results_dir),
+        "locks": lambda: _locks(results_dir),
+    }
+    for name, check in checks.items():
+        try:
+            is_well, text = check()
+        except Exception as error:  # the purpose is to say what is broken, whatever it raises
+            is_well, text = False, f"{type(error).__name__}: {error}"
+        yield Finding(name=name, is_well=is_well, text=text)
+
+
+def _versions() -> tuple[bool, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return "missing" not in found.values(), ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _device() -> tuple[bool, str]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return True, f"{os.cpu_count()} CPUs, {memory:.0f} GiB memory, {', '.join(gpus) or 'no CUDA device'}"
+
+
+def _bf16() -> tuple[bool, str]:
+    """Measure what a CPU's bf16 is worth to a pass over images; without instructions for it, it is slower."""
+    import torch
+
+    layer = torch.nn.Conv2d(256, 256, kernel_size=1).eval().to(memory_format=torch.channels_last)
+    map_BDhw = torch.zeros(1, 256, 90, 120).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        plain_s = _fastest(lambda: layer(map_BDhw))
+        half, half_map_BDhw = layer.bfloat16(), map_BDhw.bfloat16()
+        ratio = _fastest(lambda: half(half_map_BDhw)) / plain_s
+    advice = "try learner.inference_precision: bf16" if ratio < _WORTHWHILE else "stay with fp32"
+    return True, f"a 1x1 convolution takes {ratio:.2f} of its fp32 time in bf16; on the CPU {advice}"
+
+
+def _fastest(call: Callable[[], object], num_calls: int = 10) -> float:
+    """Return the seconds of the fastest of some calls; the first is not timed."""
+    call()
+    seconds = []
+    for _ in range(num_calls):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def _weights() -> tuple[bool, str]:
+    from quadrat.benchmark.learning.network.weights import PACKAGED_ENCODER, load_weights
+
+    weights = load_weights(PACKAGED_ENCODER, "packaged")
+    assert weights is not None
+    return (
+        True,
+        f"packaged {weights.encoder}, sha256 {weights.sha256[:12]} (other encoders: from timm's hub, or a file)",
+    )
+
+
+def _plugins() -> tuple[bool, str]:
+    from quadrat.strategies.registry import Registry
+
+    found = {kind: Registry(group=group, kind=kind).listing() for kind, group in _GROUPS.items()}
+    broken = [plugin for plugins in found.values() for plugin in plugins if plugin.error]
+    counts = ", ".join(f"{len(plugins)} of kind {kind}" for kind, plugins in found.items())
+    return not broken, counts + "".join(f"\n     {plugin.name}: {plugin.error}" for plugin in broken)
+
+
+def _ray() -> tuple[bool, str]:
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS")
+    return True, f"{ray.__version__}, " + (f"joins $RAY_ADDRESS {address}" if address else "starts on this machine")
+
+
+def _mlflow() -> tuple[bool, str]:
+    from quadrat.benchmark.tracking.client import without_password
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    return True, f"mirrors to $MLFLOW_TRACKING_URI {without_password(uri)}" if uri else "sqlite in the results folder"
+
+
+def _disk(results_dir: Path) -> tuple[bool, str]:
+    folder = _existing(results_dir)
+    free = shutil.disk_usage(folder).free
+    return free >= _LITTLE_BYTES, f"{free / 2**30:.1f} GiB free at {folder}"
+
+
+def _locks(results_dir: Path) -> tuple[bool, str]:
+    """Check that the file system has locks that exclude: some network file systems do not."""
+    from filelock import FileLock, Timeout
+
+    with tempfile.TemporaryDirectory(dir=_existing(results_dir)) as folder:
+        path = Path(folder) / "lock"
+        with FileLock(path):
+            try:
+                FileLock(path, is_singleton=False).acquire(timeout=0)
+            except Timeout:
+                return True, "file locks work there"
+    return False, "file locks do not exclude there: two drivers could write to one folder; use another file system"
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

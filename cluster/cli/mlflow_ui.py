@@ -1,0 +1,90 @@
+"""MLflow's own pages, served from this machine to this machine."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Final
+
+import click
+
+from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.results.folder import read_suite_json
+from quadrat.benchmark.tracking.client import default_uri, experiment_id
+
+__all__ = ["serve"]
+
+_HOST: Final = "127.0.0.1"
+_START_S: Final = 240.0
+_CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
+"""MLflow's chart view of training runs, without its menus for language models."""
+
+
+def serve(results_dir: Path, uri: str | None, port: int) -> int:
+    """Serve the store of a results folder until it is stopped, and return the exit code.
+
+    Args:
+        results_dir: The results folder.
+        uri: Where its records are mirrored, None for the store inside it. A server that runs has its own pages.
+        port: Port of 127.0.0.1; other machines cannot reach it.
+
+    Raises:
+        QuadratError: When nothing is mirrored there, or the port is taken.
+    """
+    name = read_suite_json(results_dir)["suite"]["name"]
+    if uri is None and not (results_dir / "mlflow.db").is_file():
+        raise QuadratError(
+            f"expected an MLflow store at {results_dir}/mlflow.db, got none; `quadrat track {results_dir}` makes it"
+        )
+    store = uri or default_uri(results_dir)
+    experiment = experiment_id(store, name)
+    page = f"#/experiments/{experiment}/runs?{_CHARTS}" if experiment is not None else ""
+    if store.startswith(("http://", "https://")):
+        click.echo(f"{store.rstrip('/')}/{page}")
+        return 0
+    if _answers(port):
+        raise QuadratError(f"--port: expected a free port, got {port}, which another program uses; try {port + 1}")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+    command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
+    # Its background jobs evaluate language models; without them it starts in half the time.
+    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    click.echo("starting MLflow ...", err=True)
+    # Its chatter goes to a file that is shown when it fails to start. A session of its own, because the server has
+    # children that outlive it unless the whole group is ended.
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True) as server,
+    ):
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            _await_start(server, port, log)
+            click.echo(f"http://{_HOST}:{port}/{page}\n(Ctrl-C ends it)")
+            server.wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+    return 0
+
+
+def _await_start(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> None:
+    until_s = time.monotonic() + _START_S
+    while not _answers(port):
+        if server.poll() is not None:
+            log.seek(0)
+            raise QuadratError(f"expected MLflow to start, got exit code {server.returncode}:\n{log.read()[-2000:]}")
+        if time.monotonic() > until_s:
+            raise QuadratError(f"expected MLflow to answer on port {port} within {_START_S:.0f} s, got nothing")
+        time.sleep(0.2)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex((_HOST, port)) == 0

@@ -1,0 +1,120 @@
+"""What `quadrat show --plan` says: how long a suite will take, and what it needs."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.planning.estimate import Estimate
+from quadrat.benchmark.planning.measure import Measured
+from quadrat.benchmark.planning.work import DataExtent, Workload
+from quadrat.cluster.cli.work_view import size
+
+__all__ = ["as_json", "hours", "render_plan"]
+
+
+def as_json(suite: Suite, extent: DataExtent, work: Workload, measured: Measured, plan: Estimate) -> dict[str, Any]:
+    """Return a plan, JSON-plain; times in seconds, sizes in bytes."""
+    scorings = [
+        {**dataclasses.asdict(needs), "passes": passes, "s_per_image": measured.score_s[needs]}
+        for needs, passes in work.scorings.items()
+    ]
+    rest = {name: value for name, value in vars(work).items() if name != "scorings"}
+    speed = {name: value for name, value in vars(measured).items() if name != "score_s"}
+    return {
+        "suite": suite.name,
+        "data": dataclasses.asdict(extent),
+        "work": {**rest, "scorings": scorings},
+        "measured": {**speed, "notes": list(measured.notes)},
+        "estimate": dataclasses.asdict(plan),
+    }
+
+
+def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Estimate) -> Iterator[RenderableType]:
+    """Yield the parts of what is shown."""
+    unit, cost = "GPU" if measured.is_gpu else "CPU core", measured.cores
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    is_scaled = measured.host_bytes is None
+    for name in ("work", "how much", "measured and scaled" if is_scaled else "measured", f"{unit} hours"):
+        table.add_column(name, justify="left" if name == "work" else "right")
+    most = "at most " if work.is_upper_bound else ""
+    table.add_row(
+        f"fit {work.num_fits:,} models",
+        f"{most}{work.num_iterations:,} iterations",
+        f"{_short_s(measured.iteration_s)} each",
+        hours(plan.fit_s * cost),
+    )
+    for needs, passes in work.scorings.items():
+        what = ", ".join([*needs.signals, *(["features"] if needs.features else []), *needs.profiles])
+        images, each_s = passes * extent.num_pool, measured.score_s[needs]
+        table.add_row(f"score {what}", f"{images:,} images", f"{_short_s(each_s)} each", hours(images * each_s * cost))
+    table.add_row(
+        "evaluate",
+        f"{work.num_evaluations * extent.num_test:,} images",
+        f"{_short_s(measured.evaluate_s)} each",
+        hours(plan.evaluate_s * cost),
+    )
+    if measured.encode_s:
+        table.add_row(
+            "encode once",
+            f"{extent.num_pool + extent.num_test:,} images",
+            f"{_short_s(measured.encode_s)} each",
+            hours(plan.encode_s * cost),
+        )
+    table.add_row("all", "", "", hours(plan.device_s), style="bold")
+    clock = "CPU time" if measured.is_cpu_time else "wall time"
+    yield Text(
+        f"\nplan of the whole suite, as if nothing were done yet; measured on {measured.device} ({clock}, "
+        f"{measured.threads} threads, one trial alone); what trials share is counted once"
+    )
+    yield table
+    yield Text()
+    yield _facts(extent, measured, plan, unit)
+    for note in measured.notes:
+        yield Text(f"! {note}")
+
+
+def hours(seconds: float) -> str:
+    """Return seconds as hours for people.
+
+    Examples:
+        >>> hours(36), hours(5400), hours(3600000)
+        ('0.01', '1.50', '1,000')
+    """
+    value = seconds / 3600
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) -> Table:
+    devices = f"{plan.num_devices} {unit}{'s' if plan.num_devices > 1 else ''}"
+    memory = [f"{size(measured.gpu_bytes)} of GPU"] if measured.gpu_bytes is not None else []
+    if measured.host_bytes is not None:
+        memory.append(f"{size(measured.host_bytes)} of host for a trial")
+    else:
+        memory.append("of host not measured, since images or iterations were scaled")
+    disk = [f"packed images {size(plan.packed_bytes)}"]
+    if plan.feature_bytes:
+        disk.append(f"frozen features {size(plan.feature_bytes)}")
+    disk += [
+        f"store {size(plan.light_bytes)} (keep: light) or {size(plan.all_bytes)} (keep: all)",
+        f"selections {size(plan.selection_bytes)}",
+    ]
+    facts = {
+        "images": f"{extent.num_pool:,} + {extent.num_test:,} of {extent.width} x {extent.height}: {extent.source}",
+        "wall time": f"about {hours(plan.wall_s)} h on {devices}, {plan.in_flight} trials at a time",
+        "memory": ", ".join(memory),
+        "disk": ", ".join(disk),
+        "left out": "selecting, packing, starting Ray; how trials that run side by side slow each other",
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, text in facts.items():
+        table.add_row(Text(name, style="dim"), Text(text))
+    return table
+
+
+def _short_s(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

@@ -1,0 +1,143 @@
+"""Commands on results folders: `report`, `stats`, `track`, `ui` and `compare`."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from quadrat.cluster.cli.options import (
+    local_copy,
+    mlflow_option,
+    open_suite,
+    remote_of,
+    results_argument,
+    results_root,
+    tracking_of,
+)
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@results_argument()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Default: DIR/report")
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Put headline, curves and table between the markers <!-- results:start --> and <!-- results:end --> of FILE",
+)
+@click.option(
+    "--cache",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Cache folder of a run on the same images, for the galleries; where DIR has no cache of its own",
+)
+def report(results: Path | str, out: Path | None, readme: Path | None, cache: Path | None) -> None:
+    """Write the HTML report of a results folder, with its figures and tables for papers beside it in files/."""
+    from quadrat.benchmark.reporting import update_readme, write_report
+
+    folder = local_copy(results, "selections", "previews")
+    page = write_report(folder, out, cache_dir=cache)
+    if readme is not None:
+        update_readme(readme, folder, page)
+    if out is None and (remote := remote_of(results)) is not None:
+        remote.upload_folder(folder, page.parent.name)
+    click.echo(page)
+
+
+@click.command()
+@results_argument()
+@click.option(
+    "cost_key",
+    "--cost",
+    metavar="COST",
+    default="labelled-fraction",
+    show_default=True,
+    help="What labels are counted in: regions, labelled-fraction, clicks or images-opened",
+)
+@click.option("--json", "is_json", is_flag=True, help="All statistics as JSON instead of sentences")
+def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
+    """Say which strategies beat Random, which can't be told apart, and what it costs to get near full supervision."""
+    import json
+
+    from quadrat.benchmark.analysis.summary import evidence
+    from quadrat.benchmark.reporting.text import as_json, cost_of_key, plain_text
+    from quadrat.benchmark.results.trials import read_results
+
+    found = read_results(local_copy(results))
+    cost = cost_of_key(cost_key, found)
+    click.echo(json.dumps(as_json(evidence(found, cost)), indent=1) if is_json else plain_text(found, cost), nl=is_json)
+
+
+@click.command()
+@results_argument()
+@mlflow_option
+def track(results: Path | str, mlflow_uri: str | None) -> None:
+    """Log a results folder in MLflow from its files; doing it twice changes nothing."""
+    from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.results.folder import lock_results, read_suite_json
+    from quadrat.benchmark.tracking.client import default_uri, without_password
+    from quadrat.benchmark.tracking.writer import mirror
+
+    is_mirrored, uri = tracking_of(mlflow_uri)
+    if not is_mirrored:
+        raise QuadratError("--mlflow: expected a tracking URI, got 'none'; leave it out for the store in the folder")
+    results_dir = local_copy(results)
+    uri = uri or default_uri(results_dir)
+    read_suite_json(results_dir)
+    with lock_results(
+        results_dir, remote_of(results)
+    ):  # a run that mirrors at the same time would create the same runs again
+        try:
+            num_trials = mirror(results_dir, uri)
+        except QuadratError:
+            raise
+        except Exception as error:
+            reason = without_password(f"{type(error).__name__}: {error}")
+            raise QuadratError(f"expected an MLflow store at {without_password(uri)}, got {reason}") from error
+    click.echo(f"{num_trials} trials are mirrored in {without_password(uri)}")
+
+
+@click.command()
+@click.argument("target", metavar="SUITE|DIR|URL")
+@mlflow_option
+@click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1")
+def ui(target: str, mlflow_uri: str | None, port: int) -> None:
+    """Open MLflow's pages on the results of a suite, until Ctrl-C."""
+    from quadrat.benchmark.storage.remote import is_url
+    from quadrat.cluster.cli.mlflow_ui import serve
+
+    folder = local_copy(target) if is_url(target) else Path(target)
+    if not (folder / "suite.json").is_file():
+        folder = results_root() / open_suite(target, ()).suite.name if not folder.is_dir() else folder
+    _, uri = tracking_of(mlflow_uri)
+    sys.exit(serve(folder, uri, port))
+
+
+@click.command()
+@results_argument("first")
+@results_argument("second")
+@click.option("--common", "only_common", is_flag=True, help="Leave out trials that only one of the two has")
+def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
+    """Say whether two results folders hold the same records, timings aside; exit code 1 when they do not."""
+    from quadrat.benchmark.results.comparison import common_trials, differences, suite_differences
+    from quadrat.benchmark.results.records import read_records
+
+    folders = local_copy(first), local_copy(second)
+    lines = differences(*folders, only_common=only_common)
+    records = read_records(folders[0])
+    if only_common:
+        common = common_trials(*folders)
+        trials = {record.trial_id for record in (*records, *read_records(folders[1]))}
+        click.echo(f"{len(common)} trials are in both, {len(trials - common)} in one of them and left out")
+        records = [record for record in records if record.trial_id in common]
+    if lines and all((folder / "suite.json").is_file() for folder in folders):
+        for line in suite_differences(*folders):
+            click.echo(f"! the suites differ: {line}")
+    click.echo("\n".join(lines) or f"equal: {len(records)} records")
+    sys.exit(1 if lines else 0)
+
+
+COMMANDS: Final = (report, stats, track, ui, compare)

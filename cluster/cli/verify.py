@@ -1,0 +1,157 @@
+"""The command `verify`: recompute a sample of published rounds and say whether they are the same."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from quadrat.benchmark.results.records import Record
+    from quadrat.benchmark.trial.context import TrialContext
+    from quadrat.benchmark.trial.verify import Published, RoundCheck
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@click.argument("results_dir", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "num_rounds", "--rounds", type=click.IntRange(min=0), default=3, show_default=True, help="Rounds to train again"
+)
+@click.option("is_all", "--all", is_flag=True, help="Train every round again")
+@click.option("labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)")
+@click.option("seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)")
+@click.option(
+    "--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set. Default: as in the suite"
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Packed images and frozen features. Default: DIR/cache if it is there",
+)
+@click.option(
+    "--scratch",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where to work; kept, so that a second call goes on. Default: a folder that is removed at the end",
+)
+def verify(
+    results_dir: Path,
+    num_rounds: int,
+    is_all: bool,
+    labels: Sequence[str],
+    seeds: Sequence[int],
+    root: Path | None,
+    cache: Path | None,
+    scratch: Path | None,
+) -> None:
+    """Recompute published results and say whether they are the same; exit code 1 when they are not.
+
+    Picks and costs of all rounds are checked against the selections, without training. A sample of rounds (the same in
+    every call; a larger one holds the smaller) is trained again from the selections, and compared field by field.
+    Nothing is written to DIR.
+    """
+    from quadrat.benchmark.trial.context import TrialContext
+    from quadrat.benchmark.trial.verify import check_data, estimate_s, read_published, sample
+    from quadrat.cluster.progress.display import seconds
+
+    published = read_published(results_dir, labels=labels, seeds=seeds, root=root)
+    for line in published.uncheckable:
+        click.echo(f"can't be checked: {line}")
+    with ExitStack() as stack:
+        if scratch is None:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quadrat-verify-")))
+        if cache is None and (results_dir / "cache").is_dir():
+            cache = results_dir / "cache"
+        bench = TrialContext.open(
+            published.suite, scratch.absolute(), cache_dir=cache.absolute() if cache else None, on_pack=_tell
+        )
+        check_data(published, bench)
+        num_faults = _check_selections(published, bench)
+        chosen = sample(published, None if is_all else num_rounds)
+        _say_environment(results_dir, bench)
+        whole_s = estimate_s(published, published.rounds)
+        click.echo(
+            f"{len(chosen)} of {len(published.rounds)} rounds are trained again, about "
+            f"{seconds(estimate_s(published, chosen))} by the recorded seconds (all of them: {seconds(whole_s)})"
+        )
+        num_faults += sum(not _recompute(published, bench, record) for record in chosen)
+    _conclude(published, len(chosen), num_faults)
+
+
+def _check_selections(published: "Published", bench: "TrialContext") -> int:
+    from quadrat.benchmark.trial.verify import check_selections
+
+    faults = [check for check in check_selections(published, bench) if check.differences]
+    for check in faults:
+        _show(check)
+    num = len(published.rounds)
+    click.echo(f"picks and costs of {num} rounds, without training: {num - len(faults)} as recorded")
+    return len(faults)
+
+
+def _say_environment(results_dir: Path, bench: "TrialContext") -> None:
+    """Say what may change the last bits of a number: only the same device, threads and libraries give equal bytes."""
+    import json
+
+    from quadrat.benchmark.results.environment import describe_environment
+    from quadrat.benchmark.trial.verify import environment_differences
+
+    path = results_dir / "environment.json"
+    if not path.is_file():
+        click.echo("! environment.json is not there: hardware and versions can't be compared")
+        return
+    differences = environment_differences(
+        json.loads(path.read_text(encoding="utf-8")), describe_environment(bench.suite, bench.device)
+    )
+    for line in differences:
+        click.echo(f"! {line}")
+    if differences:
+        click.echo(
+            "! so the last digits may differ, and training and picking make much of little: a round that is trained "
+            "again may have other picks and another mIoU. Equal records need the same processor, threads and libraries"
+        )
+
+
+def _recompute(published: "Published", bench: "TrialContext", record: "Record") -> bool:
+    from quadrat.benchmark.trial.verify import recompute
+
+    check = recompute(published, bench, record, _tell)
+    if check.differences:
+        _show(check)
+        return False
+    click.echo(f"equal    {check.name}: its selection and every field of its record but seconds")
+    return True
+
+
+def _show(check: "RoundCheck") -> None:
+    for line in check.differences:
+        click.echo(f"differs  {check.name}: {line}")
+
+
+def _conclude(published: "Published", num_trained: int, num_faults: int) -> None:
+    left = len(published.uncheckable)
+    unchecked = f"; {left} rounds can't be checked" if left else ""
+    if num_faults:
+        click.echo(f"not the same: {num_faults} checks found differences{unchecked}")
+    elif not published.rounds:
+        click.echo(f"nothing could be checked{unchecked}")
+    elif not num_trained:
+        click.echo(f"picks and costs are as recorded; no round was trained again{unchecked}")
+    else:
+        click.echo(f"the same, as far as it was checked: {num_trained} rounds trained again{unchecked}")
+    sys.exit(1 if num_faults or left or not published.rounds else 0)
+
+
+def _tell(what: str, done: int, total: int) -> None:
+    """Show progress on a terminal, in one line that the next output replaces."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{what}  {done}/{total}" if done < total else "\r\033[K", nl=False, err=True)
+
+
+COMMANDS: Final = (verify,)

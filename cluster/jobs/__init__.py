@@ -1,0 +1,1 @@
+"""`quadrat submit`, `status` and `stop`: jobs on a Ray cluster elsewhere."""

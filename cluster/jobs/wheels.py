@@ -1,0 +1,146 @@
+"""Wheels of what is installed here, to be sent along with a job: quadrat and the plugins that a suite names."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from email.parser import HeaderParser
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlparse
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.errors import QuadratError
+from quadrat.strategies import load
+from quadrat.strategies.registry import Registry
+
+__all__ = ["ShippingError", "distributions_of", "pack"]
+
+_LEFT_BEHIND: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+"""What an installer writes beside a distribution, which is not the distribution's."""
+
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+
+
+class ShippingError(QuadratError):
+    """A distribution cannot be sent to a cluster."""
+
+
+def distributions_of(suite: Suite) -> list[str]:
+    """Return the names of the distributions that the suite's code comes from, quadrat first."""
+    names = ["quadrat", _origin("quadrat.datasets", "dataset", suite.dataset.name)]
+    strategies = [(entry.name, entry.params) for entry in suite.strategies]
+    if suite.study is not None:
+        strategies += [(suite.study.strategy, params) for params in suite.study.corners()]
+    for strategy, params in strategies:
+        needs = load(strategy, **params).needs
+        names.append(_origin("quadrat.strategies", "strategy", strategy))
+        names += [_origin("quadrat.signals", "signal", name) for name in needs.signals]
+        names += [_origin("quadrat.profiles", "profile", name) for name in needs.profiles]
+    return list(dict.fromkeys(names))
+
+
+def _origin(group: str, kind: str, name: str) -> str:
+    Registry(group=group, kind=kind).get(name)  # raises what is wrong with it
+    return next(plugin.distribution for plugin in Registry(group=group, kind=kind).listing() if plugin.name == name)
+
+
+def pack(name: str, folder: Path) -> Path:
+    """Write the wheel of an installed distribution into `folder` and return its path.
+
+    Its dependencies are left out of its metadata: Ray installs such a wheel with pip on every node, and would fetch
+    torch there once more. They come from the cluster's image or environment. Equal content gives an equal file, which
+    Ray then knows already.
+
+    Args:
+        name: The distribution.
+        folder: Where to.
+
+    Raises:
+        ShippingError: When it has compiled code, or is installed from a source folder that cannot be built.
+    """
+    distribution = metadata.distribution(name)
+    source = _source_of(distribution)
+    files = _installed(distribution) if source is None else _built(name, source)
+    (info,) = {PurePosixPath(path).parts[0] for path in files if PurePosixPath(path).parts[0].endswith(".dist-info")}
+    tags = HeaderParser().parsestr(files[f"{info}/WHEEL"].decode())
+    if tags["Root-Is-Purelib"] != "true":
+        raise ShippingError(
+            f"expected '{name}' to be pure Python, got a distribution with compiled code (tag {tags['Tag']}): install "
+            "it in the cluster's image, and submit with --no-ship"
+        )
+    files[f"{info}/METADATA"] = _without_dependencies(files[f"{info}/METADATA"])
+    # Ray knows a wheel by its name alone: a build tag tells what has changed from what has not.
+    digest = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(files.items()))).hexdigest()
+    path = folder / f"{info.removesuffix('.dist-info')}-0x{digest[:12]}-py3-none-any.whl"
+    _write(path, info, files)
+    return path
+
+
+def _source_of(distribution: metadata.Distribution) -> Path | None:
+    """Return the source folder of an editable install, of which the environment holds links only, else None."""
+    text = distribution.read_text("direct_url.json")
+    origin = json.loads(text) if text else {}
+    if not origin.get("dir_info", {}).get("editable"):
+        return None
+    return Path(unquote(urlparse(origin["url"]).path))
+
+
+def _installed(distribution: metadata.Distribution) -> dict[str, bytes]:
+    """Return the files of an installed wheel; scripts, which lie outside of it, are made again from entry points."""
+    files = {}
+    for file in distribution.files or ():
+        path = PurePosixPath(file)
+        if ".." in path.parts or path.suffix == ".pyc":
+            continue
+        if path.parts[0].endswith(".dist-info") and path.name in _LEFT_BEHIND:
+            continue
+        files[str(path)] = Path(str(distribution.locate_file(file))).read_bytes()
+    return files
+
+
+def _built(name: str, source: Path) -> dict[str, bytes]:
+    """Return the files of the wheel that `source` builds, without leaving anything in it."""
+    with tempfile.TemporaryDirectory(prefix="quadrat-ship-") as folder:
+        # setuptools would leave build/ and *.egg-info in the source, and put what an earlier build left into the wheel.
+        aside = Path(folder) / "aside.cfg"
+        aside.write_text(f"[build]\nbuild_base = {folder}/build\n[egg_info]\negg_base = {folder}\n", encoding="utf-8")
+        options = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index", "--quiet")
+        command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, str(source)]
+        environment = {**os.environ, "DIST_EXTRA_CONFIG": str(aside)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            raise ShippingError(
+                f"expected '{name}', which is installed from {source}, to build a wheel, got from `pip wheel`:\n"
+                f"{done.stderr.strip() or done.stdout.strip()}\nInstall pip and the build backend, or install it from "
+                "a wheel, or submit with --no-ship to a cluster that has it"
+            )
+        with zipfile.ZipFile(wheels[0]) as archive:
+            names = [file for file in archive.namelist() if not file.endswith(("/", ".dist-info/RECORD"))]
+            return {file: archive.read(file) for file in names}
+
+
+def _without_dependencies(text: bytes) -> bytes:
+    header, blank, body = text.decode().partition("\n\n")
+    kept = [line for line in header.split("\n") if not line.startswith(("Requires-Dist:", "Provides-Extra:"))]
+    return ("\n".join(kept) + blank + body).encode()
+
+
+def _write(path: Path, info: str, files: dict[str, bytes]) -> None:
+    record = io.StringIO()
+    rows = csv.writer(record, lineterminator="\n")
+    for name, data in sorted(files.items()):
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        rows.writerow((name, f"sha256={digest}", len(data)))
+    rows.writerow((f"{info}/RECORD", "", ""))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in [*sorted(files.items()), (f"{info}/RECORD", record.getvalue().encode())]:
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)

@@ -1,0 +1,231 @@
+"""What a run looks like: a live table in a terminal, one line per round elsewhere."""
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from quadrat.benchmark.results.records import Record
+from quadrat.cluster.progress.progress import Row, RunProgress
+
+__all__ = ["Display", "LineDisplay", "LiveDisplay", "open_display", "percent", "seconds", "short"]
+
+_REDRAW_EVERY_S: Final = 0.25
+_MAX_ROWS: Final = 30
+
+
+def seconds(value_s: float | None) -> str:
+    """Return a duration as people say it.
+
+    Examples:
+        >>> [seconds(value) for value in (None, 4.2, 75, 3600, 7384)]
+        ['-', '4s', '1m 15s', '1h 00m', '2h 03m']
+    """
+    if value_s is None:
+        return "-"
+    whole = round(value_s)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def short(path: Path) -> Path:
+    """Return `path` as it is shortest to type: relative where it lies below the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction in percent.
+
+    Examples:
+        >>> percent(0.4567)
+        '45.7 %'
+    """
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+class Display(Protocol):
+    """Shows a board; a context manager."""
+
+    def __enter__(self) -> Self:
+        """Start showing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing; what was said stays."""
+
+    def refresh(self) -> None:
+        """Show the board as it is now."""
+
+    def say(self, text: str) -> None:
+        """Say something that stays."""
+
+    def round_done(self, record: Record) -> None:
+        """Say that a round is done, where that is said."""
+
+    def trial_done(self, row: Row) -> None:
+        """Say that a trial is complete."""
+
+
+def open_display(board: RunProgress, title: str, stream: TextIO | None = None) -> Display:
+    """Return the live display for a terminal, the one that prints lines for anything else."""
+    stream = stream or sys.stdout
+    console = Console(file=stream, highlight=False)
+    return LiveDisplay(board, title, console) if console.is_terminal else LineDisplay(board, stream)
+
+
+class LineDisplay:
+    """One line per round, for log files and pipes.
+
+    Args:
+        board: What is shown.
+        stream: Where to.
+    """
+
+    def __init__(self, board: RunProgress, stream: TextIO) -> None:
+        self._board = board
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+
+    def refresh(self) -> None:
+        """Do nothing: lines tell what has changed."""
+
+    def say(self, text: str) -> None:
+        """Print `text` with the time of day."""
+        print(f"{time.strftime('%H:%M:%S')}  {text}", file=self._stream, flush=True)
+
+    def round_done(self, record: Record) -> None:
+        """Print the round's figures."""
+        board = self._board
+        row = board.rows[record.trial_id]
+        spent_s = sum(record.seconds.values())
+        self.say(
+            f"{record.label}  seed {record.seed}  round {record.round + 1}/{row.spec.num_rounds}  "
+            f"{record.regions} regions ({percent(record.labelled_fraction)})  mIoU {percent(record.miou)}  "
+            f"{seconds(spent_s)}  [{board.num_rounds_done}/{board.num_rounds} rounds, "
+            f"{seconds(board.left_s())} left]"
+        )
+
+    def trial_done(self, row: Row) -> None:
+        """Do nothing: the line of its last round has said it."""
+
+
+class LiveDisplay:
+    """A table of the trials in flight under the lines of those that are done.
+
+    Args:
+        board: What is shown.
+        title: Name of the suite.
+        console: A terminal.
+    """
+
+    def __init__(self, board: RunProgress, title: str, console: Console) -> None:
+        self._board = board
+        self._title = title
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._drawn_s = float("-inf")
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def refresh(self) -> None:
+        """Draw the table again, a few times a second at most."""
+        now_s = time.monotonic()
+        if now_s - self._drawn_s >= _REDRAW_EVERY_S:
+            self._drawn_s = now_s
+            self._live.update(draw(self._board, self._title), refresh=True)
+
+    def say(self, text: str) -> None:
+        """Print `text` above the table."""
+        self._live.console.print(Text(text))
+
+    def round_done(self, record: Record) -> None:
+        """Do nothing: the table shows it."""
+
+    def trial_done(self, row: Row) -> None:
+        """Print a line above the table."""
+        line = Text("✓ ", style="green")
+        line.append(f"{row.spec.label}  seed {row.spec.seed}", style="default")
+        took = seconds(self._board.row_elapsed_s(row))
+        line.append(f"   round {row.num_done}/{row.spec.num_rounds}   mIoU {percent(row.miou)}   {took}", style="dim")
+        self._live.console.print(line)
+
+
+def draw(board: RunProgress, title: str) -> RenderableType:
+    """Return the table of the trials in flight and the bar of the whole run."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("trial", no_wrap=True, max_width=32, overflow="ellipsis")
+    for name in ("seed", "round"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("phase", no_wrap=True, min_width=24)
+    for name in ("mIoU", "elapsed", "left"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=7)
+    hosts = {row.host for row in board.rows.values()}
+    if len(hosts) > 1:
+        table.add_column("machine", no_wrap=True)
+    for row in list(board.rows.values())[:_MAX_ROWS]:
+        cells: list[RenderableType] = [
+            row.spec.label,
+            str(row.spec.seed),
+            f"{min(row.num_done + 1, row.spec.num_rounds)}/{row.spec.num_rounds}",
+            _phase(row),
+            percent(row.miou),
+            seconds(board.row_elapsed_s(row)),
+            seconds(board.row_left_s(row)),
+        ]
+        table.add_row(*cells, *([row.host] if len(hosts) > 1 else []))
+    if not board.rows:
+        return Group(Text(), Text(board.activity, style="dim"), Text(), _overall(board, title))
+    hidden = len(board.rows) - _MAX_ROWS
+    rest = [Text(f"... and {hidden} more in flight", style="dim")] if hidden > 0 else []
+    return Group(Text(), table, *rest, Text(), _overall(board, title))
+
+
+def _phase(row: Row) -> RenderableType:
+    progress = row.progress
+    if progress is None:
+        return Text("opening", style="dim")
+    if progress.phase == "wait":
+        return Text("waiting for a shared fit", style="dim")
+    if not progress.total:
+        return Text(progress.phase)
+    cell = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=progress.total, completed=progress.done, width=8)
+    cell.add_row(Text(f"{progress.phase:<8}"), bar, Text(f"{progress.done}/{progress.total}", style="dim"))
+    return cell
+
+
+def _overall(board: RunProgress, title: str) -> RenderableType:
+    line = Table.grid(padding=(0, 2))
+    failed = f" · {board.num_failed} failed" if board.num_failed else ""
+    line.add_row(
+        Text(title, style="bold"),
+        ProgressBar(total=max(1, board.num_rounds), completed=board.num_rounds_done, width=24),
+        Text(f"{board.num_complete}/{board.num_trials} trials"),
+        Text(f"{board.num_rounds_done}/{board.num_rounds} rounds{failed}"),
+        Text(f"{seconds(board.elapsed_s)} elapsed, {seconds(board.left_s())} left", style="dim"),
+    )
+    return line

@@ -1,0 +1,1 @@
+"""`quadrat run`: driver, worker pool, actors, schedule and recorder."""

@@ -1,0 +1,122 @@
+"""What runs a trial, so that drivers and workers can be tested with something that does not train."""
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.trial.round import Progress
+
+if TYPE_CHECKING:
+    from quadrat.benchmark.trial.context import TrialContext
+
+__all__ = ["Engine", "OnPack", "OpenRunner", "TrialRunner", "WarmUp", "benchmark_engine"]
+
+
+class TrialRunner(Protocol):
+    """Runs the trials of one suite."""
+
+    def __call__(self, spec: TrialSpec, on_progress: Callable[[Progress], None]) -> Iterator[Record]:
+        """Yield the records of `spec` round by round, those of rounds that were finished before too."""
+
+
+OpenRunner = Callable[[Suite, Path], TrialRunner]
+"""Opens what the trials of a process share: `open_runner(suite, results_dir)`. It travels to other machines."""
+
+WarmUp = Callable[[Suite], None]
+"""Loads what trials will need; raises a `QuadratError` when the suite's recipe is wrong. It travels as well."""
+
+OnPack = Callable[[str, int, int], None]
+"""Told (split, images done, images in all) while images are packed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What a run needs from below.
+
+    Attributes:
+        check: Called once by the driver before anything is started: whether the data set is there at all.
+        prepare: Called once by the driver with (suite, results_dir, on_pack): checks the data and writes suite.json.
+        open_runner: Called once in each process that runs trials.
+        warm_up: Called once in each process that will run trials, before the data are known to be there: loads what
+            takes seconds to load, and refuses a recipe that no trial could be run by.
+    """
+
+    check: Callable[[Suite], None]
+    prepare: Callable[[Suite, Path, OnPack], None]
+    open_runner: OpenRunner
+    warm_up: WarmUp
+
+
+def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, store: str | None = None) -> Engine:
+    """Return the engine that trains: the benchmark's loop on a workbench.
+
+    Args:
+        cache_dir: Where packed images and frozen features are kept; by default inside the results folder.
+        url: Where the results are kept as well, so that each machine can have a results folder of its own.
+        store: Folder or URL of a store that several suites share; by default inside the results folder.
+    """
+    open_bench = functools.partial(_open_bench, cache_dir=cache_dir, url=url, store=store)
+    return Engine(
+        check=_check,
+        prepare=functools.partial(_prepare, open_bench=open_bench),
+        open_runner=functools.partial(_open_runner, open_bench=open_bench),
+        warm_up=_warm_up,
+    )
+
+
+def _check(suite: Suite) -> None:
+    from quadrat.benchmark.data import load_dataset
+
+    dataset = load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params)
+    for split in (suite.dataset.pool, suite.dataset.test):
+        dataset.items(split)
+
+
+def _warm_up(suite: Suite) -> None:
+    from quadrat.benchmark.learning.network.model import check_encoder
+
+    importlib.import_module("quadrat.benchmark.learning.learner")  # torch, timm, torchvision: seconds
+    check_encoder(suite.learner.encoder)
+
+
+def _open_bench(
+    suite: Suite,
+    results_dir: Path,
+    on_pack: OnPack | None = None,
+    *,
+    cache_dir: Path | None,
+    url: str | None,
+    store: str | None,
+) -> "TrialContext":
+    from quadrat.benchmark.storage.remote import Remote, working_folder
+    from quadrat.benchmark.storage.store import open_store
+    from quadrat.benchmark.trial.context import TrialContext
+
+    remote = None
+    if url is not None:  # the driver's folder need not be here
+        results_dir, remote = working_folder(url), Remote(url)
+    return TrialContext.open(
+        suite,
+        results_dir,
+        cache_dir=cache_dir,
+        on_pack=on_pack,
+        remote=remote,
+        store=open_store(store, results_dir, remote),
+    )
+
+
+def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, open_bench: "Callable[..., TrialContext]") -> None:
+    open_bench(suite, results_dir, on_pack).prepare_results()
+
+
+def _open_runner(suite: Suite, results_dir: Path, *, open_bench: "Callable[..., TrialContext]") -> TrialRunner:
+    from quadrat.benchmark.trial.loop import run_trial
+
+    bench = open_bench(suite, results_dir)
+    return lambda spec, on_progress: run_trial(spec, bench, on_progress)

@@ -1,0 +1,254 @@
+"""The crew: reused Ray actors, hired up to what the cluster holds, and the stream of each that is at work."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.errors import QuadratError
+from quadrat.cluster.runner.actor import Place, TrialActor
+from quadrat.cluster.runner.engine import OpenRunner, WarmUp
+from quadrat.cluster.runner.events import Event, Raised
+from quadrat.cluster.runner.ray_session import ClusterError, num_slots
+
+__all__ = ["TrialEvent", "TrialFinished", "Worker", "WorkerDied", "WorkerFailedToStart", "WorkerPool", "WorkerReady"]
+
+_LOOK_AROUND_S: Final = 5.0
+"""How often the cluster is asked for its size: it may grow or shrink while the suite runs."""
+
+_MAX_FAILED_STARTS: Final = 3
+"""Times in a row that workers may die before one has answered; then something is wrong with the installation.
+
+A node that is lost takes all its workers along at once: deaths within `_LOOK_AROUND_S` count as one.
+"""
+
+
+@dataclass(eq=False, kw_only=True)
+class Worker:
+    """One actor and what it does.
+
+    Attributes:
+        handle: The Ray actor.
+        readiness: Resolves to the worker's place once it runs; None afterwards.
+        place: Where it runs, once it does.
+        spec: The trial it is at, None when it is idle.
+        events: The stream of that trial.
+        has_raised: Whether that trial has told that it raised; its stream then ends without another word.
+    """
+
+    handle: Any
+    readiness: Any
+    place: Place | None = None
+    spec: TrialSpec | None = None
+    events: Any = None
+    has_raised: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEvent:
+    """A trial in flight has told something."""
+
+    spec: TrialSpec
+    event: Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerReady:
+    """A worker is ready for its first trial."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFinished:
+    """A trial has ended well; its worker is idle again."""
+
+    spec: TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerDied:
+    """A worker died with a trial in its hands.
+
+    Attributes:
+        spec: The trial.
+        reason: What Ray says about it, in a line.
+        detail: All that Ray says about it.
+    """
+
+    spec: TrialSpec
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerFailedToStart:
+    """A worker died before it was ready, while others work.
+
+    Attributes:
+        reason: What Ray says about it, in a line.
+    """
+
+    reason: str
+
+
+class WorkerPool:
+    """Workers of one suite.
+
+    An actor that dies is replaced by a new one rather than restarted by Ray (`max_restarts=0`): who is alive and who
+    is at which trial is then known in one place, here, and not in two.
+
+    Args:
+        suite: The suite; its resources say how large a worker is and how many there may be.
+        results_dir: Its results folder.
+        open_runner: See `TrialActor`.
+        warm_up: See `TrialActor`.
+        is_own: Whether Ray was started for this run alone, so that nobody will bring a node back that is gone.
+    """
+
+    def __init__(
+        self, suite: Suite, results_dir: Path, open_runner: OpenRunner, warm_up: WarmUp, *, is_own: bool = False
+    ) -> None:
+        self._resources = suite.resources
+        self._is_own = is_own
+        self._arguments = (suite, results_dir, open_runner, warm_up)
+        self._actor = ray.remote(TrialActor).options(
+            num_cpus=self._resources.cpus, num_gpus=self._resources.gpus, max_restarts=0, max_task_retries=0
+        )
+        self._workers: list[Worker] = []
+        self._num_slots = 0
+        self._looked_s = float("-inf")
+        self._num_failed_starts = 0
+        self._failed_start_s = float("-inf")
+
+    @property
+    def num_slots(self) -> int:
+        """Trials that can be in flight at a time, as the cluster is now."""
+        limit = self._resources.max_in_flight
+        # A limit that the user set is asked for in full: that is what makes an autoscaling cluster grow.
+        return limit if limit is not None else max(1, self._num_slots)
+
+    @property
+    def idle(self) -> list[Worker]:
+        """Workers that run and have nothing to do."""
+        return [worker for worker in self._workers if worker.place is not None and worker.spec is None]
+
+    def resize(self, num_wanted: int) -> None:
+        """Start workers until there are `num_wanted` or the cluster is full; send away idle ones that are too many.
+
+        Raises:
+            ClusterError: When Ray was started for this run and its node is gone.
+        """
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= _LOOK_AROUND_S:
+            self._num_slots, self._looked_s = num_slots(self._resources), now_s
+            if self._is_own and not self._num_slots:
+                raise ClusterError(
+                    "expected Ray on this machine to go on, got no node that is alive: it was killed or has run out of "
+                    "memory. Nothing is lost: run the same command again to go on"
+                )
+        # Whatever killed a worker before it was ready would kill its successor as fast as workers can be started.
+        may_hire = now_s - self._failed_start_s >= _LOOK_AROUND_S
+        for _ in range((min(num_wanted, self.num_slots) - len(self._workers)) * may_hire):
+            handle = self._actor.remote(*self._arguments)
+            self._workers.append(Worker(handle=handle, readiness=handle.place.remote()))
+        for worker in self.idle[: max(0, len(self._workers) - num_wanted)]:
+            self._dismiss(worker)
+
+    def start(self, worker: Worker, spec: TrialSpec) -> None:
+        """Give an idle worker a trial."""
+        worker.spec, worker.has_raised = spec, False
+        # The name is what Ray's dashboard and `ray list tasks` show.
+        name = f"{spec.label} seed {spec.seed}"
+        worker.events = worker.handle.run.options(name=name, num_returns="streaming").remote(spec)
+
+    def poll(
+        self, timeout_s: float
+    ) -> Iterator[TrialEvent | WorkerReady | TrialFinished | WorkerDied | WorkerFailedToStart]:
+        """Yield what has happened, after waiting at most `timeout_s` for something to happen.
+
+        Raises:
+            ClusterError: When worker after worker dies before it is ready.
+            QuadratError: What a worker found wrong with the suite's recipe.
+        """
+        waiting = {
+            reference: worker
+            for worker in self._workers
+            if (reference := worker.readiness or worker.events) is not None
+        }
+        if not waiting:
+            time.sleep(timeout_s)
+            return
+        # One is enough to wake up; what else is ready by then is taken along.
+        ray.wait(list(waiting), num_returns=1, timeout=timeout_s, fetch_local=False)
+        ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0, fetch_local=False)
+        for reference in ready:
+            yield from self._take(waiting[reference])
+
+    def _take(
+        self, worker: Worker
+    ) -> Iterator[TrialEvent | WorkerReady | TrialFinished | WorkerDied | WorkerFailedToStart]:
+        if worker.readiness is not None:
+            yield from self._welcome(worker)
+            return
+        assert worker.spec is not None
+        spec = worker.spec
+        try:
+            event = ray.get(next(worker.events))
+        except StopIteration:
+            worker.spec, worker.events = None, None
+            if not worker.has_raised:
+                yield TrialFinished(spec=spec)
+        except RayError as error:
+            self._dismiss(worker)
+            yield WorkerDied(spec=spec, reason=_first_line(error), detail=str(error))
+        else:
+            worker.has_raised = isinstance(event, Raised)
+            yield TrialEvent(spec=spec, event=event)
+
+    def _welcome(self, worker: Worker) -> Iterator[WorkerReady | WorkerFailedToStart]:
+        try:
+            worker.place = ray.get(worker.readiness)
+        except RayError as error:
+            self._dismiss(worker)
+            if isinstance(error, RayTaskError) and isinstance(error.cause, QuadratError):
+                raise error.cause from error  # every other worker would say the same
+            now_s = time.monotonic()
+            self._num_failed_starts += now_s - self._failed_start_s >= _LOOK_AROUND_S
+            self._failed_start_s = now_s
+            if any(other.place is not None for other in self._workers):
+                yield WorkerFailedToStart(reason=_first_line(error))
+            elif self._num_failed_starts >= _MAX_FAILED_STARTS:
+                raise ClusterError(
+                    f"expected workers to start, got {self._num_failed_starts} in a row that died before they were "
+                    f"ready: {error}. Every node needs quadrat and the suite's plugins, the same versions as here."
+                ) from error
+            return
+        worker.readiness = None
+        self._num_failed_starts = 0
+        yield WorkerReady(worker=worker)
+
+    def _dismiss(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        # A worker that Ray calls unavailable may still live; its successor must not have to share a GPU with it.
+        ray.kill(worker.handle, no_restart=True)
+
+    def drop(self, spec: TrialSpec) -> None:
+        """Stop the worker that is at `spec`: what it would still tell is not wanted."""
+        for worker in [worker for worker in self._workers if worker.spec == spec]:
+            self._dismiss(worker)
+
+    def dismiss_all(self) -> None:
+        """Stop all workers where they stand. What they were at continues from its store when it is run again."""
+        for worker in list(self._workers):
+            self._dismiss(worker)
+
+
+def _first_line(error: RayError) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

@@ -1,0 +1,1 @@
+"""`quadrat study`: the Ray Tune adapter and the storage of candidates."""

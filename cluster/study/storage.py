@@ -1,0 +1,211 @@
+"""The book of a study: candidates in a persistent Optuna storage. Here Optuna's "trial" becomes a candidate.
+
+Every step is on the disk before the next one is taken, so whoever opens the book after a kill finds: candidates that
+have ended, which are never tried again, and candidates that were running, which are handed out again with the same
+parameters. Tune's own snapshots are not used: they lie above this, and would have to agree with it.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.results.candidates import Candidate, State, StudyResults, effective, entry_of, space_of, study_of
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial, TrialState
+
+__all__ = ["DATABASE", "CandidateStorage"]
+
+DATABASE: Final = "study.db"
+"""Name of the storage in the folder of the search; `optuna-dashboard sqlite:///.../study/study.db` reads it."""
+
+_NUMBER: Final = "candidate"
+_EXCEPTION: Final = "exception"
+_SAME_AS: Final = "shares the trials of candidate"
+
+
+class CandidateStorage:
+    """Proposes candidates and keeps what is known of them.
+
+    A candidate that failed is tried again by the next run of the study, as failed trials of a suite are: it gets a
+    second Optuna trial with the same parameters and its old number, and only the newer one counts.
+
+    Args:
+        folder: The folder of the search; its results folder is locked.
+        suite: A suite with a study.
+    """
+
+    def __init__(self, folder: Path, suite: Suite) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._suite = suite
+        self._definition = study_of(suite)
+        self._space = self._definition.distributions()
+        self._study = optuna.create_study(
+            storage=f"sqlite:///{folder / DATABASE}",
+            study_name=suite.name,
+            directions=list(self._definition.directions),
+            pruner=self._definition.make_pruner(),
+            load_if_exists=True,
+        )
+        with _quiet():
+            self._study.set_metric_names(list(self._definition.objective))
+        self._in_flight: dict[int, Trial] = {}
+        self._interrupted, self._failed = self._left_behind()
+
+    def _left_behind(self) -> "tuple[list[FrozenTrial], list[Candidate]]":
+        """Return the candidates that an earlier run left running, and those that failed in it."""
+        from optuna.trial import TrialState
+
+        interrupted = []
+        for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
+            if _NUMBER in trial.user_attrs and trial.params.keys() == self._space.keys():
+                interrupted.append(trial)
+            else:  # killed while it was proposed: nobody has seen it
+                self._study.tell(trial.number, state=TrialState.FAIL)
+        return interrupted, [candidate for candidate in self.candidates() if candidate.state == "failed"]
+
+    def candidates(self) -> list[Candidate]:
+        """Return all candidates by number, each as it stands."""
+        newest: dict[int, FrozenTrial] = {}
+        for trial in self._study.get_trials(deepcopy=False):
+            if _NUMBER in trial.user_attrs:
+                newest[trial.user_attrs[_NUMBER]] = trial
+        first: dict[str, int] = {}
+        found = []
+        for number, trial in sorted(newest.items()):
+            params = trial.params or trial.system_attrs.get("fixed_params", {})
+            same = first.setdefault(effective(self._suite, entry_of(self._suite, params, "candidate")), number)
+            found.append(_candidate(number, trial, params, same_as=None if same == number else same))
+        return found
+
+    @property
+    def num_open(self) -> int:
+        """Candidates that `next` would still hand out."""
+        num_known = len(self.candidates())
+        return len(self._interrupted) + len(self._failed) + max(0, self._definition.candidates - num_known)
+
+    def next(self) -> Candidate | None:
+        """Return a candidate that is in flight from now on: one that was interrupted, one that failed, or a new one."""
+        import optuna
+
+        if self._interrupted:
+            trial = self._interrupted.pop(0)
+            number = int(trial.user_attrs[_NUMBER])
+            self._in_flight[number] = optuna.trial.Trial(self._study, trial._trial_id)
+            return self._candidate(number)
+        if self._failed:
+            again = self._failed.pop(0)
+            # Enqueued by a run that was killed before it was asked for: then it is there already.
+            self._study.enqueue_trial(again.params, user_attrs={_NUMBER: again.number}, skip_if_exists=False)
+        elif len(self.candidates()) >= self._definition.candidates:
+            return None
+        number = self._ask()
+        return self._candidate(number)
+
+    def _ask(self) -> int:
+        number = len(self.candidates())
+        self._study.sampler = self._definition.make_sampler(number)
+        with _quiet():
+            trial = self._study.ask(fixed_distributions=self._space)
+        number = int(trial.user_attrs.get(_NUMBER, number))
+        self._in_flight[number] = trial
+        trial.set_user_attr(_NUMBER, number)
+        candidate = self._candidate(number)
+        if candidate.same_as is not None:
+            trial.set_user_attr(_SAME_AS, candidate.same_as)
+        return number
+
+    def _candidate(self, number: int) -> Candidate:
+        return next(candidate for candidate in self.candidates() if candidate.number == number)
+
+    def report(self, number: int, num_rounds: int, value: float) -> None:
+        """Note the running objective of a candidate after so many rounds; a second time changes nothing."""
+        trial = self._in_flight[number]
+        if len(self._definition.objective) == 1 and num_rounds not in _intermediate(trial):
+            trial.report(value, num_rounds)
+
+    def is_behind(self, number: int) -> bool:
+        """Return whether the pruner gives the candidate up after what was last reported."""
+        return len(self._definition.objective) == 1 and self._in_flight[number].should_prune()
+
+    def finish(self, number: int, values: tuple[float, ...]) -> None:
+        """Note the objectives of a candidate that has run all its rounds."""
+        from optuna.trial import TrialState
+
+        self._tell(number, TrialState.COMPLETE, list(values))
+
+    def prune(self, number: int) -> None:
+        """Note that a candidate was given up."""
+        from optuna.trial import TrialState
+
+        self._tell(number, TrialState.PRUNED)
+
+    def fail(self, number: int, exception: str) -> None:
+        """Note why a candidate failed."""
+        from optuna.trial import TrialState
+
+        self._in_flight[number].set_user_attr(_EXCEPTION, exception)
+        self._tell(number, TrialState.FAIL)
+
+    def _tell(self, number: int, state: "TrialState", values: list[float] | None = None) -> None:
+        try:
+            self._study.tell(self._in_flight.pop(number), values, state=state)
+        except RuntimeError as error:
+            # Samplers that have seen every combination stop Optuna's own loop, which does not run here. The state is
+            # written nevertheless.
+            if "Study.stop" not in str(error):
+                raise
+
+    def results(self) -> StudyResults:
+        """Return what study.json is to hold, the best not yet chosen."""
+        return StudyResults(
+            study=self._definition,
+            space=space_of(self._definition),
+            directions=self._definition.directions,
+            candidates=tuple(self.candidates()),
+        )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with contextlib.suppress(AttributeError):  # only some storages hold a connection
+            self._study._storage.remove_session()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep quiet that something in Optuna is experimental: that is no news to the user of a study."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _intermediate(trial: "Trial") -> dict[int, float]:
+    return dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
+
+
+def _candidate(number: int, trial: "FrozenTrial", params: dict[str, Any], *, same_as: int | None) -> Candidate:
+    from optuna.trial import TrialState
+
+    states: dict[TrialState, State] = {
+        TrialState.COMPLETE: "done",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+        TrialState.RUNNING: "running",
+        TrialState.WAITING: "running",
+    }
+    state = states[trial.state]
+    return Candidate(
+        number=number,
+        state=state,
+        params=dict(params),
+        values=tuple(trial.values) if state == "done" else (),
+        running=tuple(value for _, value in sorted(trial.intermediate_values.items())),
+        same_as=same_as,
+        exception=trial.user_attrs.get(_EXCEPTION) if state == "failed" else None,
+    )

@@ -1,0 +1,164 @@
+"""Strategies that weigh uncertainty by the classes that the network predicts.
+
+References:
+    [Cai2021b] L. Cai et al. "Revisiting Superpixels for Active Learning in Semantic Segmentation With Realistic
+        Annotation Costs". CVPR, 2021.
+    [Hwang2023] S. Hwang et al. "Active Learning for Semantic Segmentation with Multi-class Label Query". NeurIPS, 2023.
+    [Xie2022] B. Xie et al. "Towards Fewer Annotations: Active Learning via Region Impurity and Prediction Uncertainty
+        for Domain Adaptive Semantic Segmentation". CVPR, 2022.
+
+Axes: R regions, C classes. The classes are predicted ones, of all regions of the pool; no label is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.strategies.base import Space, Strategy, lazy_space
+from quadrat.strategies.pool import Needs, Pool, Selection
+from quadrat.strategies.ranking import take_largest
+from quadrat.strategies.validation import check_choice, check_number, check_signal
+
+__all__ = ["ClassBalanced", "PixelBalanced", "Ripu", "class_shares", "dominant_shares", "impurity"]
+
+
+def dominant_shares(histogram_RC: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return each region's dominant class and the share of the regions that each class dominates.
+
+    >>> dominant_shares(np.array([[0.6, 0.4], [1.0, 0.0], [0.2, 0.8], [0.9, 0.1]], np.float32))
+    (array([0, 0, 1, 0]), array([0.75, 0.25]))
+
+    Args:
+        histogram_RC: Share of each region's pixels that are predicted as each class; ties go to the lowest class.
+
+    Returns:
+        (R,) classes and (C,) shares.
+    """
+    dominant_R = np.argmax(histogram_RC, axis=1)
+    return dominant_R, np.bincount(dominant_R, minlength=histogram_RC.shape[1]) / max(len(dominant_R), 1)
+
+
+def class_shares(prob_RC: NDArray[np.float32], pixels_R: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean probability of each class over all pixels of the pool, (C,).
+
+    Args:
+        prob_RC: Mean class probabilities of each region.
+        pixels_R: Areas of the regions.
+
+    >>> class_shares(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), np.array([30, 10]))
+    array([0.75, 0.25])
+    """
+    # einsum adds in one order whatever the number of threads, and makes no (R, C) temporary array.
+    return np.asarray(np.einsum("rc,r->c", prob_RC, pixels_R / pixels_R.sum()))
+
+
+def impurity(histogram_RC: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the entropy of each region's predicted classes, -sum_c h_c ln h_c in nats [Xie2022].
+
+    >>> impurity(np.array([[0.5, 0.5], [1.0, 0.0]], np.float32)).round(4).tolist()
+    [0.6931, 0.0]
+    """
+    total = np.zeros(len(histogram_RC))
+    for share_R in histogram_RC.T.astype(np.float64):
+        total -= share_R * np.log(np.where(share_R > 0, share_R, 1.0))
+    return np.maximum(total, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassBalanced(Strategy):
+    """Takes uncertain regions of classes that are rarely predicted: u exp(-p_c) [Cai2021b, ClassBal].
+
+    c is the class that most of the region's pixels are predicted as, p_c the share of the pool's regions that it
+    dominates.
+    """
+
+    name: ClassVar[str] = "class-balanced"
+
+    uncertainty: str = "bvsb"
+    """The signal that is weighed; best-versus-second-best in the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_signal(self.name, "uncertainty", self.uncertainty)
+
+    @lazy_space
+    def space(cls) -> Space:
+        """Search which uncertainty is weighed."""
+        from optuna.distributions import CategoricalDistribution
+
+        return {"uncertainty": CategoricalDistribution(("bvsb", "entropy", "margin"))}
+
+    @property
+    def needs(self) -> Needs:
+        """Ask for the uncertainty and the predicted classes."""
+        return Needs(signals=(self.uncertainty,), profiles=("class-histogram",))
+
+    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return the ``budget`` largest, ties to the lowest row number."""
+        dominant_R, share_C = dominant_shares(pool.profiles["class-histogram"])
+        return take_largest(pool, pool.signals[self.uncertainty] * np.exp(-share_C)[dominant_R], budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelBalanced(Strategy):
+    """Takes uncertain regions, each pixel weighed by how rare its class is: mean u_i (alpha p_c(i) + 1)^-2 [Hwang2023].
+
+    c(i) is the most probable class of pixel i and p_c the mean probability of c over all pixels of the pool.
+    """
+
+    name: ClassVar[str] = "pixel-balanced"
+
+    uncertainty: Literal["bvsb", "entropy"] = "bvsb"
+    """What a pixel's uncertainty is; best-versus-second-best in the paper."""
+    # 6 for Cityscapes and 12 for VOC in the authors' own settings.
+    alpha: float = 6.0
+    """How much rare classes are preferred, 0 or more; 0 ranks by the uncertainty alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.name, "uncertainty", self.uncertainty, ("bvsb", "entropy"))
+        check_number(self.name, "alpha", self.alpha, low=0)
+
+    @lazy_space
+    def space(cls) -> Space:
+        """Search alpha and which uncertainty is weighed."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+        return {
+            "uncertainty": CategoricalDistribution(("bvsb", "entropy")),
+            "alpha": FloatDistribution(1.0, 24.0, log=True),
+        }
+
+    @property
+    def needs(self) -> Needs:
+        """Ask for the uncertainty by predicted class, and the class probabilities."""
+        return Needs(profiles=(f"class-{self.uncertainty}", "class-probability"))
+
+    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return the ``budget`` largest, ties to the lowest row number."""
+        weight_C = (self.alpha * class_shares(pool.profiles["class-probability"], pool.pixels) + 1.0) ** -2
+        score = np.einsum("rc,c->r", pool.profiles[f"class-{self.uncertainty}"], weight_C)
+        return take_largest(pool, score, budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ripu(Strategy):
+    """Takes regions that are uncertain and of many classes: impurity times mean entropy [Xie2022].
+
+    The paper's regions are windows around a pixel; here they are the cells of the grid.
+    """
+
+    name: ClassVar[str] = "ripu"
+
+    @property
+    def needs(self) -> Needs:
+        """Ask for the entropy and the predicted classes."""
+        return Needs(signals=("entropy",), profiles=("class-histogram",))
+
+    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return the ``budget`` largest, ties to the lowest row number."""
+        return take_largest(pool, impurity(pool.profiles["class-histogram"]) * pool.signals["entropy"], budget)

@@ -1,0 +1,207 @@
+"""One parametric family: uncertainty, feature distance and spatial distance under greedy diversification.
+
+References:
+    [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
+    [Sener2018] O. Sener, S. Savarese. "Active Learning for Convolutional Neural Networks: A Core-Set Approach". ICLR,
+        2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.strategies.base import Space, Strategy, lazy_space
+from quadrat.strategies.errors import StrategyError
+from quadrat.strategies.features import project
+from quadrat.strategies.greedy.engine import maximise
+from quadrat.strategies.greedy.objective import NormSchedule, Objective, SetFunction
+from quadrat.strategies.greedy.spatial import Images, Norm, largest_in_image, linear_table, piecewise_table
+from quadrat.strategies.pool import Needs, Pool, Selection
+from quadrat.strategies.validation import check_choice, check_count, check_number, check_signal
+
+__all__ = [
+    "CoreSet",
+    "Diversification",
+    "EntropyFeature",
+    "EntropyFeatureSpatial",
+    "EntropySpatial",
+    "FeatureSpatial",
+    "min_max",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diversification(Strategy):
+    """Picks greedily what adds most: uncertain, and far from all that is labelled or picked [Cai2021, eq. 4].
+
+    phi(x) = w_uncertainty * u(x) + w_feature * min_s d_f(x, s) + w_spatial * min_s d_s(x, s), s in labelled + picked,
+    each term in [0, 1]. The subclasses differ in their default weights only. What the text of the paper leaves open is
+    a parameter, and its default is our choice: ``cutoff``, ``norm``, ``norm_schedule``.
+    """
+
+    cutoff: float = 1.5
+    """d_c: regions of one image nearer than this, in region sizes, are neighbours (our choice: the eight around)."""
+    norm: Norm = 2
+    """Norm of the difference of two region centres: 1, 2 or "inf" (our choice)."""
+    d2_d1: float = 2.0
+    """Distance inside an image, beyond the cut-off over within it, 1 to 2."""
+    d3_d2: float = 1.0
+    """Distance between images over the distance beyond the cut-off, at least 1."""
+    w_uncertainty: float = 0.0
+    """Weight of the uncertainty."""
+    w_feature: float = 0.0
+    """Weight of the feature distance."""
+    w_spatial: float = 0.0
+    """Weight of the spatial distance."""
+    uncertainty: str = "entropy"
+    """The signal that is the uncertainty; min-max over the whole pool, once a round."""
+    distance: Literal["piecewise", "linear"] = "piecewise"
+    """Spatial distance: eq. 6 or eq. 5 of the paper."""
+    set_function: SetFunction = "max-min"
+    """How distances to what is labelled and picked are put together; max-sum halves the uncertainty (section V-E)."""
+    norm_schedule: NormSchedule = "round"
+    """When the largest feature distance, by which they are all divided, is computed (our choice: once a round)."""
+    pca_dim: int | None = 128
+    """Principal components of the features that are kept; None keeps the features as given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.name, "cutoff", self.cutoff, low=0)
+        check_choice(self.name, "norm", self.norm, (1, 2, "inf"))
+        metric = " (outside of it the piece-wise distance is no metric)"
+        check_number(self.name, "d2_d1", self.d2_d1, low=1, high=2, why=metric)
+        check_number(self.name, "d3_d2", self.d3_d2, low=1, why=metric)
+        for weight in ("w_uncertainty", "w_feature", "w_spatial"):
+            check_number(self.name, weight, getattr(self, weight), low=0)
+        if self.w_uncertainty == self.w_feature == self.w_spatial == 0:
+            raise StrategyError(
+                f"{self.name}: one of w_uncertainty, w_feature, w_spatial must be above 0, got 0 for all of them"
+            )
+        check_signal(self.name, "uncertainty", self.uncertainty)
+        check_choice(self.name, "distance", self.distance, ("piecewise", "linear"))
+        check_choice(self.name, "set_function", self.set_function, ("max-min", "max-sum"))
+        check_choice(self.name, "norm_schedule", self.norm_schedule, ("round", "step"))
+        if self.pca_dim is not None:
+            check_count(self.name, "pca_dim", self.pca_dim)
+
+    @lazy_space
+    def space(cls) -> Space:
+        """Search what the default weights make matter: the spatial distance, the PCA, all weights but the first."""
+        from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+        space: dict[str, BaseDistribution] = {}
+        if cls.w_spatial > 0:
+            space["cutoff"] = FloatDistribution(1.0, 6.0)
+            space["norm"] = CategoricalDistribution((1, 2, "inf"))
+            space["d2_d1"] = FloatDistribution(1.0, 2.0)
+            space["d3_d2"] = FloatDistribution(1.0, 2.5)
+        if cls.w_feature > 0:
+            space["pca_dim"] = CategoricalDistribution((64, 128, 256))
+        weights = [name for name in ("w_uncertainty", "w_feature", "w_spatial") if getattr(cls, name) > 0]
+        for name in weights[1:]:
+            space[name] = FloatDistribution(0.25, 4.0, log=True)
+        return space
+
+    @property
+    def needs(self) -> Needs:
+        """Ask for what has a weight."""
+        return Needs(signals=(self.uncertainty,) if self.w_uncertainty > 0 else (), features=self.w_feature > 0)
+
+    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return the greedy picks; nothing is drawn."""
+        return maximise(self.objective(pool), budget)
+
+    def objective(self, pool: Pool) -> Objective:
+        """Return the arrays that greedy works on, for ``pool`` and these parameters."""
+        utility = np.zeros(pool.num_regions)
+        if self.w_uncertainty > 0:
+            utility = self.w_uncertainty * min_max(pool.signals[self.uncertainty])
+        features = images = table = None
+        if self.w_feature > 0:
+            assert pool.features is not None  # select() saw to it
+            features = project(pool.features, self.pca_dim)
+        if self.w_spatial > 0:
+            images = Images.of(pool.image)
+            table = self._table(pool, images)
+        return Objective(
+            utility=utility,
+            labelled=pool.labelled,
+            features=features,
+            w_feature=self.w_feature,
+            images=images,
+            row=pool.row,
+            col=pool.col,
+            table=table,
+            w_spatial=self.w_spatial,
+            set_function=self.set_function,
+            norm_schedule=self.norm_schedule,
+        )
+
+    def _table(self, pool: Pool, images: Images) -> NDArray[np.float64]:
+        num_rows, num_cols, largest = largest_in_image(images, pool.row, pool.col, self.norm)
+        if self.distance == "linear":
+            return linear_table(num_rows, num_cols, norm=self.norm, largest=largest)
+        return piecewise_table(
+            num_rows, num_cols, cutoff=self.cutoff, norm=self.norm, d2_d1=self.d2_d1, d3_d2=self.d3_d2
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreSet(Diversification):
+    """Picks the region whose features are furthest from all labelled and picked: k-center greedy [Sener2018]."""
+
+    name: ClassVar[str] = "core-set"
+    w_feature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpatial(Diversification):
+    """Diversifies in features and in space, without uncertainty."""
+
+    name: ClassVar[str] = "feature-spatial"
+    w_feature: float = 1.0
+    w_spatial: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyFeature(Diversification):
+    """Uncertain regions with features unlike those of the others."""
+
+    name: ClassVar[str] = "entropy-feature"
+    w_uncertainty: float = 1.0
+    w_feature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropySpatial(Diversification):
+    """Uncertain regions that lie apart: the strategy that the paper proposes."""
+
+    name: ClassVar[str] = "entropy-spatial"
+    w_uncertainty: float = 1.0
+    w_spatial: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyFeatureSpatial(Diversification):
+    """Uncertain regions that lie apart and look different."""
+
+    name: ClassVar[str] = "entropy-feature-spatial"
+    w_uncertainty: float = 1.0
+    w_feature: float = 1.0
+    w_spatial: float = 1.0
+
+
+def min_max(signal: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return ``signal`` moved linearly to [0, 1] over the whole pool; zeros where all values are equal.
+
+    >>> min_max(np.array([1.0, 3.0, 2.0], np.float32))
+    array([0. , 1. , 0.5])
+    """
+    low, high = float(signal.min()), float(signal.max())
+    if high == low:
+        return np.zeros(len(signal))
+    return (signal.astype(np.float64) - low) / (high - low)

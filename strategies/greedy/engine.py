@@ -1,0 +1,159 @@
+"""Greedy diversification: the plain reference and the choice of the fastest exact engine.
+
+References:
+    [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
+    [GS2009] S. Gollapudi, A. Sharma. "An Axiomatic Approach for Result Diversification". WWW, 2009.
+    [Borodin2017] A. Borodin et al. "Max-Sum Diversification, Monotone Submodular Functions, and Dynamic Updates". ACM
+        Transactions on Algorithms, 2017.
+
+Axes: R regions, D features, K picks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.strategies.features import squared_distance
+from quadrat.strategies.greedy.lazy import maximise_by_shortlist
+from quadrat.strategies.greedy.merge import maximise_by_merging
+from quadrat.strategies.greedy.objective import Objective, unlabelled_scale
+from quadrat.strategies.greedy.spatial import distance_to_labelled
+from quadrat.strategies.pool import Selection
+
+__all__ = ["maximise", "maximise_plainly"]
+
+# Rows whose distances the plain loop computes at a time.
+_BLOCK = 1 << 13
+
+
+def maximise(objective: Objective, budget: int) -> Selection:
+    """Return ``budget`` greedy picks by the fastest engine that is exact for this objective.
+
+    | terms                               | max-min, round | max-min, step | max-sum   |
+    |-------------------------------------|----------------|---------------|-----------|
+    | no distance                         | merge          | merge         | merge     |
+    | spatial                             | merge          | merge         | merge     |
+    | features, with or without spatial   | shortlist      | plain         | plain     |
+
+    The picks and potentials of merge and shortlist are those of ``maximise_plainly`` bit for bit. Ties go to the lowest
+    row number.
+    """
+    if budget == 0:
+        return Selection.of(np.empty(0, np.int64))
+    if objective.features is None:
+        return maximise_by_merging(objective, budget)
+    if objective.set_function == "max-min" and objective.norm_schedule == "round":
+        return maximise_by_shortlist(objective, budget)
+    return maximise_plainly(objective, budget)
+
+
+def maximise_plainly(objective: Objective, budget: int) -> Selection:
+    """Return ``budget`` greedy picks by the loop of [Cai2021, algorithm 1]: pick the best, update the rest, repeat.
+
+    The reference that the fast engines are tested against, and the engine where they are not exact. For a metric and
+    max-min on distances alone, the smallest distance among the picks is at least half of the best possible [GS2009].
+
+    Args:
+        objective: What to maximise.
+        budget: Number of picks, at most the number of unlabelled regions.
+
+    Returns:
+        The picks in order. O((L + K) R D) with features, else O(K R); memory O(R) beside the features.
+    """
+    num_regions, labelled = len(objective.labelled), np.flatnonzero(objective.labelled)
+    feature = _FeatureTerm(objective, labelled) if objective.features is not None else None
+    spatial = _SpatialTerm(objective, labelled) if objective.table is not None else None
+    utility = objective.utility if objective.set_function == "max-min" else 0.5 * objective.utility
+    taken = objective.labelled.copy()
+    regions, potentials = np.empty(budget, np.int64), np.empty(budget)
+    for turn in range(budget):
+        potential = utility
+        if feature is not None:
+            potential = potential + objective.w_feature * feature.value()
+        if spatial is not None:
+            potential = potential + objective.w_spatial * spatial.value()
+        region = int(np.where(taken, -np.inf, potential).argmax())
+        regions[turn], potentials[turn] = region, potential[region]
+        if spatial is not None:
+            potentials[turn] += objective.w_spatial * spatial.common()
+        taken[region] = True
+        if feature is not None:
+            feature.add(region)
+        if spatial is not None:
+            spatial.add(region)
+    assert len(np.unique(regions)) == budget <= num_regions
+    return Selection.of(regions, potentials)
+
+
+class _FeatureTerm:
+    """Normalised feature distance of every region to S, one member of S at a time."""
+
+    def __init__(self, objective: Objective, labelled: NDArray[np.int64]) -> None:
+        assert objective.features is not None
+        self._features_RD = objective.features
+        self._sums = objective.set_function == "max-sum"
+        self._renormalises = objective.norm_schedule == "step"
+        self._nearest_R = np.full(len(self._features_RD), unlabelled_scale(self._features_RD) ** 2)
+        self._total_R = np.zeros(len(self._features_RD))
+        for region in labelled:
+            self.add(int(region))
+        self._scale = self._largest()
+
+    def add(self, region: int) -> None:
+        """Put one region into S."""
+        for start in range(0, len(self._features_RD), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            squared = squared_distance(self._features_RD[block], self._features_RD[region])
+            np.minimum(self._nearest_R[block], squared, out=self._nearest_R[block])
+            if self._sums:
+                self._total_R[block] += np.sqrt(squared)
+
+    def value(self) -> NDArray[np.float64]:
+        """Return the (R,) normalised distances to S as it is now."""
+        if self._renormalises:
+            self._scale = self._largest()
+        return (self._total_R if self._sums else np.sqrt(self._nearest_R)) / self._scale
+
+    def _largest(self) -> float:
+        return float(np.sqrt(self._nearest_R.max())) or 1.0
+
+
+class _SpatialTerm:
+    """Normalised spatial distance of every region to S, one member of S at a time."""
+
+    def __init__(self, objective: Objective, labelled: NDArray[np.int64]) -> None:
+        assert objective.images is not None and objective.row is not None
+        assert objective.col is not None and objective.table is not None
+        self._images, self._row, self._col, self._table = (
+            objective.images,
+            objective.row,
+            objective.col,
+            objective.table,
+        )
+        self._sums = objective.set_function == "max-sum"
+        self._size = 0
+        self._value_R = np.zeros(len(self._row))
+        if self._sums:
+            for region in labelled:
+                self.add(int(region))
+        else:
+            self._value_R = distance_to_labelled(self._table, self._images, self._row, self._col, labelled)
+
+    def add(self, region: int) -> None:
+        """Put one region into S; only the regions of its image move."""
+        members = self._images.members(int(self._images.of_region[region]))
+        down, across = np.abs(self._row[members] - self._row[region]), np.abs(self._col[members] - self._col[region])
+        if self._sums:
+            self._value_R[members] += self._table[down, across] - 1.0
+            self._size += 1
+        else:
+            self._value_R[members] = np.minimum(self._value_R[members], self._table[down, across])
+
+    def value(self) -> NDArray[np.float64]:
+        """Return the (R,) distances to S as it is now, less ``common``."""
+        return self._value_R
+
+    def common(self) -> float:
+        """Return what is the same for all regions: under max-sum the 1 that every member of S adds."""
+        return float(self._size)

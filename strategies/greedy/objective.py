@@ -1,0 +1,77 @@
+"""The unified objective of greedy diversification, as arrays.
+
+References:
+    [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
+    [Borodin2017] A. Borodin et al. "Max-Sum Diversification, Monotone Submodular Functions, and Dynamic Updates". ACM
+        Transactions on Algorithms, 2017.
+
+Axes: R regions, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.strategies.features import centre, squared_distance
+from quadrat.strategies.greedy.spatial import Images
+
+__all__ = ["NormSchedule", "Objective", "SetFunction", "unlabelled_scale"]
+
+SetFunction = Literal["max-min", "max-sum"]
+NormSchedule = Literal["round", "step"]
+
+# Rows whose distances are computed at a time.
+_BLOCK = 1 << 13
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Objective:
+    """What greedy maximises, as arrays [Cai2021, eq. 4].
+
+    max-min, where S is everything labelled and everything picked so far, and each distance is to the nearest of S:
+        phi(x) = utility(x) + w_feature * d_f(x, S) / scale + w_spatial * d_s(x, S)
+    max-sum, where each distance is the sum over S [Borodin2017]:
+        phi(x) = utility(x) / 2 + w_feature * d_f(x, S) / scale + w_spatial * d_s(x, S)
+
+    ``scale`` is the largest d_f(x, S) of max-min over the pool, at the start (``norm_schedule="round"``) or before
+    every pick (``"step"``); 1 where that is 0. With nothing labelled every distance of max-min is 1 until the first
+    pick, and ``scale`` is twice the largest distance to the mean feature, which no two regions exceed.
+    """
+
+    utility: NDArray[np.float64]
+    """(R,) weighted and normalised uncertainty."""
+    labelled: NDArray[np.bool_]
+    """(R,) what is in S from the start and can't be picked."""
+    features: NDArray[np.float32] | None = None
+    """(R, D), None without a feature term."""
+    w_feature: float = 0.0
+    """Weight of the feature term."""
+    images: Images | None = None
+    """The regions, image by image; None without a spatial term."""
+    row: NDArray[np.int32] | None = None
+    """(R,) row of each region's cell."""
+    col: NDArray[np.int32] | None = None
+    """(R,) column of each region's cell."""
+    table: NDArray[np.float64] | None = None
+    """Spatial distance inside an image by row and column difference; 1 to regions of other images."""
+    w_spatial: float = 0.0
+    """Weight of the spatial term."""
+    set_function: SetFunction = "max-min"
+    """How the distances to S are put together."""
+    norm_schedule: NormSchedule = "round"
+    """When ``scale`` is computed."""
+
+
+def unlabelled_scale(features_RD: NDArray[np.float32]) -> float:
+    """Return twice the largest distance to the mean feature: the distance to nothing at all.
+
+    By the triangle inequality no two regions are further apart: distances only fall when the first region comes in.
+    """
+    mean_D, furthest = centre(features_RD), 0.0
+    for start in range(0, len(features_RD), _BLOCK):
+        furthest = max(furthest, float(squared_distance(features_RD[start : start + _BLOCK], mean_D).max()))
+    return 2.0 * float(np.sqrt(furthest))

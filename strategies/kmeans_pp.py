@@ -1,0 +1,184 @@
+"""k-means++ seeding: regions drawn far from one another, in features or in gradients.
+
+References:
+    [Arthur2007] D. Arthur, S. Vassilvitskii. "k-means++: The Advantages of Careful Seeding". SODA, 2007.
+    [Ash2020] J. Ash et al. "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds". ICLR, 2020.
+
+Axes: R regions, N candidates, D dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.strategies.base import Space, Strategy, lazy_space
+from quadrat.strategies.features import project, squared_distance
+from quadrat.strategies.greedy.nearest import Nearest
+from quadrat.strategies.pool import Needs, Pool, Selection
+from quadrat.strategies.ranking import largest
+from quadrat.strategies.validation import check_count, check_number, check_signal
+
+__all__ = ["Badge", "KMeansPlusPlus", "draw_apart"]
+
+# Rows whose lengths are computed at a time.
+_BLOCK = 1 << 10
+# Part of what the draws are: they are made by distances that miss at most so many draws, brought up to date as well
+# after so many refusals in a row.
+_STALE_DRAWS, _PATIENCE = 256, 256
+
+
+def draw_apart(
+    points_RD: NDArray[np.float32], rows: NDArray[np.int64], first: int, budget: int, rng: np.random.Generator
+) -> Selection:
+    """Return ``budget`` of ``rows``, each drawn with probability D(x)^2 / sum D^2 [Arthur2007].
+
+    D(x) is the distance to the nearest row drawn before. Where all that is left has D = 0, it is drawn uniformly. The
+    potential is D(x) when drawn, NaN for the first.
+
+    The distances of all rows are brought up to date only when the number of draws has doubled, or grown by 256. In
+    between, a row is drawn by its old distance and kept with probability D^2 / old D^2, which is the same distribution;
+    so a draw costs a few distances, and the points are read once for many draws.
+
+    Args:
+        points_RD: Points; may be a memory map, read block by block.
+        rows: (N,) row numbers to draw from.
+        first: Position in ``rows`` of the one that is drawn first.
+        budget: K, from 1 to N.
+        rng: The source of the draws.
+
+    Returns:
+        The draws, the same whatever the number of threads. O(K N D) in products of blocks, memory O(R + K D).
+    """
+    nearest = Nearest(points_RD, np.empty(0, np.int64), budget)
+    drawn, potentials = [int(rows[first])], [np.nan]
+    nearest.add(drawn[0], nearest.points(rows[first : first + 1]))
+    while len(drawn) < budget:
+        nearest.catch_up_all(rows)
+        squared_N = nearest.squared_R[rows]
+        cumulative_N = np.cumsum(squared_N)
+        if cumulative_N[-1] == 0:
+            rest = rng.permutation(np.setdiff1d(rows, drawn))[: budget - len(drawn)]
+            return Selection.of(np.concatenate([drawn, rest]), np.concatenate([potentials, np.zeros(len(rest))]))
+        num_before = len(drawn)
+        goal = min(budget, num_before + min(num_before, _STALE_DRAWS))
+        num_refused = 0
+        while len(drawn) < goal and num_refused < _PATIENCE:
+            position = _position(cumulative_N, rng.random())
+            region = int(rows[position])
+            squared = min(
+                float(squared_N[position]),
+                float(squared_distance(points_RD[drawn[num_before:]], points_RD[region]).min(initial=np.inf)),
+            )
+            if rng.random() * float(squared_N[position]) >= squared:
+                num_refused += 1
+                continue
+            num_refused = 0
+            nearest.add(region, nearest.points(rows[position : position + 1]))
+            drawn.append(region)
+            potentials.append(np.sqrt(squared))
+    return Selection.of(np.array(drawn, np.int64), np.array(potentials))
+
+
+def _position(cumulative_N: NDArray[np.float64], at: float) -> int:
+    """Return the position whose share of the total holds ``at``, from 0 up to 1."""
+    position = int(np.searchsorted(cumulative_N, at * cumulative_N[-1], side="right"))
+    # Rounding can give the very end, which is nobody's: then the last whose share is not 0.
+    return min(position, int(np.searchsorted(cumulative_N, cumulative_N[-1])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMeansPlusPlus(Strategy):
+    """Draws regions whose features are far from those of the others, by k-means++ [Arthur2007].
+
+    With an ``uncertainty`` only the most uncertain regions are drawn from. What is labelled does not repel.
+    """
+
+    name: ClassVar[str] = "k-means-plus-plus"
+
+    uncertainty: str | None = None
+    """The signal that says which regions are drawn from; None: all."""
+    top: float = 5.0
+    """How many regions are drawn from, in budgets, at least 1; only with an ``uncertainty``."""
+    pca_dim: int | None = 128
+    """Principal components of the features that are kept; None keeps the features as given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.uncertainty is not None:
+            check_signal(self.name, "uncertainty", self.uncertainty)
+        check_number(self.name, "top", self.top, low=1)
+        if self.pca_dim is not None:
+            check_count(self.name, "pca_dim", self.pca_dim)
+
+    @lazy_space
+    def space(cls) -> Space:
+        """Search what is drawn from, and the PCA."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+        return {
+            "uncertainty": CategoricalDistribution((None, "entropy")),
+            "top": FloatDistribution(1.5, 20.0, log=True),
+            "pca_dim": CategoricalDistribution((64, 128, 256)),
+        }
+
+    @property
+    def needs(self) -> Needs:
+        """Ask for the features, and for the uncertainty where there is one."""
+        return Needs(signals=() if self.uncertainty is None else (self.uncertainty,), features=True)
+
+    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return ``budget`` draws, the first one uniform."""
+        assert pool.features is not None  # select() saw to it
+        rows = pool.candidates
+        if self.uncertainty is not None:
+            count = min(len(rows), int(np.ceil(self.top * budget)))
+            rows = np.sort(rows[largest(pool.signals[self.uncertainty][rows], count)])
+        points_RD = project(pool.features, self.pca_dim)
+        return draw_apart(points_RD, rows, int(rng.integers(len(rows))), budget, rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Badge(Strategy):
+    """Draws regions by k-means++ on their gradients: uncertain ones are long, different ones lie apart [Ash2020].
+
+    The gradient is that of the region's mean loss by the last layer's weights, as if each cell's most probable class
+    were its label: mean of (p - onehot(argmax p)) outer feature. The first is the longest, as in the authors' code.
+    What is labelled does not repel. A gradient has C x D numbers for C classes and D features.
+    """
+
+    name: ClassVar[str] = "badge"
+
+    # Not in the paper: it makes a draw over C x D numbers as cheap as one over features.
+    pca_dim: int | None = 128
+    """Principal components of the gradients that are kept; None keeps them as they are, as in the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pca_dim is not None:
+            check_count(self.name, "pca_dim", self.pca_dim)
+
+    @lazy_space
+    def space(cls) -> Space:
+        """Search the PCA."""
+        from optuna.distributions import CategoricalDistribution
+
+        return {"pca_dim": CategoricalDistribution((64, 128, 256))}
+
+    @property
+    def needs(self) -> Needs:
+        """Ask for the gradients."""
+        return Needs(profiles=("gradient-embedding",))
+
+    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return ``budget`` draws, the region of the longest gradient first."""
+        gradients_RD, rows = pool.profiles["gradient-embedding"], pool.candidates
+        squared = [
+            squared_distance(gradients_RD[rows[start : start + _BLOCK]], np.zeros(1))
+            for start in range(0, len(rows), _BLOCK)
+        ]
+        first = int(np.concatenate(squared).argmax())
+        return draw_apart(project(gradients_RD, self.pca_dim), rows, first, budget, rng)

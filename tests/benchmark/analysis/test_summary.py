@@ -1,0 +1,111 @@
+"""Evidence of a results folder: complete where trials are, honest where they are not."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.fake_results import write_fake_results
+
+from quadrat.benchmark.analysis.measures import ACCURACY, CLICKS, COSTS, REGIONS, Cost
+from quadrat.benchmark.analysis.summary import Evidence, evidence
+from quadrat.benchmark.results.trials import read_results
+
+STRATEGIES = ("random", "entropy", "entropy-spatial")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_fake_results(tmp_path_factory.mktemp("whole"), strategies=STRATEGIES, seeds=(0, 1, 2, 3, 4), noise=0.4)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Evidence:
+    return evidence(read_results(folder))
+
+
+def test_every_strategy_has_every_number(whole: Evidence) -> None:
+    assert whole.unfinished == ()
+    assert list(whole.curves) == [area.label for area in whole.areas] == list(STRATEGIES)
+    assert {(found.label, found.share) for found in whole.reaches} == {
+        (label, share) for label in STRATEGIES for share in (0.90, 0.95, 0.99)
+    }
+    assert [found.label for found in whole.savings] == ["entropy", "entropy-spatial"]
+    assert whole.full is not None and whole.full.num == 5
+    assert whole.round == 3
+    assert set(whole.to_random) == {"entropy", "entropy-spatial"}
+    assert whole.pairwise is not None and len(whole.pairwise.pairs) == 3
+    assert whole.penalty.rounds == (1, 2, 3) and whole.penalty.num_tests == 9
+    assert whole.ranks is not None and whole.ranks.num_seeds == 5
+    assert [found.num_seeds for found in whole.sensitivities] == [5, 5]
+    assert whole.reach_of("random", 0.95) is not None and whole.reach_of("random", 0.5) is None
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.key)
+def test_every_cost_can_be_the_axis(folder: Path, cost: Cost) -> None:
+    found = evidence(read_results(folder), cost, ACCURACY)
+    assert len(found.areas) == 3 and found.area_range is not None
+    assert all(area.summary.num == 5 for area in found.areas)
+
+
+def test_the_area_of_a_strategy_is_compared_to_randoms_seed_by_seed(whole: Evidence) -> None:
+    by_label = {area.label: area for area in whole.areas}
+    assert by_label["random"].comparison is None
+    comparison = by_label["entropy-spatial"].comparison
+    assert comparison is not None
+    difference = by_label["entropy-spatial"].summary.mean - by_label["random"].summary.mean
+    assert comparison.difference.summary.mean == pytest.approx(difference)
+
+
+def test_reaching_more_costs_more(whole: Evidence) -> None:
+    for label in STRATEGIES:
+        costs = [found.cost for share in (0.90, 0.95, 0.99) if (found := whole.reach_of(label, share)) is not None]
+        reached = [cost for cost in costs if cost is not None]
+        assert reached == sorted(reached)
+        assert costs[: len(reached)] == reached  # what is not reached comes last
+
+
+def test_unfinished_trials_are_named_and_left_out_of_areas(tmp_path: Path) -> None:
+    folder = write_fake_results(
+        tmp_path,
+        strategies=STRATEGIES,
+        num_rounds={("entropy", 0): 2, ("entropy-spatial", 1): 0},
+        failed={("entropy-spatial", 1): "RuntimeError: lost"},
+    )
+    found = evidence(read_results(folder))
+    assert [(trial.label, trial.seed, trial.state) for trial in found.unfinished] == [
+        ("entropy", 0, "partial"),
+        ("entropy-spatial", 1, "failed"),
+    ]
+    assert {area.label: area.summary.num for area in found.areas} == {"random": 3, "entropy": 2, "entropy-spatial": 2}
+    assert found.round == 3
+    complete = evidence(read_results(write_fake_results(tmp_path / "whole", strategies=STRATEGIES)))
+    assert found.area_range == pytest.approx(complete.area_range, rel=0.1)  # not cut at the stop of the partial trial
+
+
+def test_an_empty_folder_claims_nothing(tmp_path: Path) -> None:
+    every = {(label, seed): 0 for label in ("random", "entropy", "full-supervision") for seed in (0, 1, 2)}
+    found = evidence(read_results(write_fake_results(tmp_path, strategies=("random", "entropy"), num_rounds=every)))
+    assert len(found.unfinished) == 9
+    assert (found.areas, found.reaches, found.savings) == ((), (), ())
+    assert (found.full, found.round, found.pairwise, found.ranks) == (None, None, None, None)
+
+
+def test_without_random_and_full_supervision_the_rest_is_still_there(tmp_path: Path) -> None:
+    folder = write_fake_results(tmp_path, strategies=("entropy", "core-set"), has_full_supervision=False)
+    found = evidence(read_results(folder))
+    assert (found.full, found.reaches, found.savings, dict(found.to_random)) == (None, (), (), {})
+    assert found.round == 3 and found.pairwise is not None and len(found.pairwise.pairs) == 1
+    assert len(found.areas) == 2
+
+
+def test_records_of_schema_1_have_no_curve_over_clicks(tmp_path: Path) -> None:
+    folder = write_fake_results(tmp_path, strategies=("random",))
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    old = [
+        {key: value for key, value in {**line, "schema": 1, "clicks": None}.items() if key != "class_px"}
+        for line in lines
+    ]
+    (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    results = read_results(folder)
+    assert evidence(results, CLICKS).curves == {} and evidence(results, CLICKS).areas == ()
+    assert list(evidence(results, REGIONS).curves) == ["random"]

@@ -1,0 +1,136 @@
+"""The suites of the paper: its protocol in numbers, one suite for each ablation, in sizes that can be run anywhere."""
+
+import functools
+from pathlib import Path
+
+import pytest
+import torch
+from support.fake_results import STRATEGIES
+
+from quadrat.benchmark.config.suite import Suite, load_suite, shipped_suites
+from quadrat.benchmark.data.regions import RegionGrid
+from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
+from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.trial.context import TrialContext
+from quadrat.benchmark.trial.loop import run_trial
+
+ABLATIONS = {
+    "distance": "V-A/cityscapes",
+    "cutoff": "V-B",
+    "ratios": "V-C",
+    "region-size": "V-D",
+    "set-function": "V-E/cityscapes",
+    "feature-dimension": "V-H",
+    "bald": "I",
+}
+SCENES = [f"scenes-{ablation}" for ablation in ABLATIONS]
+# Up to 8 % of the pool both set functions pick the same regions (measured: in 20 rounds of 20).
+LARGER_BUDGETS = {"scenes-set-function": 0.4}
+
+
+@functools.cache
+def shipped(name: str) -> Suite:
+    return load_suite(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "region_size", "crop", "lr"), [("cityscapes-paper", 128, 769, 0.01), ("voc-paper", 32, 513, 0.007)]
+)
+def test_the_protocol_is_the_papers(name, region_size, crop, lr):
+    suite = shipped(name)
+    assert suite.region_size == region_size
+    assert suite.budgets == (1000, 2000, 4000, 8000, 16000, 32000)
+    assert tuple(entry.label for entry in suite.strategies) == STRATEGIES
+    assert suite.seeds == (0, 1, 2, 3, 4)
+    assert suite.full_supervision
+    assert (suite.dataset.pool, suite.dataset.test) == ("train", "val")
+    learner = suite.learner
+    assert (learner.encoder, learner.weights, learner.output_stride) == ("xception41", "imagenet", 16)
+    assert (learner.decoder_channels, learner.atrous_rates) == (256, (6, 12, 18))
+    assert (learner.optimizer, learner.lr, learner.poly_power) == ("sgd", lr, 0.9)
+    assert (learner.iterations, learner.batch_size, learner.crop) == (30000, 16, crop)
+    assert (learner.scale, learner.flip) == ((0.5, 2.0), True)
+
+
+def test_the_last_budget_on_cityscapes_is_8_4_percent_of_the_pixels():
+    suite = shipped("cityscapes-paper")
+    grid = RegionGrid(torch.tensor([[1024, 2048]] * 2975).numpy(), suite.region_sizes[0])
+    assert grid.num_regions == 380_800
+    assert round(100 * suite.budgets[-1] * 128**2 / (2975 * 1024 * 2048), 1) == 8.4
+
+
+@pytest.mark.parametrize("size", ["cityscapes", "camvid", "scenes"])
+@pytest.mark.parametrize(("ablation", "key"), ABLATIONS.items())
+def test_every_ablation_comes_in_three_sizes_and_names_its_table(size, ablation, key):
+    assert shipped(f"{size}-{ablation}").paper == key
+
+
+@pytest.mark.parametrize(("name", "key"), [("voc-distance", "V-A/voc"), ("voc-set-function", "V-E/voc")])
+def test_the_tables_on_voc_have_suites_of_their_own(name, key):
+    assert shipped(name).paper == key
+
+
+@pytest.mark.parametrize("size", ["cityscapes", "voc", "camvid", "scenes"])
+def test_labels_are_the_row_names_of_the_papers_tables(size):
+    rows = [entry.label for entry in shipped(f"{size}-distance").strategies]
+    assert rows == ["linear", "piece-wise"]
+    rows = [entry.label for entry in shipped(f"{size}-set-function").strategies]
+    assert rows == ["max-sum", "max-min"]
+
+
+def test_region_sizes_are_compared_at_the_papers_budgets():
+    budgets = {spec.region_size: spec.budgets[0] for spec in shipped("cityscapes-region-size").trials()}
+    assert budgets == {128: 1000, 64: 4000, 256: 250}
+
+
+@pytest.mark.parametrize("size", ["cityscapes", "camvid", "scenes"])
+def test_feature_dimensions_are_a_quarter_half_and_all_of_the_decoder(size):
+    suite = shipped(f"{size}-feature-dimension")
+    dims = [entry.params["pca_dim"] for entry in suite.strategies if entry.name == "entropy-feature"]
+    width = suite.learner.decoder_channels
+    assert dims == [width // 4, width // 2, width]
+
+
+def test_ablations_train_as_the_suite_that_they_extend():
+    for base, size in (("cityscapes-paper", "cityscapes"), ("camvid-cpu", "camvid"), ("quickstart", "scenes")):
+        for ablation in ABLATIONS:
+            suite = shipped(f"{size}-{ablation}")
+            assert suite.learner == shipped(base).learner
+            if suite.name not in LARGER_BUDGETS:
+                assert suite.budgets == shipped(base).budgets
+
+
+def test_no_shipped_suite_buys_more_than_its_pool_holds():
+    num_images = {"cityscapes": 2975 * 8 * 16, "camvid": 367 * 15 * 20, "scenes": 120 * 6 * 7}
+    for name in shipped_suites():
+        suite = shipped(name)
+        if suite.dataset.name in num_images:
+            assert suite.budgets[-1] < LARGER_BUDGETS.get(name, 0.2) * num_images[suite.dataset.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENES)
+def test_a_suite_on_scenes_runs_its_first_rounds(name, tmp_path: Path):
+    small = ["dataset.params={num_train: 16, num_test: 2}", "learner.iterations=2", "seeds=[0]", "budgets=[8, 16]"]
+    bench = TrialContext.open(load_suite(name, small), tmp_path)
+    bench.prepare_results()
+    for spec in bench.suite.trials():
+        rounds = [record.round for record in run_trial(spec, bench)]
+        assert rounds == list(range(spec.num_rounds))
+
+
+@pytest.mark.slow
+def test_deeplabv3plus_on_xception41_has_maps_at_strides_4_and_16():
+    # No download: random weights, the same architecture (28 million parameters with the decoder's).
+    recipe = Recipe(encoder="xception41", weights="none", iterations=1)
+    encoder = build_encoder(recipe, None, seed=0)
+    network = Network(encoder, build_decoder(recipe, encoder.channels, 19, seed=0)).eval()
+    with torch.inference_mode():
+        image = encoder.prepare(torch.zeros(1, 129, 161, 3, dtype=torch.uint8))
+        encoded = encoder(image)
+        logits = network(image)
+    assert image.shape[2:] == (144, 176)
+    assert (encoded.low.shape[2:], encoded.high.shape[2:]) == ((36, 44), (9, 11))
+    assert encoder.channels == (256, 2048)
+    assert logits.shape == (1, 19, 36, 44)
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(28e6, rel=0.03)

@@ -1,0 +1,149 @@
+"""Suites: what a file may say, and the error for everything else."""
+
+from pathlib import Path
+
+import pytest
+
+from quadrat.benchmark.config.suite import load_suite, shipped_suites
+from quadrat.benchmark.errors import SuiteError
+
+
+def test_a_suite_resolves_to_references_first_then_strategy_by_strategy(write_suite):
+    suite = load_suite(write_suite(seeds=[3, 5], full_supervision=True))
+    assert [(trial.label, trial.seed) for trial in suite.trials()] == [
+        ("full-supervision", 3),
+        ("full-supervision", 5),
+        ("random", 3),
+        ("random", 5),
+        ("entropy-spatial", 3),
+        ("entropy-spatial", 5),
+    ]
+
+
+def test_trials_hold_parameters_with_defaults_filled_in(write_suite):
+    trial = load_suite(write_suite()).trials()[1]
+    assert trial.params["cutoff"] == 1.5
+    assert trial.params["d2_d1"] == 2.0
+
+
+def test_seed_in_a_text_parameter_stands_for_the_seed_of_each_trial(write_suite):
+    replay = {"name": "precomputed", "label": "replay", "params": {"folder": "there/entropy-r16-s{seed}-*"}}
+    trials = load_suite(write_suite(strategies=[replay], seeds=[0, 7])).trials()
+    assert [spec.params["folder"] for spec in trials] == ["there/entropy-r16-s0-*", "there/entropy-r16-s7-*"]
+
+
+def test_region_sizes_are_compared_at_the_same_number_of_pixels(write_suite):
+    suite = load_suite(write_suite(region_size=[16, 8, 32], budgets=[8, 16]))
+    assert {trial.label: trial.budgets for trial in suite.trials() if trial.strategy == "random"} == {
+        "random r16": (8, 16),
+        "random r8": (32, 64),
+        "random r32": (2, 4),
+    }
+
+
+def test_set_overrides_nested_values_and_list_items(write_suite):
+    suite = load_suite(write_suite(), ["learner.iterations=7", "seeds=[1, 2]", "budgets.0=5"])
+    assert (suite.learner.iterations, suite.seeds, suite.budgets[0]) == (7, (1, 2), 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragments"),
+    [
+        ({"budget": [1]}, ["budget", "did you mean 'budgets'?"]),
+        ({"budgets": [10, 10]}, ["budgets", "grow", "[10, 10]"]),
+        ({"budgets": ["many"]}, ["budgets.0", "valid integer", "'many'"]),
+        ({"region_size": 0}, ["region_size", "greater than 0", "got 0"]),
+        ({"seeds": [1, 1]}, ["seeds", "differ", "[1, 1]"]),
+        ({"seeds": [True]}, ["seeds.0", "integer", "True"]),
+        ({"seeds": [-1]}, ["seeds.0", "greater than or equal to 0", "-1"]),
+        ({"seeds": []}, ["seeds: expected at least one item, got []"]),
+        ({"region_size": [16, 16]}, ["region_size", "differ", "[16, 16]"]),
+        ({"strategies": "random"}, ["strategies: expected a list, got 'random'"]),
+        ({"strategies": [{"name": "entropy", "label": "full-supervision"}]}, ["strategies.0", "the reference trial"]),
+        ({"strategies": [{"name": "entropy", "params": {"uncertainty": "foo"}}]}, ["strategies.0", "no signal 'foo'"]),
+        ({"strategies": ["entropy-spatail"]}, ["strategies.0", "entropy-spatial"]),
+        ({"strategies": [{"name": "entropy-spatial", "params": {"cutof": 2}}]}, ["strategies.0", "cutof"]),
+        ({"strategies": [{"name": "entropy-spatial", "params": {"cutoff": -1}}]}, ["strategies.0", "cutoff", "-1"]),
+        ({"strategies": [{"name": "random", "parms": {}}]}, ["strategies.0.parms", "did you mean 'params'?"]),
+        ({"strategies": ["random", "random"]}, ["labels", "random"]),
+        ({"strategies": ["random", {"name": "random", "label": "again"}]}, ["'random' and 'again' have equal"]),
+        (
+            {"strategies": ["entropy-spatial", {"name": "entropy-spatial", "label": "es", "params": {"cutoff": 1.5}}]},
+            ["'entropy-spatial' and 'es' have equal parameters"],
+        ),
+        ({"strategies": ["full-supervision"]}, ["strategies.0", "full_supervision: true"]),
+        ({"learner": {"iterations": 3, "lr": -1}}, ["learner.lr", "greater than 0", "got -1"]),
+        ({"learner": {"iterations": 3, "epochs": 3}}, ["learner", "iterations", "epochs"]),
+        ({"learner": {"iterations": 3, "frozen": True, "scale": [0.5, 2.0]}}, [": learner: expected scale (1.0, 1.0)"]),
+        ({"learner": {"iterations": 3, "compile": "none"}}, ["'reduce-overhead', or null for neither, got 'none'"]),
+        ({"learner": {"iterations": 3, "precision": "fp16"}}, ["expected 'fp32' or 'bf16', got 'fp16'"]),
+        ({"resources": {"gpu": 1}}, ["resources.gpu", "did you mean 'gpus'?"]),
+        ({"dataset": {"params": {}}}, ["dataset.name", "add it"]),
+    ],
+)
+def test_errors_name_file_key_expected_and_got(write_suite, changes, fragments):
+    path = write_suite(**changes)
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path)
+    for fragment in (str(path), *fragments):
+        assert fragment in str(caught.value)
+
+
+def test_every_problem_of_a_file_is_named_at_once(write_suite):
+    with pytest.raises(SuiteError) as caught:
+        load_suite(write_suite(region_size=-1, budgets=[]))
+    assert "region_size" in str(caught.value) and "budgets" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"strategies": ["nope"]},
+        {"region_size": 0},
+        {"region_size": "x"},
+        {"strategies": ["random", "random"]},
+        {"learner": {"iterations": 3, "frozen": True, "scale": [0.5, 2.0]}},
+    ],
+)
+def test_one_mistake_is_one_line(write_suite, changes):
+    with pytest.raises(SuiteError) as caught:
+        load_suite(write_suite(**changes))
+    assert len(str(caught.value).splitlines()) == 1, caught.value
+
+
+def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: a\nname: b\n", encoding="utf-8")
+    with pytest.raises(SuiteError, match="'name' is there twice"):
+        load_suite(path)
+
+
+def test_a_file_that_is_not_yaml_is_an_error_that_names_it(tmp_path: Path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: [", encoding="utf-8")
+    with pytest.raises(SuiteError, match=r"broken\.yaml: expected YAML"):
+        load_suite(path)
+
+
+def test_an_unknown_suite_names_the_closest_shipped_one():
+    with pytest.raises(SuiteError, match="Did you mean quickstart"):
+        load_suite("quickstrat")
+
+
+@pytest.mark.parametrize("override", ["learner.iterations", "=3"])
+def test_a_malformed_set_is_an_error(write_suite, override):
+    with pytest.raises(SuiteError, match="expected key=value"):
+        load_suite(write_suite(), [override])
+
+
+def test_set_below_a_value_that_is_no_mapping_is_an_error(write_suite):
+    with pytest.raises(SuiteError, match="expected a mapping at 'name'"):
+        load_suite(write_suite(), ["name.first=3"])
+
+
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
+def test_every_shipped_suite_is_valid_and_named_as_its_file(name):
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.description
+    assert suite.trials()

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.learning_fakes import NUM_CLASSES, label, make_grid, make_set, tiny_recipe
+
+from quadrat.benchmark.learning import Learner
+from quadrat.benchmark.learning.network.upsampling import upsample
+from quadrat.benchmark.learning.scoring.predict import Prediction
+from quadrat.benchmark.learning.scoring.profiles import (
+    class_bvsb,
+    class_entropy,
+    class_histogram,
+    class_probability,
+    gradient_embedding,
+    load_profiles,
+)
+from quadrat.benchmark.learning.scoring.score import RegionScores, score_regions
+from quadrat.benchmark.learning.scoring.signals import bvsb, entropy
+from quadrat.strategies.errors import PluginError
+from quadrat.strategies.registry import Registry
+
+IMAGES, MASKS = make_set()
+CPU = torch.device("cpu")
+PROFILES = {
+    "class-histogram": class_histogram,
+    "class-probability": class_probability,
+    "class-entropy": class_entropy,
+    "class-bvsb": class_bvsb,
+    "gradient-embedding": gradient_embedding,
+}
+
+
+def predict(indices: list[int]) -> Prediction:
+    """Return a prediction that depends on the image and covers its padding, without a network."""
+    height, width = (-(-int(side) // 16) * 4 for side in IMAGES.sizes[indices[0]])
+    maps = [torch.Generator().manual_seed(index) for index in indices]
+    return Prediction(
+        features_BDhw=torch.stack([torch.randn(6, height, width, generator=generator) for generator in maps]),
+        logits_BChw=torch.stack(
+            [3 * torch.randn(NUM_CLASSES, height, width, generator=generator) for generator in maps]
+        ),
+    )
+
+
+def scores(region_size: int) -> RegionScores:
+    signals = {"entropy": entropy, "bvsb": bvsb}
+    grid = make_grid(MASKS, region_size)
+    return score_regions(predict, grid, signals, with_features=False, profiles=PROFILES, device=CPU)
+
+
+@pytest.mark.parametrize("region_size", [5, 12, 40])
+def test_the_histogram_counts_the_predicted_classes_of_the_regions_pixels(region_size: int) -> None:
+    grid, histogram = make_grid(MASKS, region_size), scores(region_size).profiles["class-histogram"]
+    assert histogram.shape == (grid.num_regions, NUM_CLASSES) and histogram.dtype == np.float32
+    for region in range(grid.num_regions):
+        predicted = upsample(predict([int(grid.image[region])]).logits_BChw, 4)[0].argmax(dim=0)
+        box = grid.box(region)
+        pixels = predicted[box.top : box.bottom, box.left : box.right].flatten()
+        expected = torch.bincount(pixels, minlength=NUM_CLASSES) / len(pixels)
+        np.testing.assert_allclose(histogram[region], expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("region_size", [5, 12])
+def test_an_uncertainty_by_class_adds_up_to_the_uncertainty(region_size: int) -> None:
+    found = scores(region_size)
+    np.testing.assert_allclose(found.profiles["class-entropy"].sum(axis=1), found.signals["entropy"], atol=1e-5)
+    np.testing.assert_allclose(found.profiles["class-bvsb"].sum(axis=1), found.signals["bvsb"], atol=1e-5)
+    for name in ("class-histogram", "class-probability"):
+        np.testing.assert_allclose(found.profiles[name].sum(axis=1), 1.0, atol=1e-5)
+    without = found.profiles["class-histogram"] == 0
+    assert without.any() and (found.profiles["class-entropy"][without] == 0).all()
+
+
+@pytest.mark.parametrize("region_size", [5, 12])
+def test_the_gradient_embedding_is_the_gradient_of_the_regions_mean_loss(region_size: int) -> None:
+    grid, embedding = make_grid(MASKS, region_size), scores(region_size).profiles["gradient-embedding"]
+    assert embedding.shape == (grid.num_regions, NUM_CLASSES * 6)
+    for region in range(0, grid.num_regions, 7):
+        prediction = predict([int(grid.image[region])])
+        # A last layer that gives these logits: weights of 0 for the features, the logits as an offset of each cell.
+        weight = torch.zeros(NUM_CLASSES, 6, requires_grad=True)
+        logits = torch.einsum("cd,bdhw->bchw", weight, prediction.features_BDhw) + prediction.logits_BChw
+        target = prediction.logits_BChw.argmax(dim=1)
+        loss = torch.nn.functional.cross_entropy(logits, target, reduction="none")[0]
+        pixels = loss.repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
+        box = grid.box(region)
+        pixels[box.top : box.bottom, box.left : box.right].mean().backward()
+        assert weight.grad is not None
+        np.testing.assert_allclose(embedding[region], weight.grad.flatten().numpy(), atol=1e-5)
+
+
+def test_signals_are_the_same_with_and_without_profiles() -> None:
+    grid = make_grid(MASKS)
+    alone = score_regions(predict, grid, {"entropy": entropy}, with_features=True, device=CPU)
+    beside = score_regions(predict, grid, {"entropy": entropy}, with_features=True, profiles=PROFILES, device=CPU)
+    assert alone.profiles == {} and list(beside.profiles) == list(PROFILES)
+    np.testing.assert_array_equal(alone.signals["entropy"], beside.signals["entropy"])
+    np.testing.assert_array_equal(alone.features, beside.features)
+
+
+def test_the_learner_computes_registered_profiles(tmp_path: Path) -> None:
+    grid = make_grid(MASKS)
+    learner = Learner(
+        tiny_recipe(iterations=2),
+        train=IMAGES,
+        test=IMAGES,
+        num_classes=NUM_CLASSES,
+        device="cpu",
+        threads=1,
+        cache_dir=tmp_path,
+    )
+    fitted = learner.fit(label(MASKS, grid), seed=0, round=0)
+    names = Registry(group="quadrat.profiles", kind="profile").names()
+    found = learner.score(fitted, grid, signals=(), features=False, profiles=names, seed=0, round=0)
+    assert set(PROFILES) <= set(found.profiles) and found.signals == {}
+    assert found.profiles["gradient-embedding"].shape == (grid.num_regions, NUM_CLASSES * 8)
+
+
+def test_unknown_profile_names_the_known_ones() -> None:
+    with pytest.raises(PluginError, match=r"unknown profile 'class-histogramm'.*did you mean 'class-histogram'"):
+        load_profiles(["class-histogramm"])
+
+
+def test_plugin_that_is_no_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    import quadrat.strategies.registry as registry
+
+    broken = EntryPoint(name="broken", value="math:sqrt", group="quadrat.profiles")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
+    with pytest.raises(
+        PluginError, match=r"profile 'broken'.*expected a quadrat\.benchmark\.learning\.scoring\.profiles\.P"
+    ):
+        load_profiles(["broken"])

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from support.learning_fakes import label, make_grid, make_set
+
+from quadrat.benchmark.learning.training.augment import cut_windows, resample
+from quadrat.benchmark.learning.training.sampler import Draw
+
+IMAGES, MASKS = make_set()
+LABELS = label(MASKS, make_grid(MASKS))
+GREY = (127, 127, 127)
+
+
+def crops(draws: list[Draw], crop: int, *, is_unscaled: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    return resample(cut_windows(IMAGES, LABELS, draws, GREY), crop, is_unscaled=is_unscaled)
+
+
+@pytest.mark.parametrize("is_unscaled", [True, False])
+@pytest.mark.parametrize("flip", [True, False])
+def test_crop_at_scale_one_is_the_image(flip: bool, is_unscaled: bool) -> None:
+    image_BHWx, label_BHW = crops([Draw(0, 7, 20, 32, flip)], 32, is_unscaled=is_unscaled)
+    expected_image, expected_label = IMAGES.image(0)[7:39, 20:52], MASKS.mask(0)[7:39, 20:52]
+    if flip:
+        expected_image, expected_label = expected_image[:, ::-1], expected_label[:, ::-1]
+    np.testing.assert_allclose(image_BHWx[0].numpy(), expected_image, atol=0.0 if is_unscaled else 1e-3)
+    np.testing.assert_array_equal(label_BHW[0].numpy(), expected_label)
+
+
+@pytest.mark.parametrize("side", [16, 23, 32, 50])
+def test_scaled_crop_is_what_torch_interpolates(side: int) -> None:
+    image_BHWx, label_BHW = crops([Draw(0, 0, 5, 40, False), Draw(0, 0, 20, side, False)], 32)
+    image = torch.from_numpy(IMAGES.image(0)[:side, 20 : 20 + side].copy()).permute(2, 0, 1)[None].float()
+    expected = F.interpolate(image, size=(32, 32), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(image_BHWx[1].permute(2, 0, 1), expected[0], atol=2e-3, rtol=0)
+    mask = torch.from_numpy(MASKS.mask(0)[:side, 20 : 20 + side].copy())[None, None].float()
+    nearest = F.interpolate(mask, size=(32, 32), mode="nearest-exact")
+    assert torch.equal(label_BHW[1], nearest[0, 0].to(torch.uint8))
+
+
+def test_outside_the_image_is_mean_colour_and_void() -> None:
+    image_BHWx, label_BHW = crops([Draw(1, -10, 30, 32, False)], 32, is_unscaled=True)
+    height, width = IMAGES.sizes[1]
+    assert (image_BHWx[0, :10] == 127).all() and (label_BHW[0, :10] == 255).all()
+    assert (image_BHWx[0, :, width - 30 :] == 127).all() and (label_BHW[0, :, width - 30 :] == 255).all()
+    np.testing.assert_array_equal(image_BHWx[0, 10:, : width - 30].numpy(), IMAGES.image(1)[:22, 30:])
+    assert height > 22
+
+
+def test_crop_larger_than_the_image_shows_the_whole_image() -> None:
+    image_BHWx, label_BHW = crops([Draw(3, -20, -3, 96, False)], 96, is_unscaled=True)
+    np.testing.assert_array_equal(image_BHWx[0, 20:61, 3:93].numpy(), IMAGES.image(3))
+    np.testing.assert_array_equal(label_BHW[0, 20:61, 3:93].numpy(), MASKS.mask(3))
+
+
+def test_image_and_labels_move_together() -> None:
+    draws = [Draw(0, 4, 3, 27, True), Draw(3, -5, 40, 50, False), Draw(2, 8, 2, 19, True)]
+    image_BHWx, label_BHW = crops(draws, 33)
+    # The colour tells the class up to noise and blending at edges, so most pixels must agree.
+    from support.learning_fakes import COLOURS
+
+    distance = (image_BHWx[..., None, :] - torch.from_numpy(COLOURS).float()).norm(dim=-1)
+    known = label_BHW != 255
+    assert (distance.argmin(dim=-1)[known] == label_BHW[known]).float().mean() > 0.9
+
+
+def test_windows_of_other_samples_do_not_matter() -> None:
+    alone = crops([Draw(0, 4, 3, 27, True)], 32)
+    together = crops([Draw(0, 4, 3, 27, True), Draw(1, 0, 0, 48, False)], 32)
+    torch.testing.assert_close(alone[0][0], together[0][0], atol=2e-3, rtol=0)
+    assert torch.equal(alone[1][0], together[1][0])
+
+
+def test_labels_that_were_not_bought_are_void() -> None:
+    grid = make_grid(MASKS)
+    windows = cut_windows(IMAGES, label(MASKS, grid, [1]), [Draw(0, 0, 0, 48, False)], GREY)
+    known = windows.label_BSS[0] != 255
+    assert known[1:12, 12:24].all() and int(known.sum()) == 11 * 12

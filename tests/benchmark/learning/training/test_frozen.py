@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.learning_fakes import NUM_CLASSES, SIZES, label, make_grid, make_set, tiny_recipe
+
+from quadrat.benchmark.errors import DataError, ResultsError
+from quadrat.benchmark.learning import Learner
+from quadrat.benchmark.learning.network.model import Encoded, build_encoder
+from quadrat.benchmark.learning.training.feature_cache import cut_feature_crops, feature_key, open_or_encode
+from quadrat.benchmark.learning.training.sampler import Draw
+
+CPU = torch.device("cpu")
+IMAGES, MASKS = make_set()
+ENCODER = build_encoder(tiny_recipe(), None, seed=0).eval()
+
+
+@torch.inference_mode()
+def encode(index: int) -> Encoded:
+    return ENCODER(ENCODER.prepare(torch.from_numpy(IMAGES.image(index))[None]))
+
+
+@pytest.fixture
+def maps(tmp_path: Path):
+    return open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
+
+
+def test_cache_holds_every_images_features_in_float16(maps) -> None:
+    for index, (height, width) in enumerate(SIZES):
+        expected = encode(index)
+        assert maps.low(index).shape[:2] == (-(-height // 16) * 4, -(-width // 16) * 4)
+        found = maps.encoded([index], CPU)
+        assert found.low.is_contiguous(memory_format=torch.channels_last) and found.low.dtype == torch.float32
+        torch.testing.assert_close(found.low, expected.low.half().float())
+        torch.testing.assert_close(found.high, expected.high.half().float())
+
+
+def test_second_opening_encodes_nothing(tmp_path: Path, maps) -> None:
+    def refuse(index: int) -> Encoded:
+        raise AssertionError("encoded again")
+
+    again = open_or_encode(IMAGES, refuse, {"images": "a"}, tmp_path)
+    np.testing.assert_array_equal(again.high(3), maps.high(3))
+    with pytest.raises(AssertionError, match="encoded again"):
+        open_or_encode(IMAGES, refuse, {"images": "b"}, tmp_path)
+
+
+def test_interrupted_encoding_leaves_nothing_that_counts_as_done(tmp_path: Path) -> None:
+    def stop(index: int) -> Encoded:
+        if index == 2:
+            raise KeyboardInterrupt
+        return encode(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        open_or_encode(IMAGES, stop, {"images": "a"}, tmp_path)
+    assert not [path for path in (tmp_path / "features").iterdir() if path.is_dir()]
+    assert len(open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)) == len(IMAGES)
+
+
+def test_full_disk_is_an_error_and_nothing_is_taken_as_done(tmp_path: Path) -> None:
+    import errno
+
+    def fill(index: int) -> Encoded:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ResultsError, match="No space left on device"):
+        open_or_encode(IMAGES, fill, {"images": "a"}, tmp_path)
+    assert not (tmp_path / "features" / feature_key({"images": "a"})).exists()
+
+
+def test_damaged_cache_is_named(tmp_path: Path, maps) -> None:
+    path = tmp_path / "features" / feature_key({"images": "a"})
+    low = path / "low.f16"
+    low.write_bytes(low.read_bytes()[:-2])
+    with pytest.raises(DataError, match=r"damaged feature cache .*low\.f16 holds"):
+        open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
+    (path / "meta.json").write_text(json.dumps({}))
+    with pytest.raises(DataError, match="damaged feature cache"):
+        open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
+
+
+def test_feature_crop_is_the_window_of_features_and_labels(maps) -> None:
+    labels = label(MASKS, make_grid(MASKS))
+    draws = [Draw(0, 16, 32, 32, False), Draw(0, 16, 32, 32, True)]
+    crops = cut_feature_crops(maps, labels, draws, 16, CPU)
+    expected = maps.encoded([0], CPU)
+    torch.testing.assert_close(crops.encoded.low[0], expected.low[0, :, 4:12, 8:16])
+    torch.testing.assert_close(crops.encoded.high[0], expected.high[0, :, 1:3, 2:4])
+    np.testing.assert_array_equal(crops.label_BHW[0].numpy(), MASKS.mask(0)[16:48, 32:64])
+    torch.testing.assert_close(crops.encoded.low[1], crops.encoded.low[0].flip(-1))
+    torch.testing.assert_close(crops.encoded.high[1], crops.encoded.high[0].flip(-1))
+    assert torch.equal(crops.label_BHW[1], crops.label_BHW[0].flip(-1))
+
+
+def test_feature_crop_larger_than_the_image_is_void_and_zero_outside(maps) -> None:
+    labels = label(MASKS, make_grid(MASKS))
+    crops = cut_feature_crops(maps, labels, [Draw(1, -16, -32, 96, False)], 16, CPU)
+    height = SIZES[1][0]
+    np.testing.assert_array_equal(crops.label_BHW[0, 16:80, 32:80].numpy(), MASKS.mask(1))
+    assert (crops.label_BHW[0, :16] == 255).all() and (crops.label_BHW[0, :, :32] == 255).all()
+    assert (crops.encoded.low[0, :, :4] == 0).all() and (crops.encoded.high[0, :, 1 + height // 16 :] == 0).all()
+    torch.testing.assert_close(crops.encoded.high[0, :, 1:5, 2:5], maps.encoded([1], CPU).high[0])
+
+
+def test_encoder_is_read_once_for_all_rounds_and_processes(tmp_path: Path) -> None:
+    def learner(images) -> Learner:
+        return Learner(
+            tiny_recipe(frozen=True, iterations=1),
+            train=images, test=images, num_classes=NUM_CLASSES, device="cpu", threads=1, cache_dir=tmp_path,
+        )  # fmt: skip
+
+    images, masks = make_set()
+    told: list[tuple[int, int]] = []
+    first = learner(images)
+    first.prepare(on_step=lambda done, total: told.append((done, total)))
+    reads = images.reads
+    assert reads == len(images) and told[-1][1] == 2 * len(images)
+    labels = label(masks, make_grid(masks))
+    fits = [one.fit(labels, seed=0, round=0).loss for one in (first, learner(images))]
+    assert images.reads == reads and fits[0] == fits[1]
+
+
+def test_another_thread_count_has_features_of_its_own(tmp_path: Path) -> None:
+    for threads in (1, 2, 1):
+        Learner(
+            tiny_recipe(frozen=True, iterations=1),
+            train=IMAGES, test=IMAGES, num_classes=NUM_CLASSES, device="cpu", threads=threads, cache_dir=tmp_path,
+        ).prepare()  # fmt: skip
+    assert len([path for path in (tmp_path / "features").iterdir() if path.is_dir()]) == 2
+
+
+def test_frozen_scores_are_those_of_encoder_and_decoder_up_to_float16(tmp_path: Path) -> None:
+    recipe = tiny_recipe(frozen=True, iterations=3)
+    one = Learner(
+        recipe, train=IMAGES, test=IMAGES, num_classes=NUM_CLASSES, device="cpu", threads=1, cache_dir=tmp_path
+    )
+    grid = make_grid(MASKS)
+    fitted = one.fit(label(MASKS, grid), seed=0, round=0)
+    scores = one.score(fitted, grid, signals=["entropy"], features=True, seed=0, round=0)
+    unfrozen = Learner(
+        tiny_recipe(iterations=3), train=IMAGES, test=IMAGES, num_classes=NUM_CLASSES, device="cpu", threads=1,
+        cache_dir=tmp_path,
+    )  # fmt: skip
+    state = {f"encoder.{name}": tensor for name, tensor in one._variant._encoder.state_dict().items()}
+    state |= {f"decoder.{name}": tensor for name, tensor in fitted.state.items()}
+    whole = type(fitted)(state=state, steps=3, loss=fitted.loss)
+    direct = unfrozen.score(whole, grid, signals=["entropy"], features=True, seed=0, round=0)
+    np.testing.assert_allclose(scores.signals["entropy"], direct.signals["entropy"], atol=2e-3)
+    np.testing.assert_allclose(scores.features, direct.features, atol=2e-2)

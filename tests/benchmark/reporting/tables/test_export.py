@@ -1,0 +1,51 @@
+"""Tables as files: CSV that a program reads, LaTeX that compiles, Markdown that a README shows."""
+
+import csv
+import io
+
+from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table
+from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_markdown
+
+TABLE = Table(
+    corner="strategy",
+    columns=("500", "1,000"),
+    subheads=("0.5 %", "0.9 %"),
+    rows=(
+        Row(label="a_b", cells=(Cell(text="38.6 (1.7)"), Cell(text="41.8 (1.1)", is_best=True))),
+        Row(label="c|d & e", cells=(Cell(text=ABSENT), Cell(text="40.0", note="2 of 3 seeds"))),
+        Row(label="full-supervision", cells=(Cell(text="53.1"),), is_reference=True),
+    ),
+)
+
+
+def test_csv_reads_back_with_the_reference_in_the_last_column():
+    rows = list(csv.reader(io.StringIO(to_csv(TABLE))))
+    assert rows[0] == ["strategy", "500 (0.5 %)", "1,000 (0.9 %)"]
+    assert rows[1] == ["a_b", "38.6 (1.7)", "41.8 (1.1)"]
+    assert rows[2] == ["c|d & e", ABSENT, "40.0 [2 of 3 seeds]"]
+    assert rows[3] == ["full-supervision", "", "53.1"]
+
+
+def test_latex_is_a_booktabs_table_with_everything_escaped_and_the_best_bold():
+    lines = to_latex(TABLE, "100 % of it").splitlines()
+    assert r"\caption{100 \% of it}" in lines
+    assert r"\begin{tabular}{lrr}" in lines
+    assert [line for line in lines if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\midrule", r"\bottomrule"]
+    assert r"a\_b & 38.6 (1.7) & \textbf{41.8 (1.1)} \\" in lines
+    assert r"c|d \& e & -- & 40.0 [2 of 3 seeds] \\" in lines
+    assert r" & 0.5 \% & 0.9 \% \\" in lines
+
+
+def test_every_line_of_a_latex_table_has_as_many_cells_as_columns():
+    body = [line for line in to_latex(TABLE, "x").replace(r"\&", "").splitlines() if line.endswith(r"\\")]
+    assert {line.count("&") for line in body} == {2}
+
+
+def test_markdown_has_bold_best_and_two_line_heads():
+    assert to_markdown(TABLE).splitlines() == [
+        "| strategy | 500<br>0.5 % | 1,000<br>0.9 % |",
+        "|---|---|---|",
+        "| a_b | 38.6 (1.7) | **41.8 (1.1)** |",
+        f"| c\\|d & e | {ABSENT} | 40.0 [2 of 3 seeds] |",
+        "| full-supervision |  | 53.1 |",
+    ]

@@ -1,0 +1,165 @@
+"""The study in the report: what it says of the best, the slices and the candidates, from files alone."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
+from support.fake_results import write_fake_results
+
+from quadrat.benchmark.analysis.objective import value_of
+from quadrat.benchmark.config.study import Study
+from quadrat.benchmark.reporting.page import write_report
+from quadrat.benchmark.reporting.study import importance_of, slice_chart, study_section
+from quadrat.benchmark.reporting.tables.cells import ABSENT
+from quadrat.benchmark.results.candidates import Best, Candidate, StudyResults, write_study
+from quadrat.benchmark.results.records import read_records
+from quadrat.benchmark.results.trials import read_results
+from quadrat.benchmark.storage.remote import Remote
+from quadrat.cluster.cli.main import cli
+
+BEST = "candidate 1"
+
+
+def make_results(num: int = 8, **changes: Any) -> StudyResults:
+    """Return a study whose value depends on the cut-off alone; 3 is pruned, 4 failed, 1 is the best."""
+    values: dict[str, Any] = {"strategy": "entropy-spatial", "candidates": num, "search_seeds": (10, 11)}
+    study = Study.model_validate({**values, "space": {"region_size": [16, 8]}, **changes})
+    candidates = []
+    for number in range(num):
+        cutoff = 2.0 if number == 1 else 3.0 + 0.1 * number
+        params = {"cutoff": cutoff, "region_size": (16, 8)[number % 2]}
+        value = 0.6 - 0.05 * cutoff
+        done = Candidate(number=number, state="done", params=params, values=(value,), running=(0.3, value))
+        if number == 3:
+            done = Candidate(number=number, state="pruned", params=params, running=(0.3, 0.2))
+        if number == 4:
+            done = Candidate(number=number, state="failed", params=params, exception="RuntimeError: no")
+        candidates.append(done)
+    space = {"cutoff": FloatDistribution(1, 6), "region_size": CategoricalDistribution((16, 8))}
+    return StudyResults(
+        study=study,
+        space={name: distribution_to_json(found) for name, found in space.items()},
+        directions=("maximize",),
+        candidates=tuple(candidates),
+        best=(Best(candidate=1, label=BEST),),
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder of a study whose best candidate has run."""
+    path = tmp_path_factory.mktemp("study")
+    write_fake_results(path, strategies=("random", "entropy", BEST), seeds=(0, 1, 2))
+    write_study(path, make_results())
+    return path
+
+
+def test_the_report_of_a_url_shows_the_study(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "work"))
+    remote = Remote(f"file://{tmp_path}/there")
+    for name in ("suite.json", "environment.json", "records.jsonl", "study/study.json"):
+        remote.upload(name, folder / name)
+    found = CliRunner().invoke(cli, ["report", remote.url])
+    assert found.exit_code == 0, found.output
+    assert b'id="study"' in (remote.read("report/index.html") or b"")
+
+
+def test_a_folder_without_a_study_has_no_such_section(tmp_path: Path) -> None:
+    write_fake_results(tmp_path, strategies=("random",), seeds=(0,))
+    assert study_section(read_results(tmp_path)) is None
+    assert 'id="study"' not in write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_the_best_is_named_with_its_figures_on_the_report_seeds(folder: Path) -> None:
+    section = study_section(read_results(folder))
+    assert section is not None and section.best is not None
+    assert "candidate 1, cutoff 2, region_size 8" in section.headline
+    mine = [
+        100 * value_of("area", [r for r in read_records(folder) if (r.label, r.seed) == (BEST, seed)])
+        for seed in (0, 1, 2)
+    ]
+    row = section.best.table.rows[0]
+    assert row.label == BEST
+    assert row.cells[0].text.startswith(f"{sum(mine) / 3:.2f} (")
+    bold = [row.label for row in section.best.table.rows if row.cells[0].is_best]
+    means = {row.label: float(row.cells[0].text.split()[0]) for row in section.best.table.rows}
+    assert bold == [max(means, key=lambda label: means[label])]
+    assert row.cells[-1].text == "50.00"  # of the search, in a column that says that it is no result
+    assert {row.label for row in section.best.table.rows} == {BEST, "random", "entropy"}
+    assert re.search("a difference of [+\N{MINUS SIGN}][0-9]", section.headline)
+
+
+def test_what_was_pruned_or_failed_is_said_and_is_in_the_table(folder: Path) -> None:
+    section = study_section(read_results(folder))
+    assert section is not None
+    assert any("6 done, 1 pruned, 1 failed" in fact for fact in section.facts)
+    assert any("Candidates that failed: 4" in caveat for caveat in section.caveats)
+    rows = {row.label: [cell.text for cell in row.cells] for row in section.candidates.table.rows}
+    assert rows["candidate 3"][:2] == ["pruned", "(20.00)"]
+    assert rows["candidate 4"][:2] == ["failed", ABSENT]
+    assert rows["candidate 1"] == ["done", "50.00", "2", "8"]
+
+
+def test_a_search_on_the_reports_own_images_is_a_caveat(tmp_path: Path) -> None:
+    write_fake_results(tmp_path, strategies=("random",), seeds=(0,))
+    for study, is_said in ((make_results(), True), (make_results(test="val"), False)):
+        write_study(tmp_path, study)
+        section = study_section(read_results(tmp_path))
+        assert section is not None
+        assert any("saw the images of the report" in caveat for caveat in section.caveats) == is_said
+
+
+def test_a_slice_holds_done_and_pruned_candidates_at_their_values() -> None:
+    spec = slice_chart(make_results(), "cutoff", "d_c")
+    (rows,) = spec["datasets"].values() if "datasets" in spec else ([*spec["layer"][0]["data"]["values"]],)
+    found = {row["candidate"]: (row["x"], row["state"], round(row["y"], 6)) for row in rows}
+    assert found[1] == (2.0, "done", 50.0)
+    assert found[3] == (3.3, "pruned", 20.0)
+    assert 4 not in found
+
+
+def test_the_dimension_that_makes_the_value_matters_most() -> None:
+    importance = importance_of(make_results(num=30))
+    assert importance is not None and next(iter(importance)) == "cutoff"
+    assert importance_of(make_results(num=5)) is None
+
+
+def test_a_search_that_has_not_ended_says_so(tmp_path: Path) -> None:
+    write_fake_results(tmp_path, strategies=("random",), seeds=(0,))
+    write_study(tmp_path, replace(make_results(), best=()))
+    section = study_section(read_results(tmp_path))
+    assert section is not None and section.best is None
+    assert "The search has not ended" in section.headline
+
+
+def test_the_page_shows_the_study(folder: Path) -> None:
+    page = write_report(folder).read_text(encoding="utf-8")
+    for expected in (
+        'id="study"',
+        'href="#study"',
+        "d_c, in region sizes (figure 5)",
+        "region size, px (figure 7)",
+        "PED-ANOVA",
+    ):
+        assert expected in page
+    # The style of the galleries paints every path of a figure's drawing: the slices must not be in one.
+    slices = page[page.index('class="slices"') : page.index("One mark a candidate")]
+    assert "<figure" not in slices and slices.count("#0072B2") >= 2
+
+
+def test_a_label_of_another_region_size_is_said_to_have_no_random_to_be_compared_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    records = [json.loads(line) for line in (copy / "records.jsonl").read_text().splitlines()]
+    changed = [{**record, "region_size": 8 if record["label"] == BEST else 16} for record in records]
+    (copy / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in changed))
+    found = CliRunner().invoke(cli, ["stats", str(copy)])
+    assert found.exit_code == 0, found.output
+    assert f"Not compared, for want of Random at the same region size: {BEST}." in found.output

@@ -1,0 +1,146 @@
+"""Candidates of a study: their trials, the best of them, and study.json."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.fake_trials import make_suite
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.candidates import (
+    Candidate,
+    StudyResults,
+    best_of,
+    check_study,
+    read_study,
+    report_suite,
+    search_trials,
+    space_of,
+    study_dir,
+    study_of,
+    write_study,
+)
+
+STUDY = {
+    "strategy": "entropy-spatial",
+    "params": {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0},
+    "space": {"cutoff": {"float": [1, 4]}, "region_size": [16, 8]},
+    "candidates": 4,
+    "search_seeds": [10, 11],
+}
+
+
+def suite_with(**changes: object) -> Suite:
+    study = changes.pop("study", {})
+    return make_suite(strategies=["random", "entropy-spatial"], study={**STUDY, **study}, **changes)  # type: ignore[dict-item]
+
+
+def done(number: int, *values: float, **changes: object) -> Candidate:
+    params = {"cutoff": 1.0 + number, "region_size": 16}
+    return Candidate(**{"number": number, "state": "done", "params": params, "values": values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_trials_of_a_candidate_run_on_the_search_seeds_at_the_same_number_of_pixels() -> None:
+    trials, references = search_trials(suite_with(), done(3, 0.4, params={"cutoff": 2.5, "region_size": 8}))
+    assert [(spec.label, spec.seed, spec.region_size, spec.budgets) for spec in trials] == [
+        ("candidate 3", 10, 8, (16, 32, 64)),
+        ("candidate 3", 11, 8, (16, 32, 64)),
+    ]
+    assert trials[0].params["cutoff"] == 2.5 and trials[0].params["norm"] == 2
+    assert references == []
+
+
+def test_an_objective_in_percent_of_full_supervision_runs_it_on_the_search_seeds() -> None:
+    suite = suite_with(study={"objective": "cost-95"}, full_supervision=True)
+    _, references = search_trials(suite, done(0, 0.4))
+    assert [(spec.strategy, spec.seed) for spec in references] == [("full-supervision", 10), ("full-supervision", 11)]
+
+
+def test_candidates_may_be_judged_on_a_split_that_nothing_is_reported_on() -> None:
+    suite = suite_with(study={"test": "val"})
+    trials, _ = search_trials(suite, done(0, 0.4))
+    reported, _ = report_suite(suite, [done(0, 0.4)])
+    assert {spec.dataset.test for spec in trials} == {"val"}
+    assert {spec.dataset.test for spec in reported.trials()} == {"test"}
+
+
+def test_candidates_with_equal_effective_parameters_have_equal_trials() -> None:
+    suite = suite_with()
+    first, again = done(0, 0.4), done(2, 0.4, params={"cutoff": 1.0, "region_size": 16}, same_as=0)
+    assert search_trials(suite, first) == search_trials(suite, again)
+    assert again.label == "candidate 0"
+
+
+def test_the_best_are_those_that_are_done_the_largest_area_first_ties_to_the_lower_number() -> None:
+    candidates = [
+        done(0, 0.4),
+        done(1, 0.5),
+        done(2, 0.5),
+        done(3, 0.5, same_as=1),
+        Candidate(number=4, state="pruned", params={}, running=(0.9, 0.9)),
+        Candidate(number=5, state="failed", params={}),
+    ]
+    assert [candidate.number for candidate in best_of(candidates, ("maximize",), 9)] == [1, 2, 0]
+    assert [candidate.number for candidate in best_of(candidates, ("minimize",), 2)] == [0, 1]
+
+
+def test_of_two_objectives_the_best_are_the_pareto_front_in_the_order_of_the_first() -> None:
+    # 2 is dominated by 1 (as large and slower); 3 is dominated by 0.
+    candidates = [done(0, 0.4, 1.0), done(1, 0.6, 3.0), done(2, 0.6, 4.0), done(3, 0.3, 1.0)]
+    assert [found.number for found in best_of(candidates, ("maximize", "minimize"), 9)] == [1, 0]
+
+
+def test_the_best_are_reported_beside_the_suites_own_strategies_on_its_own_seeds() -> None:
+    suite = suite_with()
+    reported, best = report_suite(suite, [done(3, 0.5, params={"cutoff": 2.5, "region_size": 8})])
+    assert [(found.candidate, found.label) for found in best] == [(3, "candidate 3")]
+    labels = {spec.label: (spec.region_size, spec.budgets) for spec in reported.trials()}
+    assert labels == {
+        "random": (16, (4, 8, 16)),
+        "entropy-spatial": (16, (4, 8, 16)),
+        "candidate 3": (8, (16, 32, 64)),
+    }
+    assert {spec.seed for spec in reported.trials()} == {0, 1}
+
+
+def test_a_best_candidate_that_is_a_strategy_of_the_suite_is_not_there_twice() -> None:
+    reported, best = report_suite(suite_with(), [done(1, 0.5, params={"cutoff": 1.5, "region_size": 16})])
+    assert best[0].label == "entropy-spatial"
+    assert len(reported.trials()) == 4
+
+
+def results_of(suite: Suite, *candidates: Candidate) -> StudyResults:
+    study = study_of(suite)
+    return StudyResults(study=study, space=space_of(study), directions=study.directions, candidates=candidates)
+
+
+def test_study_json_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    written = results_of(suite_with(), done(0, 0.4, running=(0.3, 0.4)), done(1, 0.4, same_as=0))
+    write_study(tmp_path, written)
+    assert read_study(tmp_path) == written
+    assert read_study(tmp_path / "elsewhere") is None
+
+
+def test_a_study_may_grow_but_not_become_another(tmp_path: Path) -> None:
+    write_study(tmp_path, results_of(suite_with(), done(0, 0.4)))
+    check_study(tmp_path, suite_with(study={"candidates": 9, "best": 2}))
+    with pytest.raises(ResultsError, match=r"holds a study with search_seeds = \[10,11\], got search_seeds = \[12\]"):
+        check_study(tmp_path, suite_with(study={"search_seeds": [12]}))
+    with pytest.raises(ResultsError, match="holds a study with space"):
+        check_study(tmp_path, suite_with(study={"space": {"cutoff": {"float": [1, 5]}}}))
+
+
+def test_a_suite_without_a_study_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ResultsError, match=r"expected a suite with a 'study', got 'fake' without one"):
+        study_of(make_suite())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "expected JSON"), (json.dumps({"schema": 99}), "expected schema 1 or older, got 99")]
+)
+def test_a_damaged_or_newer_study_json_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    study_dir(tmp_path).mkdir()
+    (study_dir(tmp_path) / "study.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ResultsError, match=message):
+        read_study(tmp_path)

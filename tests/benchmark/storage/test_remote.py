@@ -1,0 +1,338 @@
+"""Results on a URL: a local S3-compatible server, machines without a common file system, and what can go wrong."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.folder import fetch_results, lock_results
+from quadrat.benchmark.results.records import read_records
+from quadrat.benchmark.storage import remote as module
+from quadrat.benchmark.storage.lease import acquire_lease
+from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
+from quadrat.benchmark.storage.store import Store
+from quadrat.cluster.cli.main import cli
+
+KEY = {"seed": 1}
+
+
+@pytest.fixture(params=["file", "s3"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Remote:
+    """Return storage on a folder and on S3."""
+    if request.param == "file":
+        return Remote(f"file://{tmp_path}/there")
+    request.getfixturevalue("server")
+    return Remote(f"s3://results/{tmp_path.name}")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes this process one on another machine: with another working folder."""
+    return lambda name: monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "machines" / name))
+
+
+def test_files_come_back_as_they_were_put(remote: Remote, tmp_path: Path) -> None:
+    remote.check()
+    assert remote.read("a/b.txt") is None and remote.names() == [] and not remote.has("a/b.txt")
+    remote.write("a/b.txt", b"one")
+    remote.write("a/b.txt", b"two")
+    (tmp_path / "c").write_bytes(b"three")
+    remote.upload("a/c", tmp_path / "c")
+    assert remote.read("a/b.txt") == b"two" and remote.has("a/c")
+    assert remote.names() == remote.names("a") == ["a/b.txt", "a/c"]
+    assert remote.at("a").names() == ["b.txt", "c"]
+    assert remote.download("a/c", tmp_path / "new" / "d") and (tmp_path / "new" / "d").read_bytes() == b"three"
+    assert not remote.download("a/none", tmp_path / "none") and not (tmp_path / "none").exists()
+    remote.delete("a/c")
+    remote.delete("a/c")
+    assert remote.names() == ["a/b.txt"]
+
+
+def test_of_several_who_create_a_file_one_succeeds(remote: Remote) -> None:
+    assert [remote.create("lock/1", name) for name in (b"first", b"second")] == [True, False]
+    assert remote.read("lock/1") == b"first"
+
+
+def test_a_file_that_is_at_either_place_is_at_both_afterwards(remote: Remote, tmp_path: Path) -> None:
+    remote.write("there.npz", b"1")
+    (tmp_path / "here.npz").write_bytes(b"2")
+    for name in ("there.npz", "here.npz", "nowhere.npz"):
+        remote.sync(tmp_path, name)
+    assert (tmp_path / "there.npz").read_bytes() == b"1" and remote.read("here.npz") == b"2"
+    assert not (tmp_path / "nowhere.npz").exists() and not remote.has("nowhere.npz")
+
+
+def write(text: str) -> Callable[[Path], None]:
+    def compute(folder: Path) -> None:
+        (folder / "a.txt").write_text(text)
+
+    return compute
+
+
+def test_an_artefact_of_one_machine_is_found_by_another(remote: Remote, tmp_path: Path) -> None:
+    first, second = (Store(tmp_path / name, remote) for name in ("first", "second"))
+    first.get_or_compute("fit", KEY, write("one"))
+    found = second.get_or_compute("fit", KEY, write("two"))
+    assert (found.path / "a.txt").read_text() == "one"
+    second.drop("fit", KEY)
+    third = Store(tmp_path / "third", remote)
+    assert third.get("fit", KEY) is None
+    assert not [name for name in remote.names() if name.startswith("fit/")]
+
+
+def test_an_artefact_without_its_description_upstream_does_not_count(remote: Remote, tmp_path: Path) -> None:
+    name = Store(tmp_path / "a").path("fit", KEY).name
+    remote.write(f"fit/{name}/a.txt", b"half")
+    store = Store(tmp_path / "a", remote)
+    assert store.get("fit", KEY) is None
+    assert (store.get_or_compute("fit", KEY, write("whole")).path / "a.txt").read_text() == "whole"
+    assert remote.read(f"fit/{name}/a.txt") == b"whole"
+
+
+def test_a_checkpoint_goes_to_the_machine_that_takes_over(remote: Remote, tmp_path: Path) -> None:
+    first = Store(tmp_path / "first", remote).partial("fit", KEY)
+    first.fetch()
+    first.keep()  # there is none yet
+    first.path.write_bytes(b"step 5")
+    first.keep()
+    second = Store(tmp_path / "second", remote).partial("fit", KEY)
+    second.fetch()
+    assert second.path.read_bytes() == b"step 5"
+    second.remove()
+    assert not second.path.exists() and remote.names("partial") == []
+
+
+def _compute_slowly(root: Path, url: str, log: Path, seconds: float) -> None:
+    def compute(folder: Path) -> None:
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(seconds)
+        (folder / "a.txt").write_text("done")
+
+    Store(root, Remote(url)).get_or_compute("fit", KEY, compute)
+
+
+def test_of_two_machines_one_computes_and_when_it_is_killed_the_other_takes_over(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    url, log = f"file://{tmp_path}/there", tmp_path / "log"
+    victim = context.Process(target=_compute_slowly, args=(tmp_path / "first", url, log, 600))
+    victim.start()
+    deadline_s = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    heirs = [context.Process(target=_compute_slowly, args=(tmp_path / name, url, log, 0.5)) for name in ("2", "3")]
+    for heir in heirs:
+        heir.start()
+    time.sleep(1.0)
+    assert len(log.read_text().splitlines()) == 1  # they wait
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join(60)
+    for heir in heirs:
+        heir.join(120)
+        assert heir.exitcode == 0
+    assert len(log.read_text().splitlines()) == 2  # one of the two, and the other found it
+
+
+def test_the_driver_of_another_machine_is_refused_until_the_first_has_ended(
+    tmp_path: Path, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUADRAT_LEASE_S", "1")
+    remote = Remote(f"file://{tmp_path}/there")
+    machine("first")
+    with lock_results(working_folder(remote.url), remote) as lock:
+        (working_folder(remote.url) / "suite.json").write_text("{}")
+        lock.publish("suite.json", "failures.jsonl")
+        machine("second")
+        with pytest.raises(ResultsError, match="in use by another quadrat run"):
+            lock_results(working_folder(remote.url), remote)
+    with lock_results(working_folder(remote.url), remote):
+        assert (working_folder(remote.url) / "suite.json").read_text() == "{}"
+
+
+def test_what_lies_at_the_url_counts_and_a_reader_leaves_a_running_driver_its_files(
+    tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    machine("first")
+    folder = working_folder(remote.url)
+    with lock_results(folder, remote) as lock:
+        (folder / "suite.json").write_text("{}")
+        (folder / "records.jsonl").write_text("1\n")
+        lock.publish("suite.json", "records.jsonl")
+        (folder / "records.jsonl").write_text("1\n2\n")  # on its way
+        fetch_results(remote.url)
+        assert (folder / "records.jsonl").read_text() == "1\n2\n"
+    fetch_results(remote.url)
+    assert (folder / "records.jsonl").read_text() == "1\n"
+    shutil.rmtree(tmp_path / "there")
+    with pytest.raises(ResultsError, match=r"found nothing there: it was emptied\. Copy the folder's files back"):
+        fetch_results(remote.url)
+
+
+def test_a_database_that_comes_from_the_url_does_not_meet_the_journal_of_one_that_was_here(
+    tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    machine("first")
+    study = working_folder(remote.url) / "study"
+    study.mkdir(parents=True)
+    for name in ("study.db", "study.db-journal"):
+        (study / name).write_bytes(b"of a driver that was killed here")
+    remote.write("study/study.db", b"of one that went on elsewhere")
+    fetch_results(remote.url)
+    assert [path.name for path in study.iterdir()] == ["study.db"]
+    assert (study / "study.db").read_bytes() == b"of one that went on elsewhere"
+
+
+# ------------------------------------------------------------------------------------------------ what can go wrong
+
+
+@pytest.fixture
+def quadrat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None]) -> Callable[..., Result]:
+    """Return a function that calls the command line in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    machine("first")
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "expected"),
+    [
+        ("s3://no-such-bucket/x", {}, "Make the bucket first"),
+        ("s3://results/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Check the endpoint (AWS_ENDPOINT_URL"),
+        ("s3://results/x", {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Set AWS_ACCESS_KEY_ID"),
+        ("nonsense://results/x", {}, "that what fsspec needs for nonsense:// is installed"),
+    ],
+)
+def test_storage_that_cannot_be_used_is_one_clear_error_before_anything_runs(
+    server: str,
+    quadrat: Callable[..., Result],
+    write_suite: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    url: str,
+    environment: dict[str, str],
+    expected: str,
+) -> None:
+    import fsspec
+
+    for name, value in environment.items():
+        if value:
+            monkeypatch.setenv(name, value)
+        else:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # what an earlier test opened has that test's settings
+    result = quadrat("trial", write_suite(), "--strategy", "random", "--seed", 0, "--results", url)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: expected storage at {url} that can be read and written, got ")
+    assert expected in result.stderr
+    assert "run the same command again to go on" in result.stderr
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_storage_that_is_away_for_a_while_is_waited_for_only_if_it_has_answered_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    pauses: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+
+    def answers_after(times: int) -> Callable[[], str]:
+        errors = iter([ConnectionResetError("reset")] * times)
+
+        def ask() -> str:
+            for error in errors:
+                raise error
+            return "here"
+
+        return ask
+
+    with pytest.raises(ResultsError, match=r"ConnectionResetError: reset\. Check the endpoint"):
+        remote._ask("a", answers_after(1))
+    assert pauses == []
+    assert remote._ask("a", answers_after(0)) == "here"
+    assert remote._ask("a", answers_after(3)) == "here"
+    assert pauses == [0.5, 1.0, 2.0]
+
+    def denied() -> str:
+        raise PermissionError("AccessDenied")
+
+    with pytest.raises(ResultsError, match=r"AccessDenied\. Check the credentials"):
+        remote._ask("a", denied)
+    assert len(pauses) == 3
+
+
+def test_urls_are_told_from_folders_and_each_has_a_working_folder_of_its_own(
+    tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    assert is_url("s3://bucket/prefix") and not is_url("results/runs") and not is_url(tmp_path) and not is_url(None)
+    machine("first")
+    folders = {working_folder(url) for url in ("s3://a/suite", "s3://b/suite", "s3://a/suite/")}
+    assert len(folders) == 2
+    assert all(folder.is_relative_to(tmp_path / "machines" / "first") for folder in folders)
+
+
+# ------------------------------------------------------------------------------------------------- the whole story
+
+
+@pytest.mark.slow
+def test_a_suite_goes_from_machine_to_machine_on_s3_and_equals_one_on_a_folder(
+    server: str,
+    quadrat: Callable[..., Result],
+    write_suite: Callable[..., Path],
+    machine: Callable[[str], None],
+    tmp_path: Path,
+) -> None:
+    suite, url = write_suite(budgets=[6, 12]), "s3://results/whole"
+    for label in ("random", "entropy-spatial"):
+        assert quadrat("trial", suite, "--strategy", label, "--seed", 0, "--results", "here").exit_code == 0
+    first = quadrat("trial", suite, "--strategy", "random", "--seed", 0, "--results", url)
+    assert first.exit_code == 0, first.output
+    assert "complete in s3://results/whole" in first.stdout
+    machine("second")
+    second = quadrat("trial", suite, "--strategy", "entropy-spatial", "--seed", 0, "--results", url)
+    assert second.exit_code == 0, second.output
+    assert "1 fits computed, 1 shared" in second.stdout  # round 0 is the other machine's
+    machine("third")
+    assert "2 trials, 2 complete" in quadrat("show", suite, "--results", url).stdout
+    compared = quadrat("compare", "here", url)
+    assert (compared.exit_code, compared.stdout) == (0, "equal: 4 records\n")
+    written = quadrat("report", url)
+    assert written.exit_code == 0, written.output
+    assert Remote(url).has("report/index.html")
+    lock_results(working_folder(url), Remote(url)).release()  # as track does: what only read has let go
+    assert not [path for path in (tmp_path / "machines" / "third").rglob("fitted.pt")]
+
+
+@pytest.mark.slow
+def test_suites_share_a_store_of_their_own(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    arguments = ("--seed", 0, "--store", tmp_path / "store")
+    suite = write_suite(budgets=[6, 12])
+    first = quadrat("trial", suite, "--strategy", "entropy-spatial", "--results", "first", *arguments)
+    assert "2 fits computed, 0 shared" in first.stdout
+    suite = write_suite(name="other", budgets=[6, 12, 24], strategies=["entropy-spatial"])
+    second = quadrat("trial", suite, "--strategy", "entropy-spatial", "--results", "second", *arguments)
+    assert "1 fits computed, 2 shared" in second.stdout  # the weights of round 1 were kept
+    assert not (tmp_path / "second" / "store").exists()
+    one, two = (read_records(tmp_path / name) for name in ("first", "second"))
+    assert [record.miou for record in one] == [record.miou for record in two[:2]]
+
+
+def test_a_store_lease_is_not_the_drivers(tmp_path: Path) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    with acquire_lease(remote, "driver"), acquire_lease(remote.at("store"), "locks/0"):
+        assert remote.names("driver") == ["driver/1"]

@@ -1,0 +1,155 @@
+"""The store: an artefact is whole or absent, computed once, and found again by what it depends on."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.storage import atomic as files
+from quadrat.benchmark.storage.store import Artefact, Store
+
+KEY = {"seed": 1, "labelled": "ff"}
+
+
+def write(text: str):
+    return lambda folder: (folder / "a.txt").write_text(text) and None
+
+
+def test_an_artefact_is_computed_once_and_then_found(tmp_path: Path):
+    store = Store(tmp_path)
+    first = store.get_or_compute("fit", KEY, write("one"))
+    second = store.get_or_compute("fit", KEY, write("two"))
+    assert first == second
+    assert (second.path / "a.txt").read_text() == "one"
+
+
+def test_another_key_or_kind_is_another_artefact(tmp_path: Path):
+    store = Store(tmp_path)
+    paths = {store.path("fit", KEY), store.path("scores", KEY), store.path("fit", {**KEY, "seed": 2})}
+    assert len(paths) == 3
+
+
+def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path):
+    store = Store(tmp_path)
+
+    def fail(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        store.get_or_compute("fit", KEY, fail)
+    assert store.get("fit", KEY) is None
+    assert not list((tmp_path / "fit").iterdir())
+    assert (store.get_or_compute("fit", KEY, write("whole")).path / "a.txt").read_text() == "whole"
+
+
+def test_a_full_disk_leaves_nothing_that_counts_as_done(tmp_path: Path, monkeypatch):
+    store = Store(tmp_path)
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "sync", full)
+        with pytest.raises(ResultsError, match="No space left on device"):
+            store.get_or_compute("fit", KEY, write("half"))
+    assert store.get("fit", KEY) is None
+    assert (store.get_or_compute("fit", KEY, write("whole")).path / "a.txt").read_text() == "whole"
+
+
+def test_a_dropped_artefact_is_computed_again(tmp_path: Path):
+    store = Store(tmp_path)
+    store.get_or_compute("fit", KEY, write("one"))
+    store.drop("fit", KEY)
+    assert store.get("fit", KEY) is None
+    assert (store.get_or_compute("fit", KEY, write("two")).path / "a.txt").read_text() == "two"
+
+
+def _compute_slowly(root: Path, log: Path, seconds: float) -> None:
+    def compute(folder: Path) -> None:
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(seconds)
+        (folder / "a.txt").write_text("done")
+
+    Store(root).get_or_compute("fit", KEY, compute)
+
+
+def test_of_two_processes_one_computes_and_the_other_waits(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    workers = [context.Process(target=_compute_slowly, args=(tmp_path, log, 0.5)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_the_waiting_process_takes_over_when_the_computing_one_is_killed(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    victim = context.Process(target=_compute_slowly, args=(tmp_path, log, 600))
+    victim.start()
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    heir = context.Process(target=_compute_slowly, args=(tmp_path, log, 0))
+    heir.start()
+    os.kill(victim.pid, signal.SIGKILL)
+    heir.join(60)
+    assert heir.exitcode == 0
+    assert Store(tmp_path).get("fit", KEY) is not None
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path):
+    store = Store(tmp_path)
+    path = store.path("fit", KEY)
+    left = path.with_name(f".{path.name}.0123abcd-1-89abcdef.tmp")  # of another machine, for all we know
+    left.mkdir(parents=True)
+    (left / "half.txt").write_text("half")
+    store.get_or_compute("fit", KEY, write("whole"))
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_without_its_description_is_no_artefact_and_not_in_the_way(tmp_path: Path):
+    store = Store(tmp_path)
+    found = store.get_or_compute("fit", KEY, write("one"))
+    (found.path / "artefact.json").unlink()
+    assert (store.get_or_compute("fit", KEY, write("two")).path / "a.txt").read_text() == "two"
+
+
+def test_an_artefact_that_is_dropped_before_it_is_loaded_is_computed_again(tmp_path: Path):
+    store = Store(tmp_path)
+    loads = []
+
+    def load(artefact: Artefact) -> str:
+        loads.append(artefact)
+        if len(loads) == 1:
+            store.drop("fit", KEY)  # another trial, just now
+        return (artefact.path / "a.txt").read_text()
+
+    assert store.load_or_compute("fit", KEY, write("one"), load) == "one"
+    assert len(loads) == 2
+
+
+def test_an_artefact_that_cannot_be_loaded_is_an_error_and_not_tried_forever(tmp_path: Path):
+    def load(artefact: Artefact) -> str:
+        raise OSError("damaged")
+
+    with pytest.raises(OSError, match="damaged"):
+        Store(tmp_path).load_or_compute("fit", KEY, write("one"), load)
+
+
+def test_the_time_a_computation_took_is_kept(tmp_path: Path):
+    store = Store(tmp_path)
+    first = store.get_or_compute("fit", KEY, write("one"))
+    found = store.get("fit", KEY)
+    assert found is not None and found.elapsed_s == first.elapsed_s > 0

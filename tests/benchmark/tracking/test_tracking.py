@@ -1,0 +1,340 @@
+"""The MLflow mirror: complete, idempotent, and never in the way of a run."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.fake_trials import make_record, make_suite, write_suite_json
+
+from quadrat.benchmark.data import RegionGrid, pack
+from quadrat.benchmark.data.loaders.scenes import Scenes
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.records import Failure, append_record, record_failure
+from quadrat.benchmark.results.selections import selection_path, write_selection
+from quadrat.benchmark.tracking import logger as mirror_module
+from quadrat.benchmark.tracking.client import Tracker, default_uri, experiment_id, without_password
+from quadrat.benchmark.tracking.logger import MlflowLogger
+from quadrat.benchmark.tracking.writer import mirror, publish
+from quadrat.strategies import Selection
+
+SUITE = make_suite(strategies=["random", {"name": "entropy", "label": "H"}], description="a suite that nobody trained")
+TRIALS = SUITE.trials()
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sqlite store whose tables are there: making them takes seconds, copying the file does not."""
+    from quadrat.benchmark.tracking.client import _client
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    _client(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, empty_store: Path) -> Path:
+    """A results folder in which all trials but the last are complete, and the last has failed after round 0."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    write_suite_json(SUITE, tmp_path)
+    for spec in TRIALS[:-1]:
+        for round_ in range(spec.num_rounds):
+            append_record(tmp_path, make_record(spec, round_))
+    last = TRIALS[-1]
+    append_record(tmp_path, make_record(last, 0))
+    record_failure(
+        tmp_path,
+        Failure(trial_id=last.trial_id, label=last.label, seed=last.seed, round=1, exception="E", traceback="T"),
+    )
+    return tmp_path
+
+
+def runs(folder: Path) -> dict[str, Any]:
+    """Return the runs of the folder's store by name; fails when two have the same name."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(default_uri(folder))
+    experiment = client.get_experiment_by_name("fake")
+    found = client.search_runs([experiment.experiment_id]) if experiment else []
+    names = [run.info.run_name for run in found]
+    found = [run for run in found if run.data.tags["kind"] != "suite"]
+    assert len(names) == len(set(names))
+    return {run.info.run_name: run for run in found}
+
+
+def curve(folder: Path, name: str, metric: str = "accuracy/miou") -> list[tuple[int, float]]:
+    from mlflow import MlflowClient
+
+    history = MlflowClient(default_uri(folder)).get_metric_history(runs(folder)[name].info.run_id, metric)
+    return [(point.step, round(point.value, 6)) for point in history]
+
+
+def test_every_trial_is_a_run_under_the_run_of_its_label(folder: Path) -> None:
+    assert mirror(folder) == 4
+    found = runs(folder)
+    assert sorted(found) == ["H", "H seed 0", "H seed 1", "random", "random seed 0", "random seed 1"]
+    for name, run in found.items():
+        parent = found[name.partition(" seed")[0]].info.run_id if " seed" in name else None
+        assert run.data.tags.get("mlflow.parentRunId") == parent
+
+
+def test_the_step_of_a_metric_is_the_number_of_labelled_regions(folder: Path) -> None:
+    mirror(folder)
+    assert curve(folder, "random seed 1") == [(4, 0.21), (8, 0.31), (16, 0.41)]
+    assert curve(folder, "random seed 1", "class_iou/road") == [(4, 0.21), (8, 0.31), (16, 0.41)]
+    assert curve(folder, "random seed 1", "class_iou/sky") == []
+    assert [step for step, _ in curve(folder, "random seed 1", "seconds/fit")] == [4, 8, 16]
+
+
+def test_the_run_of_a_label_holds_the_mean_over_seeds(folder: Path) -> None:
+    mirror(folder)
+    assert curve(folder, "random") == [(4, 0.205), (8, 0.305), (16, 0.405)]
+    assert curve(folder, "random", "num_seeds") == [(4, 2), (8, 2), (16, 2)]
+    # The second seed of H failed after round 0 and will not come: later means are those of the first.
+    assert curve(folder, "H", "num_seeds") == [(4, 2), (8, 1), (16, 1)]
+
+
+def test_tags_and_status_say_what_became_of_a_trial(folder: Path) -> None:
+    mirror(folder)
+    found = runs(folder)
+    state = {name: (run.data.tags["state"], run.info.status) for name, run in found.items()}
+    assert state == {
+        "random": ("done", "FINISHED"),
+        "random seed 0": ("done", "FINISHED"),
+        "random seed 1": ("done", "FINISHED"),
+        "H": ("failed", "FAILED"),
+        "H seed 0": ("done", "FINISHED"),
+        "H seed 1": ("failed", "FAILED"),
+    }
+    tags = found["H seed 1"].data.tags
+    assert {name: tags[name] for name in ("trial_id", "strategy", "label", "seed", "commit")} == {
+        "trial_id": TRIALS[-1].trial_id,
+        "strategy": "entropy",
+        "label": "H",
+        "seed": "1",
+        "commit": "c0ffee",
+    }
+
+
+def test_parameters_stand_under_their_own_names(folder: Path) -> None:
+    mirror(folder)
+    params = runs(folder)["H seed 0"].data.params
+    assert params["uncertainty"] == "entropy"
+    assert (params["region_size"], params["learner.encoder"], params["dataset.name"]) == ("16", "test_resnet", "scenes")
+
+
+def test_mirroring_twice_changes_nothing(folder: Path) -> None:
+    mirror(folder)
+    before = {name: (run.info.run_id, run.info.end_time) for name, run in runs(folder).items()}
+    mirror(folder)
+    assert {name: (run.info.run_id, run.info.end_time) for name, run in runs(folder).items()} == before
+    assert len(curve(folder, "random seed 0")) == len(curve(folder, "random")) == 3
+
+
+def test_a_trial_that_was_mended_is_mirrored_as_done(folder: Path) -> None:
+    mirror(folder)
+    for round_ in (1, 2):
+        append_record(folder, make_record(TRIALS[-1], round_))
+    (folder / "failures.jsonl").unlink()
+    mirror(folder)
+    assert runs(folder)["H seed 1"].info.status == "FINISHED"
+    assert runs(folder)["H"].data.tags["state"] == "done"
+    assert runs(folder)["H"].data.metrics["num_seeds"] == 2
+
+
+def test_a_run_is_mirrored_as_it_goes(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    write_suite_json(SUITE, tmp_path)
+    live = MlflowLogger(tmp_path, None, pytest.fail)
+    live.start()
+    for spec in TRIALS[:2]:
+        live.state(spec.trial_id, "running")
+        for round_ in range(2):
+            append_record(tmp_path, make_record(spec, round_))
+            live.record(make_record(spec, round_))
+    live.state(TRIALS[0].trial_id, "interrupted")
+    assert live.finish()
+    assert curve(tmp_path, "random seed 0") == [(4, 0.2), (8, 0.3)]
+    assert curve(tmp_path, "random") == [(4, 0.205), (8, 0.305)]
+    assert runs(tmp_path)["random seed 0"].info.status == "KILLED"
+    assert summary(tmp_path).data.tags["state"] == "running"  # one of its trials is
+    assert runs(tmp_path)["random seed 1"].info.status == "RUNNING"
+    assert experiment_id(default_uri(tmp_path), "fake") is not None
+
+
+def test_what_an_earlier_run_left_is_mirrored_by_the_next(folder: Path) -> None:
+    live = MlflowLogger(folder, None, pytest.fail)
+    live.start()
+    assert live.finish()
+    assert len(runs(folder)) == 6
+
+
+def test_a_server_that_does_not_answer_is_said_once_and_slows_nothing(folder: Path) -> None:
+    said: list[str] = []
+    live = MlflowLogger(folder, "http://me:secret@127.0.0.1:9", said.append)
+    live.start()
+    start = time.monotonic()
+    for round_ in range(3):
+        live.record(make_record(TRIALS[0], round_))
+    assert time.monotonic() - start < 0.1
+    assert not live.finish()
+    (warning,) = said
+    assert "http://127.0.0.1:9 does not take the records" in warning
+    assert f"quadrat track {folder}" in warning
+    assert "secret" not in warning
+
+
+def test_a_server_that_comes_back_gets_everything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_up = threading.Event()
+    said: list[str] = []
+    writer = mirror_module.Writer
+
+    def open_writer(*arguments: Any) -> Any:
+        if not is_up.is_set():
+            raise ConnectionError("nobody is there")
+        return writer(*arguments)
+
+    monkeypatch.setattr(mirror_module, "Writer", open_writer)
+    monkeypatch.setattr(mirror_module, "_TRY_AGAIN_S", 0.05)
+    live = MlflowLogger(folder, None, said.append)
+    live.start()
+    _await(lambda: bool(said))
+    is_up.set()
+    assert live.finish()
+    assert len(runs(folder)) == 6
+    assert len(said) == 1
+
+
+def summary(folder: Path) -> Any:
+    """Return the run of the whole suite; fails when there is not just one."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(default_uri(folder))
+    experiment = client.get_experiment_by_name("fake")
+    (run,) = client.search_runs([experiment.experiment_id], filter_string="tags.kind = 'suite'")
+    return run
+
+
+def artifacts(folder: Path, run: Any, path: str | None = None) -> list[str]:
+    from mlflow import MlflowClient
+
+    return sorted(file.path for file in MlflowClient(default_uri(folder)).list_artifacts(run.info.run_id, path))
+
+
+def test_the_suites_run_holds_report_and_files_and_says_how_it_went(folder: Path) -> None:
+    (folder / "report").mkdir()
+    (folder / "report" / "index.html").write_text("<p>first</p>")
+    mirror(folder)
+    run = summary(folder)
+    assert run.info.run_name == "fake (report)"
+    assert (run.data.tags["state"], run.info.status) == ("failed", "FAILED")
+    assert "| random | 20.5 (0.7) | 30.5 (0.7) | 40.5 (0.7) |" in run.data.tags["mlflow.note.content"]
+    files = ["environment.json", "failures.jsonl", "records.jsonl", "report", "suite.json"]
+    assert artifacts(folder, run) == files
+    (folder / "report" / "index.html").write_text("<p>second</p>")
+    publish(folder)
+    assert artifacts(folder, summary(folder)) == files
+    path = Path(run.info.artifact_uri.removeprefix("file://")) / "report" / "index.html"
+    assert path.read_text() == "<p>second</p>"
+
+
+def test_what_is_published_to_a_new_store_comes_with_all_runs(folder: Path) -> None:
+    publish(folder)
+    assert len(runs(folder)) == 6
+    assert summary(folder).data.tags["state"] == "failed"
+
+
+def test_nothing_is_uploaded_again_that_has_not_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror(folder)
+    monkeypatch.setattr(Tracker, "upload", lambda *_: pytest.fail("uploaded again"))
+    mirror(folder)
+
+
+def test_runs_know_their_data_sets_and_trials_their_model(folder: Path) -> None:
+    from mlflow import MlflowClient
+
+    mirror(folder)
+    mirror(folder)
+    run = runs(folder)["random seed 0"]
+    linked = [(one.tags[0].value, one.dataset.name, one.dataset.digest) for one in run.inputs.dataset_inputs]
+    assert sorted(linked) == [("test", "scenes test", "0" * 36), ("train", "scenes train", "0" * 36)]
+    model = MlflowClient(default_uri(folder)).get_logged_model(run.data.tags["model_id"])
+    assert model.source_run_id == run.info.run_id
+    assert model.params["learner.encoder"] == "test_resnet"
+    assert "model_id" not in runs(folder)["H seed 1"].data.tags  # it has failed
+
+
+def test_full_supervision_is_a_line_over_all_budgets(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    suite = make_suite(full_supervision=True)
+    write_suite_json(suite, tmp_path)
+    for spec in suite.trials()[:2]:
+        budgets = spec.model_copy(update={"budgets": (100,)})
+        append_record(tmp_path, make_record(budgets, 0, trial_id=spec.trial_id))
+    mirror(tmp_path)
+    assert curve(tmp_path, "full-supervision") == [(4, 0.205), (8, 0.205), (16, 0.205)]
+    assert curve(tmp_path, "full-supervision", "cost/labelled_px") == []
+
+
+def test_region_sizes_share_an_axis(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    suite = make_suite(region_size=[16, 8], strategies=["random"], seeds=[0])
+    write_suite_json(suite, tmp_path)
+    for spec in suite.trials():
+        append_record(tmp_path, make_record(spec, 0))
+    mirror(tmp_path)
+    assert curve(tmp_path, "random r16") == curve(tmp_path, "random r8") == [(4, 0.2)]
+    assert curve(tmp_path, "random r8", "cost/regions") == [(4, 16.0)]
+
+
+def test_picks_are_pictures_of_the_strategys_run_once_a_round(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    dataset = Scenes(num_train=6, num_test=2, height=48, width=64)
+    pool = pack(dataset, "train", tmp_path / "cache")
+    suite = make_suite(strategies=["random"], seeds=[0])
+    write_suite_json(suite, tmp_path)
+    document = json.loads((tmp_path / "suite.json").read_text())
+    document["dataset"]["pool"] |= {"path": str(pool.path), "fingerprint": pool.fingerprint}
+    (tmp_path / "suite.json").write_text(json.dumps(document))
+    grid, (spec,) = RegionGrid(pool.sizes, 16), suite.trials()
+    for round_ in range(2):
+        picks = Selection(regions=np.arange(4 * round_, 4 * round_ + 4), potential=np.ones(4))
+        write_selection(selection_path(tmp_path, spec.trial_id, round_), picks, grid)
+        append_record(tmp_path, make_record(spec, round_))
+        mirror(tmp_path)  # as a run that is interrupted and goes on
+    mirror(tmp_path)
+    names = artifacts(tmp_path, runs(tmp_path)["random"], "images")
+    assert [name.partition("+timestamp")[0] for name in names if name.endswith(".png")] == [
+        "images/picks~seed 0+step+4",
+        "images/picks~seed 0+step+8",
+    ]
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match=r"expected a results folder of `quadrat run`"):
+        mirror(tmp_path)
+
+
+def test_passwords_are_not_printed() -> None:
+    assert without_password("https://me:secret@example.org/a") == "https://example.org/a"
+    assert without_password("sqlite:////tmp/a@b/mlflow.db") == "sqlite:////tmp/a@b/mlflow.db"
+
+
+def test_class_names_become_metric_names_that_mlflow_takes(folder: Path) -> None:
+    document = json.loads((folder / "suite.json").read_text())
+    document["dataset"]["classes"] = ["road (paved)", "sky"]
+    (folder / "suite.json").write_text(json.dumps(document))
+    mirror(folder)
+    assert "class_iou/road _paved_" in runs(folder)["random seed 0"].data.metrics
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until_s, "waited too long"
+        time.sleep(0.02)

@@ -1,0 +1,46 @@
+"""Every shipped strategy through a whole trial: real images, a real network, its own signals, features and profiles."""
+
+import numpy as np
+import pytest
+
+from quadrat.benchmark.config.suite import load_suite
+from quadrat.benchmark.results.selections import read_selection, selection_path
+from quadrat.benchmark.trial.context import SharedNeeds, TrialContext
+from quadrat.benchmark.trial.loop import run_trial
+from quadrat.strategies import Needs, available
+
+SHIPPED = sorted(name for name, plugin in available().items() if plugin.distribution == "quadrat")
+
+
+@pytest.mark.slow
+def test_every_shipped_strategy_runs_a_whole_trial_and_a_replay_repeats_it(write_suite, tmp_path) -> None:
+    names = [name for name in SHIPPED if name != "precomputed"]
+    budgets = [6, 12, 17]
+    bench = TrialContext.open(load_suite(write_suite(strategies=names, budgets=budgets)), tmp_path / "results")
+    folders = {}
+    for spec in bench.suite.trials():
+        records = list(run_trial(spec, bench))
+        if spec.strategy in names:
+            assert [record.regions for record in records] == budgets
+            folders[spec.strategy] = selection_path(bench.results_dir, spec.trial_id, 0).parent
+    assert sorted(folders) == names
+
+    replayed = {"name": "precomputed", "label": "again", "params": {"folder": str(folders["bald"])}}
+    again = TrialContext.open(
+        load_suite(write_suite(strategies=[replayed], budgets=budgets)), tmp_path / "again", cache_dir=bench.cache_dir
+    )
+    [spec] = [spec for spec in again.suite.trials() if spec.strategy == "precomputed"]
+    list(run_trial(spec, again))
+    for round_ in range(3):
+        first = read_selection(folders["bald"] / f"round-{round_}.npz")
+        second = read_selection(selection_path(again.results_dir, spec.trial_id, round_))
+        assert first is not None and second is not None
+        np.testing.assert_array_equal(second[0].regions, first[0].regions)
+
+
+def test_shared_needs_cover_those_of_every_strategy() -> None:
+    first = SharedNeeds.of([Needs(signals=("b",)), Needs(signals=("a",), profiles=("y",))])
+    assert first == SharedNeeds(signals=("a", "b"), features=False, profiles=("y",))
+    assert first.covers(SharedNeeds.of([Needs(signals=("a",))]))
+    for more in (Needs(signals=("c",)), Needs(features=True), Needs(profiles=("x",))):
+        assert not first.covers(SharedNeeds.of([more]))

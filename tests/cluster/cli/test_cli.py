@@ -1,0 +1,225 @@
+"""The command line: quick to answer, clear about mistakes, and the same results whichever command makes them."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from quadrat.benchmark.results.records import append_record, read_records, without_timings
+from quadrat.cluster.cli.main import cli
+
+
+@pytest.fixture
+def quadrat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Return a function that calls the command line in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "QUADRAT_DATA", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("torch", "ray", "mlflow", "numpy", "pydantic", "rich", "yaml", "optuna", "PIL")
+    code = f"import sys; import quadrat.cluster.cli.main; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_answers_in_under_a_second_of_cpu_time() -> None:
+    """CPU time, because how long that takes on the clock depends on what else the machine does."""
+    command = [sys.executable, "-c", "from quadrat.cluster.cli.main import main; main()", "--help"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "quadrat list suites" in " ".join(done.stdout.split())
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+def test_every_command_has_a_help_text(quadrat: Callable[..., Result]) -> None:
+    for name in cli.commands:
+        result = quadrat(name, "--help")
+        assert result.exit_code == 0
+        assert cli.commands[name].help
+
+
+def test_an_unknown_suite_names_the_known_ones(quadrat: Callable[..., Result]) -> None:
+    for command in (["run"], ["show"], ["trial", "--strategy", "random", "--seed", "0"], ["data", "pack"], ["ui"]):
+        result = quadrat(*command, "quickstrat")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: expected a suite file or a shipped suite")
+        assert "Did you mean quickstart?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "learner.iterations=soon"], "tiny.yaml: learner.iterations: expected a valid integer"),
+        (["--set", "learner.iteration=5"], "did you mean 'iterations'?"),
+        (["--set", "learner.iterations"], "--set: expected key=value such as learner.iterations=50"),
+        (
+            ["--strategy", "entropi"],
+            "--strategy: expected a label of suite 'tiny' (random, entropy-spatial), got 'entropi'",
+        ),
+        (["--seed", "7"], "--seed: expected a seed of suite 'tiny' (0), got 7; add it with --set seeds=[...]"),
+        (["--ray", "nowhere"], "--ray (or RAY_ADDRESS): expected host:port"),
+    ],
+)
+def test_a_wrong_argument_of_run_is_a_clear_error(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path], arguments: list[str], message: str
+) -> None:
+    result = quadrat("run", write_suite(), "--mlflow", "none", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+
+
+def test_a_data_set_that_is_not_there_is_a_clear_error_before_ray_starts(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    suite = write_suite(dataset={"name": "camvid", "root": str(tmp_path / "nowhere")})
+    result = quadrat("run", suite)
+    assert result.exit_code == 2
+    assert str(tmp_path / "nowhere") in result.stderr
+    assert "starting Ray" not in result.stdout
+
+
+def test_list_names_what_a_suite_can_name(quadrat: Callable[..., Result]) -> None:
+    assert "entropy-feature-spatial" in quadrat("list", "strategies").stdout
+    assert "scenes" in quadrat("list", "datasets").stdout
+    assert "entropy" in quadrat("list", "signals").stdout
+    assert "class-histogram" in quadrat("list", "profiles").stdout
+    assert "quickstart" in quadrat("list", "suites").stdout
+    assert "BROKEN" not in "".join(
+        quadrat("list", what).stdout for what in ("strategies", "signals", "profiles", "datasets")
+    )
+
+
+def test_show_prints_trials_budgets_and_fits(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
+    result = quadrat("show", write_suite(seeds=[0, 1], full_supervision=True))
+    assert result.exit_code == 0
+    assert "6 trials, 0 complete; 12 fits (14 without sharing)" in result.stdout
+    assert "8 images" in result.stdout
+    assert " ".join("regions of 16 px 6 12 24".split()) in " ".join(result.stdout.split())
+    assert "%" in result.stdout
+    assert "cutoff=1.5" in result.stdout
+
+
+def test_show_works_without_the_data(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
+    result = quadrat("show", write_suite(dataset={"name": "camvid"}))
+    assert result.exit_code == 0
+    assert "QUADRAT_DATA" in result.stdout
+
+
+def test_data_check_reports_and_its_exit_code_tells(quadrat: Callable[..., Result], tmp_path: Path) -> None:
+    result = quadrat("data", "check", "scenes", "--param", "num_train=3", "--param", "num_test=2")
+    assert result.exit_code == 0
+    assert "train: 3 images" in result.stdout
+    assert quadrat("data", "check", "scenes", "--param", "num_train").exit_code == 2
+    assert quadrat("data", "check", "camvid", "--root", tmp_path).exit_code != 0
+
+
+def test_data_pack_packs_where_run_looks(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
+    suite = write_suite()
+    assert "train: 8 images" in quadrat("data", "pack", suite).stdout
+    assert len(list(Path("results/runs/tiny/cache/packed").glob("scenes-*"))) == 2
+
+
+def test_report_track_and_ui_want_a_results_folder(quadrat: Callable[..., Result], tmp_path: Path) -> None:
+    for command in ("report", "track", "ui"):
+        result = quadrat(command, tmp_path)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: ")
+
+
+def test_track_says_what_is_wrong_with_a_store_but_no_password(quadrat: Callable[..., Result], tmp_path: Path) -> None:
+    from support.fake_trials import make_suite, write_suite_json
+
+    write_suite_json(make_suite(), tmp_path)
+    result = quadrat("track", tmp_path, "--mlflow", "http://me:secret@127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "expected an MLflow store at http://127.0.0.1:9" in result.stderr
+    assert "secret" not in result.stderr
+    assert quadrat("track", tmp_path, "--mlflow", "none").exit_code == 2
+
+
+def test_ui_says_how_to_make_a_store_that_is_not_there(quadrat: Callable[..., Result], tmp_path: Path) -> None:
+    from support.fake_trials import make_suite, write_suite_json
+
+    write_suite_json(make_suite(), tmp_path)
+    result = quadrat("ui", tmp_path)
+    assert result.exit_code == 2
+    assert f"`quadrat track {tmp_path}` makes it" in result.stderr
+
+
+def test_doctor_looks_at_everything(quadrat: Callable[..., Result]) -> None:
+    result = quadrat("doctor")
+    for name in ("versions", "device", "bf16", "weights", "plugins", "ray", "mlflow", "disk", "locks"):
+        assert f" {name} " in result.stdout
+    assert result.exit_code == 0, result.stdout
+
+
+@pytest.mark.slow
+def test_a_trial_in_the_foreground_is_complete_and_is_not_run_again(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path]
+) -> None:
+    suite = write_suite()
+    first = quadrat("trial", suite, "--strategy", "random", "--seed", 0)
+    assert first.exit_code == 0, first.output
+    assert "1 of 1 trials complete in results/runs/tiny" in first.stdout
+    folder = Path("results/runs/tiny")
+    before = (folder / "records.jsonl").read_bytes()
+    assert [record.round for record in read_records(folder)] == [0, 1, 2]
+    again = quadrat("trial", suite, "--strategy", "random", "--seed", 0)
+    assert "1 of 1 trials are complete" in again.stdout
+    assert (folder / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_suite_on_ray_equals_its_trials_in_the_foreground(
+    write_suite: Callable[..., Path], quadrat: Callable[..., Result], tmp_path: Path
+) -> None:
+    """The whole story: Ray, records, report, MLflow; in a process of its own, as a user calls it."""
+    suite = write_suite()
+    command = [sys.executable, "-c", "from quadrat.cluster.cli.main import main; main()", "run", str(suite)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 trials complete in results/runs/tiny" in done.stdout
+    assert "report    results/runs/tiny/report/index.html" in done.stdout
+    assert "MLflow    quadrat ui results/runs/tiny" in done.stdout
+    folder = tmp_path / "results/runs/tiny"
+    assert (folder / "report/index.html").is_file()
+    for label in ("random", "entropy-spatial"):
+        assert quadrat("trial", suite, "--strategy", label, "--seed", 0, "--results", "here").exit_code == 0
+    there, here = ([without_timings(record) for record in read_records(path)] for path in (folder, tmp_path / "here"))
+    assert there == here
+    assert quadrat("track", folder).stdout.startswith("2 trials are mirrored in sqlite:///")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert len(runs) == 5, "two trials, two strategies above them, and the run that holds the report"
+
+
+@pytest.mark.slow
+def test_a_store_that_was_lost_brings_back_the_same_records(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path]
+) -> None:
+    suite = write_suite()
+    arguments = ("trial", suite, "--strategy", "entropy-spatial", "--seed", 0)
+    assert quadrat(*arguments).exit_code == 0
+    folder = Path("results/runs/tiny")
+    records = read_records(folder)
+    shutil.rmtree(folder / "store")
+    (folder / "records.jsonl").unlink()
+    append_record(folder, records[0])
+    assert quadrat(*arguments).exit_code == 0
+    assert [without_timings(record) for record in read_records(folder)] == [without_timings(r) for r in records]
+    assert json.loads((folder / "suite.json").read_text())["suite"]["name"] == "tiny"

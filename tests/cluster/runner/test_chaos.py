@@ -1,0 +1,88 @@
+"""Chaos in small: `make chaos` kills a hundred times, this a few times, and shows that the comparison sees a fault."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from support.chaos import faults
+from support.fake_trials import make_record, make_suite
+from support.fault_injection import kind_of
+
+from quadrat.benchmark.results.records import append_record
+from quadrat.cluster.cli.main import cli
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_and_run_again_end_as_if_they_had_not_been(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "support.chaos", "--kills", "6", "--seed", "1"]
+    done = subprocess.run([*command, "--keep", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 kills in" in done.stdout and "records equal, none lost, none doubled" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_at_any_point_is_one_clear_error_and_the_same_command_goes_on(
+    write_suite: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = write_suite(budgets=[6, 12])
+
+    def run(folder: str) -> Result:
+        arguments = ["trial", str(suite), "--strategy", "random", "--seed", "0", "--results", str(tmp_path / folder)]
+        return CliRunner().invoke(cli, arguments)
+
+    assert run("whole").exit_code == 0
+    num_left, fsync = 0, os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal num_left
+        num_left -= 1
+        if num_left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    for has_room_for in (0, 12, 25, 40):
+        num_left = has_room_for
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            stopped = run("full")
+        assert stopped.exit_code == 2, stopped.output
+        assert "No space left on device. Nothing half-written counts as done: free some space" in stopped.stderr
+    assert run("full").exit_code == 0
+    assert faults(tmp_path / "whole", tmp_path / "full") == []
+
+
+def test_the_comparison_sees_what_is_lost_doubled_changed_or_left_over(tmp_path: Path) -> None:
+    spec = make_suite().trials()[0]
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    for round_ in range(2):
+        append_record(good, make_record(spec, round_))
+    shutil.copytree(good, bad)
+    path = bad / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    changed = {**json.loads(lines[1]), "seconds": {"fit": 99.0}}
+    path.write_text(lines[0] + json.dumps(changed) + "\n")
+    assert faults(good, bad) == []
+    path.write_text(lines[0])
+    assert any("only in" in line for line in faults(good, bad))
+    path.write_text("".join([*lines, lines[1]]))
+    assert any("is there 2 times" in line for line in faults(good, bad))
+    path.write_text(lines[0] + lines[1].replace('"loss": 1.0', '"loss": 1.00'))
+    assert any("other bytes" in line for line in faults(good, bad))
+    path.write_text("".join(lines))
+    (bad / ".suite.json.00000000-1-00000000.tmp").touch()
+    assert faults(good, bad) == ["left over: .suite.json.00000000-1-00000000.tmp"]
+
+
+def test_places_are_told_by_the_kind_of_file() -> None:
+    assert kind_of("store/fit/.0a1b.0123abcd-17-89abcdef.tmp/fitted.pt") == "store/fit (temporary)"
+    assert kind_of("store/scores/0a1b/signals.npz") == "store/scores"
+    assert kind_of(".records.jsonl.0123abcd-17-89abcdef.tmp") == "records.jsonl (temporary)"
+    assert kind_of("machine-3/suite-0123abcd/store/fit/0a1b/fitted.pt") == "store/fit"
+    assert kind_of("selections/random-r16-s0/round-1.npz") == "selections"

@@ -1,0 +1,200 @@
+"""A cluster that changes while a suite runs: killed actors, lost nodes, new nodes, shared GPUs; all on a real Ray."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support.fake_trials import ENGINE, make_suite, pids_of, plan, times_run
+from support.paths import TESTS
+
+from quadrat.benchmark.results.records import read_records, without_timings
+from quadrat.cluster.runner.context import RunOptions
+from quadrat.cluster.runner.driver import Outcome, run_in_foreground, run_on_ray
+
+pytestmark = pytest.mark.cluster
+
+SUITE = make_suite()
+TRIALS = SUITE.trials()
+
+
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    """A head node that runs no trials: the test adds those that do."""
+    from ray.cluster_utils import Cluster
+
+    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray sets a signal handler with every node, which only the main thread may do; a test adds nodes elsewhere.
+        patch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)
+        cluster = Cluster()
+        add_node(cluster, num_cpus=0, include_dashboard=False)
+        yield cluster
+        cluster.shutdown()
+
+
+def add_node(cluster: Any, **resources: Any) -> Any:
+    """Add a node. Ray gives a raylet 30 s to start, whatever else the machine does: then once more."""
+    for is_last in (False, False, True):
+        try:
+            return cluster.add_node(**resources)
+        except Exception as error:  # Ray's own kind of it is a bare Exception
+            if is_last or "timed out during startup" not in str(error):
+                raise
+    raise AssertionError
+
+
+def options(results_dir: Path, address: str | None) -> RunOptions:
+    return RunOptions(results_dir=results_dir, engine=ENGINE, is_mirrored=False, ray_address=address)
+
+
+def plain(results_dir: Path) -> list[dict[str, object]]:
+    return [without_timings(record) for record in read_records(results_dir)]
+
+
+def await_(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
+    until_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until_s, "waited too long"
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` in a thread beside the block (the driver wants the main one), and raise what it raised."""
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)  # asks the driver to stop: the test must not hang
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+def test_a_node_that_is_lost_costs_its_trial_nothing_but_the_rounds_in_flight(tmp_path: Path, nodes: Any) -> None:
+    first, second = add_node(nodes, num_cpus=1), add_node(nodes, num_cpus=1)
+    plan(tmp_path / "ray", TRIALS[0], what="hang", times=1)
+
+    def lose_the_node_of_the_first_trial() -> None:
+        await_(lambda: bool(read_keys(tmp_path / "ray", TRIALS[0].trial_id)))
+        raylet = psutil.Process(pids_of(tmp_path / "ray", TRIALS[0])[0]).ppid()
+        (lost,) = [node for node in (first, second) if node.all_processes["raylet"][0].process.pid == raylet]
+        nodes.remove_node(lost, allow_graceful=False)
+
+    with meanwhile(lose_the_node_of_the_first_trial):
+        outcome = run_on_ray(SUITE, TRIALS, options(tmp_path / "ray", nodes.address))
+    assert (outcome.exit_code, outcome.num_complete) == (0, 4)
+    assert times_run(tmp_path / "ray", TRIALS[0]) == 2
+    run_in_foreground(SUITE, TRIALS, options(tmp_path / "here", None))
+    assert plain(tmp_path / "ray") == plain(tmp_path / "here")
+
+
+def test_a_node_that_joins_is_used_and_an_actor_that_is_killed_is_replaced(tmp_path: Path, nodes: Any) -> None:
+    add_node(nodes, num_cpus=1)
+    plan(tmp_path, TRIALS[0], what="hang", times=1)
+    seen: dict[str, Any] = {}
+
+    def grow_then_kill() -> None:
+        await_(lambda: times_run(tmp_path, TRIALS[0]) == 1)
+        add_node(nodes, num_cpus=1)
+        others = {spec.trial_id for spec in TRIALS[1:]}
+        await_(lambda: {name for name, round_ in read_keys(tmp_path) if round_ == 2} == others)
+        await_(lambda: (tmp_path / "board.json").is_file())
+        seen.update(json.loads((tmp_path / "board.json").read_text()))
+        os.kill(pids_of(tmp_path, TRIALS[0])[0], signal.SIGKILL)
+
+    with meanwhile(grow_then_kill):
+        outcome = run_on_ray(SUITE, TRIALS, options(tmp_path, nodes.address))
+    assert (outcome.exit_code, outcome.num_complete) == (0, 4)
+    assert [times_run(tmp_path, spec) for spec in TRIALS] == [2, 1, 1, 1]
+    assert len(read_records(tmp_path)) == 12
+    assert seen["in_flight"][0]["label"] == TRIALS[0].label and seen["in_flight"][0]["node"]
+
+
+def test_four_trials_of_half_a_gpu_are_in_flight_on_two_gpus(tmp_path: Path, nodes: Any) -> None:
+    add_node(nodes, num_cpus=4, num_gpus=1)
+    add_node(nodes, num_cpus=4, num_gpus=1)
+    suite = make_suite(seeds=[0, 1, 2], resources={"cpus": 1, "gpus": 0.5, "device": "cpu"})
+    trials = suite.trials()
+    for spec in trials:
+        plan(tmp_path, spec, what="pause", times=1)
+    most = 0
+
+    def count_then_release() -> None:
+        nonlocal most
+        await_(lambda: len(running(tmp_path, trials)) == 4)
+        time.sleep(6)  # longer than the crew takes to look around again: a fifth would have started
+        most = len(running(tmp_path, trials))
+        (tmp_path / "plans" / "release").touch()
+
+    with meanwhile(count_then_release):
+        outcome = run_on_ray(suite, trials, options(tmp_path, nodes.address))
+    assert most == 4
+    assert (outcome.exit_code, outcome.num_complete) == (0, 6)
+
+
+def running(results_dir: Path, trials: list[Any]) -> list[Any]:
+    return [spec for spec in trials if times_run(results_dir, spec)]
+
+
+def read_keys(results_dir: Path, trial_id: str | None = None) -> list[tuple[str, int]]:
+    if not (results_dir / "records.jsonl").is_file():
+        return []
+    keys = [record.key for record in read_records(results_dir)]
+    return [key for key in keys if trial_id in (None, key[0])]
+
+
+_DRIVER = """
+import sys
+from pathlib import Path
+from support.fake_trials import ENGINE, make_suite
+from quadrat.cluster.runner.driver import run_on_ray
+from quadrat.cluster.runner.context import RunOptions
+from quadrat.cluster.runner.ray_session import ClusterError
+suite = make_suite()
+options = RunOptions(results_dir=Path(sys.argv[1]), engine=ENGINE, is_mirrored=False)
+try:
+    sys.exit(run_on_ray(suite, suite.trials(), options).exit_code)
+except ClusterError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+def test_a_driver_whose_own_ray_dies_says_so_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    plan(tmp_path, TRIALS[0], what="hang", times=1)
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"PYTHONPATH": path}
+    command = [sys.executable, "-c", _DRIVER, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as driver:
+        try:
+            await_(lambda: bool(read_keys(tmp_path, TRIALS[0].trial_id)))
+            own = [child for child in psutil.Process(driver.pid).children(recursive=True) if child.name() == "raylet"]
+            assert len(own) == 1
+            own[0].kill()
+            _, text = driver.communicate(timeout=90)
+        finally:
+            driver.kill()
+    assert driver.returncode == 1
+    assert "expected Ray on this machine to go on, got no node that is alive" in text
+    assert "run the same command again" in text
+    outcome: Outcome = run_in_foreground(SUITE, TRIALS, options(tmp_path, None))
+    assert (outcome.exit_code, outcome.num_complete) == (0, 4)

@@ -1,0 +1,400 @@
+"""Studies: what is searched, killed, continued and reported; on a local Ray where the test says `cluster`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from support.fake_trials import GRADED, STUDY, is_spent, make_record, make_suite, plan, times_run
+from support.paths import TESTS
+
+from quadrat.benchmark.config.suite import Suite, load_suite
+from quadrat.benchmark.errors import DataError, ResultsError
+from quadrat.benchmark.results.candidates import Candidate, best_of, read_study, search_trials, study_dir
+from quadrat.benchmark.results.folder import fetch_results
+from quadrat.benchmark.results.records import read_failures, read_records
+from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
+from quadrat.cluster.cli.main import cli
+from quadrat.cluster.cli.study_view import study_size
+from quadrat.cluster.progress.status import BULLETIN_NAME, StatusFile
+from quadrat.cluster.runner.actor import Place
+from quadrat.cluster.runner.context import RunOptions
+from quadrat.cluster.runner.interrupt import StopRequest
+from quadrat.cluster.study.actor import CandidateEvent
+from quadrat.cluster.study.context import StudyContext
+from quadrat.cluster.study.driver import run_study
+from quadrat.cluster.study.storage import CandidateStorage
+
+NUM_ROUNDS, NUM_SEEDS = 3, 2
+
+
+def make_study(**changes: Any) -> Suite:
+    """Return a suite with a study of four candidates, two search seeds and three rounds, one candidate at a time."""
+    return make_suite(
+        strategies=["random", "entropy-spatial"],
+        resources={"max_in_flight": 1, "retries": 0},
+        study={**STUDY, **changes},
+    )
+
+
+# ------------------------------------------------------------------------------------------------ sizes, without Ray
+
+
+def test_show_promises_round_0_once_for_each_region_size_and_search_seed() -> None:
+    size = study_size(make_study(space={"region_size": [16, 8]}))
+    assert size.search == 2 * (2 + 4 * 2)  # two seeds: two sizes, and two more rounds of four candidates
+    assert size.search_alone == 2 * 4 * 3
+    # The references: round 0 of two seeds, two more rounds of two strategies and two seeds. The best: two more rounds
+    # on each seed, and round 0 should its size be 8.
+    assert size.report == (2 + 2 * 2 * 2) + 2 * (2 + 1)
+    assert size.report_alone == 2 * 2 * 3 + 2 * 3
+
+
+def test_an_objective_that_needs_full_supervision_costs_one_more_fit_a_search_seed() -> None:
+    without = make_study()
+    with_it = make_suite(**{**without.model_dump(), "full_supervision": True, "study": {
+        **without.model_dump()["study"], "objective": ["cost-95"]
+    }})  # fmt: skip
+    assert study_size(with_it).search == study_size(without).search + NUM_SEEDS
+
+
+def test_show_says_candidates_space_and_fits(write_suite: Callable[..., Path]) -> None:
+    study = {"strategy": "entropy-spatial", "candidates": 5, "search_seeds": [7], "space": {"region_size": [16, 8]}}
+    found = CliRunner().invoke(cli, ["show", str(write_suite(study=study))])
+    assert found.exit_code == 0, found.output
+    for expected in (
+        "5 candidates of entropy-spatial, judged by area on search seeds 7",
+        "w_spatial  0.25 to 4, logarithmic",
+        "region_size  one of 16, 8",
+        "at most 12 in the search (15 without sharing)",
+    ):
+        assert expected in found.output
+
+
+def test_a_study_of_a_suite_without_one_is_a_clear_error(write_suite: Callable[..., Path], tmp_path: Path) -> None:
+    found = CliRunner().invoke(cli, ["study", str(write_suite()), "--results", str(tmp_path / "r")])
+    assert found.exit_code == 2
+    assert "expected a suite with a 'study', got 'tiny' without one" in found.output
+
+
+@pytest.mark.parametrize("name", ["scenes-study", "study-entropy-spatial"])
+def test_the_shipped_studies_search_what_the_papers_figures_5_to_7_vary(name: str) -> None:
+    study = load_suite(name).study
+    assert study is not None
+    assert {"cutoff", "d3_d2", "w_spatial", "region_size"} <= study.distributions().keys()
+
+
+def test_another_study_in_the_folder_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    suite = make_study()
+    CandidateStorage(study_dir(tmp_path), suite)
+    run_options = options(tmp_path)
+    with pytest.raises(DataError, match="no split 'nope'"):
+        run_study(make_study(test="nope"), run_options)
+    with pytest.raises(ResultsError, match="holds a study with test"):
+        run_study(suite, run_options)
+
+
+def hear_round(desk: StudyContext, suite: Suite, candidate: Candidate, round_: int) -> bool:
+    """Tell the desk a round of a candidate as its actor would, and return whether the candidate is to stop.
+
+    Round 0 is trained for the first candidate, the others find its models.
+    """
+    records = tuple(make_record(spec, round_) for spec in search_trials(suite, candidate)[0])
+    trained = frozenset(record.key for record in records if round_ or not candidate.number)
+    is_done = round_ == NUM_ROUNDS - 1
+    place = Place(host="node-1", pid=7, node="0123456789ab")
+    return desk.hear(
+        CandidateEvent(
+            number=candidate.number,
+            records=records,
+            num_rounds=round_ + 1,
+            trained=trained,
+            place=place,
+            is_done=is_done,
+        )
+    )
+
+
+def test_records_are_published_before_the_database_that_counts_them(tmp_path: Path) -> None:
+    suite, published = make_study(), list[str]()
+    desk = StudyContext(
+        suite,
+        tmp_path,
+        CandidateStorage(study_dir(tmp_path), suite),
+        StopRequest(),
+        lambda *names: published.extend(names),
+    )
+    candidate = desk.start()
+    assert candidate is not None
+    assert published == ["study/study.db", "study/study.json"]
+    for round_ in range(NUM_ROUNDS):
+        published.clear()
+        assert hear_round(desk, suite, candidate, round_) == (round_ == NUM_ROUNDS - 1)
+        assert published[:NUM_SEEDS] == ["study/records.jsonl"] * NUM_SEEDS
+        assert published[NUM_SEEDS] == "study/study.db"
+    assert published[NUM_SEEDS:] == ["study/study.db", "study/study.json"]
+
+
+def test_a_round_counts_once_as_trained_or_as_shared_however_often_it_is_told(tmp_path: Path) -> None:
+    suite = make_study()
+    desk = StudyContext(
+        suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), lambda *names: None
+    )
+    first, second = desk.start(), desk.start()
+    assert first is not None and second is not None
+    hear_round(desk, suite, second, 0)
+    assert (desk.num_fits, desk.num_shared) == (0, NUM_SEEDS)
+    hear_round(desk, suite, first, 0)
+    hear_round(desk, suite, first, 0)  # its actor died and began again
+    assert (desk.num_fits, desk.num_shared) == (NUM_SEEDS, NUM_SEEDS)
+    hear_round(desk, suite, first, 1)
+    assert (desk.num_fits, desk.num_shared) == (2 * NUM_SEEDS, NUM_SEEDS)
+
+    again = StudyContext(
+        suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), lambda *names: None
+    )
+    assert again.start() is not None
+    hear_round(again, suite, first, 0)
+    assert again.num_shared == 0  # its records were there before
+
+
+def test_status_shows_candidates_in_flight_and_how_many_have_ended(tmp_path: Path) -> None:
+    suite = make_study()
+    desk = StudyContext(
+        suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), lambda *names: None
+    )
+    first, second = desk.start(), desk.start()
+    assert first is not None and second is not None
+    for round_ in range(NUM_ROUNDS):
+        hear_round(desk, suite, first, round_)
+    hear_round(desk, suite, second, 0)
+    with StatusFile(desk.describe, suite.name, tmp_path):
+        shown, told = (CliRunner().invoke(cli, ["status", str(tmp_path), *more]) for more in ((), ("--json",)))
+    assert shown.exit_code == 0, shown.output
+    assert "fake  1/4 candidates have ended  " in shown.stdout
+    rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("candidate")]
+    assert [row[:5] for row in rows] == [["candidate", "1", str(seed), "2/3", "search"] for seed in (10, 11)]
+    assert all(row[-3:] == ["node-1", "01234567", "7"] for row in rows)
+    said = json.loads(told.stdout)
+    assert said["candidates"] == {"num": 4, "ended": 1, "failed": 0}
+    assert [(row["candidate"], row["seed"], row["round"]) for row in said["in_flight"]] == [(1, 10, 1), (1, 11, 1)]
+    assert not (tmp_path / BULLETIN_NAME).exists()
+
+
+def test_storage_that_fails_ends_the_search_with_its_own_error(tmp_path: Path) -> None:
+    def publish(*names: str) -> None:
+        raise ResultsError("the storage is away")
+
+    suite = make_study()
+    desk = StudyContext(suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), publish)
+    assert desk.start() is None and desk.must_stop
+    with pytest.raises(ResultsError, match="the storage is away"):
+        desk.raise_error()
+
+
+# ---------------------------------------------------------------------------------------------------------- on Ray
+
+
+def options(results: Path | str, address: str | None = None) -> RunOptions:
+    """Return the options of a study with results in a folder, or at a URL."""
+    remote = Remote(results) if isinstance(results, str) and is_url(results) else None
+    folder = Path(results) if remote is None else working_folder(remote.url)
+    return RunOptions(results_dir=folder, engine=GRADED, is_mirrored=False, ray_address=address, remote=remote)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of a Ray of two CPUs whose workers can import the fakes."""
+    from ray.cluster_utils import Cluster
+
+    paths = [str(TESTS), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        yield nodes.address
+        nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a study that nothing has happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert run_study(make_study(), options(folder, address)).exit_code == 0
+    return folder
+
+
+def candidates_in(folder: Path) -> tuple[Candidate, ...]:
+    found = read_study(folder)
+    assert found is not None
+    return found.candidates
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("study")
+def test_a_study_ends_with_the_best_candidate_on_the_report_seeds_and_nothing_else_there(undisturbed: Path) -> None:
+    found = read_study(undisturbed)
+    assert found is not None
+    assert [candidate.state for candidate in found.candidates] == ["done"] * 4
+    largest = max(found.candidates, key=lambda candidate: candidate.params["cutoff"])
+    assert [best.candidate for best in found.best] == [largest.number]
+    assert best_of(found.candidates, found.directions, 1) == [largest]
+    reported = read_records(undisturbed)
+    assert {record.label for record in reported} == {"random", "entropy-spatial", f"candidate {largest.number}"}
+    assert {record.seed for record in reported} == {0, 1}
+    searched = read_records(study_dir(undisturbed))
+    assert {record.seed for record in searched} == {10, 11}
+    assert [record.label for record in searched] == sorted(record.label for record in searched)
+    assert len(searched) == 4 * NUM_SEEDS * NUM_ROUNDS
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("study")
+def test_the_values_of_a_candidate_are_those_of_its_records(undisturbed: Path) -> None:
+    for candidate in candidates_in(undisturbed):
+        # The fake's mIoU is 0.2 + 0.1 round + 0.01 seed + 0.05 cutoff over 4, 8 and 16 regions; seeds 10 and 11.
+        base = 0.2 + 0.105 + 0.05 * candidate.params["cutoff"]
+        assert candidate.values[0] == pytest.approx(base + (0.05 * 4 + 0.15 * 8) / 12)
+        assert candidate.running == pytest.approx((base, base + 0.05, candidate.values[0]))
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("study")
+def test_a_study_that_is_complete_runs_nothing_again(undisturbed: Path, address: str) -> None:
+    starts = {path: path.stat().st_size for path in (undisturbed / "plans").glob("*.starts")}
+    before = (undisturbed / "study" / "study.json").read_bytes()
+    assert run_study(make_study(), options(undisturbed, address)).exit_code == 0
+    assert {path: path.stat().st_size for path in (undisturbed / "plans").glob("*.starts")} == starts
+    assert (undisturbed / "study" / "study.json").read_bytes() == before
+
+
+_DRIVER = """
+import sys
+from pathlib import Path
+from test_study import make_study, options
+from quadrat.cluster.study.driver import run_study
+sys.exit(run_study(make_study(), options(sys.argv[1], sys.argv[2])).exit_code)
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("study")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_study_that_is_killed_goes_on_with_the_candidates_that_were_running_and_repeats_none(
+    tmp_path: Path, address: str, undisturbed: Path, number: int
+) -> None:
+    suite, third = make_study(), candidates_in(undisturbed)[2]
+    code = _interrupt(tmp_path, tmp_path, address, third, number)
+    assert code == (-9 if number == signal.SIGKILL else 130)
+    assert (tmp_path / BULLETIN_NAME).exists() == (number == signal.SIGKILL)
+    assert [candidate.state for candidate in candidates_in(tmp_path)] == ["done", "done", "running"]
+    outcome = run_study(suite, options(tmp_path, address))
+    assert outcome.exit_code == 0
+    assert candidates_in(tmp_path) == candidates_in(undisturbed)
+    for candidate in candidates_in(tmp_path):
+        starts = [times_run(tmp_path, spec) for spec in search_trials(suite, candidate)[0]]
+        assert starts == ([2, 2] if candidate.number == third.number else [1, 1])
+    keys = [record.key for record in read_records(study_dir(tmp_path))]
+    assert keys == [record.key for record in read_records(study_dir(undisturbed))]
+
+
+def _interrupt(results: Path | str, folder: Path, address: str, candidate: Candidate, number: int) -> int:
+    """Run a study in a process, send it a signal while `candidate` is in its second round, and return its exit code.
+
+    Args:
+        results: Folder or URL of its results.
+        folder: The folder, or this machine's copy of what lies at the URL.
+        address: Of a Ray cluster.
+        candidate: It gets that far and no further.
+        number: The signal.
+    """
+    hangs = search_trials(make_study(), candidate)[0][1]  # of the second seed
+    plan(folder, hangs, what="hang", times=1)
+    command = [sys.executable, "-c", _DRIVER, str(results), address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        try:
+            until_s = time.monotonic() + 120
+            # Killed before it hangs, the trial would hang in the next run instead.
+            while not (_has_one_round_of(folder, candidate) and is_spent(folder, hangs)):
+                assert time.monotonic() < until_s and driver.poll() is None
+                time.sleep(0.1)
+            driver.send_signal(number)
+            return driver.wait(60)
+        finally:
+            driver.kill()
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("study")
+def test_a_study_on_a_url_that_is_killed_goes_on_from_there_on_a_machine_without_a_copy(
+    tmp_path: Path, server: str, address: str, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, third, url = make_study(), candidates_in(undisturbed)[2], "s3://results/study"
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "first"))
+    assert _interrupt(url, working_folder(url), address, third, signal.SIGKILL) == -9
+    shutil.rmtree(tmp_path / "first")
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "second"))
+    assert [candidate.state for candidate in candidates_in(fetch_results(url))] == ["done", "done", "running"]
+    assert run_study(suite, options(url, address)).exit_code == 0
+    starts = [
+        [times_run(working_folder(url), spec) for spec in search_trials(suite, candidate)[0]]
+        for candidate in candidates_in(undisturbed)
+    ]
+    assert starts == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "third"))
+    found = fetch_results(url)
+    study_json = Path("study", "study.json")
+    assert (found / study_json).read_bytes() == (undisturbed / study_json).read_bytes()
+    for folders in ((found, undisturbed), (study_dir(found), study_dir(undisturbed))):
+        first, second = ([record.key for record in read_records(folder)] for folder in folders)
+        assert first == second
+    kept = {"suite.json", "environment.json", "records.jsonl", "study/study.json", "study/records.jsonl"}
+    assert {name for name in Remote(url).names() if not name.startswith("driver/")} == kept | {"study/study.db"}
+
+
+def _has_one_round_of(folder: Path, candidate: Candidate) -> bool:
+    known = read_study(folder)
+    if known is None or len(known.candidates) <= candidate.number:
+        return False
+    wanted = {spec.trial_id for spec in search_trials(make_study(), candidate)[0]}
+    path = study_dir(folder) / "records.jsonl"
+    return path.is_file() and {record.trial_id for record in read_records(study_dir(folder))} >= wanted
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("study")
+def test_a_candidate_that_fails_or_falls_behind_does_not_stop_the_others(
+    tmp_path: Path, address: str, undisturbed: Path
+) -> None:
+    """One run for both fates, since each run joins Ray anew."""
+    suite = make_study(pruner={"name": "SuccessiveHalvingPruner", "params": {"min_resource": 2}})
+    first = candidates_in(undisturbed)[0]
+    fails = search_trials(suite, first)[0][0]
+    plan(tmp_path, fails, what="raise", times=1)
+    outcome = run_study(suite, options(tmp_path, address))
+    assert outcome.exit_code == 1
+    candidates = candidates_in(tmp_path)
+    assert (candidates[0].state, candidates[0].exception) == ("failed", "RuntimeError: the GPU fell off the bus")
+    (failure,) = read_failures(study_dir(tmp_path))
+    assert failure.trial_id == fails.trial_id and "in _misbehave" in failure.traceback
+    cutoffs = [candidate.params["cutoff"] for candidate in candidates]
+    ahead = 0.0
+    for candidate in candidates[1:]:  # a candidate goes on when it is ahead of all before it
+        is_ahead = candidate.params["cutoff"] > ahead
+        assert candidate.state == ("done" if is_ahead else "pruned"), cutoffs
+        ahead = max(ahead, candidate.params["cutoff"])
+        records = [record for record in read_records(study_dir(tmp_path)) if record.label == candidate.label]
+        assert len(records) == NUM_SEEDS * (NUM_ROUNDS if is_ahead else 2)
+    assert run_study(suite, options(tmp_path, address)).exit_code == 0
+    again = candidates_in(tmp_path)
+    assert again[0].params == first.params and again[0].state in ("done", "pruned")
+    assert again[1:] == candidates[1:]
+    assert not read_failures(study_dir(tmp_path)) or again[0].state == "pruned"

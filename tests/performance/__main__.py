@@ -1,0 +1,249 @@
+"""The measuring harness: `python -m performance fit|score|together|overhead` in `tests/`, or `make bench`."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from performance.learner import Case, bench_fit, bench_growth, bench_score, bench_together, open_case
+from performance.overhead import bench_overhead
+from quadrat.benchmark.learning.runtime import resolve_device
+from quadrat.cluster.cli.main import Commands
+from quadrat.cluster.cli.options import open_suite, suite_arguments
+
+
+@click.group(cls=Commands)
+def bench() -> None:
+    """Measure speed and memory, as ratios to a plain baseline in the same run."""
+
+
+def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `bench fit` and `bench score` have in common."""
+    options = (
+        click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+        click.option(
+            "--threads", type=click.IntRange(min=1), help="torch's threads of either side. Default: all cores"
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=0), help="Processes that decode for the plain side. Default: 2, CUDA 8"
+        ),
+        click.option("--images", type=click.IntRange(min=8), default=48, show_default=True, help="Images of the pool"),
+        click.option(
+            "--size",
+            callback=_read_size,
+            metavar="HEIGHTxWIDTH",
+            help="Street scenes of this size (19 classes, PNG files in a temporary folder) in place of the data set",
+        ),
+        click.option(
+            "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Paired blocks of both sides"
+        ),
+        click.option("--json", "is_json", is_flag=True, help="Print one JSON object"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return suite_arguments(command)
+
+
+def _read_size(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdigit() and int(side) >= 32 for side in sides):
+        raise click.BadParameter(f"expected HEIGHTxWIDTH of 32 pixels or more, such as 1024x2048, got '{text}'")
+    return int(sides[0]), int(sides[1])
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that its folder goes and its processes end."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _opened_case(
+    suite_name: str,
+    settings: Sequence[str],
+    *,
+    device: str,
+    threads: int | None,
+    workers: int | None,
+    images: int,
+    size: tuple[int, int] | None,
+) -> "Iterator[Case]":
+    """Yield the case of a suite in a temporary folder."""
+    suite = open_suite(suite_name, settings).suite
+    resolve_device(device)
+    with _ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="quadrat-bench-") as folder:
+        yield open_case(
+            suite,
+            Path(folder),
+            num_images=images,
+            size=size,
+            device=device,
+            threads=threads or os.cpu_count() or 1,
+            workers=workers if workers is not None else (2 if device == "cpu" else 8),
+        )
+
+
+@bench.command()
+@_case_options
+@click.option(
+    "--iterations", type=click.IntRange(min=1), default=12, show_default=True, help="Of a block, after its warm-up"
+)
+def fit(suite_name: str, settings: Sequence[str], iterations: int, repeats: int, is_json: bool, **case: Any) -> None:
+    """Time training by SUITE's recipe against the plain way.
+
+    The plain way is segmentation-models-pytorch's DeepLabV3Plus with a DataLoader, PIL, torchvision's transforms and
+    fp32. Both sides run in processes of their own and take turns; the ratio is the median over pairs of blocks. What is
+    equal and what is not is part of the output.
+    """
+    with _opened_case(suite_name, settings, **case) as opened:
+        _tell_comparison(
+            bench_fit(opened, iterations=iterations, repeats=repeats, on_row=None if is_json else _tell_rates), is_json
+        )
+
+
+@bench.command()
+@_case_options
+@click.option(
+    "--growth",
+    metavar="N,N,...",
+    callback=lambda context, option, text: _read_counts(text),
+    help="Measure memory instead: score so many images, each number in a process of its own, arrays on the disk",
+)
+def score(
+    suite_name: str, settings: Sequence[str], growth: tuple[int, ...], repeats: int, is_json: bool, **case: Any
+) -> None:
+    """Time scoring of a whole pool by SUITE's recipe against the plain way.
+
+    The plain way takes the softmax of each image at full resolution to numpy for its entropy and then the means over
+    regions. Ours is also set beside the bare forward pass of the same network.
+    """
+    if growth:
+        case["images"] = max(growth)
+    with _opened_case(suite_name, settings, **case) as opened:
+        if growth:
+            result = bench_growth(opened, growth, on_row=None if is_json else _tell_pair)
+            if is_json:
+                click.echo(json.dumps(result, indent=1))
+        else:
+            result = bench_score(opened, repeats=repeats, on_row=None if is_json else _tell_rates)
+            _tell_comparison(result, is_json)
+
+
+@bench.command()
+@_case_options
+@click.option(
+    "--trials",
+    "num_trials",
+    metavar="N,N,...",
+    default="1,2,4",
+    show_default=True,
+    callback=lambda context, option, text: _read_counts(text),
+    help="So many at once, each number against one alone",
+)
+@click.option("--phase", type=click.Choice(["fit", "score"]), default="fit", show_default=True)
+@click.option("--iterations", type=click.IntRange(min=1), default=12, show_default=True, help="Of a block of phase fit")
+def together(
+    suite_name: str,
+    settings: Sequence[str],
+    num_trials: tuple[int, ...],
+    phase: Literal["fit", "score"],
+    iterations: int,
+    repeats: int,
+    is_json: bool,
+    **case: Any,
+) -> None:
+    """Time several trials of SUITE's recipe at once against one that has the machine alone.
+
+    On a CPU they divide the threads among them: says which `resources.cpus` gives a suite the most. On CUDA they share
+    the device: says whether `resources.gpus` below 1 pays.
+    """
+    with _opened_case(suite_name, settings, **case) as opened:
+        result = bench_together(
+            opened,
+            num_trials,
+            phase=phase,
+            count=iterations if phase == "fit" else len(opened.files),
+            repeats=repeats,
+            on_row=None if is_json else _tell_pair,
+        )
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+
+
+def _read_counts(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    if not all(part.isdigit() and int(part) > 0 for part in text.split(",")):
+        raise click.BadParameter(f"expected whole numbers above 0, such as 1,2,4, got '{text}'")
+    return tuple(int(part) for part in text.split(","))
+
+
+def _tell_rates(row: dict[str, Any]) -> None:
+    click.echo("  ".join(f"{name} {value} images/s" for name, value in row.items()))
+
+
+def _tell_pair(row: dict[str, Any]) -> None:
+    click.echo("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+
+
+def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    for row in result["rows"]:
+        shown = [f"{row['images_per_s']} images/s"]
+        if row["waiting_share"] is not None:
+            shown.append(f"waiting for data {row['waiting_share']:.0%}")
+        if row["gpu_busy_share"] is not None:
+            shown.append(f"GPU busy {row['gpu_busy_share']:.0%}")
+        shown.append(f"peak {row['peak_mib']:,} MiB")
+        if row["device_peak_mib"] is not None:
+            shown.append(f"on the device {row['device_peak_mib']:,} MiB")
+        if "over_forward" in row:
+            shown.append(f"{row['over_forward']:+.0%} over the forward pass")
+        click.echo(f"{row['side']}: " + ", ".join(shown))
+    num_pairs = len(result["ratios"])
+    spread = f"{min(result['ratios'])} to {max(result['ratios'])} over {num_pairs} pairs"
+    spread = spread if num_pairs > 1 else "one pair, so no range: --repeats 5 gives one"
+    click.echo(f"ratio {result['ratio']} ({spread}), load {result['load_1min']}")
+    for name, title in (("equal", "equal"), ("not_equal", "not equal"), ("not_measured", "not measured")):
+        if result[name]:
+            click.echo(f"{title}: " + "; ".join(result[name]))
+
+
+@bench.command()
+@click.option("--seeds", "num_seeds", type=click.IntRange(min=1), default=32, show_default=True, help="Two trials each")
+@click.option("--iterations", type=click.IntRange(min=1), default=30, show_default=True, help="Training steps of a fit")
+@click.option("--actors", type=click.IntRange(min=1), default=2, show_default=True, help="Trials in flight")
+@click.option("--mirror/--no-mirror", default=False, show_default=True, help="With MLflow, as a run has it")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
+def overhead(num_seeds: int, iterations: int, actors: int, mirror: bool, is_json: bool) -> None:
+    """Run a suite of many short trials on Ray, and compare its wall time with that of the trials alone."""
+    with contextlib.redirect_stdout(sys.stderr):  # the run's own lines
+        result = bench_overhead(num_seeds=num_seeds, iterations=iterations, actors=actors, is_mirrored=mirror)
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    click.echo(
+        f"{result['trials']} trials on {actors} actors: {result['wall_s']} s, of which Ray starts for "
+        f"{result['ray_start_s']} s; the trials alone: {result['trials_s']} s / {actors}\n"
+        f"ratio {result['ratio']} (at most {result['limit']}); workers opened the data for {result['opening_s']} s, "
+        f"waited for shared fits for {result['waited_s']} s; load {result['load_1min']} on {result['cpus']} CPUs"
+    )
+
+
+if __name__ == "__main__":
+    bench(prog_name="python -m performance")

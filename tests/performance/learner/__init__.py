@@ -1,0 +1,8 @@
+"""Our learner against the plain way that a user would write it, in the same run."""
+
+from performance.learner.case import Case, open_case
+from performance.learner.compare import bench_fit, bench_score
+from performance.learner.growth import bench_growth
+from performance.learner.together import bench_together
+
+__all__ = ["Case", "bench_fit", "bench_growth", "bench_score", "bench_together", "open_case"]

@@ -1,0 +1,99 @@
+"""In-memory images, masks and labels of the same duck type as the packed pool, small enough to learn in seconds."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.trial.oracle import RevealedLabels
+
+# Sides that 16 does not divide, and images of different sizes in one set; neighbours 1 and 2 share a size.
+SIZES = ((50, 70), (64, 48), (64, 48), (41, 90))
+NUM_CLASSES = 3
+REGION_SIZE = 12
+COLOURS = np.array([[30, 40, 200], [210, 60, 50], [90, 220, 80]], dtype=np.uint8)
+
+
+class FakeImages:
+    def __init__(self, images: list[NDArray[np.uint8]], fingerprint: str) -> None:
+        self._images = images
+        self.sizes = np.array([image.shape[:2] for image in images], dtype=np.int32)
+        self.fingerprint = fingerprint
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int, /) -> NDArray[np.uint8]:
+        self.reads += 1
+        return self._images[index]
+
+
+class FakeMasks:
+    num_classes = NUM_CLASSES
+
+    def __init__(self, masks: list[NDArray[np.uint8]]) -> None:
+        self._masks = masks
+        self.sizes = np.array([mask.shape for mask in masks], dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def mask(self, index: int, /) -> NDArray[np.uint8]:
+        return self._masks[index]
+
+
+def make_set(seed: int = 0, sizes: tuple[tuple[int, int], ...] = SIZES) -> tuple[FakeImages, FakeMasks]:
+    """Return images whose colour tells the class, with noise, and their masks, with a void frame of one pixel."""
+    generator = np.random.default_rng(seed)
+    images, masks = [], []
+    for height, width in sizes:
+        blocks = generator.integers(NUM_CLASSES, size=(-(-height // 16), -(-width // 16)))
+        mask = np.kron(blocks, np.ones((16, 16), dtype=int))[:height, :width].astype(np.uint8)
+        noise = generator.integers(-20, 21, size=(height, width, 3))
+        images.append(np.clip(COLOURS[mask].astype(int) + noise, 0, 255).astype(np.uint8))
+        mask[0, :] = mask[-1, :] = mask[:, 0] = mask[:, -1] = 255
+        masks.append(mask)
+    return FakeImages(images, f"set-{seed}-{sizes}"), FakeMasks(masks)
+
+
+def make_grid(masks: FakeMasks, region_size: int = REGION_SIZE) -> RegionGrid:
+    return RegionGrid(masks.sizes, region_size)
+
+
+def label(masks: FakeMasks, grid: RegionGrid, regions: list[int] | NDArray[np.int64] | None = None) -> RevealedLabels:
+    """Return labels of `regions`, or of all regions."""
+    labelled = np.zeros(grid.num_regions, dtype=bool)
+    labelled[slice(None) if regions is None else regions] = True
+    return RevealedLabels(masks, grid, labelled)  # type: ignore[arg-type]  # in memory instead of packed
+
+
+class Killed(Exception):
+    """What `kill_at` ends a fit with."""
+
+
+def kill_at(step: int) -> Callable[[int, int], None]:
+    """Return an `on_step` that ends a fit after that many iterations, as a killed process would."""
+
+    def on_step(done: int, total: int) -> None:
+        if done == step:
+            raise Killed
+
+    return on_step
+
+
+def tiny_recipe(**changes: object) -> Recipe:
+    """Return a recipe of milliseconds an iteration."""
+    settings: dict[str, object] = {
+        "encoder": "test_efficientnet",
+        "weights": "none",
+        "decoder_channels": 8,
+        "atrous_rates": (1, 2, 3),
+        "lr": 0.05,
+        "iterations": 12,
+        "batch_size": 2,
+        "crop": 32,
+    }
+    return Recipe.model_validate(settings | changes)
