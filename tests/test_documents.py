@@ -1,0 +1,36 @@
+"""The documents: links lead somewhere, and the README's example runs as it stands."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.paths import ROOT
+
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "strategies/**/*.md", "benchmark/**/*.md", "cluster/**/*.md", "tests/**/*.md", "results/*.md")
+    for path in ROOT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s]+)", text)
+    relative = [link for link in links if "://" not in link]
+    assert [link for link in relative if not (document.parent / link).exists()] == []
+
+
+def test_the_example_of_the_readme_selects_what_its_comments_say() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    selection, pool = names["selection"], names["pool"]
+    assert selection.regions.shape == selection.potential.shape == (50,)  # type: ignore[attr-defined]
+    assert np.unique(selection.regions).size == 50  # type: ignore[attr-defined]
+    assert not pool.labelled[selection.regions].any()  # type: ignore[attr-defined]
+
+
+def test_the_landing_page_fits_on_a_few_screens() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 145
