@@ -2,7 +2,7 @@
 
 from quadrat.benchmark.data.check import Report, check
 from quadrat.benchmark.data.dataset import VOID, Dataset, Item, load_dataset
-from quadrat.benchmark.data.packed import PackedImages, PackedMasks, PackedSplit
+from quadrat.benchmark.data.packed import PackedImages, PackedMasks, PackedSplit, open_packed
 from quadrat.benchmark.data.packing import pack
 from quadrat.benchmark.data.regions import RegionGrid
 
@@ -17,5 +17,6 @@ __all__ = [
     "Report",
     "check",
     "load_dataset",
+    "open_packed",
     "pack",
 ]

@@ -6,7 +6,8 @@ where each image starts. The kernel keeps one copy of a mapped file for all proc
 
 import json
 import mmap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,17 @@ import numpy.typing as npt
 
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["FORMAT", "IMAGES", "MASKS", "META", "VERSION", "PackedImages", "PackedMasks", "PackedSplit"]
+__all__ = [
+    "FORMAT",
+    "IMAGES",
+    "MASKS",
+    "META",
+    "VERSION",
+    "PackedImages",
+    "PackedMasks",
+    "PackedSplit",
+    "open_packed",
+]
 
 FORMAT: Final = "quadrat-packed"
 """Written into `meta.json`, so that a foreign folder is recognised."""
@@ -159,6 +170,42 @@ class PackedSplit:
     def __reduce__(self) -> tuple[type["PackedSplit"], tuple[Path]]:
         """Pickle as the path: another process maps the same files instead of receiving a copy."""
         return type(self), (self.path,)
+
+    @property
+    def num_px(self) -> int:
+        """Pixels of all images together; a packed split takes 4 bytes for each."""
+        return int(self.sizes.astype(np.int64).prod(axis=1).sum())
+
+    @property
+    def commonest_size(self) -> tuple[int, int]:
+        """Height and width that most images have, pixels; of equally common ones the first."""
+        ((height, width),) = (size for size, _ in Counter(map(tuple, self.sizes.tolist())).most_common(1))
+        return height, width
+
+
+def open_packed(results_dir: Path, described: Mapping[str, Any], *, cache_dir: Path | None = None) -> PackedSplit:
+    """Return the packed split that a results folder was computed from, read-only; nothing is written.
+
+    Args:
+        results_dir: The results folder.
+        described: `path` (absolute, or relative to the results folder) and `fingerprint` of the split, as `suite.json`
+            has them.
+        cache_dir: Cache folder of another run on the same data, searched first, by fingerprint.
+
+    Raises:
+        DataError: When the folder is gone (it is a cache), is damaged, or holds other images.
+    """
+    for meta in sorted((cache_dir / "packed").glob(f"*/{META}")) if cache_dir is not None else ():
+        found = PackedSplit.open(meta.parent)
+        if found.fingerprint == described["fingerprint"]:
+            return found
+    path = results_dir / described["path"]
+    if not path.is_dir():
+        raise DataError("the packed images are not there any more: they are a cache")
+    split = PackedSplit.open(path)
+    if split.fingerprint != described["fingerprint"]:
+        raise DataError("the packed images are not those that these results were computed from")
+    return split
 
 
 def _starts(sizes: npt.NDArray[np.int32], channels: int) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.layouts import labels, pixels, save, write_camvid, write_folder
 
-from quadrat.benchmark.data import Dataset, PackedSplit, load_dataset, pack, packing
+from quadrat.benchmark.data import Dataset, PackedSplit, load_dataset, open_packed, pack, packing
 from quadrat.benchmark.data.loaders.camvid import CamVid
 from quadrat.benchmark.data.loaders.folder import Folder
 from quadrat.benchmark.data.loaders.scenes import Scenes
@@ -279,6 +279,31 @@ def test_damaged_folder_is_named_when_opened_and_replaced_when_packed(how: str, 
 def test_open_of_a_folder_without_pack_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no packed split at .*quadrat data pack"):
         PackedSplit.open(tmp_path)
+
+
+def test_num_px_and_commonest_size_are_those_of_the_images(tmp_path: Path) -> None:
+    packed = pack(Scenes(num_train=6, height=32, width=40, frames=4), "train", tmp_path)
+    assert packed.num_px == sum(packed.masks.mask(index).size for index in range(6))
+    assert packed.commonest_size == tuple(packed.sizes[0])  # a street of four images, then one of two
+
+
+def test_open_packed_finds_the_split_of_a_results_folder(tmp_path: Path) -> None:
+    packed = pack(SCENES, "train", tmp_path / "cache")
+    described = {"path": str(packed.path.relative_to(tmp_path)), "fingerprint": packed.fingerprint}
+    assert open_packed(tmp_path, described).path == packed.path
+    assert open_packed(tmp_path / "elsewhere", {**described, "path": str(packed.path)}).path == packed.path
+    assert open_packed(tmp_path / "elsewhere", described, cache_dir=tmp_path / "cache").path == packed.path
+
+
+def test_open_packed_says_why_there_are_no_images(tmp_path: Path) -> None:
+    packed = pack(SCENES, "train", tmp_path)
+    with pytest.raises(DataError, match="not there any more"):
+        open_packed(tmp_path, {"path": "nowhere", "fingerprint": packed.fingerprint}, cache_dir=tmp_path / "empty")
+    with pytest.raises(DataError, match="not those that these results were computed from"):
+        open_packed(tmp_path, {"path": str(packed.path), "fingerprint": "other"}, cache_dir=tmp_path)
+    damage(packed, "missing")
+    with pytest.raises(DataError, match="is damaged"):
+        open_packed(tmp_path, {"path": str(packed.path), "fingerprint": packed.fingerprint})
 
 
 def test_split_of_void_alone_is_refused(tmp_path: Path) -> None:
