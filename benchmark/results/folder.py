@@ -79,10 +79,10 @@ class ResultsLock:
             else:
                 self._upstream.delete(name)
 
-    def show(self, notice: dict[str, Any]) -> None:
-        """Have others read on the URL how far this driver is, from its lease's next beat on, if there is a URL."""
+    def set_status(self, status: dict[str, Any]) -> None:
+        """Write the run status into the lease, where `quadrat status URL` reads it; does nothing without a URL."""
         if self._lease is not None:
-            self._lease.show(notice)
+            self._lease.set_status(status)
 
     def release(self) -> None:
         """Let others write."""
@@ -122,7 +122,7 @@ def lock_results(
         return ResultsLock(results_dir, lock)
     try:
         remote.check()
-        lease = acquire_lease(remote, _DRIVER, on_wait=on_wait, is_patient=False)
+        lease = acquire_lease(remote, _DRIVER, on_wait=on_wait, blocking=False)
         try:
             _pull(remote, results_dir)
         except BaseException:

@@ -1,7 +1,7 @@
 """Leases: who may write somewhere on a storage without locks, for as long as it shows that it is alive.
 
 A lease is a file `<name>/<generation>`; whoever puts generation n + 1, which one only can, has it. Its holder rewrites
-the file every few seconds, and may leave a notice in it for whoever looks. When the rewriting stops, whoever waits puts
+the file every few seconds, and may leave a status in it for whoever looks. When the rewriting stops, whoever waits puts
 the next generation. Nobody compares clocks of two machines: who waits measures on its own clock how long the file has
 stayed the same.
 """
@@ -52,14 +52,14 @@ class Holder(NamedTuple):
     Attributes:
         host: Its machine.
         pid: Its process there.
-        beats_every_s: How often it rewrites its file; None for a quadrat that does not say.
-        notice: What it showed last, None when it has shown nothing.
+        renewed_every_s: Seconds between two renewals of its file.
+        status: Its run status as last written, None when it has written none.
     """
 
     host: str
     pid: int
-    beats_every_s: float | None
-    notice: dict[str, Any] | None
+    renewed_every_s: float
+    status: dict[str, Any] | None
 
 
 class Lease:
@@ -101,9 +101,9 @@ class Lease:
                 f"{self._lease_s:g} s (paused, or without network). Nothing is lost: leave the results to the other run"
             )
 
-    def show(self, notice: dict[str, Any]) -> None:
-        """Have `notice`, JSON-plain, be read by others from the next beat on; see `holder_of`."""
-        self._content["notice"] = notice
+    def set_status(self, status: dict[str, Any]) -> None:
+        """Write `status`, JSON-plain, with the next renewal; others read it by `holder_of`."""
+        self._content["status"] = status
 
     def release(self) -> None:
         """Give the lease back, so that the next one need not wait."""
@@ -146,7 +146,7 @@ def acquire_lease(
     name: str,
     *,
     on_wait: Callable[[], None] | None = None,
-    is_patient: bool = True,
+    blocking: bool = True,
 ) -> Lease:
     """Return the lease, when it is free or its holder has died; wait for it as long as its holder lives.
 
@@ -154,7 +154,7 @@ def acquire_lease(
         remote: The storage.
         name: What is leased.
         on_wait: Called about once a second while somebody else holds it.
-        is_patient: False refuses instead of waiting, as soon as the holder has shown that it lives.
+        blocking: False refuses instead of waiting, as soon as the holder has shown that it lives.
 
     Raises:
         ResultsError: When the storage cannot be reached; when not patient, also when the holder lives.
@@ -165,7 +165,7 @@ def acquire_lease(
     while True:
         generation = max(_generations(remote, name), default=0)
         content = remote.read(f"{name}/{generation}") if generation else None
-        if seen is not None and not is_patient and seen[0] == generation and seen[1] != content and _holder(content):
+        if seen is not None and not blocking and seen[0] == generation and seen[1] != content and _holder(content):
             raise _held(remote, content)
         if seen != (generation, content):
             seen, seen_s = (generation, content), time.monotonic()
@@ -195,7 +195,7 @@ def holder_of(remote: Remote, name: str) -> Holder | None:
             continue
         if value.get("released"):
             return None
-        return Holder(value["host"], value["pid"], value.get("beats_every_s"), value.get("notice"))
+        return Holder(value["host"], value["pid"], value["renewed_every_s"], value["status"])
     raise ResultsError(
         f"expected a lease in {remote.url}/{name}, got files that change hands or are damaged: look again"
     )
@@ -208,9 +208,9 @@ def _try(remote: Remote, name: str, generation: int, lease_s: float) -> Lease | 
         "machine": machine_id(),
         "token": secrets.token_hex(8),
         "beat": 0,
-        "beats_every_s": lease_s / _BEATS,
+        "renewed_every_s": lease_s / _BEATS,
         "released": False,
-        "notice": None,
+        "status": None,
     }
     if not remote.create(f"{name}/{generation}", json.dumps(content).encode()):
         return None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Run", "State", "Tracker", "default_uri", "experiment_id", "without_password"]
+__all__ = ["Experiment", "Run", "State", "default_uri", "experiment_id", "without_password"]
 
 State = Literal["running", "done", "failed", "interrupted", "pruned"]
 
@@ -83,7 +83,7 @@ class Run:
     num_datasets: int
 
 
-class Tracker:
+class Experiment:
     """One experiment of a store, with what is in it looked up once.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Final
 
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.tracking.client import State, default_uri, without_password
-from quadrat.benchmark.tracking.writer import Writer
+from quadrat.benchmark.tracking.writer import ResultsWriter
 
 __all__ = ["MlflowLogger"]
 
@@ -33,7 +33,7 @@ class MlflowLogger:
         self._uri = uri or default_uri(results_dir)
         self._warn = warn
         self._has_warned = False
-        self._tasks: deque[Callable[[Writer], object]] = deque()
+        self._tasks: deque[Callable[[ResultsWriter], object]] = deque()
         self._wake = threading.Event()
         self._ending = threading.Event()
         # A daemon: a server that hangs must not keep a finished run from ending.
@@ -49,11 +49,11 @@ class MlflowLogger:
         self._put(lambda writer: writer.record(record))
 
     def state(self, trial_id: str, state: State) -> None:
-        """MlflowLogger what has become of a trial, soon."""
+        """Log what has become of a trial, soon."""
         self._put(lambda writer: writer.state(trial_id, state))
 
     def candidates(self) -> None:
-        """MlflowLogger what has become of the candidates of a study, soon."""
+        """Log what has become of the candidates of a study, soon."""
         self._put(lambda writer: writer.candidates())
 
     def finish(self) -> bool:
@@ -65,13 +65,13 @@ class MlflowLogger:
             self._complain(f"{len(self._tasks)} updates were still waiting")
         return not self._tasks
 
-    def _put(self, task: Callable[[Writer], object]) -> None:
+    def _put(self, task: Callable[[ResultsWriter], object]) -> None:
         self._tasks.append(task)
         self._wake.set()
 
     def _work(self) -> None:
         """Do the tasks in their order. One that fails stays at the head: those behind it may build on it."""
-        writer: Writer | None = None
+        writer: ResultsWriter | None = None
         while True:
             while not self._tasks:
                 if self._ending.is_set():
@@ -79,7 +79,7 @@ class MlflowLogger:
                 self._wake.wait()
                 self._wake.clear()
             try:
-                writer = writer or Writer(self._results_dir, self._uri)
+                writer = writer or ResultsWriter(self._results_dir, self._uri)
                 self._tasks[0](writer)
             except Exception as error:  # MLflow raises what its stores raise; none of it may stop the run
                 writer = None  # what it knew of the store may no longer be so

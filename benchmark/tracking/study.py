@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from quadrat.benchmark.results.candidates import Candidate, State, StudyResults, read_study
 
-__all__ = ["mirror_candidates"]
+__all__ = ["log_candidates"]
 
 _STATUS: Final[dict[State, str]] = {"running": "RUNNING", "done": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _RUNNING: Final = "running"
 """Metric that holds the first objective after each round; the objectives themselves are metrics of their own names."""
 
 
-def mirror_candidates(client: Any, experiment_id: str, results_dir: Path, source: str) -> int:
+def log_candidates(client: Any, experiment_id: str, results_dir: Path, source: str) -> int:
     """Log the candidates of a results folder's study, and return how many there are; doing it twice changes nothing.
 
     Args:

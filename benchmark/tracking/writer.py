@@ -13,9 +13,9 @@ from typing import Any, Final
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records
-from quadrat.benchmark.tracking.client import Run, State, Tracker, default_uri
+from quadrat.benchmark.tracking.client import Experiment, Run, State, default_uri
 from quadrat.benchmark.tracking.pictures import draw_picks, open_pool
-from quadrat.benchmark.tracking.study import mirror_candidates
+from quadrat.benchmark.tracking.study import log_candidates
 from quadrat.benchmark.tracking.values import (
     MIOU,
     SuiteFacts,
@@ -29,13 +29,13 @@ from quadrat.benchmark.tracking.values import (
     summary_name,
 )
 
-__all__ = ["Writer", "mirror", "publish"]
+__all__ = ["ResultsWriter", "log_artifacts", "log_results"]
 
 _FILES: Final = ("suite.json", "environment.json", "records.jsonl", "failures.jsonl")
 """What the suite's run holds beside the report."""
 
 
-def mirror(results_dir: Path, uri: str | None = None) -> int:
+def log_results(results_dir: Path, uri: str | None = None) -> int:
     """Log a results folder from its files, the report included, and return the number of its trials that have run.
 
     Args:
@@ -46,14 +46,14 @@ def mirror(results_dir: Path, uri: str | None = None) -> int:
         ResultsError: When the folder holds no results.
         Exception: Whatever MLflow raises when its store cannot be used.
     """
-    writer = Writer(Path(results_dir), uri or default_uri(results_dir))
+    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir))
     num_trials = writer.take_files()
     writer.close()
-    writer.publish()
+    writer.log_artifacts()
     return num_trials
 
 
-def publish(results_dir: Path, uri: str | None = None) -> None:
+def log_artifacts(results_dir: Path, uri: str | None = None) -> None:
     """Bring what a run leaves at its end to MLflow: pictures of the picks, the report, the files.
 
     Args:
@@ -63,14 +63,14 @@ def publish(results_dir: Path, uri: str | None = None) -> None:
     Raises:
         Exception: Whatever MLflow raises when its store cannot be used.
     """
-    writer = Writer(Path(results_dir), uri or default_uri(results_dir))
+    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir))
     if writer.is_empty:  # a run with nothing left to do mirrors nothing, and the store may be a new one
         writer.take_files()
         writer.close()
-    writer.publish()
+    writer.log_artifacts()
 
 
-class Writer:
+class ResultsWriter:
     """Writes into one experiment, having looked up what is there.
 
     Args:
@@ -84,15 +84,15 @@ class Writer:
         self._records: dict[tuple[str, int], Record] = {record.key: record for record in _records(results_dir)}
         self._states: dict[str, State] = {}
         root = results_dir.resolve() / "mlartifacts" if uri == default_uri(results_dir) else None
-        self._tracker = Tracker(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
+        self._experiment = Experiment(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
 
     @property
     def is_empty(self) -> bool:
         """Whether the store holds no run of the suite."""
-        return not self._tracker.runs
+        return not self._experiment.runs
 
     def take_files(self) -> int:
-        """MlflowLogger everything that the files hold, and return the number of trials that have run."""
+        """Log everything that the files hold, and return the number of trials that have run."""
         failed = {failure.trial_id for failure in read_failures(self._results_dir)}
         by_trial: dict[str, list[Record]] = {}
         for record in list(self._records.values()):
@@ -119,8 +119,10 @@ class Writer:
 
     def candidates(self) -> None:
         """Log the candidates of the folder's study, if it has one."""
-        tracker = self._tracker
-        mirror_candidates(tracker.client, tracker.experiment_id, self._results_dir, f"quadrat study {self._facts.name}")
+        experiment = self._experiment
+        log_candidates(
+            experiment.client, experiment.experiment_id, self._results_dir, f"quadrat study {self._facts.name}"
+        )
 
     def record(self, record: Record) -> None:
         """Log the figures of one round to its trial's run, and the mean to its parent once all seeds are there."""
@@ -137,8 +139,8 @@ class Writer:
             about = params(trial)
             recipe = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
             tags = {"label": trial["label"], "seed": str(trial["seed"]), "kept_weights": "none"}
-            self._tracker.add_model(run, self._facts.trial_name(trial), recipe, tags)
-        self._tracker.set_state(run, state)
+            self._experiment.add_model(run, self._facts.trial_name(trial), recipe, tags)
+        self._experiment.set_state(run, state)
 
     def close(self) -> None:
         """Bring the parents up to date: their means over the seeds there are, and their states."""
@@ -149,30 +151,30 @@ class Writer:
             if "running" not in states and "interrupted" not in states:
                 for round_ in range(trial["num_rounds"]):
                     self._log_mean(trial, round_, are_all_in=True)
-            self._tracker.set_state(self._group_run(trial), _worst(states))
+            self._experiment.set_state(self._group_run(trial), _worst(states))
         self._set_suite_state()
 
-    def publish(self) -> None:
+    def log_artifacts(self) -> None:
         """Bring pictures of the picks, the report and the files up to date, and the suite's own run with them."""
         if not self._records:
             return
         self._log_pictures()
         run = self._suite_run()
-        self._tracker.set_note(run, results_note(self._facts, self._records.values()))
+        self._experiment.set_note(run, results_note(self._facts, self._records.values()))
         digest = self._digest()
         if run.tags.get("files_digest") != digest:
             for name in _FILES:
                 if (self._results_dir / name).is_file():
-                    self._tracker.upload(run, self._results_dir / name)
+                    self._experiment.upload(run, self._results_dir / name)
             if (self._results_dir / "report").is_dir():
-                self._tracker.upload(run, self._results_dir / "report", "report")
-            self._tracker.set_tag(run, "files_digest", digest)
+                self._experiment.upload(run, self._results_dir / "report", "report")
+            self._experiment.set_tag(run, "files_digest", digest)
         self._set_suite_state()
 
     def _set_suite_state(self) -> None:
         """Give the suite's run the state of its strategies: an interrupted suite does not look as if it ran."""
-        states = {self._tracker.runs[id_].state for id_ in self._facts.groups if id_ in self._tracker.runs}
-        self._tracker.set_state(self._suite_run(), _worst({state for state in states if state is not None}))
+        states = {self._experiment.runs[id_].state for id_ in self._facts.groups if id_ in self._experiment.runs}
+        self._experiment.set_state(self._suite_run(), _worst({state for state in states if state is not None}))
 
     def _log_pictures(self) -> None:
         """Log what the first seed of each strategy picked, a picture a round, where the packed pool is at hand."""
@@ -180,17 +182,17 @@ class Writer:
         if pool is None:
             return
         for trial in self._facts.groups.values():
-            if trial["strategy"] == FULL_SUPERVISION or group_id(trial) not in self._tracker.runs:
+            if trial["strategy"] == FULL_SUPERVISION or group_id(trial) not in self._experiment.runs:
                 continue
             run, key = self._group_run(trial), f"picks/seed {trial['seed']}"
-            there = self._tracker.picture_steps(run, key)
+            there = self._experiment.picture_steps(run, key)
             for picture in draw_picks(self._results_dir, trial["trial_id"], trial["num_rounds"], pool):
                 record = self._records.get((trial["trial_id"], picture.round))
                 if record is not None and (step := self._facts.steps(record)[0]) not in there:
-                    self._tracker.log_picture(run, picture.image, key, step)
+                    self._experiment.log_picture(run, picture.image, key, step)
 
     def _digest(self) -> str:
-        """Return a hash over what `publish` uploads, so that it is not uploaded again."""
+        """Return a hash over what `log_artifacts` uploads, so that it is not uploaded again."""
         report = sorted(path for path in (self._results_dir / "report").rglob("*") if path.is_file())
         digest = hashlib.sha256()
         for path in [self._results_dir / name for name in _FILES] + report:
@@ -200,25 +202,25 @@ class Writer:
 
     def _trial_run(self, trial_id: str) -> Run:
         trial = self._facts.trials[trial_id]
-        if trial_id in self._tracker.runs and self._tracker.runs[trial_id].is_described:
-            return self._tracker.runs[trial_id]
+        if trial_id in self._experiment.runs and self._experiment.runs[trial_id].is_described:
+            return self._experiment.runs[trial_id]
         tags = {
             **self._facts.tags(trial, "trial"),
             "trial_id": trial_id,
             "seed": str(trial["seed"]),
             "mlflow.parentRunId": self._group_run(trial).run_id,
         }
-        run = self._tracker.run(trial_id, self._facts.trial_name(trial), tags, params(trial))
+        run = self._experiment.run(trial_id, self._facts.trial_name(trial), tags, params(trial))
         self._link_datasets(run, trial)
         return run
 
     def _group_run(self, trial: dict[str, Any]) -> Run:
         identity = group_id(trial)
-        if identity in self._tracker.runs and self._tracker.runs[identity].is_described:
-            return self._tracker.runs[identity]
+        if identity in self._experiment.runs and self._experiment.runs[identity].is_described:
+            return self._experiment.runs[identity]
         tags = {**self._facts.tags(trial, "strategy"), "group_id": identity}
-        run = self._tracker.run(identity, trial["label"], tags, params(trial))
-        self._tracker.set_note(run, strategy_note(self._facts, trial))
+        run = self._experiment.run(identity, trial["label"], tags, params(trial))
+        self._experiment.set_note(run, strategy_note(self._facts, trial))
         self._link_datasets(run, trial)
         return run
 
@@ -228,19 +230,19 @@ class Writer:
         shared = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
         identity = f"suite {self._facts.name}"
         tags = {"kind": "suite", "suite_id": identity, **self._facts.source_tags()}
-        run = self._tracker.run(identity, summary_name(self._facts), tags, shared)
+        run = self._experiment.run(identity, summary_name(self._facts), tags, shared)
         self._link_datasets(run, first)
         return run
 
     def _link_datasets(self, run: Run, trial: dict[str, Any]) -> None:
         spec = trial["spec"]["dataset"]
         splits = {"train": self._facts.split("pool"), "test": self._facts.split("test")}
-        self._tracker.link_datasets(run, splits, spec["name"], str(spec["root"] or spec["name"]))
+        self._experiment.link_datasets(run, splits, spec["name"], str(spec["root"] or spec["name"]))
 
     def _log_new(self, run: Run, record: Record, values: dict[str, float]) -> None:
         for step in self._facts.steps(record):
-            if step not in self._tracker.points(run, MIOU):
-                self._tracker.log(run, step, values)
+            if step not in self._experiment.points(run, MIOU):
+                self._experiment.log(run, step, values)
 
     def _log_mean(self, trial: dict[str, Any], round_: int, *, are_all_in: bool) -> None:
         """Log the mean over seeds of one round to the parent.
@@ -255,8 +257,8 @@ class Writer:
         means = mean_figures(records, self._facts.classes)
         run = self._group_run(trial)
         for step in self._facts.steps(records[0]):
-            if self._tracker.points(run, MIOU).get(step) != means[MIOU]:
-                self._tracker.log(run, step, means)
+            if self._experiment.points(run, MIOU).get(step) != means[MIOU]:
+                self._experiment.log(run, step, means)
 
 
 def _worst(states: set[State]) -> State:

@@ -258,7 +258,7 @@ def _on_url(url: str) -> tuple[dict[str, Any] | None, float]:
     """Return the same of results on a URL.
 
     Raises:
-        QuadratError: When there is a driver that has not shown anything.
+        QuadratError: When there is a driver that has not written its status yet.
     """
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.results.folder import driver_of
@@ -266,13 +266,12 @@ def _on_url(url: str) -> tuple[dict[str, Any] | None, float]:
     driver = driver_of(url)
     if driver is None:
         return None, _STALE_S
-    every_s = driver.beats_every_s or 0.0
-    if driver.notice is None:
-        when = f"look again in {every_s:.0f} s" if every_s else "it is of an older quadrat, which shows nothing"
+    if driver.status is None:
         raise QuadratError(
-            f"{url} is in use by process {driver.pid} on {driver.host}, which has not shown yet what runs: {when}"
+            f"{url} is in use by process {driver.pid} on {driver.host}, which has not written its status yet: look "
+            f"again in {driver.renewed_every_s:.0f} s"
         )
-    return driver.notice, _STALE_S + 2 * every_s
+    return driver.status, _STALE_S + 2 * driver.renewed_every_s
 
 
 def _show(bulletin: dict[str, Any], silent_s: float = _STALE_S) -> None:

@@ -109,12 +109,12 @@ def run(
 
     suite, results_dir = open_suite(suite_name, settings, results)
     trials = pick_trials(suite, labels, seeds)
-    is_mirrored, uri = tracking_of(mlflow_uri)
+    logs_to_mlflow, uri = tracking_of(mlflow_uri)
     options = RunOptions(
         results_dir=results_dir,
         engine=engine_of(results, cache, store),
         remote=remote_of(results),
-        is_mirrored=is_mirrored,
+        logs_to_mlflow=logs_to_mlflow,
         mlflow_uri=uri,
         ray_address=ray_address,
     )
@@ -146,7 +146,7 @@ def trial(
         results_dir=results_dir,
         engine=engine_of(results, cache, store),
         remote=remote_of(results),
-        is_mirrored=False,
+        logs_to_mlflow=False,
     )
     outcome = run_in_foreground(suite, pick_trials(suite, [label], [seed]), options)
     for failure in outcome.failures:
@@ -181,23 +181,23 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
             remote.upload_folder(results_dir, page.parent.name)
         click.echo(f"report    {short(page)}")
     is_complete = outcome.is_mirror_complete
-    if options.is_mirrored and is_complete and outcome.stop_code is None:
-        is_complete = _publish(results_dir, uri)
+    if options.logs_to_mlflow and is_complete and outcome.stop_code is None:
+        is_complete = _log_artifacts(results_dir, uri)
     if not is_complete:
         target = "" if uri is None else f" --mlflow {without_password(uri)}"
-        click.echo(f"MLflow    incomplete; mirror the files with: quadrat track {shlex.quote(str(shown))}{target}")
-    elif options.is_mirrored:
+        click.echo(f"MLflow    incomplete; log the files with: quadrat track {shlex.quote(str(shown))}{target}")
+    elif options.logs_to_mlflow:
         click.echo(f"MLflow    {f'quadrat ui {shlex.quote(str(shown))}' if uri is None else without_password(uri)}")
     sys.exit(outcome.exit_code if exit_code is None else exit_code)
 
 
-def _publish(results_dir: Path, uri: str | None) -> bool:
-    """Bring the report and the pictures to MLflow, and return whether it took them."""
+def _log_artifacts(results_dir: Path, uri: str | None) -> bool:
+    """Log report and pictures to MLflow, and return whether that succeeded."""
     from quadrat.benchmark.tracking.client import without_password
-    from quadrat.benchmark.tracking.writer import publish
+    from quadrat.benchmark.tracking.writer import log_artifacts
 
     try:
-        publish(results_dir, uri)
+        log_artifacts(results_dir, uri)
     except Exception as error:  # MLflow raises what its stores raise; none of it may turn a good run into a bad one
         reason = without_password(f"{type(error).__name__}: {error}").partition("\n")[0]
         click.echo(f"! MLflow does not take the report: {reason:.160}", err=True)

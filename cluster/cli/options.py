@@ -134,12 +134,12 @@ def mlflow_option(command: _Command) -> _Command:
         "--mlflow",
         metavar="URI|none",
         envvar="MLFLOW_TRACKING_URI",
-        help="Where MLflow mirrors the records. Default: $MLFLOW_TRACKING_URI, else sqlite in the results folder",
+        help="Where to log to MLflow. Default: $MLFLOW_TRACKING_URI, else sqlite in the results folder",
     )(command)
 
 
 def tracking_of(mlflow_uri: str | None) -> tuple[bool, str | None]:
-    """Return (whether to mirror, URI or None for the store in the results folder)."""
+    """Return (whether to log to MLflow, URI or None for the store in the results folder)."""
     return mlflow_uri != "none", None if mlflow_uri in (None, "", "none") else mlflow_uri
 
 

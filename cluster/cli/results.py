@@ -79,25 +79,23 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.results.folder import lock_results, read_suite_json
     from quadrat.benchmark.tracking.client import default_uri, without_password
-    from quadrat.benchmark.tracking.writer import mirror
+    from quadrat.benchmark.tracking.writer import log_results
 
-    is_mirrored, uri = tracking_of(mlflow_uri)
-    if not is_mirrored:
+    logs_to_mlflow, uri = tracking_of(mlflow_uri)
+    if not logs_to_mlflow:
         raise QuadratError("--mlflow: expected a tracking URI, got 'none'; leave it out for the store in the folder")
     results_dir = local_copy(results)
     uri = uri or default_uri(results_dir)
     read_suite_json(results_dir)
-    with lock_results(
-        results_dir, remote_of(results)
-    ):  # a run that mirrors at the same time would create the same runs again
+    with lock_results(results_dir, remote_of(results)):  # two loggers at once would create the same MLflow runs twice
         try:
-            num_trials = mirror(results_dir, uri)
+            num_trials = log_results(results_dir, uri)
         except QuadratError:
             raise
         except Exception as error:
             reason = without_password(f"{type(error).__name__}: {error}")
             raise QuadratError(f"expected an MLflow store at {without_password(uri)}, got {reason}") from error
-    click.echo(f"{num_trials} trials are mirrored in {without_password(uri)}")
+    click.echo(f"{num_trials} trials are logged in {without_password(uri)}")
 
 
 @click.command()

@@ -61,12 +61,12 @@ def study(
     from quadrat.cluster.study.driver import run_study
 
     suite, results_dir = open_suite(suite_name, settings, results)
-    is_mirrored, uri = tracking_of(mlflow_uri)
+    logs_to_mlflow, uri = tracking_of(mlflow_uri)
     options = RunOptions(
         results_dir=results_dir,
         engine=engine_of(results, cache, store),
         remote=remote_of(results),
-        is_mirrored=is_mirrored,
+        logs_to_mlflow=logs_to_mlflow,
         mlflow_uri=uri,
         ray_address=ray_address,
     )

@@ -24,15 +24,15 @@ class RunOptions:
     Attributes:
         results_dir: Everything that is written lies below it.
         engine: What prepares the folder and runs the trials.
-        is_mirrored: Whether MLflow mirrors the records.
-        mlflow_uri: Where it does so, None for the store inside `results_dir`.
+        logs_to_mlflow: Whether to log to MLflow.
+        mlflow_uri: Its tracking URI, None for the store inside `results_dir`.
         ray_address: The cluster to join, None to start Ray on this machine.
         remote: Where the results are kept as well; `results_dir` is this machine's copy then.
     """
 
     results_dir: Path
     engine: Engine
-    is_mirrored: bool = True
+    logs_to_mlflow: bool = True
     mlflow_uri: str | None = None
     ray_address: str | None = None
     remote: Remote | None = None

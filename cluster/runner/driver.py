@@ -110,7 +110,9 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
         is_mirror_complete = True
         if waiting:
             bulletin = stack.enter_context(
-                StatusFile(functools.partial(describe, board), suite.name, results_dir, url=options.url, show=lock.show)
+                StatusFile(
+                    functools.partial(describe, board), suite.name, results_dir, url=options.url, show=lock.set_status
+                )
             )
             start = RunSetup(
                 suite=suite,
@@ -126,7 +128,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather:
                 _prepare(suite, options, board, display, stop)
                 lock.publish("suite.json", "environment.json")
                 _warn_of_exhaustion(results_dir, trials, display)
-                mirror = MlflowLogger(results_dir, options.mlflow_uri, display.say) if options.is_mirrored else None
+                mirror = MlflowLogger(results_dir, options.mlflow_uri, display.say) if options.logs_to_mlflow else None
                 if mirror is not None:
                     mirror.start()
                 journal = Recorder(

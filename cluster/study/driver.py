@@ -138,7 +138,7 @@ def _search(suite: Suite, options: RunOptions) -> _Found:
         desk.write()
         if book.num_open:
             desk.bulletin = bulletin = stack.enter_context(
-                StatusFile(desk.describe, suite.name, results_dir, url=options.url, show=lock.show)
+                StatusFile(desk.describe, suite.name, results_dir, url=options.url, show=lock.set_status)
             )
             with contextlib.suppress(KeyboardInterrupt):
                 _prepare(suite, options, desk, stop)
@@ -185,7 +185,7 @@ def _prepare(suite: Suite, options: RunOptions, desk: StudyContext, stop: StopRe
 
 def _mirror(options: RunOptions, desk: StudyContext) -> Callable[[], object]:
     """Start to mirror the candidates, and return what ends it."""
-    if not options.is_mirrored:
+    if not options.logs_to_mlflow:
         return lambda: None
     desk.mirror = MlflowLogger(options.results_dir, options.mlflow_uri, desk.say)
     desk.mirror.start()

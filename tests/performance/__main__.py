@@ -233,7 +233,7 @@ def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
 def overhead(num_seeds: int, iterations: int, actors: int, mirror: bool, is_json: bool) -> None:
     """Run a suite of many short trials on Ray, and compare its wall time with that of the trials alone."""
     with contextlib.redirect_stdout(sys.stderr):  # the run's own lines
-        result = bench_overhead(num_seeds=num_seeds, iterations=iterations, actors=actors, is_mirrored=mirror)
+        result = bench_overhead(num_seeds=num_seeds, iterations=iterations, actors=actors, logs_to_mlflow=mirror)
     if is_json:
         click.echo(json.dumps(result, indent=1))
         return

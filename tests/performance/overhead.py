@@ -52,7 +52,7 @@ def short_trials(*, num_seeds: int, iterations: int, actors: int) -> Suite:
 
 
 def bench_overhead(
-    *, num_seeds: int = 32, iterations: int = 30, actors: int = 2, is_mirrored: bool = False
+    *, num_seeds: int = 32, iterations: int = 30, actors: int = 2, logs_to_mlflow: bool = False
 ) -> dict[str, Any]:
     """Return the wall time of a suite on `actors` actors, and what of it the trials and the start of Ray were.
 
@@ -64,7 +64,7 @@ def bench_overhead(
         num_seeds: Seeds; two trials each.
         iterations: Training steps of a fit.
         actors: Trials in flight.
-        is_mirrored: Whether MLflow mirrors the records meanwhile.
+        logs_to_mlflow: Whether the run logs to MLflow.
     """
     suite = short_trials(num_seeds=num_seeds, iterations=iterations, actors=actors)
     with tempfile.TemporaryDirectory(prefix="quadrat-bench-") as folder:
@@ -72,7 +72,7 @@ def bench_overhead(
         ray_start_s = _start_ray(actors)
         engine = benchmark_engine()
         engine = replace(engine, open_runner=functools.partial(_open_timed, open_runner=engine.open_runner))
-        options = RunOptions(results_dir=results_dir, engine=engine, is_mirrored=is_mirrored, ray_address="local")
+        options = RunOptions(results_dir=results_dir, engine=engine, logs_to_mlflow=logs_to_mlflow, ray_address="local")
         start = time.perf_counter()
         outcome = run_on_ray(suite, suite.trials(), options)
         wall_s = time.perf_counter() - start
@@ -89,7 +89,7 @@ def bench_overhead(
         "opening_s": round(sum(row["opening"] for row in rows), 2),
         "ratio": round((wall_s - ray_start_s) / (trials_s / actors), 3),
         "limit": LIMIT,
-        "is_mirrored": is_mirrored,
+        "logs_to_mlflow": logs_to_mlflow,
         "cpus": os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2),
     }

@@ -22,13 +22,14 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
 
 def put_foreign(remote: Remote, **changes: object) -> None:
     """Put the lease of a process on another machine."""
-    content = {"host": "node-7", "pid": 4242, "machine": "00000000", "token": "t", "beat": 0, "released": False}
+    content = {"host": "node-7", "pid": 4242, "machine": "00000000", "renewed_every_s": 11.25}
+    content |= {"token": "t", "beat": 0, "released": False, "status": None}
     remote.write("driver/3", json.dumps({**content, **changes}).encode())
 
 
 def test_a_lease_that_was_given_back_is_free(remote: Remote) -> None:
     for _ in range(3):
-        with acquire_lease(remote, "driver", is_patient=False) as lease:
+        with acquire_lease(remote, "driver", blocking=False) as lease:
             lease.ensure()
     assert len(remote.names("driver")) == 1
 
@@ -38,7 +39,7 @@ def test_who_may_not_wait_is_refused_as_soon_as_the_holder_shows_that_it_lives(r
         acquire_lease(remote, "driver"),
         pytest.raises(ResultsError, match=rf"in use by another quadrat run \(process {os.getpid()} on "),
     ):
-        acquire_lease(remote, "driver", is_patient=False)
+        acquire_lease(remote, "driver", blocking=False)
 
 
 def test_who_waits_gets_it_when_the_holder_gives_it_back(remote: Remote) -> None:
@@ -57,7 +58,7 @@ def test_who_waits_gets_it_when_the_holder_gives_it_back(remote: Remote) -> None
 def test_a_holder_on_another_machine_that_shows_no_life_is_succeeded_after_its_time(remote: Remote) -> None:
     put_foreign(remote)
     start_s = time.monotonic()
-    with acquire_lease(remote, "driver", is_patient=False):
+    with acquire_lease(remote, "driver", blocking=False):
         assert time.monotonic() - start_s >= lease_time_s()
         assert remote.names("driver") == ["driver/4"]
 
@@ -114,20 +115,20 @@ def test_what_a_holder_shows_is_read_by_others_until_it_gives_the_lease_back(rem
     with acquire_lease(remote, "driver") as lease:
         holder = holder_of(remote, "driver")
         assert holder is not None
-        assert (holder.pid, holder.beats_every_s, holder.notice) == (os.getpid(), 0.25, None)
-        lease.show({"rounds": 3})
+        assert (holder.pid, holder.renewed_every_s, holder.status) == (os.getpid(), 0.25, None)
+        lease.set_status({"rounds": 3})
         deadline_s = time.monotonic() + 60
-        while (holder := holder_of(remote, "driver")) is None or holder.notice != {"rounds": 3}:
+        while (holder := holder_of(remote, "driver")) is None or holder.status != {"rounds": 3}:
             assert time.monotonic() < deadline_s
             time.sleep(0.05)
     assert holder_of(remote, "driver") is None
 
 
 def test_what_a_holder_showed_that_was_killed_is_still_there(remote: Remote) -> None:
-    put_foreign(remote, notice={"rounds": 2}, beats_every_s=11.25)
+    put_foreign(remote, status={"rounds": 2})
     assert holder_of(remote, "driver") == ("node-7", 4242, 11.25, {"rounds": 2})
-    put_foreign(remote)  # of an older quadrat, that shows nothing
-    assert holder_of(remote, "driver") == ("node-7", 4242, None, None)
+    put_foreign(remote)
+    assert holder_of(remote, "driver") == ("node-7", 4242, 11.25, None)
 
 
 def test_a_lease_that_cannot_be_read_is_not_taken_for_a_free_one(remote: Remote) -> None:

@@ -8,7 +8,7 @@ from support.fake_trials import make_suite, write_suite_json
 from quadrat.benchmark.config.study import Study
 from quadrat.benchmark.results.candidates import Best, Candidate, StudyResults, write_study
 from quadrat.benchmark.tracking.client import default_uri
-from quadrat.benchmark.tracking.writer import Writer
+from quadrat.benchmark.tracking.writer import ResultsWriter
 
 
 def results(*candidates: Candidate) -> StudyResults:
@@ -27,7 +27,7 @@ def candidate(number: int, state: str, **changes: object) -> Candidate:
 
 
 def take(folder: Path) -> None:
-    Writer(folder, default_uri(folder)).take_files()
+    ResultsWriter(folder, default_uri(folder)).take_files()
 
 
 def test_candidates_are_runs_with_params_objective_and_state_and_twice_is_as_once(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_candidates_are_runs_with_params_objective_and_state_and_twice_is_as_onc
     write_study(tmp_path, replace(ended, best=(Best(candidate=3, label="candidate 3"),)))
     take(tmp_path)
     take(tmp_path)
-    client = Writer(tmp_path, default_uri(tmp_path))._tracker.client
+    client = ResultsWriter(tmp_path, default_uri(tmp_path))._experiment.client
     experiment = client.get_experiment_by_name("fake").experiment_id
     found = client.search_runs([experiment])
     runs = {run.info.run_name: run for run in found if "candidate" in run.data.tags}

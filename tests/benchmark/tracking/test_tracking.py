@@ -18,9 +18,9 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Failure, append_record, record_failure
 from quadrat.benchmark.results.selections import selection_path, write_selection
 from quadrat.benchmark.tracking import logger as mirror_module
-from quadrat.benchmark.tracking.client import Tracker, default_uri, experiment_id, without_password
+from quadrat.benchmark.tracking.client import Experiment, default_uri, experiment_id, without_password
 from quadrat.benchmark.tracking.logger import MlflowLogger
-from quadrat.benchmark.tracking.writer import mirror, publish
+from quadrat.benchmark.tracking.writer import log_artifacts, log_results
 from quadrat.strategies import Selection
 
 SUITE = make_suite(strategies=["random", {"name": "entropy", "label": "H"}], description="a suite that nobody trained")
@@ -75,7 +75,7 @@ def curve(folder: Path, name: str, metric: str = "accuracy/miou") -> list[tuple[
 
 
 def test_every_trial_is_a_run_under_the_run_of_its_label(folder: Path) -> None:
-    assert mirror(folder) == 4
+    assert log_results(folder) == 4
     found = runs(folder)
     assert sorted(found) == ["H", "H seed 0", "H seed 1", "random", "random seed 0", "random seed 1"]
     for name, run in found.items():
@@ -84,7 +84,7 @@ def test_every_trial_is_a_run_under_the_run_of_its_label(folder: Path) -> None:
 
 
 def test_the_step_of_a_metric_is_the_number_of_labelled_regions(folder: Path) -> None:
-    mirror(folder)
+    log_results(folder)
     assert curve(folder, "random seed 1") == [(4, 0.21), (8, 0.31), (16, 0.41)]
     assert curve(folder, "random seed 1", "class_iou/road") == [(4, 0.21), (8, 0.31), (16, 0.41)]
     assert curve(folder, "random seed 1", "class_iou/sky") == []
@@ -92,7 +92,7 @@ def test_the_step_of_a_metric_is_the_number_of_labelled_regions(folder: Path) ->
 
 
 def test_the_run_of_a_label_holds_the_mean_over_seeds(folder: Path) -> None:
-    mirror(folder)
+    log_results(folder)
     assert curve(folder, "random") == [(4, 0.205), (8, 0.305), (16, 0.405)]
     assert curve(folder, "random", "num_seeds") == [(4, 2), (8, 2), (16, 2)]
     # The second seed of H failed after round 0 and will not come: later means are those of the first.
@@ -100,7 +100,7 @@ def test_the_run_of_a_label_holds_the_mean_over_seeds(folder: Path) -> None:
 
 
 def test_tags_and_status_say_what_became_of_a_trial(folder: Path) -> None:
-    mirror(folder)
+    log_results(folder)
     found = runs(folder)
     state = {name: (run.data.tags["state"], run.info.status) for name, run in found.items()}
     assert state == {
@@ -122,26 +122,26 @@ def test_tags_and_status_say_what_became_of_a_trial(folder: Path) -> None:
 
 
 def test_parameters_stand_under_their_own_names(folder: Path) -> None:
-    mirror(folder)
+    log_results(folder)
     params = runs(folder)["H seed 0"].data.params
     assert params["uncertainty"] == "entropy"
     assert (params["region_size"], params["learner.encoder"], params["dataset.name"]) == ("16", "test_resnet", "scenes")
 
 
 def test_mirroring_twice_changes_nothing(folder: Path) -> None:
-    mirror(folder)
+    log_results(folder)
     before = {name: (run.info.run_id, run.info.end_time) for name, run in runs(folder).items()}
-    mirror(folder)
+    log_results(folder)
     assert {name: (run.info.run_id, run.info.end_time) for name, run in runs(folder).items()} == before
     assert len(curve(folder, "random seed 0")) == len(curve(folder, "random")) == 3
 
 
 def test_a_trial_that_was_mended_is_mirrored_as_done(folder: Path) -> None:
-    mirror(folder)
+    log_results(folder)
     for round_ in (1, 2):
         append_record(folder, make_record(TRIALS[-1], round_))
     (folder / "failures.jsonl").unlink()
-    mirror(folder)
+    log_results(folder)
     assert runs(folder)["H seed 1"].info.status == "FINISHED"
     assert runs(folder)["H"].data.tags["state"] == "done"
     assert runs(folder)["H"].data.metrics["num_seeds"] == 2
@@ -192,14 +192,14 @@ def test_a_server_that_does_not_answer_is_said_once_and_slows_nothing(folder: Pa
 def test_a_server_that_comes_back_gets_everything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_up = threading.Event()
     said: list[str] = []
-    writer = mirror_module.Writer
+    writer = mirror_module.ResultsWriter
 
     def open_writer(*arguments: Any) -> Any:
         if not is_up.is_set():
             raise ConnectionError("nobody is there")
         return writer(*arguments)
 
-    monkeypatch.setattr(mirror_module, "Writer", open_writer)
+    monkeypatch.setattr(mirror_module, "ResultsWriter", open_writer)
     monkeypatch.setattr(mirror_module, "_TRY_AGAIN_S", 0.05)
     live = MlflowLogger(folder, None, said.append)
     live.start()
@@ -229,7 +229,7 @@ def artifacts(folder: Path, run: Any, path: str | None = None) -> list[str]:
 def test_the_suites_run_holds_report_and_files_and_says_how_it_went(folder: Path) -> None:
     (folder / "report").mkdir()
     (folder / "report" / "index.html").write_text("<p>first</p>")
-    mirror(folder)
+    log_results(folder)
     run = summary(folder)
     assert run.info.run_name == "fake (report)"
     assert (run.data.tags["state"], run.info.status) == ("failed", "FAILED")
@@ -237,29 +237,29 @@ def test_the_suites_run_holds_report_and_files_and_says_how_it_went(folder: Path
     files = ["environment.json", "failures.jsonl", "records.jsonl", "report", "suite.json"]
     assert artifacts(folder, run) == files
     (folder / "report" / "index.html").write_text("<p>second</p>")
-    publish(folder)
+    log_artifacts(folder)
     assert artifacts(folder, summary(folder)) == files
     path = Path(run.info.artifact_uri.removeprefix("file://")) / "report" / "index.html"
     assert path.read_text() == "<p>second</p>"
 
 
 def test_what_is_published_to_a_new_store_comes_with_all_runs(folder: Path) -> None:
-    publish(folder)
+    log_artifacts(folder)
     assert len(runs(folder)) == 6
     assert summary(folder).data.tags["state"] == "failed"
 
 
 def test_nothing_is_uploaded_again_that_has_not_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mirror(folder)
-    monkeypatch.setattr(Tracker, "upload", lambda *_: pytest.fail("uploaded again"))
-    mirror(folder)
+    log_results(folder)
+    monkeypatch.setattr(Experiment, "upload", lambda *_: pytest.fail("uploaded again"))
+    log_results(folder)
 
 
 def test_runs_know_their_data_sets_and_trials_their_model(folder: Path) -> None:
     from mlflow import MlflowClient
 
-    mirror(folder)
-    mirror(folder)
+    log_results(folder)
+    log_results(folder)
     run = runs(folder)["random seed 0"]
     linked = [(one.tags[0].value, one.dataset.name, one.dataset.digest) for one in run.inputs.dataset_inputs]
     assert sorted(linked) == [("test", "scenes test", "0" * 36), ("train", "scenes train", "0" * 36)]
@@ -276,7 +276,7 @@ def test_full_supervision_is_a_line_over_all_budgets(tmp_path: Path, empty_store
     for spec in suite.trials()[:2]:
         budgets = spec.model_copy(update={"budgets": (100,)})
         append_record(tmp_path, make_record(budgets, 0, trial_id=spec.trial_id))
-    mirror(tmp_path)
+    log_results(tmp_path)
     assert curve(tmp_path, "full-supervision") == [(4, 0.205), (8, 0.205), (16, 0.205)]
     assert curve(tmp_path, "full-supervision", "cost/labelled_px") == []
 
@@ -287,7 +287,7 @@ def test_region_sizes_share_an_axis(tmp_path: Path, empty_store: Path) -> None:
     write_suite_json(suite, tmp_path)
     for spec in suite.trials():
         append_record(tmp_path, make_record(spec, 0))
-    mirror(tmp_path)
+    log_results(tmp_path)
     assert curve(tmp_path, "random r16") == curve(tmp_path, "random r8") == [(4, 0.2)]
     assert curve(tmp_path, "random r8", "cost/regions") == [(4, 16.0)]
 
@@ -306,8 +306,8 @@ def test_picks_are_pictures_of_the_strategys_run_once_a_round(tmp_path: Path, em
         picks = Selection(regions=np.arange(4 * round_, 4 * round_ + 4), potential=np.ones(4))
         write_selection(selection_path(tmp_path, spec.trial_id, round_), picks, grid)
         append_record(tmp_path, make_record(spec, round_))
-        mirror(tmp_path)  # as a run that is interrupted and goes on
-    mirror(tmp_path)
+        log_results(tmp_path)  # as a run that is interrupted and goes on
+    log_results(tmp_path)
     names = artifacts(tmp_path, runs(tmp_path)["random"], "images")
     assert [name.partition("+timestamp")[0] for name in names if name.endswith(".png")] == [
         "images/picks~seed 0+step+4",
@@ -317,7 +317,7 @@ def test_picks_are_pictures_of_the_strategys_run_once_a_round(tmp_path: Path, em
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"expected a results folder of `quadrat run`"):
-        mirror(tmp_path)
+        log_results(tmp_path)
 
 
 def test_passwords_are_not_printed() -> None:
@@ -329,7 +329,7 @@ def test_class_names_become_metric_names_that_mlflow_takes(folder: Path) -> None
     document = json.loads((folder / "suite.json").read_text())
     document["dataset"]["classes"] = ["road (paved)", "sky"]
     (folder / "suite.json").write_text(json.dumps(document))
-    mirror(folder)
+    log_results(folder)
     assert "class_iou/road _paved_" in runs(folder)["random seed 0"].data.metrics
 
 

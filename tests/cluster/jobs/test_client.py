@@ -272,21 +272,19 @@ def test_status_of_results_on_a_url_shows_what_their_driver_showed_last(
 
     def put(**changes: object) -> None:
         Remote(url).write(
-            "driver/2", json.dumps({**lease, "beats_every_s": 11.25, "notice": BOARD, **changes}).encode()
+            "driver/2", json.dumps({**lease, "renewed_every_s": 11.25, "status": BOARD, **changes}).encode()
         )
 
     put()
     shown = quadrat("status", url).output
     assert "fit 2/3" in shown and "has said nothing for" in shown
     assert json.loads(quadrat("status", url, "--json").output)["rounds"]["done"] == 2
-    put(notice={**BOARD, "written_at": (datetime.now(UTC) - timedelta(seconds=45)).isoformat()})
-    assert "has said nothing for" not in quadrat("status", url).output  # within two beats more than a folder's limit
-    for notice, every_s, message in ((None, 11.25, "look again in 11 s"), (None, None, "of an older quadrat")):
-        put(notice=notice, beats_every_s=every_s)
-        result = quadrat("status", url)
-        assert (
-            result.exit_code == 2 and "in use by process 4242 on node-7" in result.stderr and message in result.stderr
-        )
+    put(status={**BOARD, "written_at": (datetime.now(UTC) - timedelta(seconds=45)).isoformat()})
+    assert "has said nothing for" not in quadrat("status", url).output  # within two renewals more than a folder's limit
+    put(status=None)
+    result = quadrat("status", url)
+    assert result.exit_code == 2 and "in use by process 4242 on node-7" in result.stderr
+    assert "look again in 11 s" in result.stderr
     put(released=True)
     result = quadrat("status", url)
     assert result.exit_code == 2 and f"expected a run that writes to {url}, got none" in result.stderr

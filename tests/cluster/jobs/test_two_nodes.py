@@ -178,7 +178,7 @@ def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(node
     assert "will be tried again" in followed.stdout
     print(f"killed a node after {num_before} of {num_records} records\n{followed.stdout}")  # seen with pytest -s
 
-    options = RunOptions(results_dir=tmp_path / "here", engine=benchmark_engine(), is_mirrored=False)
+    options = RunOptions(results_dir=tmp_path / "here", engine=benchmark_engine(), logs_to_mlflow=False)
     assert run_in_foreground(suite, suite.trials(), options).exit_code == 0
     assert differences(results_dir, tmp_path / "here") == []
     assert len(read_records(results_dir)) == num_records

@@ -56,7 +56,7 @@ def add_node(cluster: Any, **resources: Any) -> Any:
 
 
 def options(results_dir: Path, address: str | None) -> RunOptions:
-    return RunOptions(results_dir=results_dir, engine=ENGINE, is_mirrored=False, ray_address=address)
+    return RunOptions(results_dir=results_dir, engine=ENGINE, logs_to_mlflow=False, ray_address=address)
 
 
 def plain(results_dir: Path) -> list[dict[str, object]]:
@@ -171,7 +171,7 @@ from quadrat.cluster.runner.driver import run_on_ray
 from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.ray_session import ClusterError
 suite = make_suite()
-options = RunOptions(results_dir=Path(sys.argv[1]), engine=ENGINE, is_mirrored=False)
+options = RunOptions(results_dir=Path(sys.argv[1]), engine=ENGINE, logs_to_mlflow=False)
 try:
     sys.exit(run_on_ray(suite, suite.trials(), options).exit_code)
 except ClusterError as error:

@@ -206,7 +206,7 @@ def test_the_table_shows_trial_phase_and_what_is_left() -> None:
 
 
 def options(results_dir: Path, address: str | None = None) -> RunOptions:
-    return RunOptions(results_dir=results_dir, engine=ENGINE, is_mirrored=False, ray_address=address)
+    return RunOptions(results_dir=results_dir, engine=ENGINE, logs_to_mlflow=False, ray_address=address)
 
 
 def plain(results_dir: Path) -> list[dict[str, object]]:
@@ -281,7 +281,7 @@ def test_a_folder_of_an_older_quadrat_goes_on_and_what_its_records_lacked_is_fil
     values = {key: value for key, value in json.loads(old).items() if key != "class_px"}
     write_suite_json(SUITE, tmp_path)
     (tmp_path / "records.jsonl").write_text(json.dumps({**values, "schema": 1, "clicks": None}) + "\n")
-    run_in_foreground(SUITE, [spec], RunOptions(results_dir=tmp_path, engine=ENGINE, is_mirrored=False))
+    run_in_foreground(SUITE, [spec], RunOptions(results_dir=tmp_path, engine=ENGINE, logs_to_mlflow=False))
     records = read_records(tmp_path)
     assert [without_timings(record) for record in records] == [
         without_timings(make_record(spec, round_)) for round_ in range(3)
@@ -400,7 +400,7 @@ from support.fake_trials import ENGINE, make_suite
 from quadrat.cluster.runner.driver import run_on_ray
 from quadrat.cluster.runner.context import RunOptions
 suite = make_suite()
-options = RunOptions(results_dir=Path(sys.argv[1]), engine=ENGINE, is_mirrored=False, ray_address=sys.argv[2])
+options = RunOptions(results_dir=Path(sys.argv[1]), engine=ENGINE, logs_to_mlflow=False, ray_address=sys.argv[2])
 sys.exit(run_on_ray(suite, suite.trials(), options).exit_code)
 """
 

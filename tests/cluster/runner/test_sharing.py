@@ -33,7 +33,7 @@ def test_two_workers_train_as_many_models_as_show_promised(write_suite: Callable
     promised, without_sharing = num_fits(trials)
     assert (promised, without_sharing) == (1 + 3, 6)
     results_dir = tmp_path / "results"
-    options = RunOptions(results_dir=results_dir, engine=benchmark_engine(), is_mirrored=False)
+    options = RunOptions(results_dir=results_dir, engine=benchmark_engine(), logs_to_mlflow=False)
     outcome = run_on_ray(suite, trials, options)
     assert outcome.exit_code == 0
     assert outcome.num_fits == len(fits_in(results_dir / "store")) == promised
@@ -43,7 +43,7 @@ def test_two_workers_train_as_many_models_as_show_promised(write_suite: Callable
 def test_a_run_that_goes_on_counts_only_what_it_did_itself(write_suite: Callable[..., Path], tmp_path: Path) -> None:
     suite = load_suite(write_suite(budgets=[6, 12]))
     first, second = suite.trials()
-    options = RunOptions(results_dir=tmp_path / "results", engine=benchmark_engine(), is_mirrored=False)
+    options = RunOptions(results_dir=tmp_path / "results", engine=benchmark_engine(), logs_to_mlflow=False)
     outcome = run_in_foreground(suite, [first], options)
     assert (outcome.num_fits, outcome.num_shared) == (2, 0)
     outcome = run_in_foreground(suite, [first, second], options)
@@ -68,7 +68,7 @@ def test_a_study_trains_as_many_models_as_show_promised(write_suite: Callable[..
     promised = study_size(suite)
     assert (promised.search, promised.search_alone) == (2 + 4, 8)
     results_dir = tmp_path / "results"
-    outcome = run_study(suite, RunOptions(results_dir=results_dir, engine=benchmark_engine(), is_mirrored=False))
+    outcome = run_study(suite, RunOptions(results_dir=results_dir, engine=benchmark_engine(), logs_to_mlflow=False))
     assert outcome.exit_code == 0 and outcome.report is not None
     assert (outcome.num_fits, outcome.num_shared) == (promised.search, promised.search_alone - promised.search)
     trained = [json.loads(path.read_text())["key"]["seed"] for path in fits_in(results_dir / "store")]

@@ -207,7 +207,7 @@ def options(results: Path | str, address: str | None = None) -> RunOptions:
     """Return the options of a study with results in a folder, or at a URL."""
     remote = Remote(results) if isinstance(results, str) and is_url(results) else None
     folder = Path(results) if remote is None else working_folder(remote.url)
-    return RunOptions(results_dir=folder, engine=GRADED, is_mirrored=False, ray_address=address, remote=remote)
+    return RunOptions(results_dir=folder, engine=GRADED, logs_to_mlflow=False, ray_address=address, remote=remote)
 
 
 @pytest.fixture(scope="module")
