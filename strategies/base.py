@@ -1,4 +1,4 @@
-"""The base class of all strategies: parameters, needs, and the door that a selection goes through."""
+"""The base class of all strategies: parameters, needs, and the validation around every selection."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["Space", "Strategy", "lazy_space", "validated_selection"]
 
 Space = Mapping[str, "BaseDistribution"]
 
-# Rows checked at a time: features may be a memory map larger than the machine.
+# Rows checked at a time: features may be a memory map larger than memory.
 _BLOCK = 1 << 16
-# Above this the square of a feature leaves float32; nothing a network pools is near it.
+# The square of a larger feature overflows float32; pooled features of a network are far below.
 _LARGEST_FEATURE = 1e15
 
 
@@ -41,28 +41,31 @@ class _LazySpace:
 def lazy_space(build: Callable[[Any], Space]) -> Any:
     """Turn ``def space(cls)`` into the class attribute ``space``, computed when it is read.
 
-    Importing ``optuna.distributions`` takes longer than everything else here together, so a strategy imports it inside
-    this function. A plain dictionary as class attribute is just as good where that does not matter.
+    Importing ``optuna.distributions`` takes longer than importing this package, so a strategy imports it inside this
+    function. Where import time does not matter, assign a dictionary to the class attribute ``space`` instead.
     """
     return _LazySpace(build)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """A way of choosing regions: a frozen dataclass whose fields are its parameters.
+    """A selection strategy: a frozen dataclass whose fields are its parameters.
 
-    To write one, set ``name``, declare the fields, say what it ``needs`` and write ``pick``; check the fields in
-    ``__post_init__`` (call ``super().__post_init__()``) and let ``space`` say where a study may search. ``select`` is
-    the door: it checks the pool, cuts the budget to what is left and checks what ``pick`` returned. ``pick`` is a pure
-    function: same arguments, same picks; every draw comes from ``rng``.
+    A subclass sets ``name``, declares its parameters as fields, lists its inputs in ``needs`` and implements
+    ``_select``. It validates parameters in ``__post_init__`` (after ``super().__post_init__()``) and may define the
+    search ``space`` of a study.
+
+    Callers use ``select``, which validates the pool, limits the budget to the unlabelled regions, calls ``_select``
+    and validates what it returned. ``_select`` is a pure function: equal arguments give equal selections, and every
+    random number comes from ``rng``.
     """
 
     name: ClassVar[str]
     """The registered name, kebab-case."""
     space: ClassVar[Space] = lazy_space(lambda cls: {})
-    """Where a study may search: parameter name -> optuna distribution. Empty: nothing to search."""
+    """Search space of a study: parameter name -> Optuna distribution. Empty: nothing to search."""
     sees_labels: ClassVar[bool] = False
-    """Whether it is a reference that is told the truth; only OracleStrategy sets it."""
+    """Whether it is an oracle strategy, which is given ground truth; only OracleStrategy sets it."""
 
     def __post_init__(self) -> None:
         for parameter, value in self.params().items():
@@ -76,55 +79,66 @@ class Strategy:
 
     @property
     def needs(self) -> Needs:
-        """Say which signals, features and profiles ``pick`` reads; may depend on the parameters."""
+        """Return the signals, features and profiles that ``_select`` reads; may depend on the parameters."""
         return Needs()
 
     def params(self) -> dict[str, Any]:
-        """Return all parameters by name, the defaults included."""
+        """Return all parameters by name, including defaults."""
         return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return the regions to label next, ``min(budget, what is left)`` of them.
+        """Return the regions to label next: ``min(budget, number of unlabelled regions)`` of them.
 
         Args:
-            pool: All regions, with at least the signals and features of ``needs``.
-            budget: Number of regions to buy, 0 or more; more than what is left buys what is left.
-            rng: The source of every random draw.
+            pool: All regions, with at least the inputs of ``needs``.
+            budget: Number of regions to select, 0 or more.
+            rng: Source of all random numbers.
 
         Raises:
-            StrategyError: The budget is negative, a signal or the features are missing or not finite, or ``pick``
-                returned a wrong number of regions, a labelled one or one twice.
+            StrategyError: The budget is negative; an input is missing or not finite; or ``_select`` returned the
+                wrong number of regions, a labelled region or a region twice.
         """
-        return validated_selection(self, pool, budget, lambda checked, num_picks: self.pick(checked, num_picks, rng))
+        return validated_selection(self, pool, budget, lambda checked, count: self._select(checked, count, rng))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return exactly ``budget`` unlabelled regions of a checked pool; this is what a strategy implements.
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return exactly ``budget`` unlabelled regions of a validated pool; every strategy implements this method.
 
         Args:
-            pool: All regions, with the signals and features of ``needs`` and no others, all finite.
+            pool: All regions, with the inputs of ``needs`` and no others, all finite.
             budget: From 1 to the number of unlabelled regions.
-            rng: The source of every random draw.
+            rng: Source of all random numbers.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define pick(pool, budget, rng)")
+        raise NotImplementedError(f"{type(self).__name__} must define _select(pool, budget, rng)")
 
 
 def validated_selection(
-    strategy: Strategy, pool: Pool, budget: int, pick: Callable[[Pool, int], Selection]
+    strategy: Strategy, pool: Pool, budget: int, select: Callable[[Pool, int], Selection]
 ) -> Selection:
-    """Return what ``pick`` gives for the checked pool and the budget cut to what is left, checked in turn."""
+    """Validate the arguments, call ``select`` and validate its result.
+
+    Args:
+        strategy: Names the needs, and itself in messages.
+        pool: All regions, with at least the inputs of ``strategy.needs``.
+        budget: Number of regions to select, 0 or more.
+        select: Called with the pool reduced to the needs, and with the budget limited to the unlabelled regions;
+            not called when that is 0.
+
+    Raises:
+        StrategyError: As for ``Strategy.select``.
+    """
     if budget < 0:
         raise StrategyError(f"{strategy.name}: budget must be 0 or more regions, got {budget}")
     _check_needs(strategy.name, pool, strategy.needs)
-    num_picks = min(budget, int(np.count_nonzero(~pool.labelled)))
-    if num_picks == 0:
+    count = min(budget, int(np.count_nonzero(~pool.labelled)))
+    if count == 0:
         return Selection.of(np.empty(0, np.int64))
-    selection = pick(pool.only(strategy.needs), num_picks)
-    _check_selection(strategy.name, pool, num_picks, selection)
+    selection = select(pool.only(strategy.needs), count)
+    _check_selection(strategy.name, pool, count, selection)
     return selection
 
 
 def _check_needs(strategy: str, pool: Pool, needs: Needs) -> None:
-    """Refuse a pool without what ``needs`` names, or with a value that is not finite."""
+    """Refuse a pool that lacks an input of ``needs``, or where one is not finite."""
     for signal in needs.signals:
         if signal not in pool.signals:
             raise StrategyError(
@@ -153,7 +167,7 @@ def _check_needs(strategy: str, pool: Pool, needs: Needs) -> None:
 
 
 def _check_rows(strategy: str, entry: str, rows: NDArray[np.float32]) -> None:
-    """Refuse an entry that is not finite or so large that its square is not."""
+    """Refuse an entry that is not finite or whose square overflows float32."""
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         usable = np.abs(block) < _LARGEST_FEATURE  # False for NaN too
@@ -166,16 +180,16 @@ def _check_rows(strategy: str, entry: str, rows: NDArray[np.float32]) -> None:
 
 
 def _check_selection(strategy: str, pool: Pool, budget: int, selection: Selection) -> None:
-    """Hold ``pick`` to its promise."""
+    """Refuse a selection of the wrong size, out of range, labelled or with duplicates."""
     regions = selection.regions
     if len(regions) != budget:
-        raise StrategyError(f"{strategy}.pick returned {len(regions)} regions, expected {budget}")
+        raise StrategyError(f"{strategy}: _select returned {len(regions)} regions, expected {budget}")
     if regions.min() < 0 or regions.max() >= pool.num_regions:
         wrong = regions[(regions < 0) | (regions >= pool.num_regions)][0]
-        raise StrategyError(f"{strategy}.pick returned region {wrong}, expected 0 to {pool.num_regions - 1}")
+        raise StrategyError(f"{strategy}: _select returned region {wrong}, expected 0 to {pool.num_regions - 1}")
     if pool.labelled[regions].any():
         region = regions[pool.labelled[regions]][0]
-        raise StrategyError(f"{strategy}.pick returned region {region}, which is labelled already")
+        raise StrategyError(f"{strategy}: _select returned region {region}, which is labelled already")
     if len(np.unique(regions)) != len(regions):
         values, counts = np.unique(regions, return_counts=True)
-        raise StrategyError(f"{strategy}.pick returned region {values[counts.argmax()]} twice")
+        raise StrategyError(f"{strategy}: _select returned region {values[counts.argmax()]} twice")

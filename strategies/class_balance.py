@@ -97,7 +97,7 @@ class ClassBalanced(Strategy):
         """Ask for the uncertainty and the predicted classes."""
         return Needs(signals=(self.uncertainty,), profiles=("class-histogram",))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
         dominant_R, share_C = dominant_shares(pool.profiles["class-histogram"])
         return take_largest(pool, pool.signals[self.uncertainty] * np.exp(-share_C)[dominant_R], budget)
@@ -138,7 +138,7 @@ class PixelBalanced(Strategy):
         """Ask for the uncertainty by predicted class, and the class probabilities."""
         return Needs(profiles=(f"class-{self.uncertainty}", "class-probability"))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
         weight_C = (self.alpha * class_shares(pool.profiles["class-probability"], pool.pixels) + 1.0) ** -2
         score = np.einsum("rc,c->r", pool.profiles[f"class-{self.uncertainty}"], weight_C)
@@ -159,6 +159,6 @@ class Ripu(Strategy):
         """Ask for the entropy and the predicted classes."""
         return Needs(signals=("entropy",), profiles=("class-histogram",))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
         return take_largest(pool, impurity(pool.profiles["class-histogram"]) * pool.signals["entropy"], budget)

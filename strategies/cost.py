@@ -56,7 +56,7 @@ class ScorePerClick(Strategy):
         """Ask for the uncertainty and the clicks that the prediction would cost."""
         return Needs(signals=tuple(dict.fromkeys((self.uncertainty, "predicted-clicks"))))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
         clicks = pool.signals["predicted-clicks"].astype(np.float64)
         if clicks.min() <= 0:

@@ -111,7 +111,7 @@ class Diversification(Strategy):
         """Ask for what has a weight."""
         return Needs(signals=(self.uncertainty,) if self.w_uncertainty > 0 else (), features=self.w_feature > 0)
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the greedy picks; nothing is drawn."""
         return maximise(self.objective(pool), budget)
 

@@ -130,7 +130,7 @@ class KMeansPlusPlus(Strategy):
         """Ask for the features, and for the uncertainty where there is one."""
         return Needs(signals=() if self.uncertainty is None else (self.uncertainty,), features=True)
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return ``budget`` draws, the first one uniform."""
         assert pool.features is not None  # select() saw to it
         rows = pool.candidates
@@ -173,7 +173,7 @@ class Badge(Strategy):
         """Ask for the gradients."""
         return Needs(profiles=("gradient-embedding",))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return ``budget`` draws, the region of the longest gradient first."""
         gradients_RD, rows = pool.profiles["gradient-embedding"], pool.candidates
         squared = [

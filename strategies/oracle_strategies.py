@@ -1,4 +1,4 @@
-"""References that see labels: how far knowledge of the truth would carry, never what an annotator could do.
+"""Oracle strategies: they select with ground truth, as an upper bound for strategies that cannot.
 
 Axes: R regions, N candidates, C classes.
 """
@@ -22,36 +22,37 @@ __all__ = ["ClassAwareRandom", "OracleError", "OracleStrategy", "Truth"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
-    """What the oracle tells a reference about every region; it is never part of a Pool."""
+    """Ground truth per region, given by the oracle to an oracle strategy; never part of a Pool."""
 
     class_shares: NDArray[np.float32] | None = None
-    """(R, C) share of each region's pixels that truly are of each class; void counts for none."""
+    """(R, C) share of each region's pixels that belong to each class; void pixels count for no class."""
     errors: NDArray[np.float32] | None = None
-    """(R,) share of each region's pixels, void left out, that the last model predicts wrongly."""
+    """(R,) share of each region's non-void pixels that the last model predicts wrongly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OracleStrategy(Strategy):
-    """A strategy that sees labels. It is marked as such wherever strategies are listed.
+    """A strategy that sees labels; lists and reports mark it as such.
 
-    The loop gives it what the oracle answers to ``asks``; ``pick_knowing`` takes the place of ``pick``.
+    A subclass names the ground truth it wants in ``asks`` and implements ``_select_with_truth`` in place of
+    ``_select``. Inside a trial, the oracle provides that truth.
     """
 
     sees_labels: ClassVar[bool] = True
     asks: ClassVar[Literal["class_shares", "errors"]]
-    """What it wants of the oracle: the name of a field of Truth."""
+    """The field of Truth that the strategy reads."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator, truth: Truth | None = None) -> Selection:
-        """Return the regions to label next, ``min(budget, what is left)`` of them.
+        """Return the regions to label next: ``min(budget, number of unlabelled regions)`` of them.
 
         Args:
-            pool: As for any strategy.
-            budget: As for any strategy.
-            rng: The source of every random draw.
-            truth: What the oracle answered, with what the strategy ``asks`` for.
+            pool: As for ``Strategy.select``.
+            budget: As for ``Strategy.select``.
+            rng: Source of all random numbers.
+            truth: Ground truth of this pool, with the field that the strategy ``asks`` for.
 
         Raises:
-            StrategyError: As for any strategy, or there is no such truth, or it is not that of this pool.
+            StrategyError: As for ``Strategy.select``; or the truth is missing or of another pool.
         """
         answer = None if truth is None else getattr(truth, self.asks)
         if truth is None or answer is None:
@@ -62,49 +63,49 @@ class OracleStrategy(Strategy):
         if len(answer) != pool.num_regions:
             raise StrategyError(f"{self.name}: expected {self.asks} of {pool.num_regions} regions, got {len(answer)}")
         return validated_selection(
-            self, pool, budget, lambda checked, num_picks: self.pick_knowing(checked, truth, num_picks, rng)
+            self, pool, budget, lambda checked, count: self._select_with_truth(checked, truth, count, rng)
         )
 
-    def pick_knowing(self, pool: Pool, truth: Truth, budget: int, rng: np.random.Generator) -> Selection:
-        """Return exactly ``budget`` unlabelled regions of a checked pool; this is what a reference implements."""
-        raise NotImplementedError(f"{type(self).__name__} must define pick_knowing(pool, truth, budget, rng)")
+    def _select_with_truth(self, pool: Pool, truth: Truth, budget: int, rng: np.random.Generator) -> Selection:
+        """Return exactly ``budget`` unlabelled regions of a validated pool; every oracle strategy implements this."""
+        raise NotImplementedError(f"{type(self).__name__} must define _select_with_truth(pool, truth, budget, rng)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAwareRandom(OracleStrategy):
-    """Draws a class, each equally likely, then a region by how much of that class it truly holds; sees labels.
+    """Draws a class uniformly, then a region in proportion to its true share of that class.
 
-    The random baseline that is adapted to the task: rare classes are bought as often as common ones. A class is drawn
-    among those that a region is left for; regions without any class are drawn when nothing else is left.
+    A random baseline that labels rare classes as often as common ones. Only classes with an unselected region are
+    drawn; regions without any class are drawn last.
     """
 
     name: ClassVar[str] = "class-aware-random"
     asks: ClassVar[Literal["class_shares", "errors"]] = "class_shares"
 
-    def pick_knowing(self, pool: Pool, truth: Truth, budget: int, rng: np.random.Generator) -> Selection:
+    def _select_with_truth(self, pool: Pool, truth: Truth, budget: int, rng: np.random.Generator) -> Selection:
         """Return ``budget`` draws without replacement."""
-        assert truth.class_shares is not None  # select() saw to it
+        assert truth.class_shares is not None  # checked by select
         candidates = pool.candidates
         queues = _queues(truth.class_shares[candidates], rng)
         is_taken = np.zeros(len(candidates), np.bool_)
-        picks: list[int] = []
-        while queues and len(picks) < budget:
+        selected: list[int] = []
+        while queues and len(selected) < budget:
             number = int(rng.integers(len(queues)))
             position = next((position for position in queues[number] if not is_taken[position]), None)
             if position is None:
                 del queues[number]
                 continue
             is_taken[position] = True
-            picks.append(position)
-        rest = rng.permutation(np.flatnonzero(~is_taken))[: budget - len(picks)]
-        return Selection.of(candidates[np.array([*picks, *rest.tolist()], np.int64)])
+            selected.append(position)
+        rest = rng.permutation(np.flatnonzero(~is_taken))[: budget - len(selected)]
+        return Selection.of(candidates[np.array([*selected, *rest.tolist()], np.int64)])
 
 
 def _queues(share_NC: NDArray[np.float32], rng: np.random.Generator) -> list[Iterator[int]]:
-    """Return the candidates of each class that has any, in the order of draws by share without replacement.
+    """Return the candidates of each class, in an order drawn without replacement in proportion to their share.
 
-    An exponential race: the one with the smallest Exp(1) / share comes first. Taking out the winner of another race
-    leaves a race among the rest, so the queues can be shared.
+    An exponential race: the smallest Exp(1) / share comes first. Removing a candidate leaves a race among the rest, so
+    one queue per class serves all draws. Classes without a candidate have no queue.
     """
     queues = []
     for share_N in share_NC.T:
@@ -116,12 +117,12 @@ def _queues(share_NC: NDArray[np.float32], rng: np.random.Generator) -> list[Ite
 
 @dataclass(frozen=True, kw_only=True)
 class OracleError(OracleStrategy):
-    """Takes the regions where the last model is wrong most; sees labels, so nobody can do it without buying them."""
+    """Selects the regions with the largest share of wrongly predicted pixels."""
 
     name: ClassVar[str] = "oracle-error"
     asks: ClassVar[Literal["class_shares", "errors"]] = "errors"
 
-    def pick_knowing(self, pool: Pool, truth: Truth, budget: int, rng: np.random.Generator) -> Selection:
+    def _select_with_truth(self, pool: Pool, truth: Truth, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number; the potential is the share of wrong pixels."""
-        assert truth.errors is not None  # select() saw to it
+        assert truth.errors is not None  # checked by select
         return take_largest(pool, truth.errors, budget)

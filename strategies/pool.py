@@ -16,7 +16,7 @@ __all__ = ["Needs", "Pool", "Selection"]
 
 
 class Needs(NamedTuple):
-    """What a strategy wants to be computed; nothing else is in the pool that its ``pick`` sees."""
+    """What a strategy wants to be computed; nothing else is in the pool that its ``_select`` sees."""
 
     signals: tuple[str, ...] = ()
     """Names of the signals, as ``quadrat list signals`` prints them."""

@@ -43,7 +43,7 @@ class Precomputed(Strategy):
                 f"selections/<trial>/ of a results folder, got {self.folder!r}"
             )
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the next ``budget`` published regions; nothing is drawn."""
         cells = list(zip(pool.image.tolist(), pool.row.tolist(), pool.col.tolist(), strict=True))
         region_of = {cell: region for region, cell in enumerate(cells) if not pool.labelled[region]}

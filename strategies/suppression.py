@@ -94,7 +94,7 @@ class NmsEntropy(Strategy):
         """Ask for the one signal."""
         return Needs(signals=(self.uncertainty,))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return ``budget`` regions by uncertainty and apart, ties to the lowest row number."""
         signal, candidates = pool.signals[self.uncertainty], pool.candidates
         order = candidates[largest(signal[candidates], len(candidates))]

@@ -104,7 +104,7 @@ class TypiClust(Strategy):
         """Ask for the features."""
         return Needs(features=True)
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the first ``budget`` regions in turns; the start of k-means is drawn."""
         assert pool.features is not None  # select() saw to it
         wanted = int(np.count_nonzero(pool.labelled)) + budget

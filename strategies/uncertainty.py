@@ -60,7 +60,7 @@ class Entropy(Strategy):
         """Ask for the one signal."""
         return Needs(signals=(self.uncertainty,))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
         return take_largest(pool, pool.signals[self.uncertainty], budget)
 
@@ -88,12 +88,12 @@ class EntropyRandom(Entropy):
 
         return {"random_fraction": FloatDistribution(0.0, 1.0)}
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the most uncertain regions first and the drawn ones after them."""
         num_drawn = int(budget * self.random_fraction)
         if num_drawn == budget:
             return Selection.of(rng.choice(pool.candidates, size=budget, replace=False))
-        ranked = super().pick(pool, budget - num_drawn, rng)
+        ranked = super()._select(pool, budget - num_drawn, rng)
         drawn = rng.choice(np.setdiff1d(pool.candidates, ranked.regions), size=num_drawn, replace=False)
         return Selection.of(
             np.concatenate([ranked.regions, drawn]), np.concatenate([ranked.potential, np.full(num_drawn, np.nan)])
@@ -112,7 +112,7 @@ class _Ranking(Strategy):
         """Ask for the one signal."""
         return Needs(signals=(self.signal,))
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
         return take_largest(pool, pool.signals[self.signal], budget)
 
@@ -190,7 +190,7 @@ class PowerEntropy(Entropy):
 
         return {"beta": FloatDistribution(0.25, 8.0, log=True)}
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest of the noisy scores."""
         score = pool.signals[self.uncertainty].astype(np.float64)
         if score.min() < 0:

@@ -19,6 +19,6 @@ class Random(Strategy):
 
     name: ClassVar[str] = "random"
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return ``budget`` unlabelled regions, each order of each subset equally likely."""
         return Selection.of(rng.choice(pool.candidates, size=budget, replace=False))

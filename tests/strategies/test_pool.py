@@ -1,4 +1,4 @@
-"""What a Pool refuses, what a Selection holds, and what the door of a strategy says to a bad ``pick``."""
+"""What a Pool refuses, what a Selection holds, and how a strategy validates what ``_select`` returns."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -61,12 +61,12 @@ def test_a_missing_potential_is_nan() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed(Strategy):
-    """Returns what it is told to, right or wrong."""
+    """Returns fixed regions, valid or not."""
 
     name: ClassVar[str] = "fixed"
     regions: tuple[int, ...] = ()
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         assert not pool.signals and pool.features is None
         return Selection.of(np.array(self.regions))
 
@@ -74,19 +74,19 @@ class Fixed(Strategy):
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        ((1,), "fixed.pick returned 1 regions, expected 2"),
-        ((1, 3), "fixed.pick returned region 3, expected 0 to 2"),
-        ((1, -1), "fixed.pick returned region -1, expected 0 to 2"),
-        ((0, 1), "fixed.pick returned region 0, which is labelled already"),
-        ((2, 2), "fixed.pick returned region 2 twice"),
+        ((1,), "fixed: _select returned 1 regions, expected 2"),
+        ((1, 3), "fixed: _select returned region 3, expected 0 to 2"),
+        ((1, -1), "fixed: _select returned region -1, expected 0 to 2"),
+        ((0, 1), "fixed: _select returned region 0, which is labelled already"),
+        ((2, 2), "fixed: _select returned region 2 twice"),
     ],
 )
-def test_a_pick_that_breaks_its_promise_is_refused(regions: tuple[int, ...], message: str) -> None:
+def test_an_invalid_selection_is_refused(regions: tuple[int, ...], message: str) -> None:
     with pytest.raises(StrategyError, match=message):
         Fixed(regions=regions).select(Pool(**columns()), 2, np.random.default_rng(0))
 
 
-def test_pick_sees_only_what_is_declared() -> None:
+def test_only_declared_inputs_reach_select() -> None:
     pool = Pool(**columns(signals={"entropy": np.zeros(3, np.float32)}, features=np.zeros((3, 2), np.float32)))
     assert len(Fixed(regions=(1, 2)).select(pool, 2, np.random.default_rng(0))) == 2
 
@@ -96,11 +96,11 @@ def test_a_parameter_that_is_not_json_is_refused() -> None:
         Fixed(regions=(np.int64(1),))  # type: ignore[arg-type]
 
 
-def test_a_strategy_without_pick_says_what_is_missing() -> None:
+def test_a_strategy_without_select_names_the_missing_method() -> None:
     class Unfinished(Strategy):
         name = "unfinished"
 
-    with pytest.raises(NotImplementedError, match=r"Unfinished must define pick\(pool, budget, rng\)"):
+    with pytest.raises(NotImplementedError, match=r"Unfinished must define _select\(pool, budget, rng\)"):
         Unfinished().select(Pool(**columns()), 1, np.random.default_rng(0))
 
 

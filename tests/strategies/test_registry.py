@@ -16,7 +16,7 @@ from quadrat.strategies import Selection, Strategy
 @dataclass(frozen=True, kw_only=True)
 class First(Strategy):
     name = "first"
-    def pick(self, pool, budget, rng):
+    def _select(self, pool, budget, rng):
         return Selection.of(pool.candidates[:budget])
 """
 

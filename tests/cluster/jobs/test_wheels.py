@@ -20,7 +20,7 @@ signal = Signal(per_pixel=lambda outputs: outputs.prob_BCHW[:, 0])
 @dataclass(frozen=True, kw_only=True)
 class First(Strategy):
     name = "shipped-first"
-    def pick(self, pool, budget, rng):
+    def _select(self, pool, budget, rng):
         return Selection.of(pool.candidates[:budget])
 """
 

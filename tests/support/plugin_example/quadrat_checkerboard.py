@@ -34,7 +34,7 @@ class Checkerboard(Strategy):
 
         return {"colour": IntDistribution(0, 1)}
 
-    def pick(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the first ``budget`` by colour, then entropy, then row number."""
         candidates = pool.candidates
         entropy = pool.signals["entropy"][candidates]
