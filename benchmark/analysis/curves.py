@@ -55,12 +55,11 @@ class CurvePoint:
 
 
 def curves_of(records: Iterable[Record], cost: Cost, metric: Metric) -> Curves:
-    """Return the curves of all trials in `records`; what a record does not have is left out of its curve."""
+    """Return the curves of all trials in `records`; a round without the metric is left out."""
     points: dict[str, dict[int, dict[int, tuple[float, float]]]] = {}
     for record in records:
-        spent, value = cost.of(record), metric.of(record)
-        if spent is not None and value is not None:
-            points.setdefault(record.label, {}).setdefault(record.seed, {})[record.round] = (spent, value)
+        if (value := metric.of(record)) is not None:
+            points.setdefault(record.label, {}).setdefault(record.seed, {})[record.round] = (cost.of(record), value)
     return {
         label: {
             seed: Curve(

@@ -18,7 +18,6 @@ __all__ = [
     "Cost",
     "Metric",
     "class_iou",
-    "costs_of",
     "metrics_of",
 ]
 
@@ -31,13 +30,13 @@ class Cost:
         key: Its name in figures and files.
         title: Axis title.
         format: d3 number format of its axis.
-        of: Its value in a record; None where the record does not have it.
+        of: Its value in a record.
     """
 
     key: str
     title: str
     format: str
-    of: Callable[[Record], float | None]
+    of: Callable[[Record], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,7 @@ ACCURACY = Metric(key="pixel-accuracy", title="pixel accuracy (%)", of=lambda re
 
 
 def _diversity(record: Record) -> float | None:
-    if record.class_px is None or not sum(record.class_px):
+    if not any(record.class_px):
         return None
     shares = [px / sum(record.class_px) for px in record.class_px if px]
     return 100 * math.fsum(-share * math.log(share) for share in shares) / math.log(max(2, len(record.class_px)))
@@ -81,7 +80,7 @@ def _diversity(record: Record) -> float | None:
 DIVERSITY = Metric(key="label-diversity", title="label diversity (%)", of=_diversity)
 """Entropy of the classes of the labelled pixels, in percent of what it would be were all classes equally frequent: 0
 when only one class is labelled. It tells how diverse picks are, not how good a model is, so `metrics_of` leaves it out.
-None in records of schema 1."""
+None when all labelled pixels are void."""
 
 
 def class_iou(classes: Sequence[str], index: int) -> Metric:
@@ -97,8 +96,3 @@ def class_iou(classes: Sequence[str], index: int) -> Metric:
 def metrics_of(classes: Sequence[str]) -> tuple[Metric, ...]:
     """Return every metric: mIoU, pixel accuracy, and one IoU per class."""
     return (MIOU, ACCURACY, *(class_iou(classes, index) for index in range(len(classes))))
-
-
-def costs_of(records: Sequence[Record]) -> tuple[Cost, ...]:
-    """Return the costs that every record has, regions first (records of schema 1 have no clicks)."""
-    return tuple(cost for cost in COSTS if all(cost.of(record) is not None for record in records))

@@ -114,8 +114,7 @@ class Evidence:
 def evidence(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> Evidence:
     """Return the statistics of a results folder.
 
-    A strategy without a finished trial, and a cost that its records do not have (clicks in schema 1), leave gaps, not
-    errors: what can't be known is absent.
+    A strategy without a finished trial leaves a gap, not an error: what can't be known is absent.
 
     Args:
         results: What lies in the folder.

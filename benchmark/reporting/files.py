@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from quadrat.benchmark.analysis.measures import Metric, costs_of
+from quadrat.benchmark.analysis.measures import COSTS, Metric
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
 from quadrat.benchmark.reporting.tables.cells import Table
 from quadrat.benchmark.reporting.tables.export import to_csv, to_latex
@@ -75,7 +75,7 @@ def write_files(
 
 
 def _curves_csv(results: Results, metrics: Sequence[Metric]) -> str:
-    costs = costs_of(results.records) if results.records else ()
+    costs = COSTS if results.records else ()
     spent = {cost.key: values_by_seed(results.records, cost) for cost in costs}
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")

@@ -11,7 +11,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Metric, costs_of
+from quadrat.benchmark.analysis.measures import COSTS, FRACTION, MIOU, Metric
 from quadrat.benchmark.analysis.summary import evidence
 from quadrat.benchmark.reporting.figures.charts import (
     BANDS,
@@ -57,8 +57,7 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     looks = looks_of(results.strategies, results.sizes)
     found = answer(results)
     by_cost = [
-        found.evidence if cost == FRACTION else evidence(results, cost)
-        for cost in (costs_of(results.records) if results.records else ())
+        found.evidence if cost == FRACTION else evidence(results, cost) for cost in (COSTS if results.records else ())
     ]
     tables = tables_of(results, found, by_cost)
     metrics = metrics_shown(results)
@@ -75,10 +74,7 @@ def _figures(results: Results, looks: Mapping[str, Look], found: Answer) -> dict
     """Return the figures to be written beside the page: the learning curves over each cost, the differences."""
     if not results.records:
         return {}
-    figures = {
-        f"learning-curves-{cost.key}": learning_curves(results, looks, cost=cost, metric=MIOU)
-        for cost in costs_of(results.records)
-    }
+    figures = {f"learning-curves-{cost.key}": learning_curves(results, looks, cost=cost, metric=MIOU) for cost in COSTS}
     if found.comparisons:
         figures["difference-to-random"] = differences(found.comparisons, looks, width=560)
     return figures
@@ -109,7 +105,7 @@ def _render(
             file_names=names,
             file_folder=FOLDER,
             bands=BANDS,
-            costs=costs_of(results.records) if results.records else (),
+            costs=COSTS if results.records else (),
             default_cost=default_cost(results),
             metrics=metrics,
             is_log=is_doubling(results),
@@ -165,7 +161,7 @@ def _data(results: Results, looks: Mapping[str, Look], found: Answer, metrics: S
             results, looks, cost=default_cost(results), metric=MIOU, with_legend=False, width="container"
         ),
         "differences": differences(found.comparisons, looks) if found.comparisons else None,
-        "axes": {cost.key: axis_of(results, cost) for cost in costs_of(results.records)},
+        "axes": {cost.key: axis_of(results, cost) for cost in COSTS},
         "titles": {metric.key: metric.title for metric in metrics},
     }
 

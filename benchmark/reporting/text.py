@@ -13,20 +13,15 @@ from quadrat.benchmark.results.trials import Results, Trial
 __all__ = ["as_json", "cost_of_key", "plain_text"]
 
 
-def cost_of_key(key: str, results: Results) -> Cost:
+def cost_of_key(key: str) -> Cost:
     """Return the cost called `key`.
 
     Raises:
-        ResultsError: When there is no such cost, or the records do not have it.
+        ResultsError: When there is no such cost.
     """
     cost = next((cost for cost in COSTS if cost.key == key), None)
     if cost is None:
         raise ResultsError(f"expected a cost, one of {', '.join(cost.key for cost in COSTS)}, got '{key}'")
-    if any(cost.of(record) is None for record in results.records):
-        raise ResultsError(
-            f"{results.path}: expected {cost.title} in every record, got records of an older quadrat that did not "
-            "meter them; take another cost, or delete records.jsonl and run the suite again, which fills them in"
-        )
     return cost
 
 

@@ -1,4 +1,4 @@
-"""Whether two results folders hold the same records, timings aside: how a result is checked for being reproducible."""
+"""Comparison of two results folders: the same records, timings aside?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ from quadrat.benchmark.results.records import Record, differing_fields, read_rec
 
 __all__ = ["common_trials", "differences", "suite_differences"]
 
-_SAYS_NOTHING: Final = ("name", "description", "dataset.root")
-"""What may differ without asking for anything else; the same images may lie in another folder."""
+_IGNORED: Final = ("name", "description", "dataset.root")
+"""Settings that cannot change a number; the same images may lie in another folder."""
 
 
 def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False) -> list[str]:
     """Return one line per record that is missing or differs; none means that the records are equal.
 
-    Everything but `seconds` is compared, floats to the last bit; what a record of an older schema does not hold is not.
+    Everything but `seconds` is compared, floats to the last bit.
 
     Args:
         first_dir: A results folder.
         second_dir: Another one.
-        only_common: Leave out trials that only one of them has; a round that a common trial lacks is still told.
+        only_common: Ignore trials that only one of them has. A round that a common trial lacks is a difference.
 
     Raises:
         ResultsError: When a folder holds no records, or they have no trial in common and only those are asked for.
@@ -53,7 +53,7 @@ def suite_differences(first_dir: Path, second_dir: Path) -> list[str]:
         ResultsError: A folder has no suite.json.
     """
     first, second = (dict(_leaves(read_suite_json(path)["suite"])) for path in (first_dir, second_dir))
-    keys = [key for key in {**first, **second} if key not in _SAYS_NOTHING]
+    keys = [key for key in {**first, **second} if key not in _IGNORED]
     return [
         f"{key} is {first.get(key, 'not set')} and {second.get(key, 'not set')}"
         for key in keys

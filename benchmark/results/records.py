@@ -1,4 +1,4 @@
-"""Records: what each round left, one JSON line each; `records.jsonl` is the truth of a results folder."""
+"""Records: the outcome of each round as one JSON line. `records.jsonl` is authoritative for a results folder."""
 
 import json
 import os
@@ -16,7 +16,6 @@ __all__ = [
     "Record",
     "append_record",
     "differing_fields",
-    "fills_in",
     "finalise",
     "is_complete",
     "read_failures",
@@ -27,13 +26,7 @@ __all__ = [
 ]
 
 SCHEMA: Final = 2
-"""Version of the record schema; a reader upgrades older records and refuses newer ones.
-
-2 added `class_px`, and meters `clicks`, which was None in all records of schema 1.
-"""
-
-_SINCE_SCHEMA_2: Final = ("clicks", "class_px")
-"""Fields that are None in a record that was upgraded from schema 1, and in no other."""
+"""Version of the record schema; a reader refuses every other one."""
 
 _RECORDS: Final = "records.jsonl"
 _FAILURES: Final = "failures.jsonl"
@@ -41,13 +34,13 @@ _FAILURES: Final = "failures.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What one round of one trial left.
+    """Outcome of one round of one trial.
 
     Attributes:
         schema: Version of this schema.
         suite: Name of the suite.
         trial_id: Identity of the trial, see `quadrat.benchmark.config.trial.TrialSpec.trial_id`.
-        label: What the strategy is called in tables.
+        label: Name of the strategy in tables.
         strategy: Registered name of the strategy.
         params: Its parameters, defaults filled in.
         dataset: Registered name of the data set.
@@ -56,13 +49,11 @@ class Record:
         seed: The trial's seed.
         round: Counted from 0.
         regions: Labelled regions after this round, cumulative.
-        picked: Regions bought in this round.
+        picked: Regions selected in this round.
         labelled_px: Area of the labelled regions, pixels.
         labelled_fraction: That area as a share of the pool's.
-        clicks: What it takes to draw and name the labels, cumulative, see `quadrat.benchmark.data.clicks`; None in a
-            record of schema 1.
-        class_px: Labelled pixels of each class, cumulative, in the order of suite.json, void in none of them: how
-            diverse the picks are; None in a record of schema 1.
+        clicks: Clicks needed to annotate the labelled regions, cumulative, see `quadrat.benchmark.data.clicks`.
+        class_px: Labelled pixels of each class, cumulative, in the order of suite.json; void pixels are not counted.
         images_opened: Images with at least one labelled region.
         exhausted: Whether the pool ran out before the budget was spent.
         miou: Mean of `iou` over the classes present in truth or prediction, 0..1.
@@ -70,7 +61,7 @@ class Record:
         pixel_accuracy: Share of non-void test pixels that are right.
         steps: Optimiser steps of this round's fit.
         loss: Mean training loss over the last tenth of the steps.
-        picks_digest: SHA-256 of the picks in pick order.
+        picks_digest: SHA-256 of the selected regions in the order of their selection.
         seconds: By phase; the only field that differs between two runs of the same trial.
     """
 
@@ -89,8 +80,8 @@ class Record:
     picked: int
     labelled_px: int
     labelled_fraction: float
-    clicks: int | None
-    class_px: tuple[int, ...] | None
+    clicks: int
+    class_px: tuple[int, ...]
     images_opened: int
     exhausted: bool
     miou: float
@@ -113,13 +104,13 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A trial that failed on its own, so often that it was given up.
+    """A trial that was given up after it had failed repeatedly, other than by a lost worker.
 
     Attributes:
         trial_id: Identity of the trial.
-        label: What its strategy is called in tables.
+        label: Name of its strategy in tables.
         seed: Its seed.
-        round: Rounds it had finished, that is the number of the round it failed in.
+        round: Round that failed, counted from 0.
         exception: Class and message.
         traceback: The whole traceback, as text.
     """
@@ -140,23 +131,13 @@ def without_timings(record: Record) -> dict[str, Any]:
 
 
 def differing_fields(first: Record, second: Record) -> list[str]:
-    """Return the names of the fields in which two records of one round contradict each other.
-
-    `seconds` may differ. What one of them does not hold because it was written before the field was there is no
-    contradiction: see `fills_in`.
-    """
+    """Return the names of the fields in which two records differ, `seconds` aside."""
     one, other = without_timings(first), without_timings(second)
-    lacking = {name for name in _SINCE_SCHEMA_2 if one[name] is None or other[name] is None}
-    return [name for name in one if one[name] != other[name] and name not in lacking]
-
-
-def fills_in(old: Record, new: Record) -> bool:
-    """Return whether `new` holds a field that `old` lacks, having been written before there was that field."""
-    return any(getattr(old, name) is None and getattr(new, name) is not None for name in _SINCE_SCHEMA_2)
+    return [name for name in one if one[name] != other[name]]
 
 
 def read_records_so_far(results_dir: Path) -> list[Record]:
-    """Return the records of a results folder, none where nothing was recorded yet.
+    """Return the records of a results folder, an empty list when nothing has been recorded yet.
 
     Raises:
         ResultsError: As `read_records`.
@@ -167,11 +148,11 @@ def read_records_so_far(results_dir: Path) -> list[Record]:
 def read_records(results_dir: Path) -> list[Record]:
     """Return the records of a results folder in file order, each trial and round once.
 
-    The first line of a round counts, unless a later one fills in what an older schema did not hold. A last line without
-    a newline is what a killed writer left: it was never reported as done and is passed over.
+    The first line of a round counts. A last line without a newline was left by a killed writer and is ignored: it was
+    never reported as done.
 
     Raises:
-        ResultsError: When there is no records file, a line is damaged, or the schema is newer than this quadrat.
+        ResultsError: When there is no records file, a line is damaged, or the schema is not this version's.
     """
     path = Path(results_dir) / _RECORDS
     if not path.is_file():
@@ -179,8 +160,7 @@ def read_records(results_dir: Path) -> list[Record]:
     records: dict[tuple[str, int], Record] = {}
     for number, line in _whole_lines(path):
         record = _parse(path, number, line)
-        if record.key not in records or fills_in(records[record.key], record):
-            records[record.key] = record
+        records.setdefault(record.key, record)
     return list(records.values())
 
 
@@ -199,23 +179,22 @@ def _parse(path: Path, number: int, line: str) -> Record:
             f"{path}:{number}: expected one JSON record, got {line!r:.80}. Restore the file, or delete this line: "
             "running the suite again brings the record back from the store"
         ) from error
-    if schema > SCHEMA:
-        raise ResultsError(f"{path}:{number}: expected schema {SCHEMA} or older, got {schema}; update quadrat")
-    if schema == 1:
-        values = {**values, "schema": SCHEMA, "class_px": None}
+    if schema != SCHEMA:
+        raise ResultsError(
+            f"{path}:{number}: expected schema {SCHEMA}, got {schema}; read it with the quadrat that wrote it"
+        )
     known = {field.name for field in fields(Record)}
     if set(values) != known:
         odd = sorted(set(values) ^ known)
         raise ResultsError(f"{path}:{number}: expected the fields of schema {SCHEMA}, got a difference in {odd}")
-    class_px = values["class_px"]
-    return Record(**{**values, "iou": tuple(values["iou"]), "class_px": None if class_px is None else tuple(class_px)})
+    return Record(**{**values, "iou": tuple(values["iou"]), "class_px": tuple(values["class_px"])})
 
 
 def append_record(results_dir: Path, record: Record) -> None:
-    """Add `record` to the folder's records and return once it is on the disk.
+    """Append `record` to the folder's records and fsync.
 
-    Whatever a killed writer left half-written at the end is cut off first. There is one writer at a time (the driver
-    holds the folder's lock).
+    A partial line that a killed writer left at the end is truncated first. There is one writer at a time: the driver
+    holds the folder's lock.
 
     Raises:
         ResultsError: When the disk is full; the file then ends where it ended before.
@@ -254,7 +233,7 @@ def _end_of_last_line(file: Any) -> int:
 
 
 def record_failure(results_dir: Path, failure: Failure) -> None:
-    """Add `failure` to the folder's failures and return once it is on the disk."""
+    """Append `failure` to the folder's failures and fsync."""
     _append(Path(results_dir) / _FAILURES, json.dumps(asdict(failure), ensure_ascii=False) + "\n")
 
 
@@ -269,10 +248,10 @@ def read_failures(results_dir: Path) -> list[Failure]:
 
 
 def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
-    """Put the records in suite order and drop failures of trials that have finished since.
+    """Sort the records into suite order and drop failures of trials that have finished since.
 
-    The order in which trials finish depends on the cluster; after this, two complete runs hold the same lines.
-    Records of trials that are not in `num_rounds` are kept, at the end.
+    The order in which trials finish depends on the cluster; sorted, two complete runs have the same lines. Records of
+    trials that are not in `num_rounds` are kept, at the end.
 
     Args:
         results_dir: The results folder.

@@ -131,7 +131,7 @@ def figures(record: Record, classes: Iterable[str]) -> dict[str, float]:
         "cost/labelled_px": record.labelled_px,
         "cost/labelled_fraction": record.labelled_fraction,
         "cost/images_opened": record.images_opened,
-        **({"cost/clicks": record.clicks} if record.clicks is not None else {}),
+        "cost/clicks": record.clicks,
         "fit/loss": record.loss,
         "fit/steps": record.steps,
         **{f"seconds/{phase}": value for phase, value in record.seconds.items()},

@@ -118,9 +118,8 @@ class Round:
         return {**self._key, "test": self._bench.test.fingerprint}
 
     def _scores_key(self, needs: SharedNeeds) -> dict[str, Any]:
-        key = {**self._key, "signals": list(needs.signals), "features": needs.features}
-        # Left out where there are none, so that scores from before there were profiles are found.
-        return {**key, "profiles": list(needs.profiles)} if needs.profiles else key
+        wanted = {"signals": list(needs.signals), "features": needs.features, "profiles": list(needs.profiles)}
+        return {**self._key, **wanted}
 
     def _fit(self) -> tuple["Fitted", float]:
         from quadrat.benchmark.learning.learner import Fitted

@@ -66,8 +66,7 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
     from quadrat.benchmark.reporting.text import as_json, cost_of_key, plain_text
     from quadrat.benchmark.results.trials import read_results
 
-    found = read_results(local_copy(results))
-    cost = cost_of_key(cost_key, found)
+    found, cost = read_results(local_copy(results)), cost_of_key(cost_key)
     click.echo(json.dumps(as_json(evidence(found, cost)), indent=1) if is_json else plain_text(found, cost), nl=is_json)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.records import Failure, Record, append_record, differing_fields, fills_in, record_failure
+from quadrat.benchmark.results.records import Failure, Record, append_record, differing_fields, record_failure
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.trial.round import Progress
 from quadrat.cluster.progress.display import Display
@@ -60,8 +60,6 @@ class Recorder:
     def record(self, record: Record) -> bool:
         """Write a record and return whether it is new; a trial that goes on tells its earlier rounds again.
 
-        A round that an older quadrat recorded is told again with fields that it did not have: they are filled in.
-
         Raises:
             ResultsError: When the disk is full.
             ContradictionError: When the round is there with other numbers.
@@ -69,7 +67,7 @@ class Recorder:
         before = self._records.get(record.key)
         if before is not None and differing_fields(before, record):
             raise ContradictionError(_explain_difference(self._results_dir, before, record))
-        if before is None or fills_in(before, record):
+        if before is None:
             append_record(self._results_dir, record)
             self._publish("records.jsonl")
             self._records[record.key] = record

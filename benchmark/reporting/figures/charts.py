@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from quadrat.benchmark.analysis.measures import DIVERSITY, FRACTION, REGIONS, Cost, Metric, costs_of, metrics_of
+from quadrat.benchmark.analysis.measures import COSTS, DIVERSITY, FRACTION, REGIONS, Cost, Metric, metrics_of
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting.figures.palette import Look
@@ -54,7 +54,7 @@ def learning_curves(
         width: Of the plot in pixels, or that of the element it is drawn into.
     """
     labels = [label for label in results.labels if any(record.label == label for record in results.records)]
-    costs, metrics = costs_of(results.records), metrics_shown(results)
+    costs, metrics = COSTS, metrics_shown(results)
     params = [
         alt.param(name="metric", value=metric.key),
         alt.param(name="cost", value=cost.key),

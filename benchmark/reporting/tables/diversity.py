@@ -14,8 +14,8 @@ __all__ = ["class_share_table", "diversity_table", "has_diversity"]
 
 
 def has_diversity(results: Results) -> bool:
-    """Return whether any record says how many pixels of each class were labelled (none of schema 1 does)."""
-    return any(record.class_px is not None for record in results.records)
+    """Return whether any labelled pixel has a class; void pixels have none."""
+    return any(any(record.class_px) for record in results.records)
 
 
 def diversity_table(results: Results) -> Table:
@@ -48,8 +48,8 @@ def class_share_table(results: Results) -> Table:
 
 
 def _shares(records: Sequence[Record]) -> list[float] | None:
-    """Return the share of each class in percent, mean over records; None when no record has it."""
-    found = [record.class_px for record in records if record.class_px is not None and any(record.class_px)]
+    """Return the share of each class in percent, mean over records; None when all of their labels are void."""
+    found = [record.class_px for record in records if any(record.class_px)]
     if not found:
         return None
     return [summarise(100 * px[place] / sum(px) for px in found).mean for place in range(len(found[0]))]

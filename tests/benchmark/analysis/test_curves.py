@@ -17,8 +17,7 @@ def test_curves_are_sorted_by_round_whatever_the_order_of_the_records() -> None:
     assert (found.rounds, found.costs, found.values) == ((0, 1), (10, 20), (25.0, 50.0))
 
 
-def test_what_a_record_does_not_have_is_left_out_of_its_curve() -> None:
-    assert curves_of([make_record(clicks=None)], CLICKS, MIOU) == {}
+def test_a_round_without_the_metric_is_left_out_of_the_curve() -> None:
     records = [make_record(iou=(None, 0.5)), make_record(round=1, iou=(0.25, 0.5))]
     assert curves_of(records, REGIONS, class_iou(("a", "b"), 0))["random"][0].rounds == (1,)
 
@@ -60,5 +59,4 @@ def test_label_diversity_is_the_entropy_of_the_labelled_classes_in_percent_of_th
     assert DIVERSITY.of(make_record(class_px=(5, 5, 5, 5))) == pytest.approx(100.0)
     assert DIVERSITY.of(make_record(class_px=(8, 8, 0, 0))) == pytest.approx(50.0)  # ln 2 / ln 4
     assert DIVERSITY.of(make_record(class_px=(9, 0, 0, 0))) == 0.0
-    assert DIVERSITY.of(make_record(class_px=None)) is None
     assert DIVERSITY.of(make_record(class_px=(0, 0))) is None  # all that was picked is void

@@ -1,12 +1,11 @@
 """Evidence of a results folder: complete where trials are, honest where they are not."""
 
-import json
 from pathlib import Path
 
 import pytest
 from support.fake_results import write_fake_results
 
-from quadrat.benchmark.analysis.measures import ACCURACY, CLICKS, COSTS, REGIONS, Cost
+from quadrat.benchmark.analysis.measures import ACCURACY, COSTS, Cost
 from quadrat.benchmark.analysis.summary import Evidence, evidence
 from quadrat.benchmark.results.trials import read_results
 
@@ -96,16 +95,3 @@ def test_without_random_and_full_supervision_the_rest_is_still_there(tmp_path: P
     assert (found.full, found.reaches, found.savings, dict(found.to_random)) == (None, (), (), {})
     assert found.round == 3 and found.pairwise is not None and len(found.pairwise.pairs) == 1
     assert len(found.areas) == 2
-
-
-def test_records_of_schema_1_have_no_curve_over_clicks(tmp_path: Path) -> None:
-    folder = write_fake_results(tmp_path, strategies=("random",))
-    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    old = [
-        {key: value for key, value in {**line, "schema": 1, "clicks": None}.items() if key != "class_px"}
-        for line in lines
-    ]
-    (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
-    results = read_results(folder)
-    assert evidence(results, CLICKS).curves == {} and evidence(results, CLICKS).areas == ()
-    assert list(evidence(results, REGIONS).curves) == ["random"]

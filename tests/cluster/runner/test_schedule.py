@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import signal
 import subprocess
@@ -24,7 +23,6 @@ from support.fake_trials import (
     open_fake,
     plan,
     times_run,
-    write_suite_json,
 )
 from support.paths import TESTS
 
@@ -273,30 +271,6 @@ def test_a_round_that_comes_out_with_other_numbers_is_an_error_and_the_first_rec
     with pytest.raises(ContradictionError, match=r"other miou \(miou: 0\.2 before, 0\.9 now\)"):
         journal.record(make_record(TRIALS[0], 0, miou=0.9))
     assert read_records(tmp_path) == [first]
-
-
-def test_a_folder_of_an_older_quadrat_goes_on_and_what_its_records_lacked_is_filled_in(tmp_path: Path) -> None:
-    spec = TRIALS[0]
-    old = make_record(spec, 0).to_line()
-    values = {key: value for key, value in json.loads(old).items() if key != "class_px"}
-    write_suite_json(SUITE, tmp_path)
-    (tmp_path / "records.jsonl").write_text(json.dumps({**values, "schema": 1, "clicks": None}) + "\n")
-    run_in_foreground(SUITE, [spec], RunOptions(results_dir=tmp_path, engine=ENGINE, logs_to_mlflow=False))
-    records = read_records(tmp_path)
-    assert [without_timings(record) for record in records] == [
-        without_timings(make_record(spec, round_)) for round_ in range(3)
-    ]
-    assert not read_failures(tmp_path)
-    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 3
-
-
-def test_an_older_record_with_other_numbers_is_still_a_contradiction(tmp_path: Path) -> None:
-    board = RunProgress(TRIALS)
-    old = make_record(TRIALS[0], 0, clicks=None, class_px=None, miou=0.9)
-    journal = Recorder(tmp_path, [old], board=board, display=LineDisplay(board, io.StringIO()), mirror=None)
-    journal.start(TRIALS[0])
-    with pytest.raises(ContradictionError, match=r"other miou \(miou: 0\.9 before, 0\.2 now\)"):
-        journal.record(make_record(TRIALS[0], 0))
 
 
 def test_a_pool_that_runs_out_is_said(tmp_path: Path) -> None:
