@@ -9,7 +9,14 @@ from support.paths import ROOT
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "strategies/**/*.md", "benchmark/**/*.md", "cluster/**/*.md", "tests/**/*.md", "results/*.md")
+    for pattern in (
+        "*.md",
+        "strategies/**/*.md",
+        "benchmark/**/*.md",
+        "cluster/**/*.md",
+        "tests/**/*.md",
+        "results/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 

@@ -1,7 +1,8 @@
-"""What `quadrat doctor` looks at."""
+"""The command `doctor`: check what runs depend on."""
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,27 +11,44 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Finding", "examine"]
+import click
+
+from quadrat.cluster.cli.listing import REGISTRIES
+from quadrat.cluster.cli.options import remote_of, results_option, results_root
+
+__all__ = ["COMMANDS"]
 
 _PACKAGES: Final = ("quadrat", "torch", "timm", "segmentation-models-pytorch", "ray", "mlflow", "optuna", "numpy")
-_GROUPS: Final = {
-    "strategy": "quadrat.strategies",
-    "signal": "quadrat.signals",
-    "profile": "quadrat.profiles",
-    "dataset": "quadrat.datasets",
-}
-_LITTLE_BYTES: Final = 5 * 2**30
-# Below this share of fp32's time a layer's gain is larger than what converting between the two costs a network.
+_MIN_FREE_BYTES: Final = 5 * 2**30
 _WORTHWHILE: Final = 0.8
+"""Share of fp32's time below which a layer gains more than the conversions between the two types cost a network."""
+
+
+@click.command()
+@results_option
+def doctor(results: Path | str | None) -> None:
+    """Check versions, devices, weights, plugins, Ray, MLflow and the disk.
+
+    The exit code is 1 when something is bad. With --results, check that folder's disk or that URL.
+    """
+    is_well = True
+    if (remote := remote_of(results)) is not None:
+        remote.check()
+    folder = results_root() if results is None or isinstance(results, str) else results
+    for finding in _findings(folder.absolute()):
+        mark = "ok  " if finding.is_well else "BAD "
+        is_well &= finding.is_well
+        click.echo(f"{click.style(mark, fg='green' if finding.is_well else 'red')} {finding.name:<10} {finding.text}")
+    sys.exit(0 if is_well else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
+class _Finding:
+    """Result of one check.
 
     Attributes:
-        name: What it is.
-        is_well: Whether runs can do with it.
+        name: Name of the check.
+        is_well: Whether runs can work with what was found.
         text: What was found.
     """
 
@@ -39,8 +57,8 @@ class Finding:
     text: str
 
 
-def examine(results_dir: Path) -> Iterator[Finding]:
-    """Yield what is found, thing after thing; a check that raises is a finding, not the end."""
+def _findings(results_dir: Path) -> Iterator[_Finding]:
+    """Yield the result of each check; one that raises is a bad result, and the others are still made."""
     checks: dict[str, Callable[[], tuple[bool, str]]] = {
         "versions": _versions,
         "device": _device,
@@ -57,7 +75,7 @@ def examine(results_dir: Path) -> Iterator[Finding]:
             is_well, text = check()
         except Exception as error:  # the purpose is to say what is broken, whatever it raises
             is_well, text = False, f"{type(error).__name__}: {error}"
-        yield Finding(name=name, is_well=is_well, text=text)
+        yield _Finding(name=name, is_well=is_well, text=text)
 
 
 def _versions() -> tuple[bool, str]:
@@ -79,15 +97,15 @@ def _device() -> tuple[bool, str]:
 
 
 def _bf16() -> tuple[bool, str]:
-    """Measure what a CPU's bf16 is worth to a pass over images; without instructions for it, it is slower."""
+    """Compare bf16 with fp32 in a forward pass on the CPU; without instructions for it, bf16 is emulated and slower."""
     import torch
 
     layer = torch.nn.Conv2d(256, 256, kernel_size=1).eval().to(memory_format=torch.channels_last)
     map_BDhw = torch.zeros(1, 256, 90, 120).to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        plain_s = _fastest(lambda: layer(map_BDhw))
+        fp32_s = _fastest(lambda: layer(map_BDhw))
         half, half_map_BDhw = layer.bfloat16(), map_BDhw.bfloat16()
-        ratio = _fastest(lambda: half(half_map_BDhw)) / plain_s
+        ratio = _fastest(lambda: half(half_map_BDhw)) / fp32_s
     advice = "try learner.inference_precision: bf16" if ratio < _WORTHWHILE else "stay with fp32"
     return True, f"a 1x1 convolution takes {ratio:.2f} of its fp32 time in bf16; on the CPU {advice}"
 
@@ -117,7 +135,7 @@ def _weights() -> tuple[bool, str]:
 def _plugins() -> tuple[bool, str]:
     from quadrat.strategies.registry import Registry
 
-    found = {kind: Registry(group=group, kind=kind).listing() for kind, group in _GROUPS.items()}
+    found = {kind: Registry(group=group, kind=kind).listing() for group, kind in REGISTRIES.values()}
     broken = [plugin for plugins in found.values() for plugin in plugins if plugin.error]
     counts = ", ".join(f"{len(plugins)} of kind {kind}" for kind, plugins in found.items())
     return not broken, counts + "".join(f"\n     {plugin.name}: {plugin.error}" for plugin in broken)
@@ -134,13 +152,16 @@ def _mlflow() -> tuple[bool, str]:
     from quadrat.benchmark.tracking.client import without_password
 
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    return True, f"mirrors to $MLFLOW_TRACKING_URI {without_password(uri)}" if uri else "sqlite in the results folder"
+    return (
+        True,
+        f"logs to $MLFLOW_TRACKING_URI {without_password(uri)}" if uri else "logs to mlflow.db in the results folder",
+    )
 
 
 def _disk(results_dir: Path) -> tuple[bool, str]:
     folder = _existing(results_dir)
     free = shutil.disk_usage(folder).free
-    return free >= _LITTLE_BYTES, f"{free / 2**30:.1f} GiB free at {folder}"
+    return free >= _MIN_FREE_BYTES, f"{free / 2**30:.1f} GiB free at {folder}"
 
 
 def _locks(results_dir: Path) -> tuple[bool, str]:
@@ -154,8 +175,14 @@ def _locks(results_dir: Path) -> tuple[bool, str]:
                 FileLock(path, is_singleton=False).acquire(timeout=0)
             except Timeout:
                 return True, "file locks work there"
-    return False, "file locks do not exclude there: two drivers could write to one folder; use another file system"
+    return (
+        False,
+        "file locks do not exclude each other there: two drivers could write to one folder; use another file system",
+    )
 
 
 def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+COMMANDS: Final = (doctor,)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from quadrat.cluster.cli.options import open_suite, pick_trials, suite_arguments
+from quadrat.cluster.cli.options import open_suite, select_trials, suite_arguments
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,7 +88,7 @@ def submit(
     if is_study:  # what is wrong is said here, not minutes later on the cluster
         _check_study(suite, labels, seeds)
     else:
-        pick_trials(suite, labels, seeds)
+        select_trials(suite, labels, seeds)
     options = {
         "--results": _on_cluster("--results", results),
         "--mlflow": mlflow_uri,

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and how they are read."""
+"""Arguments and options that several commands share, and what they mean."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,55 +13,47 @@ if TYPE_CHECKING:
     from quadrat.benchmark.config.suite import Suite
     from quadrat.benchmark.config.trial import TrialSpec
     from quadrat.benchmark.storage.remote import Remote
-    from quadrat.cluster.runner.engine import Engine
+    from quadrat.cluster.runner.context import RunOptions
 
 __all__ = [
     "DEFAULT_RESULTS",
-    "Opened",
-    "engine_of",
+    "OpenedSuite",
+    "cache_option",
     "local_copy",
     "mlflow_option",
     "open_suite",
-    "pick_trials",
+    "ray_option",
     "read_params",
     "remote_of",
+    "report_option",
     "results_argument",
     "results_option",
     "results_root",
+    "run_options",
+    "select_trials",
     "store_option",
     "suite_arguments",
     "tracking_of",
+    "trial_options",
 ]
 
 DEFAULT_RESULTS: Final = Path("results/runs")
-"""Where results folders lie unless --results or $QUADRAT_RESULTS says otherwise, relative to the working directory."""
+"""Parent of results folders unless --results or $QUADRAT_RESULTS says otherwise, relative to the working directory."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Opened(NamedTuple):
-    """A suite and where its results belong."""
+class OpenedSuite(NamedTuple):
+    """A suite and the local folder of its results."""
 
     suite: "Suite"
     results_dir: Path
 
 
-def suite_arguments(command: _Command) -> _Command:
-    """Add SUITE and --set."""
-    command = click.option(
-        "settings",
-        "--set",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Override a key of the suite: learner.iterations=50",
-    )(command)
-    return click.argument("suite_name", metavar="SUITE")(command)
+class _FolderOrUrl(click.ParamType[Any]):
+    """A folder, converted to a path, or a URL, kept as text."""
 
-
-class _Place(click.ParamType[Any]):
-    """A folder, as a path, or a URL, as text."""
-
-    name = "place"
+    name = "folder or URL"
 
     def __init__(self, *, must_exist: bool = False) -> None:
         self._folder = click.Path(exists=must_exist, file_okay=False, path_type=Path)
@@ -72,34 +64,134 @@ class _Place(click.ParamType[Any]):
         return value if is_url(value) else self._folder.convert(value, param, ctx)
 
 
-def results_option(command: _Command) -> _Command:
-    """Add --results."""
-    return click.option(
-        "--results",
-        type=_Place(),
-        metavar="DIR|URL",
-        help="Results folder, or a URL such as s3://bucket/prefix (benchmark/README.md); all that is written lies "
-        f"below it. Default: <name of the suite> in $QUADRAT_RESULTS, or in {DEFAULT_RESULTS}",
-    )(command)
+# ------------------------------------------------------------------------------------------------ decorators
 
 
-def store_option(command: _Command) -> _Command:
-    """Add --store."""
-    return click.option(
-        "--store",
-        type=_Place(),
-        metavar="DIR|URL",
-        help="Fits and scores; suites with one data set and recipe may share it. Default: DIR/store",
+def suite_arguments(command: _Command) -> _Command:
+    """Add SUITE and --set."""
+    command = click.option(
+        "settings",
+        "--set",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Override a key of the suite, such as learner.iterations=50 (repeatable)",
     )(command)
+    return click.argument("suite_name", metavar="SUITE")(command)
 
 
 def results_argument(name: str = "results") -> Callable[[_Command], _Command]:
-    """Add an argument that is a results folder or the URL of one."""
-    return click.argument(name, metavar="DIR|URL", type=_Place(must_exist=True))
+    """Add an argument that is an existing results folder or the URL of one."""
+    return click.argument(name, metavar="DIR|URL", type=_FolderOrUrl(must_exist=True))
+
+
+results_option = click.option(
+    "--results",
+    type=_FolderOrUrl(),
+    metavar="DIR|URL",
+    help="Results folder, or a URL such as s3://bucket/prefix; all output lies below it. Default: "
+    f"$QUADRAT_RESULTS/<name of the suite>, else {DEFAULT_RESULTS}/<name of the suite>",
+)
+
+cache_option = click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Packed images and frozen features; suites may share it. Default: cache/ in the results folder",
+)
+
+store_option = click.option(
+    "--store",
+    type=_FolderOrUrl(),
+    metavar="DIR|URL",
+    help="Fits, evaluations and scores; suites with equal data set and recipe may share it. Default: store/ in the "
+    "results folder",
+)
+
+mlflow_option = click.option(
+    "mlflow_uri",
+    "--mlflow",
+    metavar="URI|none",
+    envvar="MLFLOW_TRACKING_URI",
+    help="MLflow tracking URI. Default: $MLFLOW_TRACKING_URI, else mlflow.db in the results folder",
+)
+
+ray_option = click.option(
+    "ray_address",
+    "--ray",
+    metavar="ADDRESS",
+    help="Join this Ray cluster (host:port, or auto). Default: $RAY_ADDRESS, else start Ray on this machine",
+)
+
+report_option = click.option(
+    "--report/--no-report", default=True, show_default=True, help="Write the report at the end"
+)
+
+
+def trial_options(command: _Command) -> _Command:
+    """Add --strategy and --seed, which select some trials of a suite."""
+    command = click.option(
+        "seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)"
+    )(command)
+    return click.option(
+        "labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)"
+    )(command)
+
+
+# ------------------------------------------------------------------------------------------------ their meaning
+
+
+def run_options(
+    results_dir: Path,
+    results: Path | str | None,
+    *,
+    cache: Path | None,
+    store: Path | str | None,
+    mlflow_uri: str | None,
+    ray_address: str | None = None,
+) -> "RunOptions":
+    """Return how a suite or a study is run, from the options of the command.
+
+    Args:
+        results_dir: Local folder of the results, see `open_suite`.
+        results: --results as given.
+        cache: --cache as given.
+        store: --store as given.
+        mlflow_uri: --mlflow as given; "none" logs nothing to MLflow.
+        ray_address: --ray as given.
+    """
+    from quadrat.cluster.runner.context import RunOptions
+    from quadrat.cluster.runner.engine import benchmark_engine
+
+    logs_to_mlflow, uri = tracking_of(mlflow_uri)
+    engine = benchmark_engine(
+        cache.absolute() if cache else None,
+        url=results if isinstance(results, str) else None,
+        store=str(store.expanduser().absolute()) if isinstance(store, Path) else store,
+    )
+    return RunOptions(
+        results_dir=results_dir,
+        engine=engine,
+        remote=remote_of(results),
+        logs_to_mlflow=logs_to_mlflow,
+        mlflow_uri=uri,
+        ray_address=ray_address,
+    )
+
+
+def tracking_of(mlflow_uri: str | None) -> tuple[bool, str | None]:
+    """Return (whether to log to MLflow, URI or None for the store in the results folder)."""
+    return mlflow_uri != "none", None if mlflow_uri in (None, "", "none") else mlflow_uri
+
+
+def remote_of(results: Path | str | None) -> "Remote | None":
+    """Return the remote copy of the results when --results is a URL, None for a folder."""
+    from quadrat.benchmark.storage.remote import Remote
+
+    return Remote(results) if isinstance(results, str) else None
 
 
 def local_copy(results: Path | str, *folders: str) -> Path:
-    """Return the folder of results that are there, after fetching them (and these folders of them) if they are a URL.
+    """Return the folder of existing results; those of a URL are fetched first, with these folders of them.
 
     Raises:
         ResultsError: When the URL cannot be reached.
@@ -109,62 +201,18 @@ def local_copy(results: Path | str, *folders: str) -> Path:
     return results if isinstance(results, Path) else fetch_results(results, folders)
 
 
-def remote_of(results: Path | str | None) -> "Remote | None":
-    """Return where results are kept as well: the URL of --results, None for a folder."""
-    from quadrat.benchmark.storage.remote import Remote
-
-    return Remote(results) if isinstance(results, str) else None
-
-
-def engine_of(results: Path | str | None, cache: Path | None, store: Path | str | None) -> "Engine":
-    """Return the engine that trains, with its files where --results, --cache and --store say."""
-    from quadrat.cluster.runner.engine import benchmark_engine
-
-    return benchmark_engine(
-        cache.absolute() if cache else None,
-        url=results if isinstance(results, str) else None,
-        store=str(store.expanduser().absolute()) if isinstance(store, Path) else store,
-    )
-
-
-def mlflow_option(command: _Command) -> _Command:
-    """Add --mlflow."""
-    return click.option(
-        "mlflow_uri",
-        "--mlflow",
-        metavar="URI|none",
-        envvar="MLFLOW_TRACKING_URI",
-        help="Where to log to MLflow. Default: $MLFLOW_TRACKING_URI, else sqlite in the results folder",
-    )(command)
-
-
-def tracking_of(mlflow_uri: str | None) -> tuple[bool, str | None]:
-    """Return (whether to log to MLflow, URI or None for the store in the results folder)."""
-    return mlflow_uri != "none", None if mlflow_uri in (None, "", "none") else mlflow_uri
-
-
 def results_root() -> Path:
-    """Return where results folders lie by default: $QUADRAT_RESULTS, else below the working directory.
+    """Return the parent of results folders by default: $QUADRAT_RESULTS, else below the working directory.
 
-    A submitted job has a working directory that Ray deletes; its results go to the home directory.
+    The working directory of a submitted job is deleted by Ray: its results go to the home directory.
     """
     if root := os.environ.get("QUADRAT_RESULTS"):
         return Path(root)
     return Path.home() / DEFAULT_RESULTS if in_job_folder() else DEFAULT_RESULTS
 
 
-def _refuse_lost_results(results: Path) -> None:
-    from quadrat.benchmark.errors import QuadratError
-
-    if in_job_folder() and not results.expanduser().is_absolute():
-        raise QuadratError(
-            f"--results: expected an absolute path or a URL, got '{results}', which would lie in the working directory "
-            "of a Ray job, and Ray deletes that"
-        )
-
-
-def open_suite(suite_name: str, settings: Sequence[str], results: Path | str | None = None) -> Opened:
-    """Return the suite of a path or a shipped name with its settings, and the (local) folder of its results.
+def open_suite(suite_name: str, settings: Sequence[str], results: Path | str | None = None) -> OpenedSuite:
+    """Return the suite of a path or a shipped name with its settings, and the local folder of its results.
 
     Paths become absolute: workers may have another working directory.
     """
@@ -176,14 +224,24 @@ def open_suite(suite_name: str, settings: Sequence[str], results: Path | str | N
         dataset = suite.dataset.model_copy(update={"root": root.expanduser().absolute()})
         suite = suite.model_copy(update={"dataset": dataset})
     if isinstance(results, str):
-        return Opened(suite, working_folder(results))
+        return OpenedSuite(suite, working_folder(results))
     if results is not None:
-        _refuse_lost_results(results)
-    return Opened(suite, (results or results_root() / suite.name).expanduser().absolute())
+        _check_job_results(results)
+    return OpenedSuite(suite, (results or results_root() / suite.name).expanduser().absolute())
 
 
-def pick_trials(suite: "Suite", labels: Sequence[str], seeds: Sequence[int]) -> "list[TrialSpec]":
-    """Return the suite's trials with these labels and seeds, all of them where none are given.
+def _check_job_results(results: Path) -> None:
+    from quadrat.benchmark.errors import QuadratError
+
+    if in_job_folder() and not results.expanduser().is_absolute():
+        raise QuadratError(
+            f"--results: expected an absolute path or a URL, got '{results}', which would lie in the working directory "
+            "of a Ray job, and Ray deletes that"
+        )
+
+
+def select_trials(suite: "Suite", labels: Sequence[str], seeds: Sequence[int]) -> "list[TrialSpec]":
+    """Return the suite's trials with these labels and seeds; an empty sequence stands for all.
 
     Raises:
         SuiteError: When the suite has no such label or seed.

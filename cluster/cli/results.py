@@ -1,4 +1,4 @@
-"""Commands on results folders: `report`, `stats`, `track`, `ui` and `compare`."""
+"""Commands on results folders: `report`, `stats`, `track` and `compare`."""
 
 import sys
 from pathlib import Path
@@ -6,22 +6,19 @@ from typing import Final
 
 import click
 
-from quadrat.cluster.cli.options import (
-    local_copy,
-    mlflow_option,
-    open_suite,
-    remote_of,
-    results_argument,
-    results_root,
-    tracking_of,
-)
+from quadrat.cluster.cli.options import local_copy, mlflow_option, remote_of, results_argument, tracking_of
 
 __all__ = ["COMMANDS"]
 
 
 @click.command()
 @results_argument()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Default: DIR/report")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the report. Default: DIR/report",
+)
 @click.option(
     "--readme",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -32,10 +29,13 @@ __all__ = ["COMMANDS"]
     "--cache",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Cache folder of a run on the same images, for the galleries; where DIR has no cache of its own",
+    help="Cache folder of another run on the same images, for the galleries where DIR has none",
 )
 def report(results: Path | str, out: Path | None, readme: Path | None, cache: Path | None) -> None:
-    """Write the HTML report of a results folder, with its figures and tables for papers beside it in files/."""
+    """Write the HTML report of a results folder.
+
+    Its figures (SVG, PDF) and tables (CSV, LaTeX) lie beside it in files/.
+    """
     from quadrat.benchmark.reporting import update_readme, write_report
 
     folder = local_copy(results, "selections", "previews")
@@ -55,11 +55,15 @@ def report(results: Path | str, out: Path | None, readme: Path | None, cache: Pa
     metavar="COST",
     default="labelled-fraction",
     show_default=True,
-    help="What labels are counted in: regions, labelled-fraction, clicks or images-opened",
+    help="Cost of labels: regions, labelled-fraction, clicks or images-opened",
 )
 @click.option("--json", "is_json", is_flag=True, help="All statistics as JSON instead of sentences")
 def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
-    """Say which strategies beat Random, which can't be told apart, and what it costs to get near full supervision."""
+    """Print the statistical comparison of a results folder.
+
+    Which strategies are significantly better than Random, which do not differ significantly, and the cost to reach a
+    share of full supervision.
+    """
     import json
 
     from quadrat.benchmark.analysis.summary import evidence
@@ -74,7 +78,7 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
 @results_argument()
 @mlflow_option
 def track(results: Path | str, mlflow_uri: str | None) -> None:
-    """Log a results folder in MLflow from its files; doing it twice changes nothing."""
+    """Log a results folder to MLflow from its files; a second time changes nothing."""
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.results.folder import lock_results, read_suite_json
     from quadrat.benchmark.tracking.client import default_uri, without_password
@@ -86,7 +90,8 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
     results_dir = local_copy(results)
     uri = uri or default_uri(results_dir)
     read_suite_json(results_dir)
-    with lock_results(results_dir, remote_of(results)):  # two loggers at once would create the same MLflow runs twice
+    # Locked: a suite that runs at the same time would create the same MLflow runs again.
+    with lock_results(results_dir, remote_of(results)):
         try:
             num_trials = log_results(results_dir, uri)
         except QuadratError:
@@ -98,27 +103,14 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
 
 
 @click.command()
-@click.argument("target", metavar="SUITE|DIR|URL")
-@mlflow_option
-@click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1")
-def ui(target: str, mlflow_uri: str | None, port: int) -> None:
-    """Open MLflow's pages on the results of a suite, until Ctrl-C."""
-    from quadrat.benchmark.storage.remote import is_url
-    from quadrat.cluster.cli.mlflow_ui import serve
-
-    folder = local_copy(target) if is_url(target) else Path(target)
-    if not (folder / "suite.json").is_file():
-        folder = results_root() / open_suite(target, ()).suite.name if not folder.is_dir() else folder
-    _, uri = tracking_of(mlflow_uri)
-    sys.exit(serve(folder, uri, port))
-
-
-@click.command()
 @results_argument("first")
 @results_argument("second")
-@click.option("--common", "only_common", is_flag=True, help="Leave out trials that only one of the two has")
+@click.option("--common", "only_common", is_flag=True, help="Ignore trials that only one of the two has")
 def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
-    """Say whether two results folders hold the same records, timings aside; exit code 1 when they do not."""
+    """Compare the records of two results folders, timings aside.
+
+    The exit code is 1 when they differ.
+    """
     from quadrat.benchmark.results.comparison import common_trials, differences, suite_differences
     from quadrat.benchmark.results.records import read_records
 
@@ -137,4 +129,4 @@ def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
     sys.exit(1 if lines else 0)
 
 
-COMMANDS: Final = (report, stats, track, ui, compare)
+COMMANDS: Final = (report, stats, track, compare)

@@ -1,4 +1,4 @@
-"""The command that searches parameters: `study`."""
+"""The command `study`: search a strategy's parameters, then report the best."""
 
 import shlex
 import sys
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from quadrat.cluster.cli.options import (
-    engine_of,
+    cache_option,
     mlflow_option,
     open_suite,
-    remote_of,
+    ray_option,
+    report_option,
     results_option,
+    run_options,
     store_option,
     suite_arguments,
-    tracking_of,
 )
+from quadrat.cluster.cli.run import conclude
 
 if TYPE_CHECKING:
     from quadrat.cluster.runner.context import RunOptions
@@ -30,17 +32,10 @@ __all__ = ["COMMANDS"]
 @suite_arguments
 @results_option
 @mlflow_option
-@click.option(
-    "ray_address",
-    "--ray",
-    metavar="ADDRESS",
-    help="Join this Ray cluster (host:port, or auto). Default: $RAY_ADDRESS, else start Ray here",
-)
-@click.option(
-    "--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run. Default: DIR/cache"
-)
+@ray_option
+@cache_option
 @store_option
-@click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end")
+@report_option
 def study(
     suite_name: str,
     settings: Sequence[str],
@@ -53,32 +48,24 @@ def study(
 ) -> None:
     """Search the parameters of a suite's study, then report the best on other seeds.
 
-    Candidates are judged on the study's search seeds; the best of them and the suite's own strategies are run on the
-    suite's seeds, and those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
+    Candidates are compared on the study's search seeds. The best and the suite's own strategies then run on the
+    suite's seeds; those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
     """
-    from quadrat.cluster.cli.main import conclude
-    from quadrat.cluster.runner.context import RunOptions
     from quadrat.cluster.study.driver import run_study
 
     suite, results_dir = open_suite(suite_name, settings, results)
-    logs_to_mlflow, uri = tracking_of(mlflow_uri)
-    options = RunOptions(
-        results_dir=results_dir,
-        engine=engine_of(results, cache, store),
-        remote=remote_of(results),
-        logs_to_mlflow=logs_to_mlflow,
-        mlflow_uri=uri,
-        ray_address=ray_address,
+    options = run_options(
+        results_dir, results, cache=cache, store=store, mlflow_uri=mlflow_uri, ray_address=ray_address
     )
     outcome = run_study(suite, options)
-    _say_candidates(outcome, options)
+    _print_candidates(outcome, options)
     if outcome.report is None:
         sys.exit(outcome.exit_code)
     conclude(outcome.report, options, has_report=report, exit_code=outcome.exit_code)
 
 
-def _say_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
-    """Say how many candidates there are and which is best, and how to go on where the search has not ended."""
+def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
+    """Print the numbers of candidates by state, the best, failures, and how to resume an unfinished search."""
     from quadrat.benchmark.results.candidates import study_dir
     from quadrat.cluster.progress.display import short
     from quadrat.cluster.study.context import show_params
@@ -112,9 +99,9 @@ def _say_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     click.echo(f"search    optuna-dashboard {shlex.quote(f'sqlite:///{folder / DATABASE}')}")
     command = shlex.join(["quadrat", *sys.argv[1:]])
     if outcome.report is None and outcome.stop_code is not None:
-        click.echo(f"stopped; nothing is lost. To go on:\n  {command}")
+        click.echo(f"stopped; nothing is lost. To resume:\n  {command}")
     elif counts["failed"]:
-        click.echo(f"to try those that failed again:\n  {command}")
+        click.echo(f"to run the failed candidates again:\n  {command}")
 
 
 COMMANDS: Final = (study,)

@@ -1,4 +1,4 @@
-"""MLflow's own pages, served from this machine to this machine."""
+"""The command `ui`: serve MLflow's web pages on this machine, for this machine."""
 
 import contextlib
 import os
@@ -13,11 +13,9 @@ from typing import IO, Final
 
 import click
 
-from quadrat.benchmark.errors import QuadratError
-from quadrat.benchmark.results.folder import read_suite_json
-from quadrat.benchmark.tracking.client import default_uri, experiment_id
+from quadrat.cluster.cli.options import local_copy, mlflow_option, open_suite, results_root, tracking_of
 
-__all__ = ["serve"]
+__all__ = ["COMMANDS"]
 
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 240.0
@@ -25,17 +23,36 @@ _CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
 """MLflow's chart view of training runs, without its menus for language models."""
 
 
-def serve(results_dir: Path, uri: str | None, port: int) -> int:
-    """Serve the store of a results folder until it is stopped, and return the exit code.
+@click.command()
+@click.argument("target", metavar="SUITE|DIR|URL")
+@mlflow_option
+@click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1")
+def ui(target: str, mlflow_uri: str | None, port: int) -> None:
+    """Open MLflow's web pages on the results of a suite, until Ctrl-C."""
+    from quadrat.benchmark.storage.remote import is_url
+
+    folder = local_copy(target) if is_url(target) else Path(target)
+    if not (folder / "suite.json").is_file() and not folder.is_dir():
+        folder = results_root() / open_suite(target, ()).suite.name
+    _, uri = tracking_of(mlflow_uri)
+    sys.exit(_serve(folder, uri, port))
+
+
+def _serve(results_dir: Path, uri: str | None, port: int) -> int:
+    """Serve the MLflow store of a results folder until it is stopped, and return the exit code.
 
     Args:
         results_dir: The results folder.
-        uri: Where its records are mirrored, None for the store inside it. A server that runs has its own pages.
+        uri: Tracking URI, None for the store inside the folder. Of a server only the address is printed.
         port: Port of 127.0.0.1; other machines cannot reach it.
 
     Raises:
-        QuadratError: When nothing is mirrored there, or the port is taken.
+        QuadratError: When the store is missing, or the port is taken.
     """
+    from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.results.folder import read_suite_json
+    from quadrat.benchmark.tracking.client import default_uri, experiment_id
+
     name = read_suite_json(results_dir)["suite"]["name"]
     if uri is None and not (results_dir / "mlflow.db").is_file():
         raise QuadratError(
@@ -54,8 +71,8 @@ def serve(results_dir: Path, uri: str | None, port: int) -> int:
     # Its background jobs evaluate language models; without them it starts in half the time.
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
     click.echo("starting MLflow ...", err=True)
-    # Its chatter goes to a file that is shown when it fails to start. A session of its own, because the server has
-    # children that outlive it unless the whole group is ended.
+    # Its output goes to a file that is shown when it fails to start. It gets a session of its own, because its children
+    # outlive it unless the whole process group is ended.
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True) as server,
@@ -75,6 +92,8 @@ def serve(results_dir: Path, uri: str | None, port: int) -> int:
 
 
 def _await_start(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> None:
+    from quadrat.benchmark.errors import QuadratError
+
     until_s = time.monotonic() + _START_S
     while not _answers(port):
         if server.poll() is not None:
@@ -88,3 +107,6 @@ def _await_start(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> No
 def _answers(port: int) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex((_HOST, port)) == 0
+
+
+COMMANDS: Final = (ui,)

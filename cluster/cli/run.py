@@ -1,0 +1,162 @@
+"""The commands `run` and `trial`, and what either prints at its end."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from quadrat.cluster.cli.options import (
+    cache_option,
+    mlflow_option,
+    open_suite,
+    ray_option,
+    report_option,
+    results_option,
+    run_options,
+    select_trials,
+    store_option,
+    suite_arguments,
+    trial_options,
+)
+
+if TYPE_CHECKING:
+    from quadrat.cluster.runner.context import RunOptions
+    from quadrat.cluster.runner.driver import Outcome
+
+__all__ = ["COMMANDS", "conclude"]
+
+
+@click.command()
+@suite_arguments
+@results_option
+@trial_options
+@mlflow_option
+@ray_option
+@cache_option
+@store_option
+@report_option
+def run(
+    suite_name: str,
+    settings: Sequence[str],
+    results: Path | str | None,
+    labels: Sequence[str],
+    seeds: Sequence[int],
+    mlflow_uri: str | None,
+    ray_address: str | None,
+    cache: Path | None,
+    store: Path | str | None,
+    report: bool,
+) -> None:
+    """Run the trials of a suite on Ray, or resume them.
+
+    Complete trials are skipped, interrupted ones resume from their last artefact. After Ctrl-C, a crash or an error,
+    run the same command again.
+    """
+    from quadrat.cluster.runner.driver import run_on_ray
+
+    suite, results_dir = open_suite(suite_name, settings, results)
+    trials = select_trials(suite, labels, seeds)
+    options = run_options(
+        results_dir, results, cache=cache, store=store, mlflow_uri=mlflow_uri, ray_address=ray_address
+    )
+    conclude(run_on_ray(suite, trials, options), options, has_report=report)
+
+
+@click.command()
+@suite_arguments
+@click.option("label", "--strategy", metavar="LABEL", required=True, help="Label of the strategy, or full-supervision")
+@click.option("--seed", type=int, required=True, help="Seed of the trial")
+@results_option
+@cache_option
+@store_option
+def trial(
+    suite_name: str,
+    settings: Sequence[str],
+    label: str,
+    seed: int,
+    results: Path | str | None,
+    cache: Path | None,
+    store: Path | str | None,
+) -> None:
+    """Run one trial in the foreground, without Ray and MLflow.
+
+    It writes the same files as `quadrat run`, and prints the traceback of a failure.
+    """
+    from quadrat.cluster.runner.driver import run_in_foreground
+
+    suite, results_dir = open_suite(suite_name, settings, results)
+    options = run_options(results_dir, results, cache=cache, store=store, mlflow_uri="none")
+    outcome = run_in_foreground(suite, select_trials(suite, [label], [seed]), options)
+    for failure in outcome.failures:
+        click.echo(failure.traceback, err=True)
+    conclude(outcome, options, has_report=False)
+
+
+def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exit_code: int | None = None) -> None:
+    """Print the outcome of a run, write its report, log it to MLflow, and exit.
+
+    Args:
+        outcome: Of the run.
+        options: Of the run.
+        has_report: Whether to write the report (never of a run that was stopped).
+        exit_code: Code to exit with; None for the outcome's own.
+    """
+    from quadrat.cluster.progress.display import short
+
+    command = shlex.join(["quadrat", *sys.argv[1:]])
+    results_dir, remote = options.results_dir, options.remote
+    shown = short(results_dir) if remote is None else remote.url
+    click.echo(f"\n{outcome.num_complete} of {outcome.num_trials} trials complete in {shown}")
+    if outcome.num_fits or outcome.num_shared:
+        click.echo(f"{outcome.num_fits} fits computed, {outcome.num_shared} shared")
+    if outcome.failures:
+        click.echo(f"{len(outcome.failures)} failed (tracebacks in {shown}/failures.jsonl):")
+        for failure in outcome.failures:
+            click.echo(f"  {failure.label} seed {failure.seed}, round {failure.round + 1}: {failure.exception}")
+    if outcome.stop_code is not None:
+        click.echo(f"stopped; nothing is lost. To resume:\n  {command}")
+    elif outcome.failures:
+        click.echo(f"to run the failed trials again:\n  {command}")
+    if has_report and outcome.stop_code is None and (results_dir / "records.jsonl").is_file():
+        from quadrat.benchmark.reporting import write_report
+
+        page = write_report(results_dir)
+        if remote is not None:
+            remote.upload_folder(results_dir, page.parent.name)
+        click.echo(f"report    {short(page)}")
+    _conclude_mlflow(outcome, options, str(shown))
+    sys.exit(outcome.exit_code if exit_code is None else exit_code)
+
+
+def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> None:
+    """Log the report and the previews to MLflow, and print where to look, or how to log what is missing."""
+    from quadrat.benchmark.tracking.client import without_password
+
+    uri, is_complete = options.mlflow_uri, outcome.is_mirror_complete
+    if options.logs_to_mlflow and is_complete and outcome.stop_code is None:
+        is_complete = _log_artifacts(options.results_dir, uri)
+    if not is_complete:
+        target = "" if uri is None else f" --mlflow {without_password(uri)}"
+        click.echo(f"MLflow    incomplete; log it again from the files: quadrat track {shlex.quote(shown)}{target}")
+    elif options.logs_to_mlflow:
+        click.echo(f"MLflow    {f'quadrat ui {shlex.quote(shown)}' if uri is None else without_password(uri)}")
+
+
+def _log_artifacts(results_dir: Path, uri: str | None) -> bool:
+    """Log the report and the previews to MLflow, and return whether it took them."""
+    from quadrat.benchmark.tracking.client import without_password
+    from quadrat.benchmark.tracking.writer import log_artifacts
+
+    try:
+        log_artifacts(results_dir, uri)
+    except Exception as error:  # MLflow raises what its stores raise; none of it may turn a good run into a bad one
+        reason = without_password(f"{type(error).__name__}: {error}").partition("\n")[0]
+        click.echo(f"! MLflow does not take the report: {reason:.160}", err=True)
+        return False
+    return True
+
+
+COMMANDS: Final = (run, trial)

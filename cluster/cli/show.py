@@ -1,0 +1,74 @@
+"""The command `show`: what a suite resolves to, before anything runs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from quadrat.cluster.cli.console import print_part
+from quadrat.cluster.cli.options import local_copy, open_suite, results_option, suite_arguments
+
+if TYPE_CHECKING:
+    from quadrat.benchmark.config.suite import Suite
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@suite_arguments
+@results_option
+@click.option(
+    "--plan", "is_planned", is_flag=True, help="Measure the recipe here (about a minute) and estimate its hours"
+)
+@click.option(
+    "--devices", type=click.IntRange(min=1), help="With --plan: GPUs (CPU cores of a suite without GPU) to run on"
+)
+@click.option("--json", "is_json", is_flag=True, help="With --plan: print the plan as one JSON object")
+def show(
+    suite_name: str,
+    settings: Sequence[str],
+    results: Path | str | None,
+    is_planned: bool,
+    devices: int | None,
+    is_json: bool,
+) -> None:
+    """Show a suite's trials, budgets, work and disk before anything runs.
+
+    With --plan, measure its recipe on this machine and estimate hours, memory and disk.
+    """
+    from quadrat.cluster.cli.suite_view import render
+
+    if (devices is not None or is_json) and not is_planned:
+        raise click.UsageError("--devices and --json: expected with --plan; add it")
+    if isinstance(results, str):
+        local_copy(results)
+    suite, results_dir = open_suite(suite_name, settings, results)
+    if not is_json:
+        for part in render(suite, results_dir):
+            print_part(part)
+    if is_planned:
+        _plan(suite, results_dir, devices, is_json=is_json)
+
+
+def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bool) -> None:
+    """Measure the suite's recipe on this machine, and print the estimate for the whole suite."""
+    from quadrat.benchmark.planning.estimate import estimate
+    from quadrat.benchmark.planning.measure import devices_at_hand, measure
+    from quadrat.benchmark.planning.work import count_work, data_extent
+    from quadrat.cluster.cli.plan_view import as_json, render_plan
+
+    extent = data_extent(suite, results_dir)
+    work = count_work(suite, extent)
+    device, num_here = devices_at_hand(suite)
+    measured = measure(suite, extent, work, device, lambda phase: click.echo(f"measuring: {phase}", err=True))
+    plan = estimate(suite, extent, measured, devices or num_here)
+    if is_json:
+        click.echo(json.dumps(as_json(suite, extent, work, measured, plan)))
+        return
+    for part in render_plan(extent, work, measured, plan):
+        print_part(part)
+
+
+COMMANDS: Final = (show,)
