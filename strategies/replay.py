@@ -1,39 +1,38 @@
-"""Replay of selections that were published: what was picked elsewhere, picked again."""
+"""Replay of a published selection."""
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quadrat.strategies.base import Strategy
-from quadrat.strategies.errors import StrategyError
+from quadrat.strategies.errors import QuadratError, StrategyError
 from quadrat.strategies.pool import Pool, Selection
+from quadrat.strategies.selection_file import Place, SelectionFile, folders_matching, rounds_in
 
 __all__ = ["Precomputed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Precomputed(Strategy):
-    """Replays a published selection: its regions in the order of its rounds, those left out that are labelled already.
+    """Replays a published selection: its regions in the order of its rounds, without those already labelled.
 
-    A selection is what quadrat writes to ``selections/<trial>/``: ``round-<n>.npz`` with ``image``, ``row``, ``col``,
-    ``potential`` and ``region_size``. Regions are matched by image, row and column, so the pool must list its images in
-    the same order. The potential is the published one.
+    A selection is what quadrat writes to ``selections/<trial>/``, see ``quadrat.strategies.selection_file``. Regions
+    are matched by image, row and column, so the pool must list its images in the same order. The potential is the
+    published one.
 
     A replay starts from the published round 0: with the seed of the trial that is replayed, the suite draws the same.
-    Other budgets are fine, they cut the same order of picks elsewhere.
+    Other budgets are fine, they cut the same order of regions elsewhere.
     """
 
     name: ClassVar[str] = "precomputed"
 
     folder: str = ""
-    """The folder of the ``round-<n>.npz`` files, or a pattern (``*``) that one folder matches, so that a suite need not
-    know the hash in a trial's name. Only this text is part of a trial's identity, not what is in the folder."""
+    """Folder of the ``round-<n>.npz`` files, such as ``results/camvid/selections/<trial>``, or inside a zip file,
+    ``results/camvid/selections.zip/<trial>``. A pattern (``*``) that one folder matches will do, so that a suite need
+    not know the hash in a trial's name. Only this text is part of a trial's identity, not what is in the folder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,20 +49,20 @@ class Precomputed(Strategy):
         labelled = {cells[region] for region in np.flatnonzero(pool.labelled).tolist()}
         regions: list[int] = []
         potentials: list[float] = []
-        files = self._files()
-        for path in files:
+        folder, files = self._files()
+        for path in files.values():
             published = self._read(path, pool)
-            columns = (published[name].tolist() for name in ("image", "row", "col"))
-            for *cell, potential in zip(*columns, published["potential"].tolist(), strict=True):
-                # Taken out when it is picked, so that a region that was published twice is picked once.
+            columns = (column.tolist() for column in (published.image, published.row, published.col))
+            for *cell, potential in zip(*columns, published.potential.tolist(), strict=True):
+                # Taken out when it is selected, so that a region that was published twice is selected once.
                 labelled.discard(tuple(cell))
                 region = region_of.pop(tuple(cell), None)
                 if region is not None:
                     regions.append(region)
                     potentials.append(potential)
-        if labelled and files[0].name == "round-0.npz":
+        if labelled and 0 in files:
             raise StrategyError(
-                f"{self.name}: expected a trial that starts from the published round 0 in {files[0].parent}, got "
+                f"{self.name}: expected a trial that starts from the published round 0 in {folder}, got "
                 f"{len(labelled)} labelled regions that were never published; give it the seed (and region size and "
                 "pool) of the trial that is replayed"
             )
@@ -74,33 +73,29 @@ class Precomputed(Strategy):
             )
         return Selection.of(np.array(regions[:budget], np.int64), np.array(potentials[:budget], np.float64))
 
-    def _files(self) -> list[Path]:
-        folder = Path(self.folder)
-        if glob.has_magic(self.folder) and not folder.is_dir():
-            found = sorted(path for path in map(Path, glob.glob(self.folder)) if path.is_dir())
-            if len(found) != 1:
-                names = ": " + ", ".join(path.name for path in found) if found else ""
-                raise StrategyError(
-                    f"{self.name}: expected one folder that matches {self.folder}, got {len(found)}{names}; check "
-                    "folder"
-                )
-            folder = found[0]
-        files = sorted(folder.glob("round-*.npz"), key=lambda path: (len(path.name), path.name))
+    def _files(self) -> tuple[Place, dict[int, Place]]:
+        """Return the one folder that is meant, and round -> file."""
+        found = folders_matching(self.folder)
+        if len(found) != 1:
+            names = ": " + ", ".join(folder.name for folder in found) if found else ""
+            raise StrategyError(
+                f"{self.name}: expected one folder that matches {self.folder}, got {len(found)}{names}; check folder"
+            )
+        files = rounds_in(found[0])
         if not files:
-            raise StrategyError(f"{self.name}: expected files round-<n>.npz in {folder}, got none; check folder")
-        return files
+            raise StrategyError(f"{self.name}: expected files round-<n>.npz in {found[0]}, got none; check folder")
+        return found[0], files
 
-    def _read(self, path: Path, pool: Pool) -> dict[str, NDArray[Any]]:
-        with np.load(path) as file:
-            missing = {"image", "row", "col", "potential", "region_size"} - set(file.files)
-            if missing:
-                raise StrategyError(f"{self.name}: {path} has no array {sorted(missing)[0]!r}; is it a selection?")
-            published = {name: file[name] for name in file.files}
+    def _read(self, path: Place, pool: Pool) -> SelectionFile:
+        try:
+            published = SelectionFile.read(path)
+        except QuadratError as error:
+            raise StrategyError(f"{self.name}: {error}; check folder") from error
         # The largest region of a grid is never clipped.
-        area = int(published["region_size"]) ** 2
+        area = published.region_size**2
         if area != pool.pixels.max():
             raise StrategyError(
                 f"{self.name}: expected a selection of regions of {pool.pixels.max()} px, got {area} px in {path}; "
-                f"set region_size to {int(published['region_size'])}"
+                f"set region_size to {published.region_size}"
             )
         return published

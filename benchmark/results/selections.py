@@ -1,72 +1,123 @@
-"""Selections as published files: which regions were picked, in which order, with which potential."""
+"""The selections of a results folder: one file a round below `selections/`, or all of them in `selections.zip`."""
 
-import io
+import zipfile
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from quadrat.benchmark.data import RegionGrid
-from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.storage.atomic import atomic_write
+from quadrat.benchmark.errors import QuadratError, ResultsError
+from quadrat.benchmark.storage.atomic import atomic_file, atomic_write
 from quadrat.strategies import Selection
+from quadrat.strategies.selection_file import Place, SelectionFile, round_name, rounds_in
 
-__all__ = ["read_selection", "selection_path", "write_selection"]
+__all__ = ["ARCHIVE", "FOLDER", "Selections", "pack_selections", "selection_path", "write_selection"]
+
+FOLDER: Final = "selections"
+ARCHIVE: Final = "selections.zip"
 
 
 def selection_path(results_dir: Path, trial_id: str, round_: int) -> Path:
-    """Return where the selection of a round lies."""
-    return Path(results_dir) / "selections" / trial_id / f"round-{round_}.npz"
+    """Return where a run writes the selection of a round."""
+    return Path(results_dir) / FOLDER / trial_id / round_name(round_)
 
 
 def write_selection(
     path: Path, selection: Selection, grid: RegionGrid, *, score_s: float = 0.0, select_s: float = 0.0
 ) -> None:
-    """Write a selection, atomically, so that it can be replayed by region id or by image, row and column.
+    """Write a selection, atomically.
 
     Args:
-        path: The file.
-        selection: The picks.
+        path: The file, see `selection_path`.
+        selection: What was selected.
         grid: The pool's regions.
         score_s: Seconds of the scoring pass before it.
-        select_s: Seconds the strategy took.
+        select_s: Seconds that the strategy took.
     """
     regions = selection.regions
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
+    file = SelectionFile(
         regions=regions,
         potential=selection.potential,
         image=grid.image[regions],
         row=grid.row[regions],
         col=grid.col[regions],
-        region_size=np.int64(grid.region_size),
-        score_s=np.float64(score_s),
-        select_s=np.float64(select_s),
+        region_size=grid.region_size,
+        score_s=score_s,
+        select_s=select_s,
     )
-    atomic_write(path, buffer.getvalue())
+    atomic_write(path, file.to_bytes())
 
 
-def read_selection(path: Path, grid: RegionGrid | None = None) -> tuple[Selection, dict[str, float]] | None:
-    """Return a selection and the seconds of "score" and "select", or None when it has not been made.
+class Selections:
+    """Reads the selections of a results folder; a file in the folder counts before the same name in the zip file.
 
     Args:
-        path: The file.
-        grid: When given, the file must belong to it.
-
-    Raises:
-        ResultsError: When the selection belongs to another grid.
+        results_dir: The results folder.
     """
-    if not path.is_file():
-        return None
-    with np.load(path) as file:
-        regions, potential = file["regions"], file["potential"]
-        if grid is not None:
-            same_size = int(file["region_size"]) == grid.region_size
-            inside = regions.size == 0 or (regions.min() >= 0 and regions.max() < grid.num_regions)
-            if not (same_size and inside and np.array_equal(file["image"], grid.image[regions])):
-                raise ResultsError(
-                    f"{path}: expected regions of a grid of {grid.region_size} px over this pool, got a selection of "
-                    "another; use another --results folder"
-                )
-        seconds = {"score": float(file["score_s"]), "select": float(file["select_s"])}
-    return Selection(regions=regions, potential=potential), seconds
+
+    def __init__(self, results_dir: Path) -> None:
+        self._results_dir = Path(results_dir)
+        archive = self._results_dir / ARCHIVE
+        try:
+            self._archive = zipfile.Path(archive) if archive.is_file() else None
+        except zipfile.BadZipFile as error:
+            raise ResultsError(f"{archive}: expected the selections of a suite, got a damaged zip file") from error
+
+    def find(self, trial_id: str, round_: int) -> Place | None:
+        """Return the file of a round's selection, None when it has not been made."""
+        path = selection_path(self._results_dir, trial_id, round_)
+        if path.is_file() or self._archive is None:
+            return path if path.is_file() else None
+        packed = self._archive / trial_id / round_name(round_)
+        return packed if packed.is_file() else None
+
+    def read(self, trial_id: str, round_: int, grid: RegionGrid | None = None) -> SelectionFile | None:
+        """Return a round's selection, None when it has not been made.
+
+        Args:
+            trial_id: The trial.
+            round_: Counted from 0.
+            grid: When given, the selection must be of its regions.
+
+        Raises:
+            ResultsError: When the file is damaged or belongs to another grid.
+        """
+        path = self.find(trial_id, round_)
+        if path is None:
+            return None
+        try:
+            file = SelectionFile.read(path)
+        except QuadratError as error:
+            raise ResultsError(f"{error}; delete it and run the suite again to write it anew") from error
+        if grid is not None and not _is_of(file, grid):
+            raise ResultsError(
+                f"{path}: expected regions of a grid of {grid.region_size} px over this pool, got a selection of "
+                "another; use another --results folder"
+            )
+        return file
+
+
+def _is_of(file: SelectionFile, grid: RegionGrid) -> bool:
+    if file.region_size != grid.region_size:
+        return False
+    if file.regions.size and (file.regions.min() < 0 or file.regions.max() >= grid.num_regions):
+        return False
+    return np.array_equal(file.image, grid.image[file.regions])
+
+
+def pack_selections(results_dir: Path, destination: Path) -> None:
+    """Write all selections of a results folder to the zip file `destination`: equal selections give equal bytes."""
+    results_dir = Path(results_dir)
+    files: dict[str, bytes] = {}
+    if (results_dir / ARCHIVE).is_file():
+        with zipfile.ZipFile(results_dir / ARCHIVE) as packed:
+            files = {name: packed.read(name) for name in packed.namelist()}
+    folder = results_dir / FOLDER
+    for trial in folder.iterdir() if folder.is_dir() else ():
+        files |= {f"{trial.name}/{path.name}": path.read_bytes() for path in rounds_in(trial).values()}
+    with atomic_file(destination) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name)  # of 1980, not of today
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, files[name], compresslevel=9)

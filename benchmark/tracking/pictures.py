@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance
 
 from quadrat.benchmark.data import PackedSplit
 from quadrat.benchmark.results.previews import fixed_images
-from quadrat.benchmark.results.selections import selection_path
+from quadrat.benchmark.results.selections import Selections
 
 __all__ = ["PickImage", "draw_picks", "open_pool"]
 
@@ -51,17 +51,16 @@ def draw_picks(results_dir: Path, trial_id: str, num_rounds: int, pool: PackedSp
     """
     chosen = fixed_images(len(pool))
     shades = {index: np.zeros(tuple(pool.sizes[index]), dtype=np.uint8) for index in chosen}
+    selections = Selections(results_dir)
     for round_ in range(num_rounds):
-        path = selection_path(results_dir, trial_id, round_)
-        if not path.is_file():
+        file = selections.read(trial_id, round_)
+        if file is None:
             return
-        with np.load(path, allow_pickle=False) as file:
-            image, row, col, size = file["image"], file["row"], file["col"], int(file["region_size"])
         for index in chosen:
             shade = shades[index]
             shade[shade > 0] = 1
-            here = image == index
-            for top, left in zip(row[here] * size, col[here] * size, strict=True):
+            here, size = file.image == index, file.region_size
+            for top, left in zip(file.row[here] * size, file.col[here] * size, strict=True):
                 shade[top : top + size, left : left + size] = 2
         yield PickImage(round_, _side_by_side([_tile(pool.images.image(index), shades[index]) for index in chosen]))
 

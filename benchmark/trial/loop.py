@@ -10,7 +10,7 @@ from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.scoring.metrics import iou_per_class, mean_iou, pixel_accuracy
 from quadrat.benchmark.results.previews import previews_path
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.results.selections import read_selection, selection_path, write_selection
+from quadrat.benchmark.results.selections import Selections, selection_path, write_selection
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.labels import LabelState
@@ -110,8 +110,8 @@ def _select(
     if strategy is None:
         return everything(grid.num_regions), {"score": 0.0, "select": 0.0}
     path = bench.sync(selection_path(bench.results_dir, spec.trial_id, round_))
-    if (made := read_selection(path, grid)) is not None:
-        return made
+    if (made := Selections(bench.results_dir).read(spec.trial_id, round_, grid)) is not None:
+        return made.selection, {"score": made.score_s, "select": made.select_s}
     selection, seconds = choose(spec, bench, grid, state, oracle, strategy, previous, round_, budget)
     write_selection(path, selection, grid, score_s=seconds["score"], select_s=seconds["select"])
     bench.sync(path)

@@ -21,7 +21,7 @@ from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Record, differing_fields, read_records
-from quadrat.benchmark.results.selections import read_selection, selection_path
+from quadrat.benchmark.results.selections import Selections
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.context import SharedNeeds, TrialContext
 from quadrat.benchmark.trial.labels import LabelState
@@ -157,9 +157,11 @@ def _fault(results_dir: Path, specs: Mapping[str, TrialSpec], record: Record) ->
         return f"suite.json describes its trial with settings that are known as {spec.trial_id}"
     if spec.strategy == FULL_SUPERVISION:
         return None
-    paths = [selection_path(results_dir, record.trial_id, round_) for round_ in range(record.round + 1)]
-    missing = [path for path in paths if not path.is_file()]
-    return f"its selections are not all there, first missing {missing[0].relative_to(results_dir)}" if missing else None
+    selections = Selections(results_dir)
+    for round_ in range(record.round + 1):
+        if selections.find(record.trial_id, round_) is None:
+            return f"its selections are not all there, first missing that of round {round_}"
+    return None
 
 
 def check_data(published: Published, bench: TrialContext) -> None:
@@ -352,9 +354,9 @@ def _published_selection(published: Published, bench: TrialContext, spec: TrialS
     grid = bench.grid(spec.region_size)
     if spec.strategy == FULL_SUPERVISION:
         return everything(grid.num_regions)
-    found = read_selection(selection_path(published.path, spec.trial_id, round_), grid)
+    found = Selections(published.path).read(spec.trial_id, round_, grid)
     assert found is not None, "rounds without their selections are not among those to check"
-    return found[0]
+    return found.selection
 
 
 def _work(spec: TrialSpec, bench: TrialContext, replayed: _Replayed, round_: int, tell: OnStep) -> Round:

@@ -5,11 +5,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from quadrat.benchmark.results.records import read_records
-from quadrat.benchmark.results.selections import read_selection, selection_path
+from quadrat.benchmark.results.selections import Selections
 
 
 @pytest.mark.slow
@@ -42,6 +41,6 @@ def test_quadrat_run_uses_it_on_ray_like_one_of_its_own(
     assert sorted(trials.values()) == ["checkerboard", "random"]
     [trial] = [trial for trial, strategy in trials.items() if strategy == "checkerboard"]
     for round_ in (1, 2):
-        with np.load(selection_path(folder, trial, round_)) as picked:
-            assert ((picked["row"] + picked["col"]) % 2 == 1).all()  # 48 cells of that colour: enough for both rounds
-        assert read_selection(selection_path(folder, trial, round_)) is not None
+        selection = Selections(folder).read(trial, round_)
+        assert selection is not None
+        assert ((selection.row + selection.col) % 2 == 1).all()  # 48 cells of that colour: enough for both rounds

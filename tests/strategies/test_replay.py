@@ -1,5 +1,6 @@
 """Precomputed: the contract on a written selection, and the errors it can meet."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,19 +8,21 @@ import numpy as np
 import pytest
 
 from quadrat.strategies import Needs, Pool, StrategyError, load
+from quadrat.strategies.selection_file import SelectionFile
 from quadrat.strategies.testing import StrategyContract, example_pool
 
 
 def publish(path: Path, pool: Pool, regions: list[int], potential: list[float] | None = None, size: int = 16) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path,
+    file = SelectionFile(
+        regions=np.array(regions),
+        potential=np.array(potential or np.arange(len(regions), 0, -1), float),
         image=pool.image[regions],
         row=pool.row[regions],
         col=pool.col[regions],
-        potential=np.array(potential or np.arange(len(regions), 0, -1), float),
-        region_size=np.int64(size),
+        region_size=size,
     )
+    path.write_bytes(file.to_bytes())
 
 
 class TestPrecomputed(StrategyContract):
@@ -74,6 +77,20 @@ def test_a_folder_may_be_a_pattern_that_one_folder_matches(tmp_path: Path, pool:
         select(tmp_path / "badge-*", pool, 1)
 
 
+def test_a_folder_may_lie_in_a_zip_file(tmp_path: Path, pool: Pool) -> None:
+    for trial, regions in (("entropy-s0-abc", [7, 8]), ("entropy-s1-def", [9])):
+        publish(tmp_path / trial / "round-0.npz", pool, regions)
+    with zipfile.ZipFile(tmp_path / "selections.zip", "w") as archive:
+        for path in tmp_path.glob("*/*.npz"):
+            archive.write(path, path.relative_to(tmp_path))
+    for name in ("entropy-s0-abc", "entropy-s0-*"):
+        assert select(tmp_path / "selections.zip" / name, pool, 2).regions.tolist() == [7, 8]
+    with pytest.raises(
+        StrategyError, match=r"one folder that matches .*selections\.zip/entropy-\*, got 2: entropy-s0-abc"
+    ):
+        select(tmp_path / "selections.zip" / "entropy-*", pool, 1)
+
+
 def test_a_trial_that_started_from_other_regions_is_no_replay(tmp_path: Path, pool: Pool) -> None:
     publish(tmp_path / "round-0.npz", pool, [1, 2])
     publish(tmp_path / "round-1.npz", pool, [3])
@@ -94,5 +111,7 @@ def test_a_selection_of_another_region_size_is_refused(tmp_path: Path, pool: Poo
 
 def test_a_file_that_is_no_selection_is_refused(tmp_path: Path, pool: Pool) -> None:
     np.savez(tmp_path / "round-0.npz", image=np.zeros(1))
-    with pytest.raises(StrategyError, match=r"round-0\.npz has no array 'col'; is it a selection"):
+    with pytest.raises(
+        StrategyError, match=r"round-0\.npz: expected a selection with the arrays regions, .* got .*regions"
+    ):
         select(tmp_path, pool, 1)

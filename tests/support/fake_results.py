@@ -16,6 +16,8 @@ from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.scoring.preview import Preview
 from quadrat.benchmark.results.previews import fixed_images, pack_previews, previews_path
 from quadrat.benchmark.results.records import Failure, Record, append_record, record_failure
+from quadrat.benchmark.results.selections import selection_path, write_selection
+from quadrat.strategies import Selection
 
 STRATEGIES = (
     "random",
@@ -182,7 +184,8 @@ def write_fake_results(
                 if has_previews and seed == seeds[0]:
                     _write_previews(folder, trial_id, round_, packed)
                 if has_pool and not is_full:
-                    _write_selection(folder, trial_id, round_, picks[round_], grid)
+                    selection = Selection.of(picks[round_], np.zeros(len(picks[round_])))
+                    write_selection(selection_path(folder, trial_id, round_), selection, grid)
             if (label, seed) in failed:
                 failure = Failure(
                     trial_id=trial_id,
@@ -268,22 +271,6 @@ def _picks(label: str, seed: int, grid: RegionGrid, budgets: Sequence[int]) -> l
         picks.append(left[chosen])
         left = np.delete(left, chosen)
     return picks
-
-
-def _write_selection(
-    folder: Path, trial_id: str, round_: int, regions: npt.NDArray[np.int64], grid: RegionGrid
-) -> None:
-    path = folder / "selections" / trial_id / f"round-{round_}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path,
-        regions=regions,
-        potential=np.zeros(len(regions)),
-        image=grid.image[regions],
-        row=grid.row[regions],
-        col=grid.col[regions],
-        region_size=np.int64(grid.region_size),
-    )
 
 
 def _write_previews(folder: Path, trial_id: str, round_: int, packed: PackedSplit) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data import PackedSplit
-from quadrat.benchmark.reporting.figures.outlines import Picks, paths_in_image
+from quadrat.benchmark.reporting.figures.outlines import paths_in_image
 from quadrat.benchmark.reporting.figures.pictures import NoPool, class_palette, photo_uri, truth_uri
 from quadrat.benchmark.results.trials import Results, Trial
+from quadrat.strategies.selection_file import SelectionFile
 
 __all__ = ["Drawing", "Gallery", "NoGallery", "Picture", "choose_images", "draw_gallery"]
 
@@ -92,7 +93,7 @@ class NoGallery:
 
 def draw_gallery(
     results: Results,
-    picks: Mapping[str, Mapping[int, Picks]],
+    picks: Mapping[str, Mapping[int, SelectionFile]],
     pool: PackedSplit | NoPool,
     num_images: int = NUM_IMAGES,
 ) -> Gallery | NoGallery:
@@ -126,7 +127,7 @@ def draw_gallery(
     )
 
 
-def _counts(picks: Iterable[Mapping[int, Picks]], num_images: int) -> npt.NDArray[np.int64]:
+def _counts(picks: Iterable[Mapping[int, SelectionFile]], num_images: int) -> npt.NDArray[np.int64]:
     """Return int64 (N,): regions picked in each image over all trials, the shared round 0 left out where it can be."""
     counts = np.zeros(num_images, dtype=np.int64)
     first = np.zeros(num_images, dtype=np.int64)
@@ -155,7 +156,9 @@ def choose_images(counts: npt.NDArray[np.int64], num: int) -> list[int]:
     return [index for index in best if counts[index] > 0]
 
 
-def _drawing(trial: Trial, by_round: Mapping[int, Picks] | None, pool: PackedSplit, index: int, place: int) -> Drawing:
+def _drawing(
+    trial: Trial, by_round: Mapping[int, SelectionFile] | None, pool: PackedSplit, index: int, place: int
+) -> Drawing:
     height, width = pool.sizes[index].tolist()
     found = by_round or {}
     return Drawing(

@@ -1,54 +1,27 @@
 """The selections of a results folder as places in images, and as SVG paths over them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.selections import Selections
 from quadrat.benchmark.results.trials import Results
+from quadrat.strategies.selection_file import SelectionFile
 
-__all__ = ["Picks", "cells_path", "paths_in_image", "read_picks"]
-
-
-class Picks(NamedTuple):
-    """The picks of one round of one trial: where each region lies."""
-
-    image: npt.NDArray[np.int32]
-    row: npt.NDArray[np.int32]
-    col: npt.NDArray[np.int32]
-    region_size: int
+__all__ = ["cells_path", "paths_in_image", "read_picks"]
 
 
-def read_picks(results: Results) -> dict[str, dict[int, Picks]]:
-    """Return trial_id -> round -> picks, for every trial of a strategy that has a selection.
+def read_picks(results: Results) -> dict[str, dict[int, SelectionFile]]:
+    """Return trial_id -> round -> selection, for every trial of a strategy that has a selection.
 
     Raises:
         ResultsError: When a selection file is damaged.
     """
-    picks: dict[str, dict[int, Picks]] = {}
+    selections = Selections(results.path)
+    found: dict[str, dict[int, SelectionFile]] = {}
     for trial in results.trials:
-        if trial.is_reference:
-            continue
-        folder = results.path / "selections" / trial.trial_id
         for record in trial.records:
-            path = folder / f"round-{record.round}.npz"
-            if path.is_file():
-                picks.setdefault(trial.trial_id, {})[record.round] = _read_selection(path)
-    return picks
-
-
-def _read_selection(path: Path) -> Picks:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Picks(file["image"], file["row"], file["col"], int(file["region_size"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ResultsError(
-            f"{path}: expected a selection with image, row, col and region_size, got a damaged file ({error}); "
-            "delete it and run the suite again to write it anew."
-        ) from error
+            if (file := selections.read(trial.trial_id, record.round)) is not None:
+                found.setdefault(trial.trial_id, {})[record.round] = file
+    return found
 
 
 def cells_path(row: Sequence[int], col: Sequence[int], region_size: int, height: int, width: int) -> str:
@@ -65,7 +38,7 @@ def cells_path(row: Sequence[int], col: Sequence[int], region_size: int, height:
     return "".join(parts)
 
 
-def paths_in_image(by_round: Mapping[int, Picks], index: int, height: int, width: int) -> dict[int, str]:
+def paths_in_image(by_round: Mapping[int, SelectionFile], index: int, height: int, width: int) -> dict[int, str]:
     """Return round -> SVG path of the regions picked in one image; rounds without any are left out.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quadrat.benchmark.data import PackedSplit
-from quadrat.benchmark.reporting.figures.outlines import Picks, paths_in_image
+from quadrat.benchmark.reporting.figures.outlines import paths_in_image
 from quadrat.benchmark.reporting.figures.pictures import (
     NoPool,
     class_palette,
@@ -20,6 +20,7 @@ from quadrat.benchmark.reporting.figures.pictures import (
 )
 from quadrat.benchmark.results.previews import StoredPreview, previews_path, read_previews
 from quadrat.benchmark.results.trials import Results, Trial
+from quadrat.strategies.selection_file import SelectionFile
 
 __all__ = ["Film", "draw_film"]
 
@@ -69,7 +70,9 @@ class _Maps:
         return self.uris.setdefault(uri, len(self.uris))
 
 
-def draw_film(results: Results, picks: Mapping[str, Mapping[int, Picks]], pool: PackedSplit | NoPool) -> Film | None:
+def draw_film(
+    results: Results, picks: Mapping[str, Mapping[int, SelectionFile]], pool: PackedSplit | NoPool
+) -> Film | None:
     """Return the film, or None when there are no previews in the results folder.
 
     Args:
@@ -120,7 +123,7 @@ def _previews(results: Results, trial: Trial) -> dict[int, list[StoredPreview]]:
 
 def _frames(
     previews: list[StoredPreview],
-    picks: Mapping[int, Picks],
+    picks: Mapping[int, SelectionFile],
     round_: int,
     maps: _Maps,
     palette: list[tuple[int, int, int]],

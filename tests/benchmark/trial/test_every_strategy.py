@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quadrat.benchmark.config.suite import load_suite
-from quadrat.benchmark.results.selections import read_selection, selection_path
+from quadrat.benchmark.results.selections import Selections, selection_path
 from quadrat.benchmark.trial.context import SharedNeeds, TrialContext
 from quadrat.benchmark.trial.loop import run_trial
 from quadrat.strategies import Needs, available
@@ -32,10 +32,10 @@ def test_every_shipped_strategy_runs_a_whole_trial_and_a_replay_repeats_it(write
     [spec] = [spec for spec in again.suite.trials() if spec.strategy == "precomputed"]
     list(run_trial(spec, again))
     for round_ in range(3):
-        first = read_selection(folders["bald"] / f"round-{round_}.npz")
-        second = read_selection(selection_path(again.results_dir, spec.trial_id, round_))
+        first = Selections(bench.results_dir).read(folders["bald"].name, round_)
+        second = Selections(again.results_dir).read(spec.trial_id, round_)
         assert first is not None and second is not None
-        np.testing.assert_array_equal(second[0].regions, first[0].regions)
+        np.testing.assert_array_equal(second.regions, first.regions)
 
 
 def test_shared_needs_cover_those_of_every_strategy() -> None:

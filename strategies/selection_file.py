@@ -1,0 +1,111 @@
+"""The file of one round's selection: written by a run, read by whatever replays, checks or draws it.
+
+A run keeps ``selections/<trial>/round-<n>.npz``. Published results may hold the same names in one ``selections.zip``,
+which is read like a folder: ``results/camvid/selections.zip/<trial>`` is the path of a trial's selections.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import io
+import re
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadrat.strategies.errors import QuadratError
+from quadrat.strategies.pool import Selection
+
+__all__ = ["Place", "SelectionFile", "folders_matching", "round_name", "rounds_in"]
+
+Place = Path | zipfile.Path
+"""A file or folder, on the disk or inside a zip file."""
+
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_ROUND = re.compile(r"round-(\d+)\.npz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionFile:
+    """One round's selection as arrays: enough to replay it by region, or by image, row and column.
+
+    Attributes:
+        regions: int64 (B,), row numbers of the pool in the order selected.
+        potential: float64 (B,), the objective each region had; NaN where the strategy has none.
+        image: int32 (B,), image of each region.
+        row: int32 (B,), its row in the grid of that image.
+        col: int32 (B,), its column.
+        region_size: Edge of a region, pixels.
+        score_s: Seconds of the scoring pass before the selection.
+        select_s: Seconds that the strategy took.
+    """
+
+    regions: NDArray[np.int64]
+    potential: NDArray[np.float64]
+    image: NDArray[np.int32]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    region_size: int
+    score_s: float = 0.0
+    select_s: float = 0.0
+
+    @property
+    def selection(self) -> Selection:
+        """The selection as a strategy returned it."""
+        return Selection(regions=self.regions, potential=self.potential)
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the file: uncompressed npz, equal bytes for equal arrays."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **asdict(self))
+        return buffer.getvalue()
+
+    @classmethod
+    def read(cls, path: Place) -> SelectionFile:
+        """Return what the file at ``path`` holds.
+
+        Raises:
+            QuadratError: The file is damaged, or lacks an array.
+        """
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in cls.__dataclass_fields__}
+        except _DAMAGED as error:
+            raise QuadratError(
+                f"{path}: expected a selection with the arrays {', '.join(cls.__dataclass_fields__)}, got {error}"
+            ) from error
+        scalars = {"region_size": int(arrays.pop("region_size"))}
+        seconds = {name: float(arrays.pop(name)) for name in ("score_s", "select_s")}
+        return cls(**arrays, **scalars, **seconds)
+
+
+def round_name(round_: int) -> str:
+    """Return the file name of a round's selection."""
+    return f"round-{round_}.npz"
+
+
+def rounds_in(folder: Place) -> dict[int, Place]:
+    """Return round -> file for every selection in a trial's folder, by round; empty where there is no such folder."""
+    files = folder.iterdir() if folder.is_dir() else ()
+    found = ((_ROUND.fullmatch(file.name), file) for file in files)
+    return dict(sorted((int(match[1]), file) for match, file in found if match is not None))
+
+
+def folders_matching(pattern: str) -> list[Place]:
+    """Return the folders that a path or a pattern (``*``) names, sorted; a zip file in the path is read as a folder."""
+    archive, dot_zip, inside = pattern.partition(".zip/")
+    if dot_zip:
+        archives = sorted(glob.glob(archive + ".zip"))
+        return [
+            folder
+            for path in archives
+            for folder in sorted(zipfile.Path(path).iterdir(), key=lambda folder: folder.name)
+            if folder.is_dir() and fnmatch.fnmatchcase(folder.name, inside.strip("/"))
+        ]
+    if not glob.has_magic(pattern) or Path(pattern).is_dir():
+        return [Path(pattern)]
+    return [path for path in sorted(map(Path, glob.glob(pattern))) if path.is_dir()]

@@ -1,0 +1,95 @@
+"""Selections of a results folder: one reader for the folder and for the published zip file."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.publish import publish
+from quadrat.benchmark.results.selections import Selections, pack_selections, selection_path, write_selection
+from quadrat.strategies import Selection
+
+GRID = RegionGrid(np.array([[32, 48], [32, 40]], dtype=np.int32), 16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two trials of two rounds."""
+    folder = tmp_path / "results"
+    for trial, start in (("a-s0", 0), ("b-s0", 4)):
+        for round_ in range(2):
+            selection = Selection.of(np.array([start + 2 * round_ + 1, start + 2 * round_]), np.array([0.5, np.nan]))
+            write_selection(selection_path(folder, trial, round_), selection, GRID, score_s=1.5, select_s=0.25)
+    return folder
+
+
+def test_a_selection_reads_back_as_it_was_written_from_the_folder_and_from_the_zip_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    pack_selections(folder, tmp_path / "packed" / "selections.zip")
+    for place in (folder, tmp_path / "packed"):
+        file = Selections(place).read("b-s0", 1, GRID)
+        assert file is not None
+        assert file.regions.tolist() == [7, 6] and file.potential[0] == 0.5 and np.isnan(file.potential[1])
+        assert file.image.tolist() == GRID.image[[7, 6]].tolist() and file.row.tolist() == GRID.row[[7, 6]].tolist()
+        assert (file.col.tolist(), file.region_size) == (GRID.col[[7, 6]].tolist(), 16)
+        assert (file.score_s, file.select_s) == (1.5, 0.25)
+        assert Selections(place).read("b-s0", 2) is None and Selections(place).find("c-s0", 0) is None
+
+
+def test_equal_selections_are_packed_into_equal_bytes(folder: Path, tmp_path: Path) -> None:
+    pack_selections(folder, tmp_path / "first.zip")
+    shutil.copytree(folder, tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("*.npz"):
+        path.touch()
+    pack_selections(tmp_path / "copy", tmp_path / "second.zip")
+    assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
+
+
+def test_what_a_run_adds_to_a_published_folder_is_packed_with_the_rest(folder: Path, tmp_path: Path) -> None:
+    pack_selections(folder, tmp_path / "grown" / "selections.zip")
+    write_selection(selection_path(tmp_path / "grown", "a-s0", 2), Selection.of(np.array([8])), GRID)
+    pack_selections(tmp_path / "grown", tmp_path / "again" / "selections.zip")
+    selections = Selections(tmp_path / "again")
+    assert [selections.find("a-s0", round_) is not None for round_ in range(4)] == [True, True, True, False]
+
+
+def test_damaged_files_are_named_with_what_to_do(folder: Path) -> None:
+    selection_path(folder, "a-s0", 0).write_bytes(b"PK")
+    with pytest.raises(ResultsError, match=r"a-s0/round-0\.npz: expected a selection .* delete it and run the suite"):
+        Selections(folder).read("a-s0", 0)
+    (folder / "selections.zip").write_bytes(b"no zip file")
+    with pytest.raises(ResultsError, match=r"selections\.zip: expected the selections of a suite, got a damaged zip"):
+        Selections(folder)
+
+
+@pytest.mark.parametrize("other", [RegionGrid(GRID.sizes, 8), RegionGrid(GRID.sizes[:1], 16)])
+def test_a_selection_of_another_grid_is_refused(folder: Path, other: RegionGrid) -> None:
+    with pytest.raises(ResultsError, match=f"expected regions of a grid of {other.region_size} px over this pool"):
+        Selections(folder).read("b-s0", 1, other)
+
+
+def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    for name in ("records.jsonl", "suite.json", "environment.json", "study/study.json", "store/fit/x", "previews/y"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    curves = folder / "report" / "files" / "learning-curves-labelled-fraction.svg"
+    curves.parent.mkdir(parents=True)
+    curves.write_text("<svg/>")
+    target = tmp_path / "published"
+    publish(folder, target)
+    assert {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} == {
+        "records.jsonl",
+        "suite.json",
+        "environment.json",
+        "study/study.json",
+        "selections.zip",
+        "learning-curves.svg",
+    }
+    assert (target / "records.jsonl").read_bytes() == (folder / "records.jsonl").read_bytes()
+    (folder / "records.jsonl").unlink()
+    with pytest.raises(ResultsError, match=r"expected a finished results folder with records\.jsonl"):
+        publish(folder, target)
