@@ -13,6 +13,7 @@ import re
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,9 +79,8 @@ class SelectionFile:
             raise QuadratError(
                 f"{path}: expected a selection with the arrays {', '.join(cls.__dataclass_fields__)}, got {error}"
             ) from error
-        scalars = {"region_size": int(arrays.pop("region_size"))}
-        seconds = {name: float(arrays.pop(name)) for name in ("score_s", "select_s")}
-        return cls(**arrays, **scalars, **seconds)
+        scalars: dict[str, Any] = {"region_size": int, "score_s": float, "select_s": float}
+        return cls(**{name: scalars.get(name, np.asarray)(array) for name, array in arrays.items()})
 
 
 def round_name(round_: int) -> str:
