@@ -135,7 +135,7 @@ def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> N
     """Log the report and the previews to MLflow, and print where to look, or how to log what is missing."""
     from quadrat.benchmark.tracking.client import without_password
 
-    uri, is_complete = options.mlflow_uri, outcome.is_mirror_complete
+    uri, is_complete = options.mlflow_uri, outcome.is_mlflow_complete
     if options.logs_to_mlflow and is_complete and outcome.stop_code is None:
         is_complete = _log_artifacts(options.results_dir, uri)
     if not is_complete:

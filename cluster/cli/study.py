@@ -68,7 +68,7 @@ def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     """Print the numbers of candidates by state, the best, failures, and how to resume an unfinished search."""
     from quadrat.benchmark.results.candidates import study_dir
     from quadrat.cluster.progress.display import short
-    from quadrat.cluster.study.context import show_params
+    from quadrat.cluster.study.search import show_params
     from quadrat.cluster.study.storage import DATABASE
 
     found = outcome.study

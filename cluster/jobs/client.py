@@ -21,7 +21,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from quadrat.cluster.runner.ray_session import ClusterError, shared_log_name
+from quadrat.cluster.runner.ray_session import ClusterError, shared_status_name
 
 for _name in (
     "ray.dashboard.modules.dashboard_sdk",
@@ -200,7 +200,7 @@ class Cluster:
         with self._explained():
             reply = requests.get(
                 f"{self._url}/api/v0/logs/file",
-                params={"node_id": job.node, "filename": shared_log_name(job.ray_id), "lines": "-1"},
+                params={"node_id": job.node, "filename": shared_status_name(job.ray_id), "lines": "-1"},
                 headers=self._headers,
                 timeout=_CONNECT_S,
             )

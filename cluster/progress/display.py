@@ -1,4 +1,4 @@
-"""What a run looks like: a live table in a terminal, one line per round elsewhere."""
+"""Output of a run: a live table in a terminal, one line per round elsewhere."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ _MAX_ROWS: Final = 30
 
 
 def seconds(value_s: float | None) -> str:
-    """Return a duration as people say it.
+    """Return a duration in its two largest units.
 
     Examples:
         >>> [seconds(value) for value in (None, 4.2, 75, 3600, 7384)]
@@ -39,7 +39,7 @@ def seconds(value_s: float | None) -> str:
 
 
 def short(path: Path) -> Path:
-    """Return `path` as it is shortest to type: relative where it lies below the working directory."""
+    """Return `path` relative to the working directory where it lies below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
@@ -54,46 +54,46 @@ def percent(fraction: float | None) -> str:
 
 
 class Display(Protocol):
-    """Shows a board; a context manager."""
+    """Shows the progress of a run while its context is open."""
 
     def __enter__(self) -> Self:
-        """Start showing."""
+        """Start to show progress."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop showing; what was said stays."""
+        """Stop; printed lines stay."""
 
     def refresh(self) -> None:
-        """Show the board as it is now."""
+        """Redraw, if the display is drawn at all."""
 
-    def say(self, text: str) -> None:
-        """Say something that stays."""
+    def print(self, text: str) -> None:
+        """Print a line that stays."""
 
     def round_done(self, record: Record) -> None:
-        """Say that a round is done, where that is said."""
+        """Called when a round is recorded."""
 
     def trial_done(self, row: Row) -> None:
-        """Say that a trial is complete."""
+        """Called when a trial is complete."""
 
 
-def open_display(board: RunProgress, title: str, stream: TextIO | None = None) -> Display:
-    """Return the live display for a terminal, the one that prints lines for anything else."""
+def open_display(progress: RunProgress, title: str, stream: TextIO | None = None) -> Display:
+    """Return a live table for a terminal, a line per round for anything else."""
     stream = stream or sys.stdout
     console = Console(file=stream, highlight=False)
-    return LiveDisplay(board, title, console) if console.is_terminal else LineDisplay(board, stream)
+    return LiveDisplay(progress, title, console) if console.is_terminal else LineDisplay(progress, stream)
 
 
 class LineDisplay:
     """One line per round, for log files and pipes.
 
     Args:
-        board: What is shown.
-        stream: Where to.
+        progress: Progress of the run.
+        stream: Where lines are printed.
     """
 
-    def __init__(self, board: RunProgress, stream: TextIO) -> None:
-        self._board = board
+    def __init__(self, progress: RunProgress, stream: TextIO) -> None:
+        self._progress = progress
         self._stream = stream
 
     def __enter__(self) -> Self:
@@ -105,39 +105,39 @@ class LineDisplay:
         self._stream.flush()
 
     def refresh(self) -> None:
-        """Do nothing: lines tell what has changed."""
+        """Do nothing: there is nothing to redraw."""
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print `text` with the time of day."""
         print(f"{time.strftime('%H:%M:%S')}  {text}", file=self._stream, flush=True)
 
     def round_done(self, record: Record) -> None:
-        """Print the round's figures."""
-        board = self._board
-        row = board.rows[record.trial_id]
+        """Print cost, mIoU and duration of the round."""
+        progress = self._progress
+        row = progress.rows[record.trial_id]
         spent_s = sum(record.seconds.values())
-        self.say(
+        self.print(
             f"{record.label}  seed {record.seed}  round {record.round + 1}/{row.spec.num_rounds}  "
             f"{record.regions} regions ({percent(record.labelled_fraction)})  mIoU {percent(record.miou)}  "
-            f"{seconds(spent_s)}  [{board.num_rounds_done}/{board.num_rounds} rounds, "
-            f"{seconds(board.left_s())} left]"
+            f"{seconds(spent_s)}  [{progress.num_rounds_done}/{progress.num_rounds} rounds, "
+            f"{seconds(progress.left_s())} left]"
         )
 
     def trial_done(self, row: Row) -> None:
-        """Do nothing: the line of its last round has said it."""
+        """Do nothing: the line of its last round was printed."""
 
 
 class LiveDisplay:
-    """A table of the trials in flight under the lines of those that are done.
+    """A table of the trials in flight, below one line for each trial that is complete.
 
     Args:
-        board: What is shown.
+        progress: Progress of the run.
         title: Name of the suite.
         console: A terminal.
     """
 
-    def __init__(self, board: RunProgress, title: str, console: Console) -> None:
-        self._board = board
+    def __init__(self, progress: RunProgress, title: str, console: Console) -> None:
+        self._progress = progress
         self._title = title
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._drawn_s = float("-inf")
@@ -152,13 +152,13 @@ class LiveDisplay:
         self._live.stop()
 
     def refresh(self) -> None:
-        """Draw the table again, a few times a second at most."""
+        """Redraw the table, at most four times a second."""
         now_s = time.monotonic()
         if now_s - self._drawn_s >= _REDRAW_EVERY_S:
             self._drawn_s = now_s
-            self._live.update(draw(self._board, self._title), refresh=True)
+            self._live.update(draw(self._progress, self._title), refresh=True)
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print `text` above the table."""
         self._live.console.print(Text(text))
 
@@ -169,12 +169,12 @@ class LiveDisplay:
         """Print a line above the table."""
         line = Text("✓ ", style="green")
         line.append(f"{row.spec.label}  seed {row.spec.seed}", style="default")
-        took = seconds(self._board.row_elapsed_s(row))
+        took = seconds(self._progress.row_elapsed_s(row))
         line.append(f"   round {row.num_done}/{row.spec.num_rounds}   mIoU {percent(row.miou)}   {took}", style="dim")
         self._live.console.print(line)
 
 
-def draw(board: RunProgress, title: str) -> RenderableType:
+def draw(progress: RunProgress, title: str) -> RenderableType:
     """Return the table of the trials in flight and the bar of the whole run."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("trial", no_wrap=True, max_width=32, overflow="ellipsis")
@@ -183,49 +183,49 @@ def draw(board: RunProgress, title: str) -> RenderableType:
     table.add_column("phase", no_wrap=True, min_width=24)
     for name in ("mIoU", "elapsed", "left"):
         table.add_column(name, justify="right", no_wrap=True, min_width=7)
-    hosts = {row.host for row in board.rows.values()}
+    hosts = {row.host for row in progress.rows.values()}
     if len(hosts) > 1:
         table.add_column("machine", no_wrap=True)
-    for row in list(board.rows.values())[:_MAX_ROWS]:
+    for row in list(progress.rows.values())[:_MAX_ROWS]:
         cells: list[RenderableType] = [
             row.spec.label,
             str(row.spec.seed),
             f"{min(row.num_done + 1, row.spec.num_rounds)}/{row.spec.num_rounds}",
             _phase(row),
             percent(row.miou),
-            seconds(board.row_elapsed_s(row)),
-            seconds(board.row_left_s(row)),
+            seconds(progress.row_elapsed_s(row)),
+            seconds(progress.row_left_s(row)),
         ]
         table.add_row(*cells, *([row.host] if len(hosts) > 1 else []))
-    if not board.rows:
-        return Group(Text(), Text(board.activity, style="dim"), Text(), _overall(board, title))
-    hidden = len(board.rows) - _MAX_ROWS
+    if not progress.rows:
+        return Group(Text(), Text(progress.activity, style="dim"), Text(), _overall(progress, title))
+    hidden = len(progress.rows) - _MAX_ROWS
     rest = [Text(f"... and {hidden} more in flight", style="dim")] if hidden > 0 else []
-    return Group(Text(), table, *rest, Text(), _overall(board, title))
+    return Group(Text(), table, *rest, Text(), _overall(progress, title))
 
 
 def _phase(row: Row) -> RenderableType:
-    progress = row.progress
-    if progress is None:
+    latest = row.latest
+    if latest is None:
         return Text("opening", style="dim")
-    if progress.phase == "wait":
+    if latest.phase == "wait":
         return Text("waiting for a shared fit", style="dim")
-    if not progress.total:
-        return Text(progress.phase)
+    if not latest.total:
+        return Text(latest.phase)
     cell = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=progress.total, completed=progress.done, width=8)
-    cell.add_row(Text(f"{progress.phase:<8}"), bar, Text(f"{progress.done}/{progress.total}", style="dim"))
+    bar = ProgressBar(total=latest.total, completed=latest.done, width=8)
+    cell.add_row(Text(f"{latest.phase:<8}"), bar, Text(f"{latest.done}/{latest.total}", style="dim"))
     return cell
 
 
-def _overall(board: RunProgress, title: str) -> RenderableType:
+def _overall(progress: RunProgress, title: str) -> RenderableType:
     line = Table.grid(padding=(0, 2))
-    failed = f" · {board.num_failed} failed" if board.num_failed else ""
+    failed = f" · {progress.num_failed} failed" if progress.num_failed else ""
     line.add_row(
         Text(title, style="bold"),
-        ProgressBar(total=max(1, board.num_rounds), completed=board.num_rounds_done, width=24),
-        Text(f"{board.num_complete}/{board.num_trials} trials"),
-        Text(f"{board.num_rounds_done}/{board.num_rounds} rounds{failed}"),
-        Text(f"{seconds(board.elapsed_s)} elapsed, {seconds(board.left_s())} left", style="dim"),
+        ProgressBar(total=max(1, progress.num_rounds), completed=progress.num_rounds_done, width=24),
+        Text(f"{progress.num_complete}/{progress.num_trials} trials"),
+        Text(f"{progress.num_rounds_done}/{progress.num_rounds} rounds{failed}"),
+        Text(f"{seconds(progress.elapsed_s)} elapsed, {seconds(progress.left_s())} left", style="dim"),
     )
     return line

@@ -1,4 +1,4 @@
-"""The board: where every trial is, how fast rounds go, and how long the rest will take. It draws nothing."""
+"""Progress of a run: the round and phase of each trial in flight, time per round, estimated time left. No output."""
 
 import statistics
 import time
@@ -22,14 +22,14 @@ class Row:
         host: Machine it runs on, empty in the foreground.
         node: Ray's id of the node, empty in the foreground.
         pid: Process that runs it, 0 in the foreground.
-        started_s: When it started, on the board's clock.
-        num_done: Rounds whose records are there.
-        progress: The last that it told.
-        miou: mIoU of the last finished round.
-        round_started_s: When the round at work started.
-        is_working: Whether this round has trained here, rather than being read from the store.
-        phase_started_s: When the phase at work started.
-        told_s: When it last told where it is.
+        started_s: When it started, on the clock of `RunProgress`.
+        num_done: Rounds that are recorded.
+        latest: Its last progress event, None before the first.
+        miou: mIoU of the last recorded round.
+        round_started_s: When the current round started.
+        is_trained: Whether the current round was trained by this trial rather than read from the store.
+        phase_started_s: When the current phase started.
+        reported_s: When the last progress event arrived.
     """
 
     spec: TrialSpec
@@ -38,12 +38,12 @@ class Row:
     pid: int = 0
     started_s: float
     num_done: int = 0
-    progress: Progress | None = None
+    latest: Progress | None = None
     miou: float | None = None
     round_started_s: float
-    is_working: bool = False
+    is_trained: bool = False
     phase_started_s: float
-    told_s: float = 0.0
+    reported_s: float = 0.0
 
 
 class RunProgress:
@@ -53,15 +53,15 @@ class RunProgress:
     during this run, over the trials in flight: rounds of a recipe cost the same number of steps, whatever their labels.
 
     Args:
-        trials: All trials of the run, those that were complete before too.
-        complete: Ids of the latter.
-        clock: Seconds that only grow.
+        trials: All trials of the run, including those that were complete before.
+        complete: Ids of those that were complete before.
+        clock: Monotonic seconds.
 
     Attributes:
         rows: Trials in flight, by trial id.
-        activity: What is done as long as no trial is in flight.
-        num_fits: Rounds of this run whose model was trained here.
-        num_shared: New rounds of this run whose model was in the store: shared with another trial.
+        activity: What the driver does while no trial is in flight, such as packing images.
+        num_fits: Rounds of this run whose model was trained for them.
+        num_shared: New rounds of this run whose model was in the store, trained by another trial.
         waited_s: Seconds that trials have waited for a round 0 that another one trained.
     """
 
@@ -87,20 +87,20 @@ class RunProgress:
 
     @property
     def num_rounds_done(self) -> int:
-        """Rounds whose records are there, all trials together."""
+        """Rounds that are recorded, over all trials."""
         return sum(self._done.values())
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the run began."""
+        """Seconds since the run started."""
         return self._clock() - self.started_s
 
     def row_elapsed_s(self, row: Row) -> float:
-        """Return for how long a trial has been in flight."""
+        """Return the seconds that a trial has been in flight."""
         return self._clock() - row.started_s
 
     def start(self, spec: TrialSpec, host: str = "", node: str = "", pid: int = 0) -> None:
-        """Note that a trial is in flight."""
+        """Add a trial in flight."""
         now_s = self._clock()
         self._waiting.pop(spec.trial_id, None)
         self.rows[spec.trial_id] = Row(
@@ -113,69 +113,69 @@ class RunProgress:
             phase_started_s=now_s,
         )
 
-    def move(self, host: str, node: str, pid: int) -> None:
-        """Note where all trials in flight run, when that is known later than that they are."""
+    def set_place(self, host: str, node: str, pid: int) -> None:
+        """Set the machine and process of all trials in flight, where it is known only after they started."""
         for row in self.rows.values():
             row.host, row.node, row.pid = host, node, pid
 
-    def progress(self, progress: Progress) -> None:
-        """Note where a trial is."""
+    def update(self, progress: Progress) -> None:
+        """Take the latest progress event of a trial."""
         row = self.rows[progress.trial_id]
         now_s = self._clock()
-        if row.progress is not None and row.progress.phase == "wait":
-            self.waited_s += now_s - row.told_s
-        row.told_s = now_s
-        if row.progress is None or row.progress.phase != progress.phase:
+        if row.latest is not None and row.latest.phase == "wait":
+            self.waited_s += now_s - row.reported_s
+        row.reported_s = now_s
+        if row.latest is None or row.latest.phase != progress.phase:
             row.phase_started_s = now_s
-        row.is_working |= progress.phase == "fit"
-        row.progress = progress
+        row.is_trained |= progress.phase == "fit"
+        row.latest = progress
 
     def record(self, record: Record, *, is_new: bool = True) -> None:
-        """Note that a round is done; it is not new when its record was there before and the trial only goes on."""
+        """Count a round as done; it is not new when an earlier run recorded it and the trial only passes through it."""
         row = self.rows[record.trial_id]
         now_s = self._clock()
-        self.num_fits += row.is_working
-        self.num_shared += is_new and not row.is_working
-        if row.is_working:
+        self.num_fits += row.is_trained
+        self.num_shared += is_new and not row.is_trained
+        if row.is_trained:
             self._round_s.append(now_s - row.round_started_s)
         row.num_done = record.round + 1
         row.miou = record.miou
-        row.round_started_s, row.is_working = now_s, False
+        row.round_started_s, row.is_trained = now_s, False
         self._done[record.trial_id] = max(self._done.get(record.trial_id, 0), row.num_done)
 
     def finish(self, trial_id: str) -> Row:
-        """Note that a trial is complete (an exhausted pool ends it early), and return what its row was."""
+        """Count a trial as complete (an exhausted pool ends it early) and return its row."""
         self.num_complete += 1
         self._done[trial_id] = self._num_rounds_of[trial_id]
         return self.rows.pop(trial_id)
 
-    def give_up(self, trial_id: str) -> None:
-        """Note that a trial has failed for good."""
+    def fail(self, trial_id: str) -> None:
+        """Count a trial as failed."""
         self.num_failed += 1
         self.rows.pop(trial_id)
 
-    def put_back(self, trial_id: str) -> None:
-        """Note that a trial waits again."""
+    def requeue(self, trial_id: str) -> None:
+        """Put a trial in flight back among those that wait."""
         self._waiting[trial_id] = self.rows.pop(trial_id).spec
 
     def round_s(self) -> float | None:
-        """Return the seconds that a trained round takes, None as long as nothing is known about it."""
+        """Return the seconds that a trained round takes, None while there is nothing to estimate it from."""
         if self._round_s:
             return statistics.median(self._round_s)
-        guesses = [guess for row in self.rows.values() if (guess := self._guess_s(row)) is not None]
-        return statistics.median(guesses) if guesses else None
+        estimates = [found for row in self.rows.values() if (found := self._extrapolated_s(row)) is not None]
+        return statistics.median(estimates) if estimates else None
 
-    def _guess_s(self, row: Row) -> float | None:
-        """Guess a round from a fit under way, as if the fit were all of it."""
-        progress = row.progress
-        if progress is None or progress.phase != "fit" or not progress.done or not progress.total:
+    def _extrapolated_s(self, row: Row) -> float | None:
+        """Extrapolate the seconds of a round from its fit in progress, as if the fit were all of it."""
+        latest = row.latest
+        if latest is None or latest.phase != "fit" or not latest.done or not latest.total:
             return None
         now_s = self._clock()
-        left_s = (now_s - row.phase_started_s) * (progress.total - progress.done) / progress.done
+        left_s = (now_s - row.phase_started_s) * (latest.total - latest.done) / latest.done
         return now_s - row.round_started_s + left_s
 
     def row_left_s(self, row: Row) -> float | None:
-        """Return the seconds a trial in flight will still take, None as long as nothing is known about it."""
+        """Return the estimated seconds until a trial in flight is complete, None while there is no estimate."""
         round_s = self.round_s()
         if round_s is None:
             return None
@@ -183,12 +183,12 @@ class RunProgress:
         return max(0.0, num_left * round_s - (self._clock() - row.round_started_s)) if num_left else 0.0
 
     def left_s(self) -> float | None:
-        """Return the seconds until the run ends, None as long as nothing is known about it."""
+        """Return the estimated seconds until the run ends, None while there is no estimate."""
         round_s = self.round_s()
         if round_s is None or not self.rows:
             return None
         in_flight_s = [left_s for row in self.rows.values() if (left_s := self.row_left_s(row)) is not None]
-        # Whoever waits while others run finds round 0 done: it is shared by all strategies of a seed.
+        # Round 0 is shared by all strategies of a seed, so a trial that waits will find it done.
         num_waiting = sum(
             spec.num_rounds - max(self._done.get(spec.trial_id, 0), int(spec.strategy != FULL_SUPERVISION))
             for spec in self._waiting.values()
@@ -198,13 +198,13 @@ class RunProgress:
 
 
 def num_fits(trials: Sequence[TrialSpec]) -> tuple[int, int]:
-    """Return how many models a set of trials trains, (with sharing, without).
+    """Return the number of models that a set of trials trains, (with sharing, without).
 
-    Round 0 depends on (data set, region size, recipe, seed, first budget) and on no strategy, so it is trained once for
-    all trials that agree on these; trials that are equal but for their label share everything.
+    Round 0 depends on (data set, region size, recipe, seed, first budget) and not on the strategy, so it is trained
+    once for all trials that agree on these; trials that differ only in their label share all rounds.
     """
     distinct = list({spec.trial_id: spec for spec in trials}.values())
     prefixes = {key for spec in distinct if (key := shared_round(spec)) is not None}
     later = sum(spec.num_rounds - 1 for spec in distinct)
-    references = sum(spec.strategy == FULL_SUPERVISION for spec in distinct)
-    return len(prefixes) + later + references, sum(spec.num_rounds for spec in trials)
+    full_supervision = sum(spec.strategy == FULL_SUPERVISION for spec in distinct)
+    return len(prefixes) + later + full_supervision, sum(spec.num_rounds for spec in trials)

@@ -1,4 +1,4 @@
-"""The bulletin: where a run is, for others to read while it runs."""
+"""Status of a run: one small JSON file that says where its trials are, for other processes to read."""
 
 import json
 import os
@@ -13,112 +13,115 @@ from typing import Any, Final, Self
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.cluster.progress.progress import Row, RunProgress
 
-__all__ = ["BULLETIN_NAME", "StatusFile", "describe", "describe_row", "read_status"]
+__all__ = ["STATUS_NAME", "StatusFile", "describe", "describe_row", "read_status"]
 
-BULLETIN_NAME: Final = "board.json"
-"""Its name in the results folder. Truth is in the records; this file is gone when the run has ended."""
+STATUS_NAME: Final = "status.json"
+"""Name of the file in the results folder. `records.jsonl` is authoritative; this file is deleted when the run ends."""
 
-_POST_EVERY_S: Final = 3.0
+_WRITE_EVERY_S: Final = 3.0
 
 
 class StatusFile:
-    """Writes where a run is to small files, every few seconds and each time whole; a context manager.
+    """Status of a run, rewritten atomically every few seconds while the context is open.
 
     Args:
-        say: Returns what is written, such as `describe` of a board.
+        describe: Returns what is written, such as `describe` of a `RunProgress`.
         suite_name: Name of the suite.
-        results_dir: Its results folder, where the file is as long as the run goes on.
-        url: Where the results are kept as well.
-        show: Called with what is written.
+        results_dir: Its results folder, which holds the file as long as the run goes on.
+        url: URL of the results, if they are kept at one.
+        on_write: Called with the document each time it is written.
+        clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        say: Callable[[], dict[str, Any]],
+        describe: Callable[[], dict[str, Any]],
         suite_name: str,
         results_dir: Path,
         *,
         url: str | None = None,
-        show: Callable[[dict[str, Any]], None] | None = None,
+        on_write: Callable[[dict[str, Any]], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._say = say
-        self._place = url or str(results_dir)
-        self._show = show
+        self._describe = describe
+        self._results = url or str(results_dir)
+        self._on_write = on_write
+        self._clock = clock
         self._suite_name = suite_name
         self._started_at = datetime.now(UTC)
-        self._paths = [results_dir / BULLETIN_NAME]
-        self._posted_s = float("-inf")
+        self._paths = [results_dir / STATUS_NAME]
+        self._written_s = float("-inf")
 
-    def post_to(self, path: Path) -> None:
-        """Write to `path` as well, from now on; that file stays when the run has ended."""
+    def also_write_to(self, path: Path) -> None:
+        """Write to `path` as well from now on. That copy is kept when the run ends."""
         self._paths.append(path)
-        self._posted_s = float("-inf")
+        self._written_s = float("-inf")
 
-    def post(self) -> None:
-        """Write where the run is, unless that was done a moment ago.
+    def update(self) -> None:
+        """Write the status, unless it was written less than 3 seconds ago.
 
         Raises:
             ResultsError: When the disk is full.
         """
-        now_s = time.monotonic()
-        if now_s - self._posted_s >= _POST_EVERY_S:
-            self._posted_s = now_s
-            self._write("running", self._say())
+        now_s = self._clock()
+        if now_s - self._written_s >= _WRITE_EVERY_S:
+            self._written_s = now_s
+            self._write("running", self._describe())
 
-    def _write(self, state: str, said: dict[str, Any]) -> None:
+    def _write(self, state: str, description: dict[str, Any]) -> None:
         document = {
             "schema": 1,
             "suite": self._suite_name,
             "state": state,
-            "results": self._place,
+            "results": self._results,
             "started_at": self._started_at.isoformat(timespec="seconds"),
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "driver": {"host": socket.gethostname(), "pid": os.getpid()},
-            **said,
+            **description,
         }
         for path in self._paths:
             write_json(path, document)
-        if self._show is not None:
-            self._show(document)
+        if self._on_write is not None:
+            self._on_write(document)
 
     def __enter__(self) -> Self:
-        self.post()
+        self.update()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Not when something is wrong: a second error, of a full disk say, would hide the first one.
+        # Not after an error: a second one, say of a full disk, would hide the first.
         if kind is None:
-            self._write("ended", {**self._say(), "in_flight": [], "left_s": None})
+            self._write("ended", {**self._describe(), "in_flight": [], "left_s": None})
         self._paths[0].unlink(missing_ok=True)
 
 
 def read_status(results_dir: Path) -> dict[str, Any] | None:
-    """Return what the driver of a results folder wrote last, None when there is none."""
+    """Return the status that the driver of a results folder wrote last, None when no run is in progress there."""
     try:
-        document: dict[str, Any] = json.loads((results_dir / BULLETIN_NAME).read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads((results_dir / STATUS_NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return document
 
 
-def describe(board: RunProgress) -> dict[str, Any]:
-    """Return what a board says, JSON-plain."""
+def describe(progress: RunProgress) -> dict[str, Any]:
+    """Return the progress of a run as JSON-plain values."""
     return {
-        "trials": {"num": board.num_trials, "complete": board.num_complete, "failed": board.num_failed},
-        "rounds": {"num": board.num_rounds, "done": board.num_rounds_done},
-        "activity": board.activity,
-        "elapsed_s": round(board.elapsed_s, 1),
-        "left_s": _rounded(board.left_s()),
-        "waited_s": round(board.waited_s, 1),
-        "in_flight": [describe_row(board, row) for row in board.rows.values()],
+        "trials": {"num": progress.num_trials, "complete": progress.num_complete, "failed": progress.num_failed},
+        "rounds": {"num": progress.num_rounds, "done": progress.num_rounds_done},
+        "activity": progress.activity,
+        "elapsed_s": round(progress.elapsed_s, 1),
+        "left_s": _rounded(progress.left_s()),
+        "waited_s": round(progress.waited_s, 1),
+        "in_flight": [describe_row(progress, row) for row in progress.rows.values()],
     }
 
 
-def describe_row(board: RunProgress, row: Row) -> dict[str, Any]:
-    """Return what is said of a trial in flight, JSON-plain."""
-    progress = row.progress
+def describe_row(progress: RunProgress, row: Row) -> dict[str, Any]:
+    """Return the progress of a trial in flight as JSON-plain values."""
+    latest = row.latest
     return {
         "trial_id": row.spec.trial_id,
         "label": row.spec.label,
@@ -128,12 +131,12 @@ def describe_row(board: RunProgress, row: Row) -> dict[str, Any]:
         "pid": row.pid,
         "round": min(row.num_done, row.spec.num_rounds - 1),
         "num_rounds": row.spec.num_rounds,
-        "phase": "opening" if progress is None else progress.phase,
-        "done": 0 if progress is None else progress.done,
-        "total": 0 if progress is None else progress.total,
+        "phase": "opening" if latest is None else latest.phase,
+        "done": 0 if latest is None else latest.done,
+        "total": 0 if latest is None else latest.total,
         "miou": row.miou,
-        "elapsed_s": round(board.row_elapsed_s(row), 1),
-        "left_s": _rounded(board.row_left_s(row)),
+        "elapsed_s": round(progress.row_elapsed_s(row), 1),
+        "left_s": _rounded(progress.row_left_s(row)),
     }
 
 

@@ -1,4 +1,4 @@
-"""The worker: a Ray actor that holds a workbench and runs one trial after another on it."""
+"""The worker of `quadrat run`: a Ray actor that runs one trial after another."""
 
 import os
 import socket
@@ -18,12 +18,12 @@ __all__ = ["Place", "TrialActor", "here"]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a worker runs.
+    """Machine and process of a worker.
 
     Attributes:
         host: Name of the machine.
-        pid: Process id there.
-        node: Ray's id of the node, as its dashboard shows it; several nodes may be on one machine.
+        pid: Process id on it.
+        node: Ray's id of the node, as its dashboard shows it; one machine may hold several nodes.
     """
 
     host: str
@@ -32,7 +32,7 @@ class Place:
 
 
 def here() -> Place:
-    """Return where this process runs."""
+    """Return the place of this process."""
     node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     return Place(host=socket.gethostname(), pid=os.getpid(), node=node)
 
@@ -40,15 +40,15 @@ def here() -> Place:
 class TrialActor:
     """Runs trials of one suite in a process of its own.
 
-    The images are mapped, the encoder is loaded and CUDA is started once, not once a trial. It is a plain class:
-    `quadrat.cluster.runner.worker_pool` makes a Ray actor of it, and a test can call it as it is.
+    Images are mapped, the encoder is loaded and CUDA is initialised once for all its trials. It is a plain class:
+    `WorkerPool` makes a Ray actor of it, and a test can call it directly.
 
     Args:
         suite: The suite.
         results_dir: Its results folder, at the same path on all machines of the cluster.
-        open_runner: Opens what the trials share; called when the first trial comes, so that a data set that is
-            missing on this machine is an error of that trial and not an actor that dies without a word.
-        warm_up: Called before the worker says that it is ready, so that it loads while the driver prepares.
+        open_runner: Opens what the trials share; called for the first trial, so that a data set which is missing on
+            this machine is an error of that trial rather than the death of the actor.
+        warm_up: Called before the worker is ready, so that it loads modules while the driver prepares the data.
     """
 
     def __init__(self, suite: Suite, results_dir: Path, open_runner: OpenRunner, warm_up: WarmUp) -> None:
@@ -59,16 +59,16 @@ class TrialActor:
         self._runner: TrialRunner | None = None
 
     def place(self) -> Place:
-        """Return where this worker runs; that it answers says that it is ready.
+        """Return the place of this worker once it is ready.
 
         Raises:
-            QuadratError: The suite's recipe is wrong.
+            QuadratError: When the suite's recipe is wrong.
         """
         self._warm_up(self._suite)
         return here()
 
     def run(self, spec: TrialSpec) -> Iterator[Event]:
-        """Run a trial and yield its events. It never raises: what went wrong is the last event."""
+        """Run a trial and yield its events. An error of the trial is not raised but is its last event."""
         yield from stream(spec, self._get_runner)
 
     def _get_runner(self) -> TrialRunner:

@@ -1,20 +1,26 @@
-"""What lies on the driver's desk: how a suite is run, what is open at its start, what is open while trials run."""
+"""The start of every run: lock the results folder, open progress, status and MLflow, and prepare the data.
 
-from collections.abc import Callable
+`quadrat run` and `quadrat study` both start with the functions of this module.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.results.folder import ResultsLock, check_results, lock_results
 from quadrat.benchmark.storage.remote import Remote
+from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.cluster.progress.display import Display
 from quadrat.cluster.progress.progress import RunProgress
-from quadrat.cluster.progress.status import StatusFile
+from quadrat.cluster.progress.status import StatusFile, describe
 from quadrat.cluster.runner.engine import Engine
 from quadrat.cluster.runner.interrupt import StopRequest
-from quadrat.cluster.runner.recorder import Recorder
 
-__all__ = ["RunContext", "RunOptions", "RunSetup", "Work"]
+__all__ = ["Locked", "RunContext", "RunOptions", "lock_folder", "open_context", "prepare", "start_mlflow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +28,12 @@ class RunOptions:
     """How a suite is run; none of it can change a number.
 
     Attributes:
-        results_dir: Everything that is written lies below it.
-        engine: What prepares the folder and runs the trials.
-        logs_to_mlflow: Whether to log to MLflow.
-        mlflow_uri: Its tracking URI, None for the store inside `results_dir`.
+        results_dir: Results folder; all files of the run are written below it.
+        engine: Prepares the folder and runs the trials.
+        logs_to_mlflow: Whether records are logged to MLflow.
+        mlflow_uri: Tracking URI, None for a store inside `results_dir`.
         ray_address: The cluster to join, None to start Ray on this machine.
-        remote: Where the results are kept as well; `results_dir` is this machine's copy then.
+        remote: Remote copy of the results; `results_dir` is then the local working folder.
     """
 
     results_dir: Path
@@ -43,30 +49,108 @@ class RunOptions:
         return None if self.remote is None else self.remote.url
 
 
+class Locked(NamedTuple):
+    """A results folder that this process alone writes to.
+
+    Attributes:
+        lock: The lock; it also publishes files to the URL of the results.
+        stop: Whether the user has asked to stop.
+    """
+
+    lock: ResultsLock
+    stop: StopRequest
+
+
 @dataclass(frozen=True, kw_only=True)
-class RunSetup:
-    """What is open when those who work are gathered: the data may not be yet."""
+class RunContext:
+    """What is open while the trials of a suite, or the candidates of its study, run."""
 
     suite: Suite
     options: RunOptions
-    waiting: tuple[TrialSpec, ...]
-    board: RunProgress
-    display: Display
-    bulletin: StatusFile
+    lock: ResultsLock
     stop: StopRequest
+    progress: RunProgress
+    display: Display
+    status: StatusFile
+
+    def announce(self, activity: str) -> None:
+        """Print what the driver does before trials run, and show it in display and status."""
+        self.progress.activity = activity
+        self.display.print(activity)
 
     def refresh(self) -> None:
-        """Show the board to whoever looks, here and elsewhere."""
+        """Bring display and status file up to date; both limit how often they do it."""
         self.display.refresh()
-        self.bulletin.post()
+        self.status.update()
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunContext(RunSetup):
-    """What is open on the driver's desk while trials run."""
+@contextlib.contextmanager
+def lock_folder(suite: Suite, options: RunOptions) -> Iterator[Locked]:
+    """Lock the results folder of a suite and take over SIGINT and SIGTERM.
 
-    journal: Recorder
+    Raises:
+        ResultsError: When the folder is in use, belongs to another suite, or cannot be written.
+    """
+    with StopRequest() as stop, lock_results(options.results_dir, options.remote, stop.raise_if_asked) as lock:
+        check_results(options.results_dir, suite)
+        yield Locked(lock, stop)
 
 
-Work = Callable[[RunContext], None]
-"""Runs the trials that wait."""
+@contextlib.contextmanager
+def open_context(
+    suite: Suite,
+    options: RunOptions,
+    locked: Locked,
+    *,
+    progress: RunProgress,
+    display: Display,
+    describe_status: Callable[[], dict[str, Any]] | None = None,
+) -> Iterator[RunContext]:
+    """Write a status file while the context is open.
+
+    Args:
+        suite: The suite.
+        options: How it is run.
+        locked: Its results folder.
+        progress: Progress of the run.
+        display: Shows it.
+        describe_status: Returns what the status file says; `progress` is described by default.
+    """
+    with StatusFile(
+        describe_status or partial(describe, progress),
+        suite.name,
+        options.results_dir,
+        url=options.url,
+        on_write=locked.lock.set_status,
+    ) as status:
+        yield RunContext(
+            suite=suite, options=options, **locked._asdict(), progress=progress, display=display, status=status
+        )
+
+
+def prepare(context: RunContext) -> None:
+    """Open the data set, pack its images where nobody has, and write suite.json and environment.json.
+
+    Raises:
+        DataError: When the data set is missing or contradicts itself.
+        KeyboardInterrupt: When the user asked to stop meanwhile.
+    """
+
+    def on_pack(split: str, done: int, total: int) -> None:
+        context.stop.raise_if_asked()
+        context.progress.activity = f"packing {split}  {done}/{total}"
+        context.refresh()
+
+    context.announce(f"opening data set {context.suite.dataset.name}")
+    context.options.engine.prepare(context.suite, context.options.results_dir, on_pack)
+    context.stop.raise_if_asked()
+    context.lock.publish("suite.json", "environment.json")
+
+
+def start_mlflow(context: RunContext) -> MlflowLogger | None:
+    """Start to log the results folder to MLflow in a thread; None when the options say not to."""
+    if not context.options.logs_to_mlflow:
+        return None
+    logger = MlflowLogger(context.options.results_dir, context.options.mlflow_uri, context.display.print)
+    logger.start()
+    return logger

@@ -1,23 +1,27 @@
 """Running the trials of a suite from start to end: on Ray, or one after the other in the foreground."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.results.folder import ResultsLock, check_results, finished_trials, lock_results, read_suite_json
+from quadrat.benchmark.results.folder import finished_trials, read_suite_json
 from quadrat.benchmark.results.records import Failure, finalise, read_failures, read_records_so_far
-from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.trial.round import Progress
 from quadrat.cluster.progress.display import Display, open_display, short
 from quadrat.cluster.progress.progress import RunProgress
-from quadrat.cluster.progress.status import StatusFile, describe
-from quadrat.cluster.runner.context import RunContext, RunOptions, RunSetup, Work
+from quadrat.cluster.runner.context import (
+    Locked,
+    RunContext,
+    RunOptions,
+    lock_folder,
+    open_context,
+    prepare,
+    start_mlflow,
+)
 from quadrat.cluster.runner.events import failure_of
-from quadrat.cluster.runner.interrupt import StopRequest
 from quadrat.cluster.runner.recorder import Recorder
 
 __all__ = ["Outcome", "run_in_foreground", "run_on_ray"]
@@ -25,23 +29,23 @@ __all__ = ["Outcome", "run_in_foreground", "run_on_ray"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a run.
+    """Result of a run.
 
     Attributes:
-        num_trials: Trials that were asked for.
-        num_complete: Those of them that are complete now.
-        failures: Those that failed in this run or an earlier one, and have not been mended since.
-        stop_code: Exit code when somebody stopped the run, else None.
-        is_mirror_complete: False when MLflow did not take all that it was given.
+        num_trials: Trials that were requested.
+        num_complete: Requested trials that are complete now.
+        failures: Failures of requested trials, in this run or an earlier one, that no later run has resolved.
+        stop_code: Exit code when the user stopped the run, else None.
+        is_mlflow_complete: False when MLflow did not accept all that was logged.
         num_fits: Rounds recorded in this run whose model was trained for them.
-        num_shared: Rounds that took the model that another trial had trained.
+        num_shared: Rounds recorded in this run that took a model which another trial had trained.
     """
 
     num_trials: int
     num_complete: int
     failures: tuple[Failure, ...]
     stop_code: int | None
-    is_mirror_complete: bool
+    is_mlflow_complete: bool
     num_fits: int = 0
     num_shared: int = 0
 
@@ -53,14 +57,18 @@ class Outcome:
         return 0 if self.num_complete == self.num_trials else 1
 
 
-_Gather = Callable[[RunSetup], contextlib.AbstractContextManager[Work]]
+_RunTrials = Callable[[Recorder], None]
+"""Runs the trials that wait, until all are complete or have failed, or the user asks to stop."""
+
+_OpenWorkers = Callable[[RunContext, Sequence[TrialSpec]], contextlib.AbstractContextManager[_RunTrials]]
+"""Starts what will run the trials that wait."""
 
 
 def run_on_ray(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -> Outcome:
     """Run `trials` on reused Ray actors, as many at a time as the suite's resources and the cluster allow.
 
-    Trials that are complete in the results folder are skipped, others go on from their last artefact. A trial that
-    raises, or that loses its worker, is taken back by the `Schedule`, which says how often.
+    Trials that are complete in the results folder are skipped, others continue from their last artefact. A trial that
+    raises, or whose worker dies, is tried again as often as the `Schedule` allows.
 
     Args:
         suite: The suite.
@@ -80,7 +88,7 @@ def run_on_ray(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -
 
 
 def run_in_foreground(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions) -> Outcome:
-    """Run `trials` one after another in this process, without Ray and without a second try.
+    """Run `trials` one after another in this process, without Ray and without retries.
 
     The records are the same as those of `run_on_ray`, in the same files.
 
@@ -91,76 +99,46 @@ def run_in_foreground(suite: Suite, trials: Sequence[TrialSpec], options: RunOpt
     return _run(suite, trials, options, _this_process)
 
 
-def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, gather: _Gather) -> Outcome:
-    """Do what belongs around the trials of every run: lock, check, prepare, show, mirror, put in order.
+def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_workers: _OpenWorkers) -> Outcome:
+    """Run `trials` on the workers that `open_workers` starts.
 
-    Whoever works is gathered first, so that workers load what they need while the driver opens the data.
+    Workers are started before the data is opened, so that they load what they need meanwhile.
     """
     results_dir = options.results_dir
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopRequest())
-        lock = stack.enter_context(lock_results(results_dir, options.remote, stop.raise_if_asked))
-        check_results(results_dir, suite)
+        locked = stack.enter_context(lock_folder(suite, options))
         complete = finished_trials(results_dir, list(trials))
-        board = RunProgress(trials, complete)
-        display = stack.enter_context(open_display(board, suite.name))
+        progress = RunProgress(trials, complete)
+        display = stack.enter_context(open_display(progress, suite.name))
         if complete:
-            display.say(f"{len(complete)} of {len(trials)} trials are complete in {short(results_dir)}: skipped")
+            display.print(f"{len(complete)} of {len(trials)} trials are complete in {short(results_dir)}: skipped")
         waiting = tuple(spec for spec in trials if spec.trial_id not in complete)
-        is_mirror_complete = True
+        is_mlflow_complete = True
         if waiting:
-            bulletin = stack.enter_context(
-                StatusFile(
-                    functools.partial(describe, board), suite.name, results_dir, url=options.url, show=lock.set_status
-                )
-            )
-            start = RunSetup(
-                suite=suite,
-                options=options,
-                waiting=waiting,
-                board=board,
-                display=display,
-                bulletin=bulletin,
-                stop=stop,
-            )
+            context = stack.enter_context(open_context(suite, options, locked, progress=progress, display=display))
             options.engine.check(suite)
-            with contextlib.suppress(KeyboardInterrupt), gather(start) as work:
-                _prepare(suite, options, board, display, stop)
-                lock.publish("suite.json", "environment.json")
+            with contextlib.suppress(KeyboardInterrupt), open_workers(context, waiting) as run_trials:
+                prepare(context)
                 _warn_of_exhaustion(results_dir, trials, display)
-                mirror = MlflowLogger(results_dir, options.mlflow_uri, display.say) if options.logs_to_mlflow else None
-                if mirror is not None:
-                    mirror.start()
-                journal = Recorder(
+                logger = start_mlflow(context)
+                recorder = Recorder(
                     results_dir,
                     read_records_so_far(results_dir),
-                    board=board,
+                    progress=progress,
                     display=display,
-                    mirror=mirror,
-                    publish=lock.publish,
+                    mlflow=logger,
+                    publish=locked.lock.publish,
                 )
-                desk = RunContext(**vars(start), journal=journal)
                 try:
-                    work(desk)
+                    run_trials(recorder)
                 finally:
-                    journal.leave()
-                    is_mirror_complete = mirror is None or mirror.finish()
-        return _close(suite, trials, results_dir, lock, stop, board, is_mirror_complete=is_mirror_complete)
-
-
-def _prepare(suite: Suite, options: RunOptions, board: RunProgress, display: Display, stop: StopRequest) -> None:
-    def on_pack(split: str, done: int, total: int) -> None:
-        stop.raise_if_asked()
-        board.activity = f"packing {split}  {done}/{total}"
-        display.refresh()
-
-    display.say(f"opening data set {suite.dataset.name}")
-    options.engine.prepare(suite, options.results_dir, on_pack)
-    stop.raise_if_asked()
+                    recorder.interrupt()
+                    is_mlflow_complete = logger is None or logger.finish()
+        return _close(suite, trials, results_dir, locked, progress, is_mlflow_complete=is_mlflow_complete)
 
 
 def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display: Display) -> None:
-    """Say before anything runs which budgets are larger than the pool."""
+    """Print which budgets are larger than the pool, before any trial runs."""
     num_regions = read_suite_json(results_dir)["dataset"]["pool"].get("num_regions", {})
     for region_size in sorted({spec.region_size for spec in trials}):
         available = num_regions.get(str(region_size))
@@ -168,7 +146,7 @@ def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display:
             (budget for spec in trials if spec.region_size == region_size for budget in spec.budgets), default=0
         )
         if available is not None and wanted > available:
-            display.say(
+            display.print(
                 f"! the pool has {available} regions of {region_size} px, fewer than the largest budget, {wanted}: "
                 "trials will label all of them and end early"
             )
@@ -178,50 +156,50 @@ def _close(
     suite: Suite,
     trials: Sequence[TrialSpec],
     results_dir: Path,
-    lock: ResultsLock,
-    stop: StopRequest,
-    board: RunProgress,
+    locked: Locked,
+    progress: RunProgress,
     *,
-    is_mirror_complete: bool,
+    is_mlflow_complete: bool,
 ) -> Outcome:
-    """Put the records in suite order and return what came of the run."""
+    """Put the records in suite order and return the outcome of the run."""
     if read_records_so_far(results_dir):
         finalise(results_dir, {spec.trial_id: spec.num_rounds for spec in suite.trials()})
-        lock.publish("records.jsonl", "failures.jsonl")
+        locked.lock.publish("records.jsonl", "failures.jsonl")
     complete = finished_trials(results_dir, list(trials))
     open_ids = {spec.trial_id for spec in trials} - complete
     return Outcome(
         num_trials=len(trials),
         num_complete=len(complete),
         failures=tuple(failure for failure in read_failures(results_dir) if failure.trial_id in open_ids),
-        stop_code=stop.exit_code if stop.signal is not None else None,
-        is_mirror_complete=is_mirror_complete,
-        num_fits=board.num_fits,
-        num_shared=board.num_shared,
+        stop_code=locked.stop.exit_code,
+        is_mlflow_complete=is_mlflow_complete,
+        num_fits=progress.num_fits,
+        num_shared=progress.num_shared,
     )
 
 
 @contextlib.contextmanager
-def _this_process(start: RunSetup) -> Iterator[Work]:
-    start.options.engine.warm_up(start.suite)
-    yield _work_here
+def _this_process(context: RunContext, waiting: Sequence[TrialSpec]) -> Iterator[_RunTrials]:
+    suite, engine = context.suite, context.options.engine
+    engine.warm_up(suite)
 
+    def run_trials(recorder: Recorder) -> None:
+        def on_progress(progress: Progress) -> None:
+            context.stop.raise_if_asked()
+            recorder.update(progress)
+            context.refresh()
 
-def _work_here(desk: RunContext) -> None:
-    def on_progress(progress: Progress) -> None:
-        desk.stop.raise_if_asked()
-        desk.journal.progress(progress)
-        desk.refresh()
+        runner = engine.open_runner(suite, context.options.results_dir)
+        for spec in waiting:
+            recorder.start(spec)
+            num_done = 0
+            try:
+                for record in runner(spec, on_progress):
+                    recorder.record(record)
+                    num_done += 1
+            except Exception as error:
+                recorder.fail(spec, failure_of(spec, error, num_rounds_done=num_done))
+            else:
+                recorder.finish(spec)
 
-    runner = desk.options.engine.open_runner(desk.suite, desk.options.results_dir)
-    for spec in desk.waiting:
-        desk.journal.start(spec)
-        num_done = 0
-        try:
-            for record in runner(spec, on_progress):
-                desk.journal.record(record)
-                num_done += 1
-        except Exception as error:
-            desk.journal.give_up(spec, failure_of(spec, error, num_rounds_done=num_done))
-        else:
-            desk.journal.finish(spec)
+    yield run_trials

@@ -1,4 +1,4 @@
-"""What a worker tells while it runs a trial: one stream of progress, records, and at most one failure."""
+"""Events of a trial: one stream of progress and records, and at most one error at its end."""
 
 import queue
 import threading
@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import QuadratError
@@ -17,7 +17,7 @@ from quadrat.cluster.runner.engine import TrialRunner
 __all__ = ["Event", "Raised", "failure_of", "stream"]
 
 _PROGRESS_EVERY_S: Final = 0.4
-"""Progress within a phase is told at most this often; a training step may take milliseconds."""
+"""Progress within a phase is reported at most this often; a training step may take milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +25,25 @@ class Raised:
     """The last event of a trial that raised.
 
     Attributes:
-        failure: What is recorded should the trial be given up.
-        is_worth_retrying: False for an error that the user has to mend: it would come again.
+        failure: What is recorded if the trial is not tried again.
+        is_worth_retrying: False for an error that the user must fix: it would be raised again.
     """
 
     failure: Failure
     is_worth_retrying: bool
 
+    @classmethod
+    def of(cls, spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Self:
+        """Return the event of a trial that raised `error` after so many rounds."""
+        failure = failure_of(spec, error, num_rounds_done=num_rounds_done)
+        return cls(failure=failure, is_worth_retrying=not isinstance(error, QuadratError))
+
 
 Event = Progress | Record | Raised
 
 
-def failure_of(spec: TrialSpec, error: BaseException, *, num_rounds_done: int) -> Failure:
-    """Return what is written to failures.jsonl about `error`."""
+def failure_of(spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Failure:
+    """Return the line of failures.jsonl for a trial that raised `error`."""
     return Failure(
         trial_id=spec.trial_id,
         label=spec.label,
@@ -49,39 +55,38 @@ def failure_of(spec: TrialSpec, error: BaseException, *, num_rounds_done: int) -
 
 
 def stream(spec: TrialSpec, get_runner: Callable[[], TrialRunner]) -> Iterator[Event]:
-    """Run a trial in a thread and yield what it tells, as it tells it.
+    """Run a trial in a thread and yield its events as they happen.
 
-    A generator cannot yield from inside the callback that the learner calls, hence the thread. One ordered stream
-    instead of records here and a polled progress there: whoever reads it sees a round's record after its last step,
-    and the driver makes no call per iteration.
+    A generator cannot yield from inside the callback that the learner calls, hence the thread. With one ordered stream,
+    rather than records and polled progress, the driver sees a record after the last step of its round, and makes no
+    call per iteration.
 
     Args:
         spec: The trial.
-        get_runner: Opens the runner, inside the thread and inside the net: bad data fails the trial like a bad loss.
+        get_runner: Opens the runner; called in the thread, so that an error (bad data, say) fails the trial.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    tell = _Throttle(events.put)
+    on_progress = _Throttle(events.put)
 
     def work() -> None:
         num_rounds_done = 0
         try:
-            for record in get_runner()(spec, tell):
+            for record in get_runner()(spec, on_progress):
                 events.put(record)
                 num_rounds_done += 1
-        except Exception as error:  # every kind: the traceback goes to the driver, which records it
-            failure = failure_of(spec, error, num_rounds_done=num_rounds_done)
-            events.put(Raised(failure=failure, is_worth_retrying=not isinstance(error, QuadratError)))
+        except Exception as error:  # of any kind: the driver records it with its traceback
+            events.put(Raised.of(spec, error, num_rounds_done=num_rounds_done))
         finally:
             events.put(None)
 
-    # A daemon, so that a reader who leaves (Ctrl-C) does not wait for the end of a training.
+    # A daemon, so that a reader which stops early (Ctrl-C) does not wait for the end of a training.
     threading.Thread(target=work, name=spec.trial_id, daemon=True).start()
     while (event := events.get()) is not None:
         yield event
 
 
 class _Throttle:
-    """Passes progress on when the phase changes, and else a few times a second."""
+    """Passes progress on when the phase changes, and otherwise at most every `_PROGRESS_EVERY_S`."""
 
     def __init__(self, put: Callable[[Event], None]) -> None:
         self._put = put

@@ -1,4 +1,4 @@
-"""Stopping on request: Ctrl-C or SIGTERM asks once, politely, so that no write is cut in half."""
+"""Stopping on request: the first SIGINT or SIGTERM sets a flag, so that no write is cut in half."""
 
 import signal
 import threading
@@ -11,11 +11,11 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether somebody has asked the driver to stop; a context manager that listens for it.
+    """Whether the user has asked the driver to stop; handles SIGINT and SIGTERM while its context is open.
 
-    The first signal only sets a flag, which the driver looks at between two events; a second one raises
-    `KeyboardInterrupt` at once, for the case that the driver hangs. Even that loses nothing but time, since every
-    artefact is written atomically.
+    The first signal only sets a flag, which the driver checks between two events. The second one raises
+    `KeyboardInterrupt` at once, for a driver that hangs. Even that loses nothing but time, since every artefact is
+    written atomically.
     """
 
     def __init__(self) -> None:
@@ -24,28 +24,28 @@ class StopRequest:
 
     @property
     def signal(self) -> int | None:
-        """The signal that asked, None as long as nobody has."""
+        """The signal that was received first, None as long as there was none."""
         return self._signal
 
     @property
-    def exit_code(self) -> int:
-        """Exit code of a process that ends for this reason: 128 + signal, as shells count."""
-        return 128 + (self._signal or signal.SIGINT)
+    def exit_code(self) -> int | None:
+        """Exit code of a process that was stopped: 128 + signal, as in a shell. None when it was not."""
+        return None if self._signal is None else 128 + self._signal
 
     def raise_if_asked(self) -> None:
-        """Raise `KeyboardInterrupt` when somebody has asked; for loops that cannot end in another way."""
+        """Raise `KeyboardInterrupt` when the user has asked to stop; for loops that cannot end in another way."""
         if self._signal is not None:
             raise KeyboardInterrupt
 
     def listen(self) -> None:
-        """Take over the signals, (again) after a library has set handlers of its own, as `ray.init` does."""
-        # Python allows handlers in the main thread only; elsewhere whoever owns the main thread handles signals.
+        """Install the signal handlers, again after a library has installed its own, as `ray.init` does."""
+        # Python allows handlers in the main thread only; elsewhere the main thread's owner handles signals.
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                before = signal.signal(number, self._ask)
+                before = signal.signal(number, self._on_signal)
                 self._before.setdefault(number, before)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
             raise KeyboardInterrupt
         self._signal = number

@@ -1,4 +1,4 @@
-"""Starting Ray on this machine, or joining a cluster that runs."""
+"""Starting Ray on this machine, or joining a running cluster."""
 
 import logging
 import os
@@ -12,18 +12,19 @@ import ray
 
 from quadrat.benchmark.config.suite import Resources
 from quadrat.benchmark.errors import QuadratError
+from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.job_folder import job_environment
 
-__all__ = ["ClusterError", "check_address", "num_slots", "ray_session", "shared_log", "shared_log_name"]
+__all__ = ["ClusterError", "check_address", "num_slots", "ray_for", "ray_session", "shared_status_name"]
 
 NAMESPACE: Final = "quadrat"
 
 _OBJECT_STORE_BYTES: Final = 256 * 2**20
-"""Records and progress are all that travels through Ray; its default is a third of the memory, which trials need."""
+"""Only records and progress travel through Ray; its default is a third of the memory, which trials need."""
 
 _CONNECT_S: Final = 10.0
 
-_PASSED_ON: Final = (
+_FORWARDED: Final = (
     "QUADRAT_DATA",
     "QUADRAT_LEASE_S",
     "AWS_ENDPOINT_URL",
@@ -31,7 +32,7 @@ _PASSED_ON: Final = (
     "AWS_DEFAULT_REGION",
     "AWS_PROFILE",
 )
-"""Environment variables of the driver that workers on other machines need as well."""
+"""Environment variables of the driver that are set on workers on other machines too."""
 
 
 class ClusterError(QuadratError):
@@ -39,28 +40,46 @@ class ClusterError(QuadratError):
 
 
 @contextmanager
-def ray_session(address: str | None, resources: Resources | None = None) -> Iterator[None]:
-    """Have Ray inside the block: the cluster at `address`, or that of `RAY_ADDRESS`, or one of our own.
+def ray_for(context: RunContext) -> Iterator[bool]:
+    """Start or join Ray for a run, and yield whether it was started for this run alone.
 
-    A cluster is joined only when it was named (Ray sets `RAY_ADDRESS` for submitted jobs). What happens to run on the
-    machine is left alone: two suites of two users must not end up on one another's actors by accident. Ray's token
-    authentication is used as it is configured.
-
-    Args:
-        address: "host:port" of a cluster, "auto" for the one that runs on this machine, None for the default above.
-        resources: What one trial needs. A cluster that is joined may grow into it, a machine of our own cannot.
+    While it is open, the status file has a copy among Ray's logs, which the cluster's dashboard serves to
+    `quadrat status`: a laptop reaches the dashboard, but often not the results folder.
 
     Raises:
         ClusterError: When the cluster does not answer, or this machine is too small.
     """
-    # Asked for before Ray reads it; a choice that the user made stands.
+    address = _resolve(context.options.ray_address)
+    context.announce("joining Ray" if address else "starting Ray")
+    with ray_session(address or "local", context.suite.resources) as logs_dir:
+        context.stop.listen()
+        context.status.also_write_to(logs_dir / shared_status_name(ray.get_runtime_context().get_job_id()))
+        yield address is None
+
+
+@contextmanager
+def ray_session(address: str | None, resources: Resources | None = None) -> Iterator[Path]:
+    """Start or join Ray while the context is open, and yield the folder of its logs on this machine.
+
+    A cluster is joined only when it was named (Ray sets `RAY_ADDRESS` for submitted jobs). A Ray that happens to run on
+    the machine is left alone: two suites of two users must not share actors by accident. Ray's token authentication is
+    used as it is configured.
+
+    Args:
+        address: "host:port" of a cluster, "auto" for the one that runs on this machine, "local" to start Ray here.
+            None for the value of `RAY_ADDRESS`, or "local" if that is not set.
+        resources: What one trial needs. A cluster that is joined may grow into it, one on this machine cannot.
+
+    Raises:
+        ClusterError: When the cluster does not answer, or this machine is too small.
+    """
+    # Set before Ray reads them; a value that the user chose is kept.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # With num_gpus=0 newer Ray leaves CUDA_VISIBLE_DEVICES alone, older Ray asks to choose; the device is ours to say.
+    # With num_gpus=0 newer Ray leaves CUDA_VISIBLE_DEVICES alone, older Ray only then: the suite sets the device.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = address or os.environ.get("RAY_ADDRESS")
-    address = None if address == "local" else address
+    address = _resolve(address)
     try:
-        _init(address)
+        session_dir = _init(address)
     except Exception as error:  # Ray raises a bare Exception, for one, when a busy machine takes 30 s to start it
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         reason = f"{type(error).__name__}: {error}".rstrip(".")
@@ -75,48 +94,43 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     try:
         if address is None and resources is not None and not num_slots(resources):
             raise ClusterError(_explain_no_room(resources))
-        yield
+        yield session_dir / "logs"
     finally:
         ray.shutdown()
 
 
-def _init(address: str | None) -> None:
-    """Start or join Ray. It gives its own raylet 30 s to start; a busy machine has more tries."""
+def _resolve(address: str | None) -> str | None:
+    """Return the address of the cluster to join, None when Ray is to be started on this machine."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    return None if address in ("", "local") else address
+
+
+def _init(address: str | None) -> Path:
+    """Start or join Ray and return its session folder. Ray gives a raylet 30 s to start; starting is tried 3 times."""
     for is_last in (False, False, True):
         try:
-            ray.init(**_options(address))
-            return
+            return Path(ray.init(**_options(address)).address_info["session_dir"])
         except Exception as error:
             if is_last or address is not None or "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
-def shared_log() -> Path:
-    """Return where the driver's bulletin lies among Ray's logs, which the dashboard serves to `quadrat status`.
-
-    A results folder can be out of reach of whoever asks; the dashboard, behind the token, is what a laptop reaches.
-    """
-    # Ray has no public name for the log folder of the node that a driver is on.
-    folder = ray._private.worker.global_worker.node.get_logs_dir_path()
-    return Path(folder) / shared_log_name(ray.get_runtime_context().get_job_id())
-
-
-def shared_log_name(job_id: str) -> str:
-    """Return the file name of the bulletin of Ray's job `job_id`."""
+def shared_status_name(job_id: str) -> str:
+    """Return the file name of the status among Ray's logs, for Ray's job `job_id`."""
     return f"quadrat-{job_id}.json"
 
 
 def check_address(address: str | None) -> None:
-    """Find out in seconds what Ray finds out in minutes: that nobody listens at the address that it would join.
+    """Check within seconds that a cluster listens at the address to join; Ray itself takes minutes to find out.
 
     Raises:
-        ClusterError: When the address is of another kind, or nobody listens there.
+        ClusterError: When the address is of another kind, or nothing listens there.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address in (None, "auto", "local"):
+    address = _resolve(address)
+    if address is None or address == "auto":
         return
-    assert address is not None
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
         raise ClusterError(
@@ -150,14 +164,14 @@ def _options(address: str | None) -> dict[str, Any]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
-    # What a submitted job has for its workers already may not be given again: Ray calls that a conflict.
+    # A variable that the submitted job sets for its workers must not be set again: Ray calls that a conflict.
     given = job_environment().get("env_vars") or {}
-    env_vars = {name: os.environ[name] for name in _PASSED_ON if name in os.environ and name not in given}
+    env_vars = {name: os.environ[name] for name in _FORWARDED if name in os.environ and name not in given}
     return {**common, "address": address, "runtime_env": {"env_vars": env_vars}}
 
 
 def num_slots(resources: Resources) -> int:
-    """Return how many trials the nodes that are alive now can hold at a time, node by node."""
+    """Return how many trials the nodes that are alive can hold at a time, summed over nodes."""
     return sum(
         _slots_of(node["Resources"], cpus=resources.cpus, gpus=resources.gpus) for node in ray.nodes() if node["Alive"]
     )

@@ -1,4 +1,4 @@
-"""The driver's journal: it alone writes records and failures, and tells mirror and display what it wrote."""
+"""The recorder of a run: the only writer of records and failures, which it passes on to MLflow and the display."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,19 +15,19 @@ __all__ = ["ContradictionError", "Recorder"]
 
 
 class ContradictionError(ResultsError):
-    """A round that is in records.jsonl came out with other numbers."""
+    """A round that records.jsonl holds was run again with other numbers."""
 
 
 class Recorder:
-    """Where the events of all trials end up.
+    """Writes the records and failures of all trials, and keeps progress, display and MLflow in step with them.
 
     Args:
         results_dir: The results folder; its lock is held.
-        records: What it holds already.
-        board: Shown by `display`.
-        display: Shows it.
-        mirror: Mirrors it, None to mirror nowhere.
-        publish: Called with the name of a file that was written, before what is in it counts as done.
+        records: Records that it holds already.
+        progress: Progress of the run.
+        display: Shows `progress`.
+        mlflow: Logs records and states to MLflow, None to log nowhere.
+        publish: Called with the name of each file that was written, before its content counts as done.
     """
 
     def __init__(
@@ -35,34 +35,34 @@ class Recorder:
         results_dir: Path,
         records: Iterable[Record],
         *,
-        board: RunProgress,
+        progress: RunProgress,
         display: Display,
-        mirror: MlflowLogger | None,
+        mlflow: MlflowLogger | None,
         publish: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._results_dir = results_dir
         self._records = {record.key: record for record in records}
-        self._board = board
+        self._progress = progress
         self._display = display
-        self._mirror = mirror
+        self._mlflow = mlflow
         self._publish = publish
 
     def start(self, spec: TrialSpec, host: str = "", node: str = "", pid: int = 0) -> None:
-        """Note that a trial is in flight, and where."""
-        self._board.start(spec, host, node, pid)
-        if self._mirror is not None:
-            self._mirror.state(spec.trial_id, "running")
+        """Note that a trial is in flight, and on which machine."""
+        self._progress.start(spec, host, node, pid)
+        if self._mlflow is not None:
+            self._mlflow.state(spec.trial_id, "running")
 
-    def progress(self, progress: Progress) -> None:
-        """Note where a trial is."""
-        self._board.progress(progress)
+    def update(self, progress: Progress) -> None:
+        """Take a progress event of a trial."""
+        self._progress.update(progress)
 
     def record(self, record: Record) -> bool:
-        """Write a record and return whether it is new; a trial that goes on tells its earlier rounds again.
+        """Write a record and return whether it is new; a trial that continues yields its earlier rounds again.
 
         Raises:
             ResultsError: When the disk is full.
-            ContradictionError: When the round is there with other numbers.
+            ContradictionError: When the round is recorded with other numbers.
         """
         before = self._records.get(record.key)
         if before is not None and differing_fields(before, record):
@@ -71,13 +71,13 @@ class Recorder:
             append_record(self._results_dir, record)
             self._publish("records.jsonl")
             self._records[record.key] = record
-            if self._mirror is not None:
-                self._mirror.record(record)
-        self._board.record(record, is_new=before is None)
+            if self._mlflow is not None:
+                self._mlflow.record(record)
+        self._progress.record(record, is_new=before is None)
         if before is None:
             self._display.round_done(record)
             if record.exhausted:
-                self._display.say(
+                self._display.print(
                     f"! {record.label}  seed {record.seed}: the pool is exhausted, all {record.regions} regions are "
                     f"labelled before the budget is spent; the trial ends with round {record.round + 1}"
                 )
@@ -85,29 +85,29 @@ class Recorder:
 
     def finish(self, spec: TrialSpec) -> None:
         """Note that a trial is complete."""
-        self._display.trial_done(self._board.finish(spec.trial_id))
-        if self._mirror is not None:
-            self._mirror.state(spec.trial_id, "done")
+        self._display.trial_done(self._progress.finish(spec.trial_id))
+        if self._mlflow is not None:
+            self._mlflow.state(spec.trial_id, "done")
 
-    def put_back(self, spec: TrialSpec, reason: str) -> None:
-        """Say that a trial will be tried again."""
-        self._board.put_back(spec.trial_id)
-        self._display.say(f"! {_name(spec)} will be tried again: {reason}")
+    def requeue(self, spec: TrialSpec, reason: str) -> None:
+        """Note that a trial will be tried again."""
+        self._progress.requeue(spec.trial_id)
+        self._display.print(f"! {_name(spec)} will be tried again: {reason}")
 
-    def give_up(self, spec: TrialSpec, failure: Failure) -> None:
-        """Write down that a trial has failed."""
+    def fail(self, spec: TrialSpec, failure: Failure) -> None:
+        """Record that a trial has failed."""
         record_failure(self._results_dir, failure)
         self._publish("failures.jsonl")
-        self._board.give_up(spec.trial_id)
-        self._display.say(f"✗ {_name(spec)} failed in round {failure.round + 1}: {failure.exception}")
-        if self._mirror is not None:
-            self._mirror.state(spec.trial_id, "failed")
+        self._progress.fail(spec.trial_id)
+        self._display.print(f"✗ {_name(spec)} failed in round {failure.round + 1}: {failure.exception}")
+        if self._mlflow is not None:
+            self._mlflow.state(spec.trial_id, "failed")
 
-    def leave(self) -> None:
-        """Note that the trials in flight are left where they are."""
-        if self._mirror is not None:
-            for trial_id in self._board.rows:
-                self._mirror.state(trial_id, "interrupted")
+    def interrupt(self) -> None:
+        """Note that the trials in flight are stopped unfinished."""
+        if self._mlflow is not None:
+            for trial_id in self._progress.rows:
+                self._mlflow.state(trial_id, "interrupted")
 
 
 def _name(spec: TrialSpec) -> str:

@@ -1,4 +1,4 @@
-"""The schedule: which trials wait, which are in flight, and which have failed too often. It knows no Ray."""
+"""The schedule of a run: which trials wait, which are in flight, and how often one is tried again. It knows no Ray."""
 
 from collections import deque
 from collections.abc import Hashable, Iterable
@@ -8,30 +8,54 @@ from typing import Final
 from quadrat.benchmark.config.sharing import shared_round
 from quadrat.benchmark.config.trial import TrialSpec
 
-__all__ = ["MAX_LOSSES", "Schedule"]
+__all__ = ["MAX_WORKER_DEATHS", "Attempts", "Schedule"]
 
-MAX_LOSSES: Final = 3
-"""How often in a row a trial may lose its worker without finishing a round in between.
+MAX_WORKER_DEATHS: Final = 3
+"""Times in a row that the worker of a trial may die without a new round in between.
 
-A worker that a cluster takes away is not the trial's fault, so a trial that gets ahead is never given up; one that
-kills its worker every time (out of memory, a crash in native code) has to be.
+A worker that the cluster takes away is not the trial's fault, so a trial that advances is tried again without limit.
+One that kills its worker every time (out of memory, a crash in native code) has failed.
 """
 
 
 @dataclass(kw_only=True)
-class _Attempts:
-    spec: TrialSpec
-    raised: int = 0
-    losses: int = 0
+class Attempts:
+    """What has gone wrong with a trial so far, and whether it is tried again.
+
+    Attributes:
+        retries: Times that a trial which raised is tried again.
+        max_worker_deaths: See `MAX_WORKER_DEATHS`.
+        num_raised: Times that it has raised.
+        num_worker_deaths: Times that its worker has died since its last new round.
+    """
+
+    retries: int
+    max_worker_deaths: int = MAX_WORKER_DEATHS
+    num_raised: int = 0
+    num_worker_deaths: int = 0
+
+    def on_raised(self, *, is_worth_retrying: bool) -> bool:
+        """Count an error and return whether the trial is tried again."""
+        self.num_raised += 1
+        return is_worth_retrying and self.num_raised <= self.retries
+
+    def on_worker_died(self) -> bool:
+        """Count the death of its worker and return whether the trial is tried again."""
+        self.num_worker_deaths += 1
+        return self.num_worker_deaths <= self.max_worker_deaths
+
+    def on_new_round(self) -> None:
+        """Forget the deaths of earlier workers."""
+        self.num_worker_deaths = 0
 
 
 class Schedule:
-    """Hands out trials in the order given, except that a trial which would only wait lets others pass.
+    """Hands out trials in the given order, except that a trial which would only wait lets others pass.
 
     Args:
-        trials: What is to run, what is best started first in front.
-        retries: How often a trial that raised is tried again.
-        max_losses: See `MAX_LOSSES`.
+        trials: What is to run, the trial that should start first in front.
+        retries: Times that a trial which raised is tried again.
+        max_worker_deaths: See `MAX_WORKER_DEATHS`.
         shared: Shared rounds that are trained already, see `shared_round`.
     """
 
@@ -40,76 +64,67 @@ class Schedule:
         trials: Iterable[TrialSpec],
         *,
         retries: int,
-        max_losses: int = MAX_LOSSES,
+        max_worker_deaths: int = MAX_WORKER_DEATHS,
         shared: Iterable[Hashable] = (),
     ) -> None:
-        self._attempts = {spec.trial_id: _Attempts(spec=spec) for spec in trials}
-        self._waiting = deque(self._attempts)
+        self._specs = {spec.trial_id: spec for spec in trials}
+        self._attempts = {
+            trial_id: Attempts(retries=retries, max_worker_deaths=max_worker_deaths) for trial_id in self._specs
+        }
+        self._waiting = deque(self._specs)
         self._in_flight: set[str] = set()
-        self._retries = retries
-        self._max_losses = max_losses
         self._shared = set(shared)
 
     @property
-    def num_waiting(self) -> int:
-        """Trials that no worker has."""
-        return len(self._waiting)
-
-    @property
     def num_open(self) -> int:
-        """Trials that are neither finished nor given up."""
+        """Trials that have neither finished nor failed."""
         return len(self._waiting) + len(self._in_flight)
 
     def next(self) -> TrialSpec | None:
         """Return the next trial, which is in flight from now on, or None when none waits.
 
-        Trials that share a round 0 which somebody is training at the moment come later. When nothing else is left
-        they are handed out all the same: opening the data takes seconds too, and one that waits takes over should the
-        other die.
+        Trials whose shared round 0 is in training at the moment come later. When nothing else is left they are handed
+        out all the same: opening the data takes seconds too, and one that waits takes over should the other die.
         """
         if not self._waiting:
             return None
-        in_training = {shared_round(self._attempts[trial_id].spec) for trial_id in self._in_flight}
+        in_training = {shared_round(self._specs[trial_id]) for trial_id in self._in_flight}
         in_training -= {None, *self._shared}
         trial_id = next(
-            (name for name in self._waiting if shared_round(self._attempts[name].spec) not in in_training),
+            (name for name in self._waiting if shared_round(self._specs[name]) not in in_training),
             self._waiting[0],
         )
         self._waiting.remove(trial_id)
         self._in_flight.add(trial_id)
-        return self._attempts[trial_id].spec
+        return self._specs[trial_id]
 
-    def got_ahead(self, trial_id: str) -> None:
-        """Note that the trial finished a round that it had not finished before: its losses count from 0 again."""
-        self._attempts[trial_id].losses = 0
-        self._shared.add(shared_round(self._attempts[trial_id].spec))
+    def on_new_round(self, trial_id: str) -> None:
+        """Note that a trial has finished a round which no earlier attempt had finished."""
+        self._attempts[trial_id].on_new_round()
+        self._shared.add(shared_round(self._specs[trial_id]))
 
-    def finished(self, trial_id: str) -> None:
-        """Note that the trial is complete."""
+    def on_finished(self, trial_id: str) -> None:
+        """Note that a trial is complete."""
         self._in_flight.remove(trial_id)
 
-    def raised(self, trial_id: str, *, is_worth_retrying: bool) -> bool:
-        """Take back a trial that raised, and return whether it will be tried again.
+    def on_raised(self, trial_id: str, *, is_worth_retrying: bool) -> bool:
+        """Take back a trial that raised and return whether it is tried again.
 
-        It goes to the end of the queue: what was wrong (a full disk, a busy GPU) may have passed by then.
+        It goes to the end of the queue: the cause (a full disk, a busy GPU) may have passed by then.
         """
         self._in_flight.remove(trial_id)
-        attempts = self._attempts[trial_id]
-        attempts.raised += 1
-        if not is_worth_retrying or attempts.raised > self._retries:
-            return False
-        self._waiting.append(trial_id)
-        return True
+        is_retried = self._attempts[trial_id].on_raised(is_worth_retrying=is_worth_retrying)
+        if is_retried:
+            self._waiting.append(trial_id)
+        return is_retried
 
-    def lost(self, trial_id: str) -> bool:
-        """Take back a trial whose worker died, and return whether it will be tried again.
+    def on_worker_died(self, trial_id: str) -> bool:
+        """Take back a trial whose worker died and return whether it is tried again.
 
         It goes to the front: it has started, and what it needs from the store may still be in the page cache.
         """
         self._in_flight.remove(trial_id)
-        attempts = self._attempts[trial_id]
-        attempts.losses += 1
-        if attempts.losses > self._max_losses:
-            return False
-        self._waiting.appendleft(trial_id)
-        return True
+        is_retried = self._attempts[trial_id].on_worker_died()
+        if is_retried:
+            self._waiting.appendleft(trial_id)
+        return is_retried

@@ -1,4 +1,4 @@
-"""The crew: reused Ray actors, hired up to what the cluster holds, and the stream of each that is at work."""
+"""Ray actors that each run one trial at a time; the pool grows and shrinks with the cluster's free slots."""
 
 import time
 from collections.abc import Iterator
@@ -19,27 +19,27 @@ from quadrat.cluster.runner.ray_session import ClusterError, num_slots
 
 __all__ = ["TrialEvent", "TrialFinished", "Worker", "WorkerDied", "WorkerFailedToStart", "WorkerPool", "WorkerReady"]
 
-_LOOK_AROUND_S: Final = 5.0
-"""How often the cluster is asked for its size: it may grow or shrink while the suite runs."""
+_RESIZE_EVERY_S: Final = 5.0
+"""Interval at which the size of the cluster is read: it may grow or shrink while the suite runs."""
 
 _MAX_FAILED_STARTS: Final = 3
-"""Times in a row that workers may die before one has answered; then something is wrong with the installation.
+"""Times in a row that workers may die before one is ready; then something is wrong with the installation.
 
-A node that is lost takes all its workers along at once: deaths within `_LOOK_AROUND_S` count as one.
+A node that is lost takes all its workers with it: deaths within `_RESIZE_EVERY_S` count as one.
 """
 
 
 @dataclass(eq=False, kw_only=True)
 class Worker:
-    """One actor and what it does.
+    """One actor and the trial that it runs.
 
     Attributes:
         handle: The Ray actor.
-        readiness: Resolves to the worker's place once it runs; None afterwards.
-        place: Where it runs, once it does.
-        spec: The trial it is at, None when it is idle.
-        events: The stream of that trial.
-        has_raised: Whether that trial has told that it raised; its stream then ends without another word.
+        readiness: Reference to the worker's place, which resolves when it is ready; None afterwards.
+        place: Where it runs, once it is ready.
+        spec: The trial it runs, None when it is idle.
+        events: The event stream of that trial.
+        has_raised: Whether the trial's last event was `Raised`; its stream then ends without another event.
     """
 
     handle: Any
@@ -52,7 +52,7 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEvent:
-    """A trial in flight has told something."""
+    """A trial in flight has yielded an event."""
 
     spec: TrialSpec
     event: Event
@@ -67,19 +67,19 @@ class WorkerReady:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFinished:
-    """A trial has ended well; its worker is idle again."""
+    """A trial is complete; its worker is idle again."""
 
     spec: TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerDied:
-    """A worker died with a trial in its hands.
+    """A worker died while it ran a trial.
 
     Attributes:
         spec: The trial.
-        reason: What Ray says about it, in a line.
-        detail: All that Ray says about it.
+        reason: Ray's error in one line.
+        detail: Ray's error in full.
     """
 
     spec: TrialSpec
@@ -89,27 +89,30 @@ class WorkerDied:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailedToStart:
-    """A worker died before it was ready, while others work.
+    """A worker died before it was ready, while others are.
 
     Attributes:
-        reason: What Ray says about it, in a line.
+        reason: Ray's error in one line.
     """
 
     reason: str
 
 
+PoolEvent = TrialEvent | WorkerReady | TrialFinished | WorkerDied | WorkerFailedToStart
+
+
 class WorkerPool:
     """Workers of one suite.
 
-    An actor that dies is replaced by a new one rather than restarted by Ray (`max_restarts=0`): who is alive and who
-    is at which trial is then known in one place, here, and not in two.
+    An actor that dies is replaced by a new one rather than restarted by Ray (`max_restarts=0`), so that the pool alone
+    knows which workers are alive and which trial each of them runs.
 
     Args:
         suite: The suite; its resources say how large a worker is and how many there may be.
         results_dir: Its results folder.
         open_runner: See `TrialActor`.
         warm_up: See `TrialActor`.
-        is_own: Whether Ray was started for this run alone, so that nobody will bring a node back that is gone.
+        is_own: Whether Ray was started for this run alone, so that a node that is gone will not come back.
     """
 
     def __init__(
@@ -123,59 +126,57 @@ class WorkerPool:
         )
         self._workers: list[Worker] = []
         self._num_slots = 0
-        self._looked_s = float("-inf")
+        self._resized_s = float("-inf")
         self._num_failed_starts = 0
         self._failed_start_s = float("-inf")
 
     @property
     def num_slots(self) -> int:
-        """Trials that can be in flight at a time, as the cluster is now."""
+        """Number of trials that can be in flight at a time on the nodes that are alive."""
         limit = self._resources.max_in_flight
-        # A limit that the user set is asked for in full: that is what makes an autoscaling cluster grow.
+        # A limit that the user set is requested in full: that makes an autoscaling cluster grow.
         return limit if limit is not None else max(1, self._num_slots)
 
     @property
     def idle(self) -> list[Worker]:
-        """Workers that run and have nothing to do."""
+        """Workers that are ready and run no trial."""
         return [worker for worker in self._workers if worker.place is not None and worker.spec is None]
 
     def resize(self, num_wanted: int) -> None:
-        """Start workers until there are `num_wanted` or the cluster is full; send away idle ones that are too many.
+        """Start workers until there are `num_wanted` or the cluster is full; stop idle ones beyond `num_wanted`.
 
         Raises:
             ClusterError: When Ray was started for this run and its node is gone.
         """
         now_s = time.monotonic()
-        if now_s - self._looked_s >= _LOOK_AROUND_S:
-            self._num_slots, self._looked_s = num_slots(self._resources), now_s
+        if now_s - self._resized_s >= _RESIZE_EVERY_S:
+            self._num_slots, self._resized_s = num_slots(self._resources), now_s
             if self._is_own and not self._num_slots:
                 raise ClusterError(
                     "expected Ray on this machine to go on, got no node that is alive: it was killed or has run out of "
                     "memory. Nothing is lost: run the same command again to go on"
                 )
-        # Whatever killed a worker before it was ready would kill its successor as fast as workers can be started.
-        may_hire = now_s - self._failed_start_s >= _LOOK_AROUND_S
-        for _ in range((min(num_wanted, self.num_slots) - len(self._workers)) * may_hire):
+        # What killed a worker before it was ready would kill its successor as well: not at once again.
+        may_start = now_s - self._failed_start_s >= _RESIZE_EVERY_S
+        for _ in range((min(num_wanted, self.num_slots) - len(self._workers)) * may_start):
             handle = self._actor.remote(*self._arguments)
             self._workers.append(Worker(handle=handle, readiness=handle.place.remote()))
         for worker in self.idle[: max(0, len(self._workers) - num_wanted)]:
-            self._dismiss(worker)
+            self._stop(worker)
 
     def start(self, worker: Worker, spec: TrialSpec) -> None:
-        """Give an idle worker a trial."""
+        """Start a trial on an idle worker."""
         worker.spec, worker.has_raised = spec, False
         # The name is what Ray's dashboard and `ray list tasks` show.
         name = f"{spec.label} seed {spec.seed}"
         worker.events = worker.handle.run.options(name=name, num_returns="streaming").remote(spec)
 
-    def poll(
-        self, timeout_s: float
-    ) -> Iterator[TrialEvent | WorkerReady | TrialFinished | WorkerDied | WorkerFailedToStart]:
-        """Yield what has happened, after waiting at most `timeout_s` for something to happen.
+    def poll(self, timeout_s: float) -> Iterator[PoolEvent]:
+        """Yield the events since the last call, after waiting at most `timeout_s` for one.
 
         Raises:
             ClusterError: When worker after worker dies before it is ready.
-            QuadratError: What a worker found wrong with the suite's recipe.
+            QuadratError: When a worker finds the suite's recipe wrong.
         """
         waiting = {
             reference: worker
@@ -185,17 +186,15 @@ class WorkerPool:
         if not waiting:
             time.sleep(timeout_s)
             return
-        # One is enough to wake up; what else is ready by then is taken along.
+        # Wait for the first reference, then take all that are ready by then.
         ray.wait(list(waiting), num_returns=1, timeout=timeout_s, fetch_local=False)
         ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0, fetch_local=False)
         for reference in ready:
-            yield from self._take(waiting[reference])
+            yield from self._read(waiting[reference])
 
-    def _take(
-        self, worker: Worker
-    ) -> Iterator[TrialEvent | WorkerReady | TrialFinished | WorkerDied | WorkerFailedToStart]:
+    def _read(self, worker: Worker) -> Iterator[PoolEvent]:
         if worker.readiness is not None:
-            yield from self._welcome(worker)
+            yield from self._on_ready(worker)
             return
         assert worker.spec is not None
         spec = worker.spec
@@ -206,21 +205,21 @@ class WorkerPool:
             if not worker.has_raised:
                 yield TrialFinished(spec=spec)
         except RayError as error:
-            self._dismiss(worker)
+            self._stop(worker)
             yield WorkerDied(spec=spec, reason=_first_line(error), detail=str(error))
         else:
             worker.has_raised = isinstance(event, Raised)
             yield TrialEvent(spec=spec, event=event)
 
-    def _welcome(self, worker: Worker) -> Iterator[WorkerReady | WorkerFailedToStart]:
+    def _on_ready(self, worker: Worker) -> Iterator[WorkerReady | WorkerFailedToStart]:
         try:
             worker.place = ray.get(worker.readiness)
         except RayError as error:
-            self._dismiss(worker)
+            self._stop(worker)
             if isinstance(error, RayTaskError) and isinstance(error.cause, QuadratError):
-                raise error.cause from error  # every other worker would say the same
+                raise error.cause from error  # every other worker would raise the same
             now_s = time.monotonic()
-            self._num_failed_starts += now_s - self._failed_start_s >= _LOOK_AROUND_S
+            self._num_failed_starts += now_s - self._failed_start_s >= _RESIZE_EVERY_S
             self._failed_start_s = now_s
             if any(other.place is not None for other in self._workers):
                 yield WorkerFailedToStart(reason=_first_line(error))
@@ -234,20 +233,20 @@ class WorkerPool:
         self._num_failed_starts = 0
         yield WorkerReady(worker=worker)
 
-    def _dismiss(self, worker: Worker) -> None:
+    def _stop(self, worker: Worker) -> None:
         self._workers.remove(worker)
-        # A worker that Ray calls unavailable may still live; its successor must not have to share a GPU with it.
+        # A worker that Ray calls unavailable may still be alive; its successor must not share a GPU with it.
         ray.kill(worker.handle, no_restart=True)
 
-    def drop(self, spec: TrialSpec) -> None:
-        """Stop the worker that is at `spec`: what it would still tell is not wanted."""
+    def stop_worker_of(self, spec: TrialSpec) -> None:
+        """Stop the worker that runs `spec`; its further events are dropped."""
         for worker in [worker for worker in self._workers if worker.spec == spec]:
-            self._dismiss(worker)
+            self._stop(worker)
 
-    def dismiss_all(self) -> None:
-        """Stop all workers where they stand. What they were at continues from its store when it is run again."""
+    def stop_all(self) -> None:
+        """Stop all workers at once. Their trials continue from the store when they are run again."""
         for worker in list(self._workers):
-            self._dismiss(worker)
+            self._stop(worker)
 
 
 def _first_line(error: RayError) -> str:

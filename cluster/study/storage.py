@@ -1,8 +1,7 @@
-"""The book of a study: candidates in a persistent Optuna storage. Here Optuna's "trial" becomes a candidate.
+"""Candidates of a study in an Optuna SQLite storage. Optuna's "trial" is a candidate here.
 
-Every step is on the disk before the next one is taken, so whoever opens the book after a kill finds: candidates that
-have ended, which are never tried again, and candidates that were running, which are handed out again with the same
-parameters. Tune's own snapshots are not used: they lie above this, and would have to agree with it.
+Each change is committed before the next step, so a study that was killed resumes: candidates that have ended are never
+run again, and those that were running are handed out again with the same parameters.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DATABASE", "CandidateStorage"]
 
 DATABASE: Final = "study.db"
-"""Name of the storage in the folder of the search; `optuna-dashboard sqlite:///.../study/study.db` reads it."""
+"""File name of the storage in the folder of the search; `optuna-dashboard sqlite:///.../study/study.db` reads it."""
 
 _NUMBER: Final = "candidate"
 _EXCEPTION: Final = "exception"
@@ -28,10 +27,13 @@ _SAME_AS: Final = "shares the trials of candidate"
 
 
 class CandidateStorage:
-    """Proposes candidates and keeps what is known of them.
+    """Proposes candidates and stores their states and objectives.
 
     A candidate that failed is tried again by the next run of the study, as failed trials of a suite are: it gets a
     second Optuna trial with the same parameters and its old number, and only the newer one counts.
+
+    One sampler per candidate, seeded by its number, makes a resumed study propose what an uninterrupted one would have.
+    With several candidates in flight a proposal still depends on which of them ended first.
 
     Args:
         folder: The folder of the search; its results folder is locked.
@@ -46,8 +48,9 @@ class CandidateStorage:
         self._suite = suite
         self._definition = study_of(suite)
         self._space = self._definition.distributions()
+        self._storage = optuna.storages.RDBStorage(f"sqlite:///{folder / DATABASE}")
         self._study = optuna.create_study(
-            storage=f"sqlite:///{folder / DATABASE}",
+            storage=self._storage,
             study_name=suite.name,
             directions=list(self._definition.directions),
             pruner=self._definition.make_pruner(),
@@ -56,22 +59,22 @@ class CandidateStorage:
         with _quiet():
             self._study.set_metric_names(list(self._definition.objective))
         self._in_flight: dict[int, Trial] = {}
-        self._interrupted, self._failed = self._left_behind()
+        self._interrupted, self._failed = self._unfinished()
 
-    def _left_behind(self) -> "tuple[list[FrozenTrial], list[Candidate]]":
-        """Return the candidates that an earlier run left running, and those that failed in it."""
+    def _unfinished(self) -> "tuple[list[FrozenTrial], list[Candidate]]":
+        """Return the candidates that were running when an earlier run ended, and those that failed in it."""
         from optuna.trial import TrialState
 
         interrupted = []
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             if _NUMBER in trial.user_attrs and trial.params.keys() == self._space.keys():
                 interrupted.append(trial)
-            else:  # killed while it was proposed: nobody has seen it
+            else:  # killed while it was proposed: it was never handed out
                 self._study.tell(trial.number, state=TrialState.FAIL)
         return interrupted, [candidate for candidate in self.candidates() if candidate.state == "failed"]
 
     def candidates(self) -> list[Candidate]:
-        """Return all candidates by number, each as it stands."""
+        """Return all candidates by number, each in its current state."""
         newest: dict[int, FrozenTrial] = {}
         for trial in self._study.get_trials(deepcopy=False):
             if _NUMBER in trial.user_attrs:
@@ -92,21 +95,27 @@ class CandidateStorage:
 
     def next(self) -> Candidate | None:
         """Return a candidate that is in flight from now on: one that was interrupted, one that failed, or a new one."""
-        import optuna
-
         if self._interrupted:
             trial = self._interrupted.pop(0)
             number = int(trial.user_attrs[_NUMBER])
-            self._in_flight[number] = optuna.trial.Trial(self._study, trial._trial_id)
+            self._in_flight[number] = self._reopened(trial.number)
             return self._candidate(number)
         if self._failed:
             again = self._failed.pop(0)
-            # Enqueued by a run that was killed before it was asked for: then it is there already.
+            # Not skipped: an earlier run may have enqueued it and been killed before it asked for it.
             self._study.enqueue_trial(again.params, user_attrs={_NUMBER: again.number}, skip_if_exists=False)
         elif len(self.candidates()) >= self._definition.candidates:
             return None
         number = self._ask()
         return self._candidate(number)
+
+    def _reopened(self, trial_number: int) -> "Trial":
+        """Return a running trial of an earlier process as one that can be reported to."""
+        import optuna
+
+        study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+        return optuna.trial.Trial(self._study, trial_id)
 
     def _ask(self) -> int:
         number = len(self.candidates())
@@ -125,45 +134,45 @@ class CandidateStorage:
         return next(candidate for candidate in self.candidates() if candidate.number == number)
 
     def report(self, number: int, num_rounds: int, value: float) -> None:
-        """Note the running objective of a candidate after so many rounds; a second time changes nothing."""
-        trial = self._in_flight[number]
-        if len(self._definition.objective) == 1 and num_rounds not in _intermediate(trial):
-            trial.report(value, num_rounds)
+        """Store the running objective of a candidate after so many rounds; a second report changes nothing."""
+        if len(self._definition.objective) == 1:
+            with _quiet():  # Optuna warns of a second report, which a candidate that was interrupted makes
+                self._in_flight[number].report(value, num_rounds)
 
     def is_behind(self, number: int) -> bool:
-        """Return whether the pruner gives the candidate up after what was last reported."""
+        """Return whether the pruner would stop the candidate after its last report."""
         return len(self._definition.objective) == 1 and self._in_flight[number].should_prune()
 
     def finish(self, number: int, values: tuple[float, ...]) -> None:
-        """Note the objectives of a candidate that has run all its rounds."""
+        """Store the objectives of a candidate that has run all its rounds."""
         from optuna.trial import TrialState
 
-        self._tell(number, TrialState.COMPLETE, list(values))
+        self._end(number, TrialState.COMPLETE, list(values))
 
     def prune(self, number: int) -> None:
-        """Note that a candidate was given up."""
+        """Store that a candidate was pruned."""
         from optuna.trial import TrialState
 
-        self._tell(number, TrialState.PRUNED)
+        self._end(number, TrialState.PRUNED)
 
     def fail(self, number: int, exception: str) -> None:
-        """Note why a candidate failed."""
+        """Store that a candidate has failed, and why."""
         from optuna.trial import TrialState
 
         self._in_flight[number].set_user_attr(_EXCEPTION, exception)
-        self._tell(number, TrialState.FAIL)
+        self._end(number, TrialState.FAIL)
 
-    def _tell(self, number: int, state: "TrialState", values: list[float] | None = None) -> None:
+    def _end(self, number: int, state: "TrialState", values: list[float] | None = None) -> None:
         try:
             self._study.tell(self._in_flight.pop(number), values, state=state)
         except RuntimeError as error:
-            # Samplers that have seen every combination stop Optuna's own loop, which does not run here. The state is
-            # written nevertheless.
+            # A sampler that has seen every combination stops Optuna's own loop, which does not run here. The state is
+            # written all the same.
             if "Study.stop" not in str(error):
                 raise
 
     def results(self) -> StudyResults:
-        """Return what study.json is to hold, the best not yet chosen."""
+        """Return the content of study.json, the best candidates not yet chosen."""
         return StudyResults(
             study=self._definition,
             space=space_of(self._definition),
@@ -172,21 +181,16 @@ class CandidateStorage:
         )
 
     def close(self) -> None:
-        """Let go of the database."""
-        with contextlib.suppress(AttributeError):  # only some storages hold a connection
-            self._study._storage.remove_session()
+        """Close the connection to the database."""
+        self._storage.remove_session()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep quiet that something in Optuna is experimental: that is no news to the user of a study."""
+    """Suppress Optuna's warnings, such as that a feature is experimental: the user of a study cannot act on them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _intermediate(trial: "Trial") -> dict[int, float]:
-    return dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
 
 
 def _candidate(number: int, trial: "FrozenTrial", params: dict[str, Any], *, same_as: int | None) -> Candidate:

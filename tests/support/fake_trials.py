@@ -47,8 +47,9 @@ def make_suite(**changes: Any) -> Suite:
 
 
 def make_record(spec: TrialSpec, round_: int, **changes: Any) -> Record:
-    """Return the record that a fake trial has for a round: a function of its identity."""
+    """Return the record of a round of a fake trial: a function of its identity."""
     miou = 0.2 + 0.1 * round_ + 0.01 * spec.seed
+    budgets = spec.budgets or (100,)  # full supervision has none: all of a pool of 100 regions
     values: dict[str, Any] = {
         "suite": "fake",
         "trial_id": spec.trial_id,
@@ -60,12 +61,12 @@ def make_record(spec: TrialSpec, round_: int, **changes: Any) -> Record:
         "recipe": spec.learner.digest(),
         "seed": spec.seed,
         "round": round_,
-        "regions": spec.budgets[round_],
-        "picked": spec.budgets[round_] - (spec.budgets[round_ - 1] if round_ else 0),
-        "labelled_px": spec.budgets[round_] * 256,
-        "labelled_fraction": spec.budgets[round_] / 100,
-        "clicks": spec.budgets[round_] * 5,
-        "class_px": (spec.budgets[round_] * 200, spec.budgets[round_] * 50),
+        "regions": budgets[round_],
+        "picked": budgets[round_] - (budgets[round_ - 1] if round_ else 0),
+        "labelled_px": budgets[round_] * 256,
+        "labelled_fraction": budgets[round_] / 100,
+        "clicks": budgets[round_] * 5,
+        "class_px": (budgets[round_] * 200, budgets[round_] * 50),
         "images_opened": round_ + 1,
         "exhausted": False,
         "miou": miou,
@@ -80,7 +81,7 @@ def make_record(spec: TrialSpec, round_: int, **changes: Any) -> Record:
 
 
 def make_progress(spec: TrialSpec, round_: int, phase: Any, done: int, total: int) -> Progress:
-    """Return where a fake trial is."""
+    """Return a progress event of a fake trial."""
     return Progress(
         trial_id=spec.trial_id,
         label=spec.label,
@@ -95,7 +96,7 @@ def make_progress(spec: TrialSpec, round_: int, phase: Any, done: int, total: in
 
 
 def write_suite_json(suite: Suite, results_dir: Path) -> None:
-    """Write what `prepare_results` writes, for a pool of which nothing is there."""
+    """Write what `prepare_results` writes, for a pool without images."""
     split = {"fingerprint": "0" * 64, "path": "-", "num_images": 4, "num_px": 25600}
     trials = [
         {
@@ -124,7 +125,7 @@ def plan(results_dir: Path, spec: TrialSpec, *, what: str, times: int) -> None:
 
 
 def is_spent(results_dir: Path, spec: TrialSpec) -> bool:
-    """Return whether the trial has done all that was planned for it (and is at it, should it hang)."""
+    """Return whether the trial has done all that was planned for it, or hangs as planned."""
     return bool(
         json.loads((results_dir / "plans" / spec.trial_id).read_text(encoding="utf-8") or "{}").get("times") == 0
     )
@@ -174,7 +175,7 @@ def _misbehave(path: Path, spec: TrialSpec, on_progress: Callable[[Progress], No
     if planned["what"] == "reject":
         raise StrategyError("signal entropy is not finite")
     if planned["what"] == "die":
-        time.sleep(0.3)  # what was told before is on its way then, as after a long fit
+        time.sleep(0.3)  # events before it reach the driver meanwhile, as they would in a long fit
         os.kill(os.getpid(), signal.SIGKILL)
     while planned["what"] == "hang" or (planned["what"] == "pause" and not (path.parent / "release").exists()):
         on_progress(make_progress(spec, 1, "fit", 1, 3))

@@ -50,13 +50,13 @@ class FaultInjector:
         sys.addaudithook(self._hear)
         from quadrat.cluster.runner.recorder import Recorder
 
-        told = Recorder.progress
+        original = Recorder.update
 
-        def progress(journal: Recorder, progress: Any) -> None:
-            told(journal, progress)
+        def update(recorder: Recorder, progress: Any) -> None:
+            original(recorder, progress)
             self._at(f"phase {progress.phase}")
 
-        Recorder.progress = progress  # type: ignore[method-assign]
+        Recorder.update = update  # type: ignore[method-assign]
         from quadrat.benchmark.storage.remote import Remote
 
         for name in ("read", "write", "create", "upload", "download", "delete"):

@@ -257,9 +257,9 @@ def test_status_lists_jobs_and_says_what_runs_where(quadrat: Callable[..., Resul
 
 
 def test_status_of_a_results_folder_asks_no_cluster(quadrat: Callable[..., Result], tmp_path: Path) -> None:
-    (tmp_path / "board.json").write_text(json.dumps(BOARD))
+    (tmp_path / "status.json").write_text(json.dumps(BOARD))
     assert "fit 2/3" in quadrat("status", tmp_path).output
-    (tmp_path / "board.json").unlink()
+    (tmp_path / "status.json").unlink()
     result = quadrat("status", tmp_path)
     assert result.exit_code == 2 and "expected a run that writes to" in result.stderr
 

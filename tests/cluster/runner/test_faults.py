@@ -118,8 +118,8 @@ def test_a_node_that_joins_is_used_and_an_actor_that_is_killed_is_replaced(tmp_p
         add_node(nodes, num_cpus=1)
         others = {spec.trial_id for spec in TRIALS[1:]}
         await_(lambda: {name for name, round_ in read_keys(tmp_path) if round_ == 2} == others)
-        await_(lambda: (tmp_path / "board.json").is_file())
-        seen.update(json.loads((tmp_path / "board.json").read_text()))
+        await_(lambda: (tmp_path / "status.json").is_file())
+        seen.update(json.loads((tmp_path / "status.json").read_text()))
         os.kill(pids_of(tmp_path, TRIALS[0])[0], signal.SIGKILL)
 
     with meanwhile(grow_then_kill):
@@ -142,7 +142,7 @@ def test_four_trials_of_half_a_gpu_are_in_flight_on_two_gpus(tmp_path: Path, nod
     def count_then_release() -> None:
         nonlocal most
         await_(lambda: len(running(tmp_path, trials)) == 4)
-        time.sleep(6)  # longer than the crew takes to look around again: a fifth would have started
+        time.sleep(6)  # longer than the pool takes to resize again: a fifth would have started
         most = len(running(tmp_path, trials))
         (tmp_path / "plans" / "release").touch()
 

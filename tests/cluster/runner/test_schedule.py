@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -58,12 +59,12 @@ def test_a_trial_that_would_only_wait_for_a_shared_fit_lets_others_pass() -> Non
     random_0, random_1, entropy_0, entropy_1 = TRIALS
     schedule = Schedule([random_0, entropy_0, random_1, entropy_1], retries=1)
     assert [schedule.next(), schedule.next()] == [random_0, random_1]
-    schedule.got_ahead(random_1.trial_id)  # now round 0 of seed 1 is there, that of seed 0 is in training
+    schedule.on_new_round(random_1.trial_id)  # now round 0 of seed 1 is there, that of seed 0 is in training
     assert schedule.next() == entropy_1
     assert schedule.next() == entropy_0  # nothing else is left: better it waits there than here
 
 
-def test_a_shared_fit_of_an_earlier_run_holds_nobody_up() -> None:
+def test_a_shared_fit_of_an_earlier_run_delays_no_trial() -> None:
     random_0, _, entropy_0, _ = TRIALS
     order = [random_0, entropy_0, TRIALS[1]]
     schedule = Schedule(order, retries=1, shared=[shared_round(random_0)])
@@ -74,38 +75,38 @@ def test_a_trial_that_raised_comes_back_last_and_only_as_often_as_retries_say() 
     schedule = Schedule(TRIALS, retries=1)
     first = schedule.next()
     assert first is not None
-    assert schedule.raised(first.trial_id, is_worth_retrying=True)
+    assert schedule.on_raised(first.trial_id, is_worth_retrying=True)
     assert [schedule.next() for _ in TRIALS] == [*TRIALS[1:], first]
-    assert not schedule.raised(first.trial_id, is_worth_retrying=True)
+    assert not schedule.on_raised(first.trial_id, is_worth_retrying=True)
     assert schedule.num_open == len(TRIALS) - 1
 
 
-def test_an_error_that_the_user_has_to_mend_is_not_tried_again() -> None:
+def test_an_error_that_the_user_must_fix_is_not_tried_again() -> None:
     schedule = Schedule(TRIALS, retries=5)
     first = schedule.next()
     assert first is not None
-    assert not schedule.raised(first.trial_id, is_worth_retrying=False)
+    assert not schedule.on_raised(first.trial_id, is_worth_retrying=False)
 
 
 def test_a_trial_whose_worker_died_comes_back_first() -> None:
     schedule = Schedule(TRIALS, retries=0)
     first, second = schedule.next(), schedule.next()
     assert first is not None and second is not None
-    assert schedule.lost(first.trial_id)
+    assert schedule.on_worker_died(first.trial_id)
     assert schedule.next() == first
 
 
-def test_losses_count_only_as_long_as_a_trial_does_not_get_ahead() -> None:
-    schedule = Schedule(TRIALS[:1], retries=0, max_losses=2)
+def test_deaths_of_workers_count_only_until_the_next_new_round() -> None:
+    schedule = Schedule(TRIALS[:1], retries=0, max_worker_deaths=2)
     for _ in range(10):
         spec = schedule.next()
         assert spec is not None
-        schedule.got_ahead(spec.trial_id)
-        assert schedule.lost(spec.trial_id)
+        schedule.on_new_round(spec.trial_id)
+        assert schedule.on_worker_died(spec.trial_id)
     for is_tried_again in (True, False):
         spec = schedule.next()
         assert spec is not None
-        assert schedule.lost(spec.trial_id) == is_tried_again
+        assert schedule.on_worker_died(spec.trial_id) == is_tried_again
     assert schedule.num_open == 0
 
 
@@ -131,7 +132,7 @@ def test_a_runner_that_cannot_be_opened_fails_the_trial(tmp_path: Path) -> None:
     assert isinstance(event, Raised) and "no such device" in event.failure.exception
 
 
-def test_progress_within_a_phase_is_told_a_few_times_a_second_at_most() -> None:
+def test_progress_within_a_phase_is_reported_a_few_times_a_second_at_most() -> None:
     def run(spec: object, on_progress: object) -> Iterator[Record]:
         for step in range(20_000):
             on_progress(make_progress(TRIALS[0], 0, "fit", step, 20_000))  # type: ignore[operator]
@@ -143,31 +144,31 @@ def test_progress_within_a_phase_is_told_a_few_times_a_second_at_most() -> None:
     assert isinstance(events[-1], Record)
 
 
-# ------------------------------------------------------------------------------------------------- board and displays
+# ---------------------------------------------------------------------------------------------- progress and displays
 
 
 def test_time_left_is_rounds_left_times_the_median_round_over_the_trials_in_flight() -> None:
     now = [0.0]
-    board = RunProgress(TRIALS, clock=lambda: now[0])
+    progress = RunProgress(TRIALS, clock=lambda: now[0])
     for spec in TRIALS[:2]:
-        board.start(spec)
-        board.progress(make_progress(spec, 0, "fit", 0, 3))
-    assert board.left_s() is None
+        progress.start(spec)
+        progress.update(make_progress(spec, 0, "fit", 0, 3))
+    assert progress.left_s() is None
     now[0] = 10.0
     for spec in TRIALS[:2]:
-        board.record(make_record(spec, 0))
+        progress.record(make_record(spec, 0))
     # In flight: 2 rounds each; waiting: 2 trials of 2 rounds, their round 0 is shared. 8 rounds of 10 s on 2 workers.
-    assert board.left_s() == pytest.approx(40.0)
-    assert board.num_rounds_done == 2
+    assert progress.left_s() == pytest.approx(40.0)
+    assert progress.num_rounds_done == 2
 
 
 def test_rounds_that_come_from_the_store_say_nothing_about_time() -> None:
     now = [0.0]
-    board = RunProgress(TRIALS, clock=lambda: now[0])
-    board.start(TRIALS[0])
+    progress = RunProgress(TRIALS, clock=lambda: now[0])
+    progress.start(TRIALS[0])
     now[0] = 0.001
-    board.record(make_record(TRIALS[0], 0))
-    assert board.round_s() is None
+    progress.record(make_record(TRIALS[0], 0))
+    assert progress.round_s() is None
 
 
 def test_round_0_is_trained_once_for_all_strategies_of_a_seed() -> None:
@@ -178,23 +179,23 @@ def test_round_0_is_trained_once_for_all_strategies_of_a_seed() -> None:
 
 def test_elsewhere_than_in_a_terminal_every_round_is_a_line() -> None:
     text = io.StringIO()
-    board = RunProgress(TRIALS)
-    display = LineDisplay(board, text)
-    board.start(TRIALS[0])
-    board.record(make_record(TRIALS[0], 0))
+    progress = RunProgress(TRIALS)
+    display = LineDisplay(progress, text)
+    progress.start(TRIALS[0])
+    progress.record(make_record(TRIALS[0], 0))
     display.round_done(make_record(TRIALS[0], 0))
     assert "random  seed 0  round 1/3  4 regions (4.0 %)  mIoU 20.0 %" in text.getvalue()
     assert "[1/12 rounds" in text.getvalue()
 
 
 def test_the_table_shows_trial_phase_and_what_is_left() -> None:
-    board = RunProgress(TRIALS)
-    board.start(TRIALS[0], "node-1")
-    board.start(TRIALS[1], "node-2")
-    board.progress(make_progress(TRIALS[0], 1, "fit", 2, 3))
-    board.progress(make_progress(TRIALS[1], 0, "wait", 0, 0))
+    progress = RunProgress(TRIALS)
+    progress.start(TRIALS[0], "node-1")
+    progress.start(TRIALS[1], "node-2")
+    progress.update(make_progress(TRIALS[0], 1, "fit", 2, 3))
+    progress.update(make_progress(TRIALS[1], 0, "wait", 0, 0))
     console = Console(width=120, file=io.StringIO(), record=True)
-    console.print(draw(board, "fake"))
+    console.print(draw(progress, "fake"))
     text = console.export_text()
     for expected in ("random", "1/3", "2/3", "waiting for a shared fit", "node-2", "0/4 trials", "0/12 rounds"):
         assert expected in text
@@ -262,33 +263,33 @@ def test_the_folder_of_another_suite_is_refused_before_anything_runs(tmp_path: P
 
 def test_a_round_that_comes_out_with_other_numbers_is_an_error_and_the_first_record_stays(tmp_path: Path) -> None:
     first = make_record(TRIALS[0], 0)
-    board = RunProgress(TRIALS)
-    display = LineDisplay(board, io.StringIO())
-    journal = Recorder(tmp_path, [], board=board, display=display, mirror=None)
-    journal.start(TRIALS[0])
-    assert journal.record(first)
-    assert not journal.record(make_record(TRIALS[0], 0, seconds={"fit": 99.0}))
+    progress = RunProgress(TRIALS)
+    display = LineDisplay(progress, io.StringIO())
+    recorder = Recorder(tmp_path, [], progress=progress, display=display, mlflow=None)
+    recorder.start(TRIALS[0])
+    assert recorder.record(first)
+    assert not recorder.record(make_record(TRIALS[0], 0, seconds={"fit": 99.0}))
     with pytest.raises(ContradictionError, match=r"other miou \(miou: 0\.2 before, 0\.9 now\)"):
-        journal.record(make_record(TRIALS[0], 0, miou=0.9))
+        recorder.record(make_record(TRIALS[0], 0, miou=0.9))
     assert read_records(tmp_path) == [first]
 
 
-def test_a_pool_that_runs_out_is_said(tmp_path: Path) -> None:
-    board, out = RunProgress(TRIALS), io.StringIO()
-    journal = Recorder(tmp_path, [], board=board, display=LineDisplay(board, out), mirror=None)
-    journal.start(TRIALS[0])
-    journal.record(make_record(TRIALS[0], 0, exhausted=True))
+def test_a_pool_that_runs_out_is_reported(tmp_path: Path) -> None:
+    progress, out = RunProgress(TRIALS), io.StringIO()
+    recorder = Recorder(tmp_path, [], progress=progress, display=LineDisplay(progress, out), mlflow=None)
+    recorder.start(TRIALS[0])
+    recorder.record(make_record(TRIALS[0], 0, exhausted=True))
     assert "the pool is exhausted, all 4 regions are labelled before the budget is spent" in out.getvalue()
 
 
-def test_a_budget_beyond_the_pool_is_said_before_anything_runs(tmp_path: Path) -> None:
+def test_a_budget_beyond_the_pool_is_reported_before_anything_runs(tmp_path: Path) -> None:
     write_json(tmp_path / "suite.json", {"schema": 1, "dataset": {"pool": {"num_regions": {"16": 10}}}})
     out = io.StringIO()
     _warn_of_exhaustion(tmp_path, TRIALS, LineDisplay(RunProgress(TRIALS), out))
     assert "the pool has 10 regions of 16 px, fewer than the largest budget, 16" in out.getvalue()
 
 
-def test_the_first_signal_asks_and_the_second_one_insists() -> None:
+def test_the_first_signal_sets_a_flag_and_the_second_one_interrupts() -> None:
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert (stop.signal, stop.exit_code) == (signal.SIGINT, 130)
@@ -414,10 +415,11 @@ def test_a_machine_that_is_too_busy_to_start_ray_in_time_has_two_more_tries(
 ) -> None:
     tries = []
 
-    def init(**options: object) -> None:
+    def init(**options: object) -> SimpleNamespace:
         tries.append(options["address"])
         if len(tries) <= num_slow:
             raise Exception("The current node timed out during startup.")  # as Ray does
+        return SimpleNamespace(address_info={"session_dir": "/tmp/ray/session"})
 
     monkeypatch.setattr("ray.init", init)
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The book of a study: nothing that has ended is proposed again, what was interrupted comes back as it was."""
+"""Candidates in storage: none that has ended is proposed again; one that was interrupted is, with its parameters."""
 
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,22 @@ def make_study_suite(**changes: Any) -> Suite:
     return make_suite(strategies=["random"], study={**STUDY, **changes})
 
 
-def drain(book: CandidateStorage) -> list[Candidate]:
+def drain(storage: CandidateStorage) -> list[Candidate]:
     found = []
-    while (candidate := book.next()) is not None:
-        book.finish(candidate.number, (0.5,))
+    while (candidate := storage.next()) is not None:
+        storage.finish(candidate.number, (0.5,))
         found.append(candidate)
     return found
 
 
 def test_as_many_candidates_are_proposed_as_the_study_says(tmp_path: Path) -> None:
-    book = CandidateStorage(tmp_path, make_study_suite())
-    assert book.num_open == 4
-    assert [candidate.number for candidate in drain(book)] == [0, 1, 2, 3]
-    assert book.num_open == 0
+    storage = CandidateStorage(tmp_path, make_study_suite())
+    assert storage.num_open == 4
+    assert [candidate.number for candidate in drain(storage)] == [0, 1, 2, 3]
+    assert storage.num_open == 0
 
 
-def test_a_book_that_is_opened_again_goes_on_with_what_was_running_and_proposes_what_it_would_have_proposed(
+def test_a_resumed_study_continues_what_was_running_and_proposes_what_it_would_have_proposed(
     tmp_path: Path,
 ) -> None:
     suite = make_study_suite()
@@ -47,7 +47,7 @@ def test_a_book_that_is_opened_again_goes_on_with_what_was_running_and_proposes_
     continued = again.next()
     assert continued is not None
     assert (continued.number, continued.params) == (running.number, running.params)
-    again.report(continued.number, 1, 0.3)  # told again, since its rounds are found in the store
+    again.report(continued.number, 1, 0.3)  # reported again, since its rounds are found in the store
     again.report(continued.number, 2, 0.35)
     again.finish(continued.number, (0.35,))
     drain(again)
@@ -60,8 +60,8 @@ def test_a_book_that_is_opened_again_goes_on_with_what_was_running_and_proposes_
 
 def test_a_candidate_whose_proposal_was_cut_short_is_no_candidate(tmp_path: Path) -> None:
     suite = make_study_suite()
-    book = CandidateStorage(tmp_path, suite)
-    book._study.ask()  # asked for, and killed before it had parameters
+    storage = CandidateStorage(tmp_path, suite)
+    storage._study.ask()  # asked for, and killed before it had parameters
     again = CandidateStorage(tmp_path, suite)
     assert again.candidates() == []
     assert [candidate.number for candidate in drain(again)] == [0, 1, 2, 3]
@@ -69,12 +69,12 @@ def test_a_candidate_whose_proposal_was_cut_short_is_no_candidate(tmp_path: Path
 
 def test_a_failed_candidate_is_tried_again_by_the_next_run_under_its_number_and_no_other_is(tmp_path: Path) -> None:
     suite = make_study_suite(candidates=2)
-    book = CandidateStorage(tmp_path, suite)
-    first = book.next()
+    storage = CandidateStorage(tmp_path, suite)
+    first = storage.next()
     assert first is not None
-    book.fail(first.number, "RuntimeError: the GPU fell off the bus")
-    drain(book)
-    assert [(found.state, found.exception) for found in book.candidates()] == [
+    storage.fail(first.number, "RuntimeError: the GPU fell off the bus")
+    drain(storage)
+    assert [(found.state, found.exception) for found in storage.candidates()] == [
         ("failed", "RuntimeError: the GPU fell off the bus"),
         ("done", None),
     ]
@@ -91,18 +91,18 @@ def test_a_study_may_grow(tmp_path: Path) -> None:
 
 
 def test_candidates_with_equal_parameters_are_known_as_the_same(tmp_path: Path) -> None:
-    book = CandidateStorage(tmp_path, make_study_suite(space={"cutoff": [1.5]}, candidates=2))
-    assert [(found.same_as, found.label) for found in drain(book)] == [(None, "candidate 0"), (0, "candidate 0")]
+    storage = CandidateStorage(tmp_path, make_study_suite(space={"cutoff": [1.5]}, candidates=2))
+    assert [(found.same_as, found.label) for found in drain(storage)] == [(None, "candidate 0"), (0, "candidate 0")]
 
 
-def test_halving_gives_up_who_is_behind_and_remembers_after_a_kill(tmp_path: Path) -> None:
+def test_halving_prunes_a_candidate_that_is_behind_also_after_a_kill(tmp_path: Path) -> None:
     suite = make_study_suite(pruner={"name": "SuccessiveHalvingPruner", "params": {"min_resource": 2}})
-    book = CandidateStorage(tmp_path, suite)
-    ahead = book.next()
+    storage = CandidateStorage(tmp_path, suite)
+    ahead = storage.next()
     assert ahead is not None
     for num_rounds, value in ((1, 0.1), (2, 0.5)):
-        book.report(ahead.number, num_rounds, value)
-        assert not book.is_behind(ahead.number)
+        storage.report(ahead.number, num_rounds, value)
+        assert not storage.is_behind(ahead.number)
     again = CandidateStorage(tmp_path, suite)
     assert again.next() is not None  # the same one
     behind = again.next()
@@ -118,15 +118,15 @@ def test_halving_gives_up_who_is_behind_and_remembers_after_a_kill(tmp_path: Pat
     ]
 
 
-def test_two_objectives_are_kept_both_and_never_pruned(tmp_path: Path) -> None:
+def test_two_objectives_are_both_stored_and_never_pruned(tmp_path: Path) -> None:
     suite = make_study_suite(objective=["area", "select-seconds"], pruner=None, candidates=1)
-    book = CandidateStorage(tmp_path, suite)
-    candidate = book.next()
+    storage = CandidateStorage(tmp_path, suite)
+    candidate = storage.next()
     assert candidate is not None
-    book.report(candidate.number, 2, 0.1)
-    assert not book.is_behind(candidate.number)
-    book.finish(candidate.number, (0.5, 2.0))
-    assert book.candidates()[0].values == (0.5, 2.0)
+    storage.report(candidate.number, 2, 0.1)
+    assert not storage.is_behind(candidate.number)
+    storage.finish(candidate.number, (0.5, 2.0))
+    assert storage.candidates()[0].values == (0.5, 2.0)
 
 
 @pytest.mark.parametrize("sampler", ["TPESampler", "QMCSampler", "GridSampler"])
@@ -134,10 +134,10 @@ def test_samplers_of_optuna_work_by_name_and_over_a_restart(tmp_path: Path, samp
     suite = make_study_suite(sampler=sampler, space={"cutoff": [1.1, 1.5, 2.5, 3.5]})
     numbers = []
     for _ in range(4):  # a new process for every candidate
-        book = CandidateStorage(tmp_path, suite)
-        candidate = book.next()
+        storage = CandidateStorage(tmp_path, suite)
+        candidate = storage.next()
         assert candidate is not None
-        book.finish(candidate.number, (0.1 * candidate.number,))
+        storage.finish(candidate.number, (0.1 * candidate.number,))
         numbers.append(candidate.params["cutoff"])
     if sampler == "GridSampler":
         assert sorted(numbers) == [1.1, 1.5, 2.5, 3.5]

@@ -24,14 +24,16 @@ from quadrat.benchmark.results.records import read_failures, read_records
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 from quadrat.cluster.cli.main import cli
 from quadrat.cluster.cli.study_view import study_size
-from quadrat.cluster.progress.status import BULLETIN_NAME, StatusFile
+from quadrat.cluster.progress.progress import RunProgress
+from quadrat.cluster.progress.status import STATUS_NAME, StatusFile
 from quadrat.cluster.runner.actor import Place
 from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.interrupt import StopRequest
-from quadrat.cluster.study.actor import CandidateEvent
-from quadrat.cluster.study.context import StudyContext
+from quadrat.cluster.study.candidate_runner import CandidateRound
 from quadrat.cluster.study.driver import run_study
+from quadrat.cluster.study.search import Search
 from quadrat.cluster.study.storage import CandidateStorage
+from quadrat.cluster.study.tune_adapter import GuardedSearch
 
 NUM_ROUNDS, NUM_SEEDS = 3, 2
 
@@ -102,102 +104,92 @@ def test_another_study_in_the_folder_is_refused_before_anything_runs(tmp_path: P
         run_study(suite, run_options)
 
 
-def hear_round(desk: StudyContext, suite: Suite, candidate: Candidate, round_: int) -> bool:
-    """Tell the desk a round of a candidate as its actor would, and return whether the candidate is to stop.
+def open_search(suite: Suite, folder: Path, publish: Callable[..., None] = lambda *names: None) -> Search:
+    return Search(suite, folder, CandidateStorage(study_dir(folder), suite), progress=RunProgress([]), publish=publish)
+
+
+def start(search: Search) -> Candidate:
+    candidate = search.start()
+    assert candidate is not None
+    return candidate
+
+
+def run_round(search: Search, suite: Suite, candidate: Candidate, round_: int) -> bool:
+    """Report a round of a candidate as its worker would, and return whether the candidate is to stop.
 
     Round 0 is trained for the first candidate, the others find its models.
     """
     records = tuple(make_record(spec, round_) for spec in search_trials(suite, candidate)[0])
-    trained = frozenset(record.key for record in records if round_ or not candidate.number)
-    is_done = round_ == NUM_ROUNDS - 1
-    place = Place(host="node-1", pid=7, node="0123456789ab")
-    return desk.hear(
-        CandidateEvent(
+    return search.on_round(
+        CandidateRound(
             number=candidate.number,
             records=records,
             num_rounds=round_ + 1,
-            trained=trained,
-            place=place,
-            is_done=is_done,
+            trained=frozenset(record.key for record in records if round_ or not candidate.number),
+            place=Place(host="node-1", pid=7, node="0123456789ab"),
+            is_done=round_ == NUM_ROUNDS - 1,
         )
     )
 
 
 def test_records_are_published_before_the_database_that_counts_them(tmp_path: Path) -> None:
     suite, published = make_study(), list[str]()
-    desk = StudyContext(
-        suite,
-        tmp_path,
-        CandidateStorage(study_dir(tmp_path), suite),
-        StopRequest(),
-        lambda *names: published.extend(names),
-    )
-    candidate = desk.start()
-    assert candidate is not None
+    search = open_search(suite, tmp_path, lambda *names: published.extend(names))
+    candidate = start(search)
     assert published == ["study/study.db", "study/study.json"]
     for round_ in range(NUM_ROUNDS):
         published.clear()
-        assert hear_round(desk, suite, candidate, round_) == (round_ == NUM_ROUNDS - 1)
+        assert run_round(search, suite, candidate, round_) == (round_ == NUM_ROUNDS - 1)
         assert published[:NUM_SEEDS] == ["study/records.jsonl"] * NUM_SEEDS
         assert published[NUM_SEEDS] == "study/study.db"
     assert published[NUM_SEEDS:] == ["study/study.db", "study/study.json"]
 
 
-def test_a_round_counts_once_as_trained_or_as_shared_however_often_it_is_told(tmp_path: Path) -> None:
+def test_a_round_counts_once_as_trained_or_as_shared_however_often_it_is_reported(tmp_path: Path) -> None:
     suite = make_study()
-    desk = StudyContext(
-        suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), lambda *names: None
-    )
-    first, second = desk.start(), desk.start()
-    assert first is not None and second is not None
-    hear_round(desk, suite, second, 0)
-    assert (desk.num_fits, desk.num_shared) == (0, NUM_SEEDS)
-    hear_round(desk, suite, first, 0)
-    hear_round(desk, suite, first, 0)  # its actor died and began again
-    assert (desk.num_fits, desk.num_shared) == (NUM_SEEDS, NUM_SEEDS)
-    hear_round(desk, suite, first, 1)
-    assert (desk.num_fits, desk.num_shared) == (2 * NUM_SEEDS, NUM_SEEDS)
+    search = open_search(suite, tmp_path)
+    first, second = start(search), start(search)
+    run_round(search, suite, second, 0)
+    assert (search.num_fits, search.num_shared) == (0, NUM_SEEDS)
+    run_round(search, suite, first, 0)
+    run_round(search, suite, first, 0)  # its actor died and began again
+    assert (search.num_fits, search.num_shared) == (NUM_SEEDS, NUM_SEEDS)
+    run_round(search, suite, first, 1)
+    assert (search.num_fits, search.num_shared) == (2 * NUM_SEEDS, NUM_SEEDS)
 
-    again = StudyContext(
-        suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), lambda *names: None
-    )
-    assert again.start() is not None
-    hear_round(again, suite, first, 0)
+    again = open_search(suite, tmp_path)
+    start(again)
+    run_round(again, suite, first, 0)
     assert again.num_shared == 0  # its records were there before
 
 
 def test_status_shows_candidates_in_flight_and_how_many_have_ended(tmp_path: Path) -> None:
     suite = make_study()
-    desk = StudyContext(
-        suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), lambda *names: None
-    )
-    first, second = desk.start(), desk.start()
-    assert first is not None and second is not None
+    search = open_search(suite, tmp_path)
+    first, second = start(search), start(search)
     for round_ in range(NUM_ROUNDS):
-        hear_round(desk, suite, first, round_)
-    hear_round(desk, suite, second, 0)
-    with StatusFile(desk.describe, suite.name, tmp_path):
-        shown, told = (CliRunner().invoke(cli, ["status", str(tmp_path), *more]) for more in ((), ("--json",)))
+        run_round(search, suite, first, round_)
+    run_round(search, suite, second, 0)
+    with StatusFile(search.describe, suite.name, tmp_path):
+        shown, as_json = (CliRunner().invoke(cli, ["status", str(tmp_path), *more]) for more in ((), ("--json",)))
     assert shown.exit_code == 0, shown.output
     assert "fake  1/4 candidates have ended  " in shown.stdout
     rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("candidate")]
     assert [row[:5] for row in rows] == [["candidate", "1", str(seed), "2/3", "search"] for seed in (10, 11)]
     assert all(row[-3:] == ["node-1", "01234567", "7"] for row in rows)
-    said = json.loads(told.stdout)
-    assert said["candidates"] == {"num": 4, "ended": 1, "failed": 0}
-    assert [(row["candidate"], row["seed"], row["round"]) for row in said["in_flight"]] == [(1, 10, 1), (1, 11, 1)]
-    assert not (tmp_path / BULLETIN_NAME).exists()
+    status = json.loads(as_json.stdout)
+    assert status["candidates"] == {"num": 4, "ended": 1, "failed": 0}
+    assert [(row["candidate"], row["seed"], row["round"]) for row in status["in_flight"]] == [(1, 10, 1), (1, 11, 1)]
+    assert not (tmp_path / STATUS_NAME).exists()
 
 
 def test_storage_that_fails_ends_the_search_with_its_own_error(tmp_path: Path) -> None:
     def publish(*names: str) -> None:
         raise ResultsError("the storage is away")
 
-    suite = make_study()
-    desk = StudyContext(suite, tmp_path, CandidateStorage(study_dir(tmp_path), suite), StopRequest(), publish)
-    assert desk.start() is None and desk.must_stop
-    with pytest.raises(ResultsError, match="the storage is away"):
-        desk.raise_error()
+    guarded = GuardedSearch(open_search(make_study(), tmp_path, publish), StopRequest(), lambda: None)
+    assert guarded.start() is None and guarded.must_stop
+    assert isinstance(guarded.error, ResultsError) and "the storage is away" in str(guarded.error)
 
 
 # ---------------------------------------------------------------------------------------------------------- on Ray
@@ -294,7 +286,7 @@ def test_a_study_that_is_killed_goes_on_with_the_candidates_that_were_running_an
     suite, third = make_study(), candidates_in(undisturbed)[2]
     code = _interrupt(tmp_path, tmp_path, address, third, number)
     assert code == (-9 if number == signal.SIGKILL else 130)
-    assert (tmp_path / BULLETIN_NAME).exists() == (number == signal.SIGKILL)
+    assert (tmp_path / STATUS_NAME).exists() == (number == signal.SIGKILL)
     assert [candidate.state for candidate in candidates_in(tmp_path)] == ["done", "done", "running"]
     outcome = run_study(suite, options(tmp_path, address))
     assert outcome.exit_code == 0

@@ -1,0 +1,202 @@
+"""Ray Tune as the runner of candidates: the only module that imports it. Tune's "trial" is a candidate here.
+
+Durability lies below Tune: records in the folder of the search, artefacts in the store, candidates in the storage.
+Tune's snapshots go to a temporary folder and are never restored. Tune's ASHA forgets its rungs with the driver; the
+pruners of Optuna keep theirs in the storage.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.results.candidates import Candidate, study_dir
+from quadrat.cluster.runner.context import RunContext
+from quadrat.cluster.runner.engine import OpenRunner
+from quadrat.cluster.runner.interrupt import StopRequest
+from quadrat.cluster.runner.ray_session import num_slots
+from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS
+from quadrat.cluster.study.candidate_runner import CandidateRound, CandidateRunner
+from quadrat.cluster.study.search import Search
+
+__all__ = ["GuardedSearch", "run_candidates"]
+
+_T = TypeVar("_T")
+
+_CANDIDATE: Final = "candidate"
+"""Key of the candidate in Tune's configuration."""
+
+_ROUND: Final = "round"
+"""Key of a candidate's round in Tune's result."""
+
+_SCRATCH: Final = "tune"
+
+_TUNE_DEFAULTS: Final = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records.jsonl is the log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled by StopRequest
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None:
+    """Run the candidates of `search` on Tune actors until it has no more, or the user asks to stop.
+
+    Args:
+        context: The run; Ray is open.
+        search: Hands out candidates and takes their rounds.
+        is_own: Whether Ray was started for this run alone.
+
+    Raises:
+        Exception: What `search` raised; Tune would have wrapped it.
+    """
+    for name, value in _TUNE_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    need, results_dir = context.suite.resources, context.options.results_dir
+    guarded = GuardedSearch(search, context.stop, context.refresh)
+    scratch = study_dir(results_dir) / _SCRATCH
+    actor = tune.with_parameters(
+        _CandidateActor, suite=context.suite, results_dir=results_dir, open_runner=context.options.engine.open_runner
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(actor, {"cpu": need.cpus, "gpu": need.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=_CandidateSearcher(guarded),
+            num_samples=search.num_open,
+            # As many as are in flight, so that a proposal knows of all candidates that ended before it starts. A
+            # cluster that was joined may grow, hence only the user's bound there.
+            max_concurrent_trials=need.max_in_flight or (num_slots(need) if is_own else None),
+            reuse_actors=True,  # images, encoder and CUDA are opened once an actor
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=str(scratch),
+            stop=_RoundStopper(guarded),
+            failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if guarded.error is not None:
+            raise guarded.error
+
+
+class _CandidateActor(tune.Trainable):  # type: ignore[misc]
+    """A worker: Tune's actor around a `CandidateRunner`. A step is one round of a candidate."""
+
+    def setup(self, config: dict[str, Any], suite: Suite, results_dir: Path, open_runner: OpenRunner) -> None:
+        self._runner = CandidateRunner(suite, results_dir, open_runner)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._runner.start(new_config[_CANDIDATE])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        found = self._runner.run_round()
+        return {_ROUND: found, "done": found.is_done or found.failure is not None}
+
+
+class GuardedSearch:
+    """A search as Tune calls it: an error is kept for after the run, out of Tune's hands, and ends the run.
+
+    Args:
+        search: The search.
+        stop: Whether the user has asked to stop.
+        refresh: Brings display and status up to date.
+
+    Attributes:
+        error: The first error, None as long as there was none.
+    """
+
+    def __init__(self, search: Search, stop: StopRequest, refresh: Callable[[], None]) -> None:
+        self._search = search
+        self._stop = stop
+        self._refresh = refresh
+        self.error: Exception | None = None
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the user has asked to stop, or there was an error."""
+        return self.error is not None or self._stop.signal is not None
+
+    def start(self) -> Candidate | None:
+        """Return the next candidate; None when there is none, or the run is to stop."""
+        return None if self.must_stop else self._call(self._search.start, on_error=None)
+
+    def on_round(self, event: CandidateRound) -> bool:
+        """Record a round and return whether its candidate is to be stopped."""
+        return self._call(lambda: self._search.on_round(event), on_error=True)
+
+    def on_worker_died(self, number: int) -> None:
+        """Record that a candidate has failed because its worker died again and again."""
+        self._call(lambda: self._search.on_worker_died(number), on_error=None)
+
+    def refresh(self) -> None:
+        """Bring display and status up to date."""
+        self._call(self._refresh, on_error=None)
+
+    def _call(self, call: Callable[[], _T], *, on_error: _T) -> _T:
+        try:
+            return call()
+        except Exception as error:
+            self.error = self.error or error
+            return on_error
+
+
+class _CandidateSearcher(Searcher):  # type: ignore[misc]
+    """Hands candidates to Tune. Not `ray.tune.search.optuna.OptunaSearch`, though that takes an Optuna storage too.
+
+    It would propose N new candidates to every run, leave those of a killed one running for ever, draw again what it
+    drew before (one sampler, one seed), and call a candidate complete that was pruned.
+    """
+
+    def __init__(self, search: GuardedSearch) -> None:
+        super().__init__()
+        self._search = search
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        candidate = self._search.start()
+        if candidate is None:
+            return Searcher.FINISHED
+        self._numbers[trial_id] = candidate.number
+        return {_CANDIDATE: candidate}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if error:  # the actor died too often, which Tune alone knows
+            self._search.on_worker_died(self._numbers[trial_id])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the candidates are in the storage."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # for Tune's snapshot of its settings, which is never read
+
+
+class _RoundStopper(tune.Stopper):  # type: ignore[misc]
+    """Passes every round to the search, which decides whether the candidate goes on."""
+
+    def __init__(self, search: GuardedSearch) -> None:
+        self._search = search
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self._search.on_round(result[_ROUND])
+
+    def stop_all(self) -> bool:
+        self._search.refresh()  # Tune asks several times a second
+        return self._search.must_stop
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as for the searcher
