@@ -1,21 +1,107 @@
-"""What trials will cost, known before they run: steps of training, and the round that they share."""
+"""What trials share, and what they will cost: known from their specs before they run."""
 
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
 
+from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.benchmark.storage.atomic import canonical_json
+from quadrat.strategies import Needs, load
 
-__all__ = ["expected_steps", "longest_first", "shared_round"]
+__all__ = [
+    "SharedNeeds",
+    "expected_steps",
+    "longest_first",
+    "needs_of_suite",
+    "needs_of_trial",
+    "planned_round",
+    "round_identity",
+]
 
 
-def shared_round(spec: TrialSpec) -> Hashable | None:
-    """Return what round 0 of a trial depends on, None for the reference trial, which shares nothing.
+def round_identity(spec: TrialSpec, round_: int, *, pool: str, labelled: str) -> dict[str, Any]:
+    """Return all that the model of a round depends on, JSON-plain: rounds of equal identity train one model.
 
-    Round 0 depends on (data set, region size, recipe, seed, first budget) and on no strategy: trials that agree on
-    these train it once, and those that come while it is trained wait for it.
+    Args:
+        spec: The trial.
+        round_: Counted from 0.
+        pool: What identifies the images: their fingerprint, or before they are read the data set.
+        labelled: What identifies the set of labelled regions: its digest, or before the round what decides it.
+    """
+    return {
+        "pool": pool,
+        "region_size": spec.region_size,
+        "recipe": spec.learner.model_dump(mode="json"),
+        "seed": spec.seed,
+        "round": round_,
+        "labelled": labelled,
+    }
+
+
+def planned_round(spec: TrialSpec, round_: int) -> str:
+    """Return the identity of a round that has not run, as text: trials in which it is equal share the round.
+
+    Which regions round 0 labels depends on the first budget and on no strategy; those of a later round depend on the
+    strategy, its parameters and all budgets up to it. Full supervision labels everything and shares with no strategy.
+    """
+    decided_by: list[Any] = [spec.budgets[: round_ + 1]]
+    if round_ > 0 or spec.strategy == FULL_SUPERVISION:
+        decided_by += [spec.strategy, spec.params]
+    pool, labelled = spec.dataset.model_dump_json(), canonical_json(decided_by)
+    return canonical_json(round_identity(spec, round_, pool=pool, labelled=labelled))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedNeeds:
+    """What one scoring pass computes for all strategies that share its round.
+
+    Attributes:
+        signals: Names of the signals, sorted.
+        features: Whether any strategy needs region features.
+        profiles: Names of the profiles, sorted.
+    """
+
+    signals: tuple[str, ...] = ()
+    features: bool = False
+    profiles: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, needs: Iterable[Needs]) -> "SharedNeeds":
+        """Return what covers all of `needs`."""
+        needs = list(needs)
+        return cls(
+            signals=tuple(sorted({signal for need in needs for signal in need.signals})),
+            features=any(need.features for need in needs),
+            profiles=tuple(sorted({profile for need in needs for profile in need.profiles})),
+        )
+
+    def covers(self, other: "SharedNeeds") -> bool:
+        """Return whether all of `other` is among these."""
+        return (
+            set(other.signals) <= set(self.signals)
+            and other.features <= self.features
+            and set(other.profiles) <= set(self.profiles)
+        )
+
+
+def needs_of_suite(suite: Suite) -> SharedNeeds:
+    """Return what all strategies of a suite need together."""
+    return SharedNeeds.of(load(entry.name, **entry.params).needs for entry in suite.strategies)
+
+
+def needs_of_trial(spec: TrialSpec, round_: int, suite_needs: SharedNeeds) -> SharedNeeds:
+    """Return what is scored after a round of a trial: after the shared round 0 what the whole suite needs.
+
+    Args:
+        spec: The trial.
+        round_: Counted from 0.
+        suite_needs: What `needs_of_suite` returns; a strategy that is not of the suite gets what it needs itself.
     """
     if spec.strategy == FULL_SUPERVISION:
-        return None
-    return spec.dataset.model_dump_json(), spec.region_size, spec.learner.digest(), spec.seed, spec.budgets[0]
+        return SharedNeeds()
+    own = SharedNeeds.of([load(spec.strategy, **spec.params).needs])
+    return suite_needs if round_ == 0 and suite_needs.covers(own) else own
 
 
 def expected_steps(spec: TrialSpec, *, num_images: int, num_done: int = 0) -> int:

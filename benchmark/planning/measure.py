@@ -16,13 +16,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from quadrat.benchmark.config.sharing import SharedNeeds
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.learner import Fitted, Learner
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.planning.work import DataExtent, Workload
 from quadrat.benchmark.seeds import rng
-from quadrat.benchmark.trial.context import SharedNeeds
 from quadrat.benchmark.trial.oracle import RevealedLabels
 
 __all__ = ["Measured", "devices_at_hand", "measure"]

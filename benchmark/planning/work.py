@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_suite, needs_of_trial, planned_round
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_suite_json
-from quadrat.benchmark.trial.context import SharedNeeds
-from quadrat.strategies import load
 from quadrat.strategies.registry import Registry
 
 __all__ = ["DataExtent", "Workload", "count_work", "data_extent"]
@@ -124,29 +123,22 @@ def data_extent(suite: Suite, results_dir: Path) -> DataExtent:
 def count_work(suite: Suite, extent: DataExtent) -> Workload:
     """Return what the suite computes, with all that its trials share counted once."""
     distinct = {spec.trial_id: spec for spec in suite.trials()}
-    shared = SharedNeeds.of(load(entry.name, **entry.params).needs for entry in suite.strategies)
-    iterations: dict[Any, int] = {}
-    scorings: Counter[SharedNeeds] = Counter()
-    scored: set[Any] = set()
-    for trial_id, spec in distinct.items():
-        own = _needs(spec)
+    suite_needs = needs_of_suite(suite)
+    iterations: dict[str, int] = {}
+    scorings: dict[str, SharedNeeds] = {}
+    for spec in distinct.values():
         for round_ in range(spec.num_rounds):
-            # Round 0 depends on no strategy; later rounds belong to their trial.
-            key: Any = (spec.region_size, spec.seed, spec.budgets[:1]) if round_ == 0 else (trial_id, round_)
-            key = key if spec.strategy != FULL_SUPERVISION else trial_id
+            key = planned_round(spec, round_)
             iterations[key] = _iterations(spec, round_, extent)
-            is_last = round_ == spec.num_rounds - 1
-            needs = shared if round_ == 0 and shared.covers(own) else own
-            if spec.strategy == FULL_SUPERVISION or is_last or key in scored or needs == SharedNeeds.of([]):
-                continue
-            scored.add(key)
-            scorings[needs] += 1
+            needs = needs_of_trial(spec, round_, suite_needs)
+            if round_ < spec.num_rounds - 1 and needs != SharedNeeds():
+                scorings.setdefault(key, needs)
     return Workload(
         num_trials=len(distinct),
         num_fits=len(iterations),
         num_iterations=sum(iterations.values()),
         num_evaluations=len(iterations),
-        scorings=dict(scorings),
+        scorings=Counter(scorings.values()),
         longest_iterations=max(
             sum(_iterations(spec, round_, extent) for round_ in range(spec.num_rounds)) for spec in distinct.values()
         ),
@@ -173,12 +165,6 @@ def _recorded(dataset: Mapping[str, Any]) -> DataExtent:
 def _first_sentence(error: Exception) -> str:
     text = str(error).splitlines()[0]
     return text if len(text) <= 300 else text[:297] + "..."
-
-
-def _needs(spec: TrialSpec) -> SharedNeeds:
-    if spec.strategy == FULL_SUPERVISION:
-        return SharedNeeds.of([])
-    return SharedNeeds.of([load(spec.strategy, **spec.params).needs])
 
 
 def _iterations(spec: TrialSpec, round_: int, extent: DataExtent) -> int:

@@ -2,14 +2,14 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_suite
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, load_dataset, pack
@@ -19,45 +19,11 @@ from quadrat.benchmark.results.environment import describe_environment
 from quadrat.benchmark.results.folder import prepare_results
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.storage.store import Store, open_store
-from quadrat.strategies import Needs, Strategy, load
 
 if TYPE_CHECKING:
     from quadrat.benchmark.learning.learner import Learner
 
-__all__ = ["SharedNeeds", "TrialContext"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharedNeeds:
-    """What all strategies of a suite need together: round 0 is scored once, for all of them.
-
-    Attributes:
-        signals: Names of the signals, sorted.
-        features: Whether any strategy needs region features.
-        profiles: Names of the profiles, sorted.
-    """
-
-    signals: tuple[str, ...]
-    features: bool
-    profiles: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, needs: Iterable[Needs]) -> "SharedNeeds":
-        """Return what covers all of `needs`."""
-        needs = list(needs)
-        return cls(
-            signals=tuple(sorted({signal for need in needs for signal in need.signals})),
-            features=any(need.features for need in needs),
-            profiles=tuple(sorted({profile for need in needs for profile in need.profiles})),
-        )
-
-    def covers(self, other: "SharedNeeds") -> bool:
-        """Return whether all of `other` is among these."""
-        return (
-            set(other.signals) <= set(self.signals)
-            and other.features <= self.features
-            and set(other.profiles) <= set(self.profiles)
-        )
+__all__ = ["TrialContext"]
 
 
 class TrialContext:
@@ -217,14 +183,9 @@ class TrialContext:
             ) from error
 
     @functools.cached_property
-    def shared_needs(self) -> SharedNeeds:
-        """What all strategies of the suite need together of round 0."""
-        return SharedNeeds.of(load(entry.name, **entry.params).needs for entry in self.suite.strategies)
-
-    def needs(self, strategy: Strategy, round_: int) -> SharedNeeds:
-        """Return what is scored after `round_` for `strategy`: after round 0 what the whole suite needs."""
-        own = SharedNeeds.of([strategy.needs])
-        return self.shared_needs if round_ == 0 and self.shared_needs.covers(own) else own
+    def suite_needs(self) -> SharedNeeds:
+        """What all strategies of the suite need together."""
+        return needs_of_suite(self.suite)
 
     def budgets(self, spec: TrialSpec) -> tuple[int, ...]:
         """Return the cumulative budgets of a trial; the reference trial labels every region in its one round."""

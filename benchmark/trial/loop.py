@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from quadrat.benchmark.config.sharing import needs_of_trial
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.scoring.metrics import iou_per_class, mean_iou, pixel_accuracy
@@ -88,7 +89,7 @@ def run_trial(
         record = record_of(spec, bench, round_, cost, selection, evaluation, exhausted, seconds)
         miou = record.miou
         if previous is not None and strategy is not None:
-            previous.release(bench.needs(strategy, round_ - 1))
+            previous.release(needs_of_trial(spec, round_ - 1, bench.suite_needs))
         yield record
         previous = work
         if exhausted:
@@ -147,7 +148,7 @@ def choose(
         start = time.perf_counter()
         selection = first_selection(grid.num_regions, budget, spec.seed)
     else:
-        scores, score_s = previous.score(bench.needs(strategy, round_ - 1))
+        scores, score_s = previous.score(needs_of_trial(spec, round_ - 1, bench.suite_needs))
         pool = Pool(
             image=grid.image,
             row=grid.row,

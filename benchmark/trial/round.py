@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from quadrat.benchmark.config.sharing import SharedNeeds, round_identity
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.previews import MAX_EDGE, fixed_images, pack_previews
 from quadrat.benchmark.storage.atomic import atomic_write
 from quadrat.benchmark.storage.store import Artefact
-from quadrat.benchmark.trial.context import SharedNeeds, TrialContext
+from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.oracle import RevealedLabels
 
 if TYPE_CHECKING:
@@ -102,14 +103,7 @@ class Round:
         self._round = round_
         self._labels = labels
         self._on_progress = on_progress
-        self._key: dict[str, Any] = {
-            "pool": bench.pool.fingerprint,
-            "region_size": spec.region_size,
-            "recipe": spec.learner.model_dump(mode="json"),
-            "seed": spec.seed,
-            "round": round_,
-            "labelled": labels_digest,
-        }
+        self._key = round_identity(spec, round_, pool=bench.pool.fingerprint, labelled=labels_digest)
         if bench.weight_file_sha256 is not None:
             self._key["weights"] = bench.weight_file_sha256
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
+from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial, planned_round
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.errors import QuadratError, ResultsError
@@ -23,7 +24,7 @@ from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Record, differing_fields, read_records
 from quadrat.benchmark.results.selections import Selections
 from quadrat.benchmark.seeds import rng
-from quadrat.benchmark.trial.context import SharedNeeds, TrialContext
+from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.labels import LabelState
 from quadrat.benchmark.trial.loop import choose, everything, first_selection, record_of
 from quadrat.benchmark.trial.oracle import Oracle
@@ -214,29 +215,16 @@ def estimate_s(published: Published, chosen: Sequence[Record]) -> float:
 
     Packing the data and, for a frozen encoder, computing its features come on top when the cache does not hold them.
     """
-    fits: dict[tuple[Any, ...], float] = {}
+    fits: dict[str, float] = {}
     total_s = 0.0
     for record in chosen:
-        rounds = published.of_trial(record.trial_id)
-        fits[_fit_key(record)] = record.seconds.get("fit", 0.0)
+        rounds, spec = published.of_trial(record.trial_id), published.specs[record.trial_id]
+        fits[planned_round(spec, record.round)] = record.seconds.get("fit", 0.0)
         total_s += sum(record.seconds.get(phase, 0.0) for phase in ("evaluate", "score", "select"))
         before = rounds.get(record.round - 1)
-        if before is not None and _scores_anything(published.specs[record.trial_id]):
-            fits[_fit_key(before)] = before.seconds.get("fit", 0.0)
+        if before is not None and needs_of_trial(spec, 1, SharedNeeds()) != SharedNeeds():
+            fits[planned_round(spec, before.round)] = before.seconds.get("fit", 0.0)
     return total_s + sum(fits.values())
-
-
-def _fit_key(record: Record) -> tuple[Any, ...]:
-    """Return what tells a fit from others: round 0 is shared by all strategies of a seed."""
-    if record.round == 0:
-        return record.region_size, record.seed, record.regions
-    return record.trial_id, record.round
-
-
-def _scores_anything(spec: TrialSpec) -> bool:
-    if spec.strategy == FULL_SUPERVISION:
-        return False
-    return SharedNeeds.of([load(spec.strategy, **spec.params).needs]) != SharedNeeds.of([])
 
 
 def check_selections(published: Published, bench: TrialContext) -> Iterator[RoundCheck]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quadrat.benchmark.config.sharing import shared_round
+from quadrat.benchmark.config.sharing import planned_round
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.round import Progress
@@ -198,13 +198,6 @@ class RunProgress:
 
 
 def num_fits(trials: Sequence[TrialSpec]) -> tuple[int, int]:
-    """Return the number of models that a set of trials trains, (with sharing, without).
-
-    Round 0 depends on (data set, region size, recipe, seed, first budget) and not on the strategy, so it is trained
-    once for all trials that agree on these; trials that differ only in their label share all rounds.
-    """
-    distinct = list({spec.trial_id: spec for spec in trials}.values())
-    prefixes = {key for spec in distinct if (key := shared_round(spec)) is not None}
-    later = sum(spec.num_rounds - 1 for spec in distinct)
-    full_supervision = sum(spec.strategy == FULL_SUPERVISION for spec in distinct)
-    return len(prefixes) + later + full_supervision, sum(spec.num_rounds for spec in trials)
+    """Return how many models a set of trials trains: with what they share trained once, and without sharing."""
+    rounds = [planned_round(spec, round_) for spec in trials for round_ in range(spec.num_rounds)]
+    return len(set(rounds)), len(rounds)

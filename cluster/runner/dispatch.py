@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from quadrat.benchmark.config.sharing import longest_first, shared_round
+from quadrat.benchmark.config.sharing import longest_first, planned_round
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Failure, read_records_so_far
@@ -131,5 +131,5 @@ def _schedule(context: RunContext, waiting: Sequence[TrialSpec]) -> Schedule:
     return Schedule(
         ordered,
         retries=context.suite.resources.retries,
-        shared={shared_round(spec) for spec in context.suite.trials() if spec.trial_id in begun},
+        shared={planned_round(spec, 0) for spec in context.suite.trials() if spec.trial_id in begun},
     )

@@ -1,11 +1,11 @@
 """The schedule of a run: which trials wait, which are in flight, and how often one is tried again. It knows no Ray."""
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from quadrat.benchmark.config.sharing import shared_round
+from quadrat.benchmark.config.sharing import planned_round
 from quadrat.benchmark.config.trial import TrialSpec
 
 __all__ = ["MAX_WORKER_DEATHS", "Attempts", "Schedule"]
@@ -56,7 +56,7 @@ class Schedule:
         trials: What is to run, the trial that should start first in front.
         retries: Times that a trial which raised is tried again.
         max_worker_deaths: See `MAX_WORKER_DEATHS`.
-        shared: Shared rounds that are trained already, see `shared_round`.
+        shared: Rounds 0 that are trained already, as `planned_round` gives them.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Schedule:
         *,
         retries: int,
         max_worker_deaths: int = MAX_WORKER_DEATHS,
-        shared: Iterable[Hashable] = (),
+        shared: Iterable[str] = (),
     ) -> None:
         self._specs = {spec.trial_id: spec for spec in trials}
         self._attempts = {
@@ -88,10 +88,10 @@ class Schedule:
         """
         if not self._waiting:
             return None
-        in_training = {shared_round(self._specs[trial_id]) for trial_id in self._in_flight}
-        in_training -= {None, *self._shared}
+        in_training = {planned_round(self._specs[trial_id], 0) for trial_id in self._in_flight}
+        in_training -= self._shared
         trial_id = next(
-            (name for name in self._waiting if shared_round(self._specs[name]) not in in_training),
+            (name for name in self._waiting if planned_round(self._specs[name], 0) not in in_training),
             self._waiting[0],
         )
         self._waiting.remove(trial_id)
@@ -101,7 +101,7 @@ class Schedule:
     def on_new_round(self, trial_id: str) -> None:
         """Note that a trial has finished a round which no earlier attempt had finished."""
         self._attempts[trial_id].on_new_round()
-        self._shared.add(shared_round(self._specs[trial_id]))
+        self._shared.add(planned_round(self._specs[trial_id], 0))
 
     def on_finished(self, trial_id: str) -> None:
         """Note that a trial is complete."""

@@ -2,8 +2,16 @@
 
 from support.fake_trials import make_suite
 
-from quadrat.benchmark.config.sharing import expected_steps, longest_first, shared_round
+from quadrat.benchmark.config.sharing import (
+    SharedNeeds,
+    expected_steps,
+    longest_first,
+    needs_of_suite,
+    needs_of_trial,
+    planned_round,
+)
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.strategies import Needs
 
 
 def trials(**changes: object) -> list[TrialSpec]:
@@ -41,7 +49,36 @@ def test_rounds_that_are_done_make_a_trial_shorter() -> None:
     assert longest_first(suite, num_images=100, done=done) == [suite[1], suite[3], suite[2], suite[0]]
 
 
-def test_round_0_is_shared_by_the_strategies_of_a_seed_and_not_by_seeds_or_the_reference() -> None:
-    reference, _, random_0, random_1, entropy_0, _ = trials()
-    assert shared_round(random_0) == shared_round(entropy_0) != shared_round(random_1)
-    assert shared_round(reference) is None
+def test_round_0_is_shared_by_the_strategies_of_a_seed_and_not_by_seeds_or_full_supervision() -> None:
+    full, _, random_0, random_1, entropy_0, _ = trials()
+    assert planned_round(random_0, 0) == planned_round(entropy_0, 0) != planned_round(random_1, 0)
+    assert planned_round(full, 0) not in {planned_round(spec, 0) for spec in trials() if spec != full}
+
+
+def test_a_later_round_is_shared_by_trials_that_agree_up_to_it() -> None:
+    _, _, random_0, _, entropy_0, _ = trials()
+    assert planned_round(random_0, 1) != planned_round(entropy_0, 1)
+    other_end = random_0.model_copy(update={"budgets": (*random_0.budgets[:2], 99), "label": "other"})
+    assert [planned_round(random_0, round_) == planned_round(other_end, round_) for round_ in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_shared_needs_cover_those_of_every_strategy() -> None:
+    first = SharedNeeds.of([Needs(signals=("b",)), Needs(signals=("a",), profiles=("y",))])
+    assert first == SharedNeeds(signals=("a", "b"), features=False, profiles=("y",))
+    assert first.covers(SharedNeeds.of([Needs(signals=("a",))]))
+    for more in (Needs(signals=("c",)), Needs(features=True), Needs(profiles=("x",))):
+        assert not first.covers(SharedNeeds.of([more]))
+
+
+def test_only_round_0_is_scored_for_the_whole_suite() -> None:
+    suite = make_suite(strategies=["entropy", "core-set"], full_supervision=True)
+    together = needs_of_suite(suite)
+    assert together == SharedNeeds(signals=("entropy",), features=True)
+    full, entropy = suite.trials()[0], next(spec for spec in suite.trials() if spec.strategy == "entropy")
+    assert needs_of_trial(full, 0, together) == SharedNeeds()
+    assert needs_of_trial(entropy, 0, together) == together
+    assert needs_of_trial(entropy, 1, together) == SharedNeeds(signals=("entropy",))

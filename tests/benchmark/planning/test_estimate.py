@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 from support.fake_trials import make_suite
 
+from quadrat.benchmark.config.sharing import SharedNeeds
 from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.planning.estimate import estimate
 from quadrat.benchmark.planning.measure import Measured, measure
 from quadrat.benchmark.planning.work import DataExtent, count_work
-from quadrat.benchmark.trial.context import SharedNeeds
 from quadrat.cluster.cli.main import cli
 from quadrat.cluster.cli.plan_view import hours
 

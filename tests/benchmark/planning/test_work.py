@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from support.fake_trials import make_suite
 
+from quadrat.benchmark.config.sharing import SharedNeeds
 from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.planning.work import DataExtent, count_work, data_extent
-from quadrat.benchmark.trial.context import SharedNeeds
 from quadrat.cluster.progress.progress import num_fits
 
 EXTENT = DataExtent(num_pool=10, num_test=4, height=48, width=64, num_classes=3, source="by hand")

@@ -5,9 +5,9 @@ import pytest
 
 from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.results.selections import Selections, selection_path
-from quadrat.benchmark.trial.context import SharedNeeds, TrialContext
+from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
-from quadrat.strategies import Needs, available
+from quadrat.strategies import available
 
 SHIPPED = sorted(name for name, plugin in available().items() if plugin.distribution == "quadrat")
 
@@ -36,11 +36,3 @@ def test_every_shipped_strategy_runs_a_whole_trial_and_a_replay_repeats_it(write
         second = Selections(again.results_dir).read(spec.trial_id, round_)
         assert first is not None and second is not None
         np.testing.assert_array_equal(second.regions, first.regions)
-
-
-def test_shared_needs_cover_those_of_every_strategy() -> None:
-    first = SharedNeeds.of([Needs(signals=("b",)), Needs(signals=("a",), profiles=("y",))])
-    assert first == SharedNeeds(signals=("a", "b"), features=False, profiles=("y",))
-    assert first.covers(SharedNeeds.of([Needs(signals=("a",))]))
-    for more in (Needs(signals=("c",)), Needs(features=True), Needs(profiles=("x",))):
-        assert not first.covers(SharedNeeds.of([more]))

@@ -27,7 +27,7 @@ from support.fake_trials import (
 )
 from support.paths import TESTS
 
-from quadrat.benchmark.config.sharing import shared_round
+from quadrat.benchmark.config.sharing import planned_round
 from quadrat.benchmark.errors import ResultsError, TrainingError
 from quadrat.benchmark.results.folder import lock_results
 from quadrat.benchmark.results.records import Record, read_failures, read_records, without_timings
@@ -67,7 +67,7 @@ def test_a_trial_that_would_only_wait_for_a_shared_fit_lets_others_pass() -> Non
 def test_a_shared_fit_of_an_earlier_run_delays_no_trial() -> None:
     random_0, _, entropy_0, _ = TRIALS
     order = [random_0, entropy_0, TRIALS[1]]
-    schedule = Schedule(order, retries=1, shared=[shared_round(random_0)])
+    schedule = Schedule(order, retries=1, shared=[planned_round(random_0, 0)])
     assert [schedule.next() for _ in order] == order
 
 
