@@ -60,7 +60,7 @@ class ResultsLock:
     ) -> None:
         self._results_dir = results_dir
         self._lock = lock
-        self._upstream = remote
+        self._remote = remote
         self._lease = lease
 
     def publish(self, *names: str) -> None:
@@ -69,15 +69,15 @@ class ResultsLock:
         Raises:
             ResultsError: When the storage cannot be reached, or another driver has taken over.
         """
-        if self._upstream is None or self._lease is None:
+        if self._remote is None or self._lease is None:
             return
         self._lease.ensure()
         for name in names:
             path = self._results_dir / name
             if path.is_file():
-                self._upstream.write(name, path.read_bytes())
+                self._remote.write(name, path.read_bytes())
             else:
-                self._upstream.delete(name)
+                self._remote.delete(name)
 
     def set_status(self, status: dict[str, Any]) -> None:
         """Write the run status into the lease, where `quadrat status URL` reads it; does nothing without a URL."""

@@ -1,9 +1,9 @@
-"""Leases: who may write somewhere on a storage without locks, for as long as it shows that it is alive.
+"""Leases: mutual exclusion between machines that have only object storage in common.
 
-A lease is a file `<name>/<generation>`; whoever puts generation n + 1, which one only can, has it. Its holder rewrites
-the file every few seconds, and may leave a status in it for whoever looks. When the rewriting stops, whoever waits puts
-the next generation. Nobody compares clocks of two machines: who waits measures on its own clock how long the file has
-stayed the same.
+A lease is a file `<name>/<generation>`. To take it, a process creates generation n + 1, which only one can. The holder
+renews it by rewriting the file every few seconds, and may put its run status in it. When renewals stop, a waiting
+process creates the next generation. Clocks of two machines are never compared: who waits measures on its own clock for
+how long the file has not changed.
 """
 
 import json
@@ -24,17 +24,16 @@ __all__ = ["Holder", "Lease", "acquire_lease", "holder_of", "lease_time_s"]
 
 _DEFAULT_S: Final = 45.0
 _POLL_S: Final = 1.0
-_BEATS: Final = 4
-"""Times that a holder rewrites its file within the time after which it would count as dead."""
-
+_RENEWALS: Final = 4
+"""Renewals within the time after which a holder counts as dead."""
 _READS: Final = 3
 
 
 def lease_time_s() -> float:
-    """Return after how many silent seconds a holder counts as dead: `$QUADRAT_LEASE_S`, by default 45.
+    """Return the seconds without renewal after which a holder counts as dead: `$QUADRAT_LEASE_S`, by default 45.
 
     Raises:
-        ResultsError: When the variable holds no such number.
+        ResultsError: When the variable does not hold a number above 0.
     """
     text = os.environ.get("QUADRAT_LEASE_S", "")
     try:
@@ -47,13 +46,13 @@ def lease_time_s() -> float:
 
 
 class Holder(NamedTuple):
-    """Who holds a lease.
+    """Holder of a lease.
 
     Attributes:
         host: Its machine.
         pid: Its process there.
         renewed_every_s: Seconds between two renewals of its file.
-        status: Its run status as last written, None when it has written none.
+        status: Its run status as of the last renewal; None until it has set one.
     """
 
     host: str
@@ -63,55 +62,54 @@ class Holder(NamedTuple):
 
 
 class Lease:
-    """A lease that is held; a context manager that gives it back. Made by `acquire_lease`.
+    """A held lease, renewed by a thread; a context manager that releases it. Made by `acquire_lease`.
 
     Args:
         remote: The storage.
-        name: What is leased.
-        generation: Number of the file that is ours.
-        content: What is in it.
+        name: Name of the lease.
+        generation: Number of this holder's file.
+        content: Content of that file.
         lease_s: See `lease_time_s`.
     """
 
     def __init__(self, remote: Remote, name: str, generation: int, content: dict[str, Any], lease_s: float) -> None:
-        self._upstream = remote
+        self._remote = remote
         self._name = name
         self._generation = generation
         self._content = content
         self._lease_s = lease_s
-        self._shown_s = time.monotonic()
+        self._renewed_s = time.monotonic()
         self._is_lost = False
-        self._beating = threading.Lock()
+        self._renewing = threading.Lock()
         self._ending = threading.Event()
-        # A daemon: it must not keep a process alive that has crashed, and a dead process shows no life.
-        self._thread = threading.Thread(target=self._beat_on, name=f"lease-{name}", daemon=True)
+        # A daemon: it must not keep a crashed process alive, and a dead process renews nothing.
+        self._thread = threading.Thread(target=self._renew_regularly, name=f"lease-{name}", daemon=True)
         self._thread.start()
 
     def ensure(self) -> None:
-        """Make sure that the lease is still ours; called before what only its holder may write.
+        """Check that the lease is still held; called before any write that only its holder may do.
 
         Raises:
-            ResultsError: When another process has taken it over: this one was silent for too long.
+            ResultsError: When another process has taken it over because renewals had stopped for too long.
         """
-        if not self._is_lost and time.monotonic() - self._shown_s > self._lease_s / 2:
-            self._beat()
+        if not self._is_lost and time.monotonic() - self._renewed_s > self._lease_s / 2:
+            self._renew()
         if self._is_lost:
             raise ResultsError(
-                f"{self._upstream.url} was taken over by another quadrat run, after this one had been out of touch for "
+                f"{self._remote.url} was taken over by another quadrat run, after this one had been out of touch for "
                 f"{self._lease_s:g} s (paused, or without network). Nothing is lost: leave the results to the other run"
             )
 
     def set_status(self, status: dict[str, Any]) -> None:
-        """Write `status`, JSON-plain, with the next renewal; others read it by `holder_of`."""
+        """Write `status`, JSON-plain, with the next renewal; others read it with `holder_of`."""
         self._content["status"] = status
 
     def release(self) -> None:
-        """Give the lease back, so that the next one need not wait."""
+        """Release the lease, so that the next holder need not wait for it to expire."""
         self._ending.set()
-        with self._beating:
+        with self._renewing:
             if not self._is_lost:
-                content = {**self._content, "released": True}
-                self._upstream.write(f"{self._name}/{self._generation}", json.dumps(content).encode())
+                self._write({**self._content, "released": True})
 
     def __enter__(self) -> Self:
         return self
@@ -121,24 +119,27 @@ class Lease:
     ) -> None:
         self.release()
 
-    def _beat_on(self) -> None:
-        while not self._ending.wait(self._lease_s / _BEATS):
+    def _renew_regularly(self) -> None:
+        while not self._ending.wait(self._lease_s / _RENEWALS):
             try:
-                self._beat()
+                self._renew()
             except ResultsError:
-                continue  # `ensure` meets it again, in the thread that can tell the user
+                continue  # `ensure` meets it again, in a thread whose errors reach the user
 
-    def _beat(self) -> None:
-        with self._beating:
+    def _renew(self) -> None:
+        with self._renewing:
             if self._ending.is_set():
                 return
-            if max(_generations(self._upstream, self._name), default=0) > self._generation:
+            if _newest(self._remote, self._name) > self._generation:
                 self._is_lost = True
                 self._ending.set()
                 return
-            self._content["beat"] += 1
-            self._upstream.write(f"{self._name}/{self._generation}", json.dumps(self._content).encode())
-            self._shown_s = time.monotonic()
+            self._content["renewals"] += 1
+            self._write(self._content)
+            self._renewed_s = time.monotonic()
+
+    def _write(self, content: dict[str, Any]) -> None:
+        self._remote.write(f"{self._name}/{self._generation}", json.dumps(content).encode())
 
 
 def acquire_lease(
@@ -148,29 +149,33 @@ def acquire_lease(
     on_wait: Callable[[], None] | None = None,
     blocking: bool = True,
 ) -> Lease:
-    """Return the lease, when it is free or its holder has died; wait for it as long as its holder lives.
+    """Return the lease once it is free, was released, or its holder has died.
 
     Args:
         remote: The storage.
-        name: What is leased.
-        on_wait: Called about once a second while somebody else holds it.
-        blocking: False refuses instead of waiting, as soon as the holder has shown that it lives.
+        name: Name of the lease.
+        on_wait: Called about once a second while another process holds it.
+        blocking: Whether to wait for a holder that is alive; False raises as soon as it has renewed its lease.
 
     Raises:
-        ResultsError: When the storage cannot be reached; when not patient, also when the holder lives.
+        ResultsError: When the storage cannot be reached; when not blocking, also when the holder is alive.
     """
     lease_s = lease_time_s()
     seen: tuple[int, bytes | None] | None = None
     seen_s = time.monotonic()
     while True:
-        generation = max(_generations(remote, name), default=0)
-        content = remote.read(f"{name}/{generation}") if generation else None
-        if seen is not None and not blocking and seen[0] == generation and seen[1] != content and _holder(content):
-            raise _held(remote, content)
+        generation, content = _read(remote, name)
+        holder = _parse(content)
         if seen != (generation, content):
+            is_alive = seen is not None and seen[0] == generation and bool(holder) and not holder.get("released")
+            if is_alive and not blocking:
+                raise ResultsError(
+                    f"{remote.url} is in use by another quadrat run (process {holder['pid']} on {holder['host']}); "
+                    "wait until it ends, stop it, or give another --results"
+                )
             seen, seen_s = (generation, content), time.monotonic()
-        is_free = generation == 0 or _is_released_or_dead(content) or time.monotonic() - seen_s > lease_s
-        if is_free and (lease := _try(remote, name, generation + 1, lease_s)) is not None:
+        is_free = generation == 0 or _is_released_or_dead(holder) or time.monotonic() - seen_s > lease_s
+        if is_free and (lease := _create(remote, name, generation + 1, lease_s)) is not None:
             return lease
         if not is_free:
             if on_wait is not None:
@@ -179,43 +184,40 @@ def acquire_lease(
 
 
 def holder_of(remote: Remote, name: str) -> Holder | None:
-    """Return who holds a lease, or did until it was killed; None when nobody does.
+    """Return the holder of a lease, also one that was killed; None when the lease is free.
 
     Raises:
-        ResultsError: When the storage cannot be reached, or what lies there is no lease.
+        ResultsError: When the storage cannot be reached, or the file is not a lease.
     """
     for _ in range(_READS):
-        generation = max(_generations(remote, name), default=0)
-        content = remote.read(f"{name}/{generation}") if generation else None
+        generation, content = _read(remote, name)
         if generation == 0:
             return None
-        try:
-            value = json.loads(content or b"")
-        except ValueError:  # taken over, or rewritten, while it was read
-            continue
-        if value.get("released"):
-            return None
-        return Holder(value["host"], value["pid"], value["renewed_every_s"], value["status"])
+        if value := _parse(content):  # else taken over, or rewritten, while it was read
+            if value.get("released"):
+                return None
+            return Holder(value["host"], value["pid"], value["renewed_every_s"], value["status"])
     raise ResultsError(
         f"expected a lease in {remote.url}/{name}, got files that change hands or are damaged: look again"
     )
 
 
-def _try(remote: Remote, name: str, generation: int, lease_s: float) -> Lease | None:
+def _create(remote: Remote, name: str, generation: int, lease_s: float) -> Lease | None:
+    """Return the lease of that generation, or None when another process was faster."""
     content = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "machine": machine_id(),
         "token": secrets.token_hex(8),
-        "beat": 0,
-        "renewed_every_s": lease_s / _BEATS,
+        "renewals": 0,
+        "renewed_every_s": lease_s / _RENEWALS,
         "released": False,
         "status": None,
     }
     if not remote.create(f"{name}/{generation}", json.dumps(content).encode()):
         return None
     generations = _generations(remote, name)
-    if max(generations, default=generation) > generation:  # ours was taken, given back and cleaned up before we put it
+    if max(generations, default=generation) > generation:  # ours was taken, released and deleted before we created it
         remote.delete(f"{name}/{generation}")
         return None
     for old in generations:
@@ -229,29 +231,28 @@ def _generations(remote: Remote, name: str) -> list[int]:
     return [int(number) for number in numbers if number.isdigit()]
 
 
-def _holder(content: bytes | None) -> dict[str, Any] | None:
-    """Return what a lease says; None when it is gone, given back, or half there."""
-    try:
-        value = json.loads(content) if content else None
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) and not value.get("released") else None
+def _newest(remote: Remote, name: str) -> int:
+    """Return the newest generation, 0 when there is none."""
+    return max(_generations(remote, name), default=0)
 
 
-def _is_released_or_dead(content: bytes | None) -> bool:
-    """Return whether the holder is known to be gone: it said so, or it was a process of this machine that is dead."""
+def _read(remote: Remote, name: str) -> tuple[int, bytes | None]:
+    """Return the newest generation and its content; None when it was deleted in between."""
+    generation = _newest(remote, name)
+    return generation, remote.read(f"{name}/{generation}") if generation else None
+
+
+def _parse(content: bytes | None) -> dict[str, Any]:
+    """Return the content of a lease; empty when the file is gone or incomplete."""
     try:
         value = json.loads(content) if content else {}
     except ValueError:
-        return False
-    if value.get("released"):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_released_or_dead(holder: dict[str, Any]) -> bool:
+    """Return whether the holder has released the lease, or was a process of this machine that no longer runs."""
+    if holder.get("released"):
         return True
-    return value.get("machine") == machine_id() and is_process_gone(int(value["pid"]))
-
-
-def _held(remote: Remote, content: bytes | None) -> ResultsError:
-    holder = _holder(content) or {}
-    return ResultsError(
-        f"{remote.url} is in use by another quadrat run (process {holder.get('pid')} on {holder.get('host')}); wait "
-        "until it ends, stop it, or give another --results"
-    )
+    return holder.get("machine") == machine_id() and is_process_gone(int(holder["pid"]))

@@ -1,45 +1,46 @@
-"""Results on a URL: files kept in a bucket or on any other storage that fsspec knows (the only fsspec import).
+"""Files at a URL: in a bucket, or on any other storage that fsspec knows. The only module that imports fsspec.
 
-A results folder is always a local working folder; with a URL it has an remote, and what counts as done is what lies
-there. So nodes need no file system in common, and a machine that is lost takes nothing with it.
+A results folder is always a local working folder. With a URL it has a remote, and only what is stored there counts as
+done. So nodes need no file system in common, and a machine that is lost takes nothing with it.
 """
 
 import errno
 import functools
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.storage.atomic import atomic_file
 
 __all__ = ["Remote", "is_url", "working_folder"]
 
-_PATIENCE_S: Final = 120.0
-"""For how long a storage that has answered before may be away before a run gives up."""
+_RETRY_FOR_S: Final = 120.0
+"""How long to retry when a storage that has answered before fails."""
 
 _S3_SETTINGS: Final = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}
-"""So that an endpoint that nobody listens at is told in seconds; FSSPEC_S3_CONFIG_KWARGS replaces it."""
+"""An endpoint that does not answer is an error within seconds; FSSPEC_S3_CONFIG_KWARGS replaces these settings."""
 
-_MENDABLE: Final = (PermissionError, FileNotFoundError, NotADirectoryError, ValueError, ImportError, TypeError)
-_MENDABLE_NAMES: Final = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "NoRegionError")
-"""Errors that waiting does not mend; the latter are botocore's, which is not imported for them."""
+_PERMANENT: Final = (PermissionError, FileNotFoundError, NotADirectoryError, ValueError, ImportError, TypeError)
+_CREDENTIALS: Final = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "NoRegionError")
+"""Errors that a retry does not fix. Those of botocore by name, so that it need not be imported."""
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 def is_url(place: object) -> bool:
-    """Return whether a place for results is a URL rather than a folder."""
+    """Return whether a place for results is a URL, not a folder."""
     return isinstance(place, str) and "://" in place
 
 
 def working_folder(url: str) -> Path:
-    """Return where this machine keeps its copy of what lies at `url`: below `$QUADRAT_WORK`, or the user's cache.
+    """Return this machine's copy of the files at `url`: a folder below `$QUADRAT_WORK`, or in the user's cache.
 
-    It may be deleted at any time when nothing runs: what is not there is fetched again.
+    It may be deleted whenever nothing runs; missing files are fetched again.
     """
     url = url.rstrip("/")
     base = os.environ.get("QUADRAT_WORK")
@@ -49,16 +50,16 @@ def working_folder(url: str) -> Path:
 
 
 class Remote:
-    """Files under a URL, by names relative to it with slashes.
+    """Files below a URL, by names relative to it, with slashes.
 
     Credentials and endpoint are those of the storage's own library: for `s3://` AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_PROFILE, ~/.aws/config, or FSSPEC_S3_... (fsspec's configuration).
 
     Args:
-        url: Where the files lie, such as "s3://bucket/prefix".
+        url: Such as "s3://bucket/prefix".
 
     Raises:
-        ResultsError: When the URL is of a kind that is not known here, or its library is missing.
+        ResultsError: When fsspec does not know the protocol, or its library is missing. Raised by the first call.
     """
 
     def __init__(self, url: str) -> None:
@@ -70,16 +71,16 @@ class Remote:
         return Remote(f"{self.url}/{name}")
 
     def check(self) -> None:
-        """Find out in seconds whether the storage answers and can be read.
+        """Check within seconds that the storage answers and can be read.
 
         Raises:
-            ResultsError: When it does not, cannot, or the bucket is missing; saying what to do.
+            ResultsError: When it does not answer, may not be read, or the bucket is missing; with what to do.
         """
-        # A few files at most, and an error when there is no bucket, unlike a listing level by level.
-        self._ask("", lambda: self._files.find(self._path("driver")))
+        # Lists a few files at most, and fails when there is no bucket, unlike a listing of one level.
+        self._call("", lambda: self._files.find(self._path("driver")))
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file, None when there is none.
+        """Return the content of a file, None when it does not exist.
 
         Raises:
             ResultsError: When the storage cannot be reached.
@@ -91,18 +92,20 @@ class Remote:
             except FileNotFoundError:
                 return None
 
-        return self._ask(name, read)
+        return self._call(name, read)
 
     def write(self, name: str, data: bytes) -> None:
-        """Put `data` into a file; readers see the old or the new content.
+        """Write `data` to a file; readers see the old or the new content.
 
         Raises:
             ResultsError: When the storage cannot be reached or written.
         """
-        self._ask(name, lambda: self._files.pipe_file(self._path(name), data))
+        self._call(name, lambda: self._files.pipe_file(self._path(name), data))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Put `data` into a file that must not be there yet, and return whether it was not: one of several wins.
+        """Write `data` to a file that must not exist yet (a conditional put), and return whether that succeeded.
+
+        Of several processes that create the same file, one succeeds.
 
         Raises:
             ResultsError: When the storage cannot be reached or written.
@@ -112,28 +115,28 @@ class Remote:
             try:
                 self._files.pipe_file(self._path(name), data, mode="create")
             except FileExistsError:
-                # After a lost answer it may be ours, put by the request that seemed to have failed.
+                # After a lost answer it may be ours, written by the request that seemed to have failed.
                 return bool(self._files.cat_file(self._path(name)) == data)
             return True
 
-        return self._ask(name, create)
+        return self._call(name, create)
 
     def has(self, name: str) -> bool:
-        """Return whether a file is there."""
-        return bool(self._ask(name, lambda: self._files.isfile(self._path(name))))
+        """Return whether a file exists."""
+        return bool(self._call(name, lambda: self._files.isfile(self._path(name))))
 
     def upload(self, name: str, path: Path) -> None:
-        """Put the local file `path` there."""
-        self._ask(name, lambda: self._files.put_file(str(path), self._path(name)))
+        """Copy the local file `path` to the remote."""
+        self._call(name, lambda: self._files.put_file(str(path), self._path(name)))
 
     def upload_folder(self, folder: Path, name: str) -> None:
-        """Put all files of the local `folder / name` there."""
+        """Copy all files of the local `folder / name` to the remote."""
         for path in sorted((folder / name).rglob("*")):
             if path.is_file():
                 self.upload(path.relative_to(folder).as_posix(), path)
 
     def download(self, name: str, path: Path) -> bool:
-        """Fetch a file to the local `path`, atomically, and return whether there was one."""
+        """Copy a file to the local `path`, atomically, and return whether it existed."""
 
         def download() -> bool:
             try:
@@ -143,7 +146,7 @@ class Remote:
                 return False
             return True
 
-        return self._ask(name, download)
+        return self._call(name, download)
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of all files below `prefix`, sorted."""
@@ -152,10 +155,10 @@ class Remote:
             found = self._files.find(self._path(prefix) if prefix else self._root)
             return sorted(str(path)[len(self._root) + 1 :] for path in found)
 
-        return self._ask(prefix, find)
+        return self._call(prefix, find)
 
     def delete(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
 
         def delete() -> None:
             try:
@@ -163,13 +166,13 @@ class Remote:
             except FileNotFoundError:
                 pass
 
-        self._ask(name, delete)
+        self._call(name, delete)
 
     def sync(self, folder: Path, name: str) -> Path:
-        """Have the file `name` both here, in the local `folder`, and there, if it is at either; return the local path.
+        """Copy the file `name` to whichever of the local `folder` and the remote lacks it; return the local path.
 
-        A file that a killed process wrote here and did not get there is brought there now, so it is called before a
-        file is looked for and after it is written. For files that never change.
+        For files that never change. Call it before a file is read, so that one that a killed process wrote locally and
+        did not upload is uploaded now, and after a file is written.
         """
         path = folder / name
         if not path.is_file():
@@ -178,11 +181,9 @@ class Remote:
             self.upload(name, path)
         return path
 
-    # ------------------------------------------------------------------------------------------------------- inside
-
     @functools.cached_property
     def _opened(self) -> tuple[Any, str]:
-        import fsspec  # here: runs without a URL need no part of it
+        import fsspec  # late: runs without a URL do not need it
 
         protocol = self.url.partition("://")[0]
         settings: dict[str, Any] = {"auto_mkdir": True} if protocol in ("file", "local") else {}
@@ -194,7 +195,7 @@ class Remote:
     @property
     def _files(self) -> Any:
         files = self._opened[0]
-        files.invalidate_cache()  # others write there too
+        files.invalidate_cache()  # other machines write there too
         return files
 
     @property
@@ -204,23 +205,22 @@ class Remote:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    def _ask(self, name: str, question: Callable[[], _Answer]) -> _Answer:
-        """Return the answer of the storage; ask one that has answered before again for a while when it is away."""
-        until_s = time.monotonic() + (_PATIENCE_S if self._has_answered else 0.0)
-        pause_s = 0.5
-        while True:
-            try:
-                answer = question()
-            except ResultsError:
-                raise
-            except Exception as error:  # every storage has errors of its own
-                if _is_mendable(error) or time.monotonic() + pause_s > until_s:
-                    raise ResultsError(self._explain(name, error)) from error
-                time.sleep(pause_s)
-                pause_s = min(2 * pause_s, 15.0)
-            else:
-                self._has_answered = True
-                return answer
+    def _call(self, name: str, operation: Callable[[], _Result]) -> _Result:
+        """Return the result of `operation`, retried for a while when the storage has answered before."""
+        attempts = Retrying(
+            retry=retry_if_exception(_is_transient),
+            wait=wait_exponential(multiplier=0.5, max=15.0),
+            stop=stop_before_delay(_RETRY_FOR_S) if self._has_answered else stop_after_attempt(1),
+            reraise=True,
+        )
+        try:
+            result = attempts(operation)
+        except ResultsError:
+            raise
+        except Exception as error:  # every storage has errors of its own
+            raise ResultsError(self._explain(name, error)) from error
+        self._has_answered = True
+        return result
 
     def _explain(self, name: str, error: Exception) -> str:
         place = f"{self.url}/{name}" if name else self.url
@@ -228,10 +228,10 @@ class Remote:
         kind = type(error).__name__
         protocol = self.url.partition("://")[0]
         if isinstance(error, FileNotFoundError):
-            text += "Make the bucket first, or mend its name."
+            text += "Create the bucket first, or correct its name."
         elif isinstance(error, PermissionError):
-            text += "Check the credentials and what they may do there (list, read, write, delete)."
-        elif kind in _MENDABLE_NAMES:
+            text += "Check the credentials and their permissions (list, read, write, delete)."
+        elif kind in _CREDENTIALS:
             text += (
                 "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or ~/.aws/credentials, on every node."
             )
@@ -242,8 +242,10 @@ class Remote:
         return f"{text} Nothing that was reported as done is lost: run the same command again to go on"
 
 
-def _is_mendable(error: Exception) -> bool:
-    """Return whether the user, and not time, has to mend what went wrong."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or isinstance(error, _MENDABLE) or bool(names & set(_MENDABLE_NAMES))
+def _is_transient(error: BaseException) -> bool:
+    """Return whether the operation may succeed later without the user doing anything."""
+    if not isinstance(error, Exception) or isinstance(error, (*_PERMANENT, ResultsError)):
+        return False
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return False
+    return not {kind.__name__ for kind in type(error).__mro__} & set(_CREDENTIALS)

@@ -1,7 +1,7 @@
-"""Content-addressed artefacts: what a phase produced, kept under the hash of all that it depends on.
+"""Content-addressed store: the output of a phase, under the hash of everything that it depends on.
 
-Equal keys mean equal content, so two trials (or two runs of one trial) that share a prefix share its work. Whoever
-comes first computes; whoever comes second waits at the lock, which the operating system frees when its holder dies.
+Equal keys mean equal content, so two trials (or two runs of one trial) that share a prefix share its work. The first
+process to ask computes an artefact; others wait for its lock, which is freed when that process dies.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from quadrat.benchmark.storage.atomic import atomic_directory, canonical_json, c
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 
-__all__ = ["STORE_VERSION", "Artefact", "Partial", "Store", "open_store"]
+__all__ = ["STORE_VERSION", "Artefact", "Checkpoint", "Store", "open_store"]
 
 STORE_VERSION: Final = 1
-"""Part of every key: raised when the same key would give other numbers, so that old artefacts are not used."""
+"""Part of every key. Raise it when the same key would give other numbers, so that old artefacts are not used."""
 
 _META: Final = "artefact.json"
 
@@ -34,47 +34,47 @@ class Artefact:
     """A finished artefact.
 
     Attributes:
-        path: Folder that holds its files.
-        elapsed_s: Seconds that it took when it was computed.
+        path: Folder with its files.
+        elapsed_s: Seconds that computing it took.
     """
 
     path: Path
     elapsed_s: float
 
 
-class Partial:
-    """Where a computation keeps its checkpoint, valid for who computes the artefact.
+class Checkpoint:
+    """Checkpoint of an artefact that is being computed; for the holder of the artefact's lock.
 
     Args:
         path: The local file.
-        name: Its name remote.
-        remote: Where it is kept as well, so that another machine can go on from it.
+        name: Its name on the remote.
+        remote: Remote that it is copied to, so that another machine can resume from it.
     """
 
     def __init__(self, path: Path, name: str, remote: Remote | None) -> None:
         self.path = path
         self._name = name
-        self._upstream = remote
-        self._kept = self._stamp()
+        self._remote = remote
+        self._uploaded = self._stamp()
 
     def fetch(self) -> None:
-        """Get the checkpoint that another machine left, if there is none here; sweep what died here in its write."""
+        """Download the checkpoint of another machine if there is none here; remove what a killed writer left."""
         sweep_beside(self.path)
-        if self._upstream is not None and not self.path.is_file():
-            self._upstream.download(self._name, self.path)
-        self._kept = self._stamp()
+        if self._remote is not None and not self.path.is_file():
+            self._remote.download(self._name, self.path)
+        self._uploaded = self._stamp()
 
-    def keep(self) -> None:
-        """Bring the checkpoint remote if it is another than before; cheap enough to be called at every step."""
-        if self._upstream is not None and (stamp := self._stamp()) != self._kept:
-            self._upstream.upload(self._name, self.path)
-            self._kept = stamp
+    def upload(self) -> None:
+        """Upload the checkpoint if it has changed; cheap enough to be called at every step."""
+        if self._remote is not None and (stamp := self._stamp()) != self._uploaded:
+            self._remote.upload(self._name, self.path)
+            self._uploaded = stamp
 
     def remove(self) -> None:
-        """Remove the checkpoint: what it was for is there."""
+        """Remove the checkpoint, here and on the remote: its artefact is complete."""
         self.path.unlink(missing_ok=True)
-        if self._upstream is not None:
-            self._upstream.delete(self._name)
+        if self._remote is not None:
+            self._remote.delete(self._name)
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
@@ -85,32 +85,32 @@ class Partial:
 
 
 class Store:
-    """Artefacts of a results folder, or of several.
+    """Artefacts of one results folder or of several, as `<kind>/<hash>/`.
 
-    With an remote, an artefact lies there before it lies here, its description last; one that lies there only is
-    fetched when it is asked for.
+    With a remote, an artefact is uploaded before its local folder appears, its description (`artefact.json`) last. One
+    that is only on the remote is downloaded when it is asked for.
 
     Args:
-        root: Folder under which `<kind>/<hash>/` lie.
-        remote: Where they lie as well, for machines without a file system in common.
-        is_shared: Whether other suites use it too: then weights are kept, since a trial of theirs may go on from them.
+        root: Local folder.
+        remote: Where artefacts are kept as well, for machines without a file system in common.
+        is_shared: Whether several suites use it. Weights are then kept, since another suite may continue from them.
     """
 
     def __init__(self, root: Path, remote: Remote | None = None, *, is_shared: bool = False) -> None:
         self._root = Path(root)
-        self._upstream = remote
+        self._remote = remote
         self.is_shared = is_shared
 
     def path(self, kind: str, key: Mapping[str, Any]) -> Path:
-        """Return the folder of the artefact of `kind` under `key`, whether it is there or not."""
+        """Return the folder of the artefact of `kind` under `key`, whether it exists or not."""
         payload = canonical_json({"version": STORE_VERSION, "kind": kind, **key})
         return self._root / kind / hashlib.sha256(payload.encode()).hexdigest()[:32]
 
     def get(self, kind: str, key: Mapping[str, Any]) -> Artefact | None:
-        """Return the artefact, or None when it has not been computed (or was dropped)."""
+        """Return the artefact; None when it has not been computed, or was dropped."""
         path = self.path(kind, key)
         found = _read(path)
-        if found is None and self._upstream is not None and self._fetch(self._upstream, kind, path):
+        if found is None and self._remote is not None and self._fetch(self._remote, kind, path):
             found = _read(path)
         return found
 
@@ -122,12 +122,12 @@ class Store:
         *,
         on_wait: Callable[[], None] | None = None,
     ) -> Artefact:
-        """Return the artefact; when it is not there, compute it, or wait for the process that does.
+        """Return the artefact; if it does not exist, compute it, or wait for the process that does.
 
         Args:
-            kind: Folder name, one of "fit", "evaluation", "preview", "scores".
-            key: All that the content depends on; JSON-plain.
-            compute: Writes the artefact's files into the folder it is given.
+            kind: Folder name, such as "fit" or "scores".
+            key: Everything that the content depends on, JSON-plain.
+            compute: Called with an empty folder; writes the artefact's files there.
             on_wait: Called about once a second while another process computes the same artefact.
 
         Raises:
@@ -136,20 +136,20 @@ class Store:
         if (found := self.get(kind, key)) is not None:
             return found
         path = self.path(kind, key)
-        with self._locked(path.name, on_wait), self._leased(path.name, on_wait):
+        with self._lock(path.name, on_wait), self._lease(path.name, on_wait):
             if (found := self.get(kind, key)) is not None:
                 return found
             sweep_beside(path)
-            discard(path)  # without its description it is no artefact, and in the way of one
+            discard(path)  # incomplete: it has no description
             start = time.perf_counter()
             with atomic_directory(path) as temporary:
                 compute(temporary)
                 elapsed_s = time.perf_counter() - start
                 meta = {"kind": kind, "elapsed_s": elapsed_s, "key": dict(key)}
                 (temporary / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
-                if self._upstream is not None:
+                if self._remote is not None:
                     for file in sorted(temporary.iterdir(), key=lambda file: file.name == _META):
-                        self._upstream.upload(f"{kind}/{path.name}/{file.name}", file)
+                        self._remote.upload(f"{kind}/{path.name}/{file.name}", file)
         return Artefact(path=path, elapsed_s=elapsed_s)
 
     def load_or_compute(
@@ -161,10 +161,10 @@ class Store:
         *,
         on_wait: Callable[[], None] | None = None,
     ) -> _Loaded:
-        """Return what `load` makes of the artefact, see `get_or_compute`.
+        """Return `load(artefact)` of the artefact that `get_or_compute` returns.
 
-        Another trial may drop the artefact between the finding and the loading; it is computed again then. So dropping
-        is safe at any time, in a store that several suites share too.
+        An artefact that another trial drops before it is loaded is computed again. So dropping is safe at any time,
+        also in a store that several suites share.
         """
         while True:
             artefact = self.get_or_compute(kind, key, compute, on_wait=on_wait)
@@ -174,24 +174,26 @@ class Store:
                 if self.get(kind, key) is not None:
                     raise
 
-    def partial(self, kind: str, key: Mapping[str, Any]) -> Partial:
-        """Return where the computation of an artefact may keep checkpoints; valid while it holds the lock."""
-        name = f"partial/{kind}-{self.path(kind, key).name}"
+    def checkpoint(self, kind: str, key: Mapping[str, Any]) -> Checkpoint:
+        """Return the checkpoint of an artefact, for `compute` of `get_or_compute`, which holds the lock."""
+        name = f"checkpoints/{kind}-{self.path(kind, key).name}"
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Partial(path, name, self._upstream)
+        return Checkpoint(path, name, self._remote)
 
     def drop(self, kind: str, key: Mapping[str, Any]) -> None:
-        """Remove an artefact that no later step needs. It can be computed again from its key at any time."""
+        """Remove an artefact that no later step needs. It can be computed again at any time."""
         path = self.path(kind, key)
-        if self._upstream is not None:
-            names = self._upstream.names(f"{kind}/{path.name}")
-            for name in sorted(names, key=lambda name: not name.endswith(_META)):  # without it the rest is no artefact
-                self._upstream.delete(name)
+        if self._remote is not None:
+            names = self._remote.names(f"{kind}/{path.name}")
+            for name in sorted(
+                names, key=lambda name: not name.endswith(_META)
+            ):  # first: without it the rest is ignored
+                self._remote.delete(name)
         discard(path)
 
     def _fetch(self, remote: Remote, kind: str, path: Path) -> bool:
-        """Fetch an artefact that lies remote, and return whether there was one, whole to the last file."""
+        """Download an artefact, and return whether there was a complete one."""
         names = remote.names(f"{kind}/{path.name}")
         if f"{kind}/{path.name}/{_META}" not in names:
             return False
@@ -204,14 +206,15 @@ class Store:
             return False
         return True
 
-    def _leased(self, name: str, on_wait: Callable[[], None] | None) -> contextlib.AbstractContextManager[object]:
-        """Return what keeps other machines from computing the same; the lock is for the processes of this one."""
-        if self._upstream is None:
+    def _lease(self, name: str, on_wait: Callable[[], None] | None) -> contextlib.AbstractContextManager[object]:
+        """Return the lease that keeps other machines from computing the same artefact (see README.md)."""
+        if self._remote is None:
             return contextlib.nullcontext()
-        return acquire_lease(self._upstream, f"locks/{name}", on_wait=on_wait)
+        return acquire_lease(self._remote, f"locks/{name}", on_wait=on_wait)
 
     @contextlib.contextmanager
-    def _locked(self, name: str, on_wait: Callable[[], None] | None) -> Iterator[None]:
+    def _lock(self, name: str, on_wait: Callable[[], None] | None) -> Iterator[None]:
+        """Hold the file lock that keeps other processes of this file system from computing the same artefact."""
         folder = self._root / "locks"
         with clear_disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -230,7 +233,7 @@ class Store:
 
 
 class _DroppedError(Exception):
-    """An artefact was dropped remote while it was fetched."""
+    """The artefact was dropped while it was downloaded."""
 
 
 def _read(path: Path) -> Artefact | None:
@@ -242,12 +245,12 @@ def _read(path: Path) -> Artefact | None:
 
 
 def open_store(place: str | None, results_dir: Path, remote: Remote | None) -> Store:
-    """Return the store at a place: a folder or a URL that several suites may share, or None for the results' own.
+    """Return the store of a run.
 
     Args:
-        place: Where artefacts lie.
-        results_dir: The (local) results folder.
-        remote: Where the results are kept as well.
+        place: A folder or URL that several suites may share; None for the store of the results folder itself.
+        results_dir: The local results folder.
+        remote: Remote of the results folder.
     """
     if place is None:
         return Store(results_dir / "store", remote.at("store") if remote is not None else None)

@@ -118,20 +118,20 @@ class Round:
     def _fit(self) -> tuple["Fitted", float]:
         from quadrat.benchmark.learning.learner import Fitted
 
-        partial = self._bench.store.partial("fit", self._key)
+        checkpoint = self._bench.store.checkpoint("fit", self._key)
 
         def compute(folder: Path) -> None:
-            partial.fetch()
+            checkpoint.fetch()
 
             def on_step(done: int, total: int) -> None:
-                partial.keep()
+                checkpoint.upload()
                 self._on_progress("fit", done, total)
 
             fitted = self._bench.learner.fit(
                 self._labels,
                 seed=self._seed,
                 round=self._round,
-                checkpoint=partial.path,
+                checkpoint=checkpoint.path,
                 on_step=on_step,
             )
             fitted.save(folder / "fitted.pt")
@@ -140,7 +140,7 @@ class Round:
             return Fitted.load(artefact.path / "fitted.pt"), artefact.elapsed_s
 
         loaded = self._bench.store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait)
-        partial.remove()
+        checkpoint.remove()
         return loaded
 
     def evaluate(self) -> Evaluation:

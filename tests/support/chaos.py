@@ -71,7 +71,7 @@ def faults(reference: Path, folder: Path) -> list[str]:
             names = set(first.files) - {"score_s", "select_s"}
             lines += [f"{other}: {name} differs" for name in names if first[name].tobytes() != second[name].tobytes()]
     lines += [f"left over: {path.relative_to(folder)}" for path in sorted(folder.rglob("*.tmp"))]
-    lines += [f"left over: {path.relative_to(folder)}" for path in sorted((folder / "store/partial").glob("*"))]
+    lines += [f"left over: {path.relative_to(folder)}" for path in sorted((folder / "store/checkpoints").glob("*"))]
     if (folder / "failures.jsonl").exists():
         lines.append("failures.jsonl is there")
     return lines

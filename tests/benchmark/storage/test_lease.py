@@ -23,7 +23,7 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
 def put_foreign(remote: Remote, **changes: object) -> None:
     """Put the lease of a process on another machine."""
     content = {"host": "node-7", "pid": 4242, "machine": "00000000", "renewed_every_s": 11.25}
-    content |= {"token": "t", "beat": 0, "released": False, "status": None}
+    content |= {"token": "t", "renewals": 0, "released": False, "status": None}
     remote.write("driver/3", json.dumps({**content, **changes}).encode())
 
 

@@ -1,5 +1,6 @@
 """Results on a URL: a local S3-compatible server, machines without a common file system, and what can go wrong."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -14,7 +15,6 @@ from click.testing import CliRunner, Result
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.folder import fetch_results, lock_results
 from quadrat.benchmark.results.records import read_records
-from quadrat.benchmark.storage import remote as module
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 from quadrat.benchmark.storage.store import Store
@@ -87,7 +87,7 @@ def test_an_artefact_of_one_machine_is_found_by_another(remote: Remote, tmp_path
     assert not [name for name in remote.names() if name.startswith("fit/")]
 
 
-def test_an_artefact_without_its_description_upstream_does_not_count(remote: Remote, tmp_path: Path) -> None:
+def test_an_artefact_without_its_description_on_the_remote_does_not_count(remote: Remote, tmp_path: Path) -> None:
     name = Store(tmp_path / "a").path("fit", KEY).name
     remote.write(f"fit/{name}/a.txt", b"half")
     store = Store(tmp_path / "a", remote)
@@ -97,16 +97,16 @@ def test_an_artefact_without_its_description_upstream_does_not_count(remote: Rem
 
 
 def test_a_checkpoint_goes_to_the_machine_that_takes_over(remote: Remote, tmp_path: Path) -> None:
-    first = Store(tmp_path / "first", remote).partial("fit", KEY)
+    first = Store(tmp_path / "first", remote).checkpoint("fit", KEY)
     first.fetch()
-    first.keep()  # there is none yet
+    first.upload()  # there is none yet
     first.path.write_bytes(b"step 5")
-    first.keep()
-    second = Store(tmp_path / "second", remote).partial("fit", KEY)
+    first.upload()
+    second = Store(tmp_path / "second", remote).checkpoint("fit", KEY)
     second.fetch()
     assert second.path.read_bytes() == b"step 5"
     second.remove()
-    assert not second.path.exists() and remote.names("partial") == []
+    assert not second.path.exists() and remote.names("checkpoints") == []
 
 
 def _compute_slowly(root: Path, url: str, log: Path, seconds: float) -> None:
@@ -207,7 +207,7 @@ def quadrat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Callable[[
 @pytest.mark.parametrize(
     ("url", "environment", "expected"),
     [
-        ("s3://no-such-bucket/x", {}, "Make the bucket first"),
+        ("s3://no-such-bucket/x", {}, "Create the bucket first"),
         ("s3://results/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Check the endpoint (AWS_ENDPOINT_URL"),
         ("s3://results/x", {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Set AWS_ACCESS_KEY_ID"),
         ("nonsense://results/x", {}, "that what fsspec needs for nonsense:// is installed"),
@@ -242,36 +242,66 @@ def test_storage_that_cannot_be_used_is_one_clear_error_before_anything_runs(
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-def test_storage_that_is_away_for_a_while_is_waited_for_only_if_it_has_answered_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the seconds that this process has slept; they pass on the clock without waiting."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
+    return slept
+
+
+def fails(times: int, error: BaseException) -> Callable[[], str]:
+    """Return an operation that raises `error` so many times before it succeeds."""
+    errors = iter([error] * times)
+
+    def operation() -> str:
+        for each in errors:
+            raise each
+        return "content"
+
+    return operation
+
+
+def test_storage_that_has_answered_before_is_retried_for_two_minutes(tmp_path: Path, pauses: list[float]) -> None:
+    remote, reset = Remote(f"file://{tmp_path}/there"), ConnectionResetError("reset")
+    with pytest.raises(ResultsError, match=r"ConnectionResetError: reset\. Check the endpoint"):
+        remote._call("a", fails(1, reset))
+    assert pauses == []
+    assert remote._call("a", fails(0, reset)) == "content"
+    assert remote._call("a", fails(3, reset)) == "content"
+    assert pauses == [0.5, 1.0, 2.0]
+    pauses.clear()
+    with pytest.raises(
+        ResultsError, match=r"ConnectionResetError: reset\. Check the endpoint.* run the same command again"
+    ):
+        remote._call("a", fails(99, reset))
+    assert 105.0 < sum(pauses) <= 120.0 and max(pauses) == 15.0
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PermissionError("AccessDenied"), r"AccessDenied\. Check the credentials"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_an_error_that_only_the_user_can_fix_is_not_retried(
+    tmp_path: Path, pauses: list[float], error: OSError, expected: str
 ) -> None:
     remote = Remote(f"file://{tmp_path}/there")
-    pauses: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
-
-    def answers_after(times: int) -> Callable[[], str]:
-        errors = iter([ConnectionResetError("reset")] * times)
-
-        def ask() -> str:
-            for error in errors:
-                raise error
-            return "here"
-
-        return ask
-
-    with pytest.raises(ResultsError, match=r"ConnectionResetError: reset\. Check the endpoint"):
-        remote._ask("a", answers_after(1))
+    remote._call("a", fails(0, error))
+    with pytest.raises(ResultsError, match=expected):
+        remote._call("a", fails(1, error))
     assert pauses == []
-    assert remote._ask("a", answers_after(0)) == "here"
-    assert remote._ask("a", answers_after(3)) == "here"
-    assert pauses == [0.5, 1.0, 2.0]
 
-    def denied() -> str:
-        raise PermissionError("AccessDenied")
 
-    with pytest.raises(ResultsError, match=r"AccessDenied\. Check the credentials"):
-        remote._ask("a", denied)
-    assert len(pauses) == 3
+def test_an_interrupt_during_a_call_is_not_retried(tmp_path: Path, pauses: list[float]) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    remote._call("a", fails(0, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        remote._call("a", fails(1, KeyboardInterrupt()))
+    assert pauses == []
 
 
 def test_urls_are_told_from_folders_and_each_has_a_working_folder_of_its_own(

@@ -268,7 +268,7 @@ def test_status_of_results_on_a_url_shows_what_their_driver_showed_last(
     quadrat: Callable[..., Result], tmp_path: Path
 ) -> None:
     url = f"file://{tmp_path}/there"
-    lease = {"host": "node-7", "pid": 4242, "machine": "0", "token": "t", "beat": 3, "released": False}
+    lease = {"host": "node-7", "pid": 4242, "machine": "0", "token": "t", "renewals": 3, "released": False}
 
     def put(**changes: object) -> None:
         Remote(url).write(
