@@ -1,1 +1,1 @@
-"""MLflow: the only room that imports it."""
+"""MLflow: the only package that imports it."""

@@ -1,8 +1,7 @@
 """One experiment in an MLflow store: the only module that imports mlflow, and late, since that takes seconds.
 
-What is written comes from `tracking_values`, when it is written from `mirror_writer`. Runs are found again by their
-identity (a tag), points by their step, pictures by key and step, files by their path: writing twice changes nothing.
-Every call names its run; MLflow's own idea of a current run is not used.
+Runs are found again by their identity (a tag), points by their step, pictures by key and step, files by their path, so
+writing twice changes nothing. Every call names its run; MLflow's current run is not used.
 """
 
 import json
@@ -25,19 +24,19 @@ State = Literal["running", "done", "failed", "interrupted", "pruned"]
 _STATUS: Final[Mapping[State, str]] = {
     "running": "RUNNING",
     "done": "FINISHED",
-    "pruned": "FINISHED",
+    "pruned": "KILLED",
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
 _DEFAULTS: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # MLflow's own are 120 s and 7 tries with growing pauses: too long to find out that nobody is there.
+    # MLflow's own are 120 s and 7 retries with growing pauses: too long to notice that a server is away.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    # Its progress bar for uploads is no news in a run's display.
+    # Its progress bar would break a run's display.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-_IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id")
+_IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id", "candidate")
 _NOTE: Final = "mlflow.note.content"
 _DIGEST_CHARS: Final = 36
 """The longest digest of a data set that MLflow takes."""
@@ -49,7 +48,7 @@ def default_uri(results_dir: Path) -> str:
 
 
 def without_password(text: str) -> str:
-    """Return a URI, or a message that quotes one, as it may be printed.
+    """Return a URI, or a message that quotes one, without user and password.
 
     Examples:
         >>> without_password("postgresql://me:secret@host:5432/db")
@@ -59,21 +58,21 @@ def without_password(text: str) -> str:
 
 
 def experiment_id(uri: str, suite_name: str) -> str | None:
-    """Return the id of the suite's experiment in the store at `uri`, None when nothing was mirrored there."""
+    """Return the id of the suite's experiment in the store at `uri`, None when nothing was logged there."""
     experiment = _client(uri).get_experiment_by_name(suite_name)
     return None if experiment is None else str(experiment.experiment_id)
 
 
 @dataclass(kw_only=True)
 class Run:
-    """A run in the store, as far as it is known here.
+    """What is known of a run in the store.
 
     Attributes:
         run_id: MLflow's id.
-        is_described: Whether its parameters are logged, which is done last when a run is made.
-        state: What its tag and its status say; None when they contradict each other.
+        is_described: Whether its parameters are logged, the last step of creating a run.
+        state: Its tag `state`; None when it contradicts its MLflow status.
         tags: Its tags.
-        num_datasets: Data sets it is linked to.
+        num_datasets: Number of linked data sets.
     """
 
     run_id: str
@@ -84,16 +83,16 @@ class Run:
 
 
 class Experiment:
-    """One experiment of a store, with what is in it looked up once.
+    """One experiment of a store, whose runs are looked up once.
 
     Args:
         uri: An MLflow tracking URI.
-        experiment: Its name; made when it is not there.
-        note: What its page says, Markdown.
-        artifact_root: Where the artefacts of a new experiment belong; None leaves that to the server.
+        experiment: Its name; created when it does not exist.
+        note: Markdown for its page.
+        artifact_root: Folder for the artifacts of a new experiment; None leaves that to the server.
 
     Attributes:
-        client: MLflow's client, for what has runs of its own (the candidates of a study).
+        client: MLflow's client.
         experiment_id: MLflow's id of the experiment.
         runs: The runs by identity.
     """
@@ -115,12 +114,12 @@ class Experiment:
         self._points: dict[tuple[str, str], dict[int, float]] = {}
 
     def run(self, identity: str, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> Run:
-        """Return the run of that identity, made and described when it is not.
+        """Return the run of that identity; create it and log its parameters if that has not been done.
 
         Args:
-            identity: The value of its tag "trial_id", "group_id" or "suite_id".
-            name: What a new run is called.
-            tags: Of a new run, with the identity among them.
+            identity: Value of its tag "trial_id", "group_id", "suite_id" or "candidate".
+            name: Name of a new run.
+            tags: Tags of a new run, the identity among them.
             params: Its parameters.
         """
         if identity not in self.runs:
@@ -148,43 +147,42 @@ class Experiment:
         run.state = state
 
     def set_note(self, run: Run, note: str) -> None:
-        """Set what a run's page says, Markdown."""
+        """Set the Markdown of a run's page."""
         self.set_tag(run, _NOTE, note)
 
     def set_tag(self, run: Run, key: str, value: str) -> None:
-        """Set a tag that has another value."""
+        """Set a tag unless it has that value."""
         if run.tags.get(key) != value:
             self.client.set_tag(run.run_id, key, value)
             run.tags[key] = value
 
     def points(self, run: Run, metric: str) -> dict[int, float]:
-        """Return what the store holds of a metric, by step, the newest of each."""
+        """Return the values of a metric by step, the newest of each step."""
         key = (run.run_id, metric)
         if key not in self._points:
             history = sorted(self.client.get_metric_history(*key), key=lambda point: point.timestamp)
             self._points[key] = {point.step: point.value for point in history}
         return self._points[key]
 
-    def log(self, run: Run, step: int, figures: Mapping[str, float]) -> None:
-        """Log metrics at a step; MLflow cannot take them back."""
+    def log(self, run: Run, step: int, metrics: Mapping[str, float]) -> None:
+        """Log metrics at a step; MLflow cannot delete them."""
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        self.client.log_batch(
-            run.run_id, metrics=[Metric(name, value, now_ms, step) for name, value in figures.items()]
-        )
-        for name, value in figures.items():
+        points = [Metric(name, value, now_ms, step) for name, value in metrics.items()]
+        self.client.log_batch(run.run_id, metrics=points)
+        for name, value in metrics.items():
             if (run.run_id, name) in self._points:
                 self._points[run.run_id, name][step] = value
 
     def link_datasets(self, run: Run, splits: Mapping[str, Mapping[str, Any]], name: str, source: str) -> None:
-        """Link a run to the splits it was trained and tested on, unless it is.
+        """Link a run to the splits it was trained and tested on, if that has not been done.
 
         Args:
             run: The run.
-            splits: Context ("train", "test") -> what suite.json says of the split.
+            splits: Description of the split by context ("train", "test").
             name: The data set's registered name.
-            source: Where it lies.
+            source: Where it is stored.
         """
         if run.num_datasets >= len(splits):
             return
@@ -207,7 +205,7 @@ class Experiment:
         run.num_datasets = len(inputs)
 
     def add_model(self, run: Run, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Add the model that a run trained, as an entity of its own without weights, unless it is there."""
+        """Register the model that a run trained, without weights, if that has not been done."""
         if "model_id" in run.tags:
             return
         from mlflow.entities import LoggedModelStatus
@@ -224,17 +222,17 @@ class Experiment:
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def picture_steps(self, run: Run, key: str) -> set[int]:
-        """Return the steps at which a run holds a whole picture of that key."""
+        """Return the steps at which a run holds a complete picture of that key."""
         names = [Path(entry.path).name for entry in self.client.list_artifacts(run.run_id, "images")]
         pattern = re.compile(rf"{re.escape(key.replace('/', '~'))}[+%]step[+%](\d+)[+%].*[+%]compressed\.")
         return {int(match[1]) for name in names if (match := pattern.match(name))}
 
     def log_picture(self, run: Run, image: "Image.Image", key: str, step: int) -> None:
-        """Log a picture that the chart view shows, with a slider over steps."""
+        """Log a picture; the chart view shows pictures with a slider over steps."""
         self.client.log_image(run.run_id, image, key=key, step=step)
 
     def upload(self, run: Run, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or a folder with what is in it, to a run's artefacts; what is there is replaced."""
+        """Copy a file or folder to a run's artifacts; files of the same name are replaced."""
         if path.is_dir():
             self.client.log_artifacts(run.run_id, str(path), artifact_path=folder)
         else:
@@ -270,7 +268,7 @@ def _client(uri: str) -> Any:
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    # The steps of a migration are no news to a user, and each retry of a server that is gone is none either.
+    # Not for the user: the steps of a migration, each retry of a server that is away.
     for logger, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
         logging.getLogger(logger).setLevel(level)
     return MlflowClient(tracking_uri=uri)

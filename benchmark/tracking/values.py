@@ -1,7 +1,7 @@
-"""What MLflow is told of a suite, a trial and a record: names, tags, parameters, metrics and notes, as plain values.
+"""Names, tags, parameters, metrics and notes that describe a suite, a trial and a record in MLflow, as plain values.
 
-Metric names begin with their section of MLflow's chart view, and the view sorts sections by name: `accuracy/` comes
-first, then `class_iou/`, `cost/`, `fit/`, `seconds/`; what has no section comes last.
+The first part of a metric's name is its section of MLflow's chart view, which sorts sections by name: `accuracy/`,
+`class_iou/`, `cost/`, `fit/`, `seconds/`, then metrics without a section.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ __all__ = [
     "MIOU",
     "SuiteFacts",
     "experiment_note",
-    "figures",
     "group_id",
-    "mean_figures",
+    "mean_metrics",
+    "metrics",
     "params",
     "results_note",
     "strategy_note",
@@ -31,12 +31,12 @@ __all__ = [
 MIOU: Final = "accuracy/miou"
 """The metric by which MLflow's points are found again."""
 
-_REFERENCE_SECTIONS: Final = ("accuracy", "class_iou")
-"""What full supervision is drawn with: a line to compare with, at every budget. Its costs are those of the pool."""
+_LINE_SECTIONS: Final = ("accuracy", "class_iou")
+"""Metrics of full supervision, drawn as a line over all budgets. Its costs are those of the pool at every budget."""
 
 
 class SuiteFacts:
-    """What `suite.json` says, as the mirror needs it.
+    """Content of `suite.json`, for use in MLflow.
 
     Args:
         document: The content of `suite.json`.
@@ -44,10 +44,10 @@ class SuiteFacts:
 
     Attributes:
         suite: The resolved suite.
-        dataset: The data behind it.
+        dataset: Description of its data.
         trials: Every trial, by id.
         classes: Class names as MLflow takes them.
-        commit: The commit that ran, "" where it is not known.
+        commit: Commit of the code that ran, "" when unknown.
     """
 
     def __init__(self, document: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -64,24 +64,24 @@ class SuiteFacts:
 
     @property
     def groups(self) -> dict[str, dict[str, Any]]:
-        """One trial of every group, by the group's id, in suite order."""
+        """The first trial of every group (trials that differ in seed alone), by group id, in suite order."""
         found: dict[str, dict[str, Any]] = {}
         for trial in self.trials.values():
             found.setdefault(group_id(trial), trial)
         return found
 
     def members(self, trial: Mapping[str, Any]) -> list[str]:
-        """Return the ids of the trials that differ from `trial` in their seeds only."""
+        """Return the ids of the trials in the group of `trial`."""
         wanted = group_id(trial)
         return [other_id for other_id, other in self.trials.items() if group_id(other) == wanted]
 
     def trial_name(self, trial: Mapping[str, Any]) -> str:
-        """Return the name of a trial's run, with seeds as wide as the widest, so that names sort."""
+        """Return the name of a trial's run; seeds are padded with zeros, so that names sort."""
         width = len(str(max(abs(other["seed"]) for other in self.trials.values())))
         return f"{trial['label']} seed {trial['seed']:0{width}d}"
 
     def tags(self, trial: Mapping[str, Any], kind: str) -> dict[str, str]:
-        """Return the tags by which runs are filtered."""
+        """Return the tags of a run, by which runs are filtered."""
         return {
             "kind": kind,
             "strategy": trial["strategy"],
@@ -93,7 +93,7 @@ class SuiteFacts:
         }
 
     def source_tags(self) -> dict[str, str]:
-        """Return what MLflow shows as a run's source."""
+        """Return the tags that MLflow shows as a run's source."""
         commit = {"commit": self.commit, "mlflow.source.git.commit": self.commit} if self.commit else {}
         return {**commit, "mlflow.source.name": f"quadrat run {self.name}", "mlflow.source.type": "LOCAL"}
 
@@ -106,23 +106,23 @@ class SuiteFacts:
         if record.strategy == FULL_SUPERVISION:
             return list(self.suite["budgets"])
         sizes = self.suite["region_size"]
-        reference = sizes[0] if isinstance(sizes, Sequence) else sizes
-        return [round(record.regions * record.region_size**2 / reference**2)]
+        first = sizes[0] if isinstance(sizes, Sequence) else sizes
+        return [round(record.regions * record.region_size**2 / first**2)]
 
     def split(self, which: str) -> dict[str, Any]:
-        """Return what `suite.json` says of the pool or the test split."""
+        """Return the description of a split, "pool" or "test"."""
         return dict(self.dataset[which])
 
 
 def group_id(trial: Mapping[str, Any]) -> str:
-    """Return what the trials of one label have in common: all of their spec but the seed and the data's folder."""
+    """Return a hash of a trial's spec without its seed and the folder of its data: equal for all seeds of a label."""
     spec = {key: value for key, value in trial["spec"].items() if key != "seed"}
     spec["dataset"] = {key: value for key, value in spec["dataset"].items() if key != "root"}
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
 
 
-def figures(record: Record, classes: Iterable[str]) -> dict[str, float]:
-    """Return the metrics of one record by their names in MLflow; a class that is absent has none."""
+def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
+    """Return the metrics of one record by name; a class that is absent from truth and prediction has none."""
     found: dict[str, float] = {
         MIOU: record.miou,
         "accuracy/pixel_accuracy": record.pixel_accuracy,
@@ -138,13 +138,13 @@ def figures(record: Record, classes: Iterable[str]) -> dict[str, float]:
         "round": record.round,
     }
     if record.strategy == FULL_SUPERVISION:
-        return {name: value for name, value in found.items() if name.partition("/")[0] in _REFERENCE_SECTIONS}
+        return {name: value for name, value in found.items() if name.partition("/")[0] in _LINE_SECTIONS}
     return found
 
 
-def mean_figures(records: Sequence[Record], classes: Sequence[str]) -> dict[str, float]:
-    """Return the means over seeds of one round, the spread of the mIoU and the number of seeds."""
-    each = [figures(record, classes) for record in records]
+def mean_metrics(records: Sequence[Record], classes: Sequence[str]) -> dict[str, float]:
+    """Return means over seeds of one round, the standard deviation of the mIoU and the number of seeds."""
+    each = [metrics(record, classes) for record in records]
     means = {
         name: statistics.fmean(found)
         for name in each[0]
@@ -156,7 +156,7 @@ def mean_figures(records: Sequence[Record], classes: Sequence[str]) -> dict[str,
 
 
 def params(trial: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters of a trial as MLflow shows them: the strategy's by their own names, the rest by path."""
+    """Return the parameters of a trial: those of the strategy by their own names, the rest as `learner.lr`."""
     spec = trial["spec"]
     dataset = {key: value for key, value in spec["dataset"].items() if key not in ("root", "params")}
     nested = {
@@ -177,11 +177,11 @@ def experiment_note(facts: SuiteFacts) -> str:
 **How to read it.** A run is a strategy: its metrics are means over seeds, and the runs below it are the single seeds.
 The chart view draws the curves of all strategies; the step is the number of labelled regions, and full supervision is
 a flat line. Section `accuracy` comes first, then `class_iou`, `cost`, `fit` and `seconds`. A strategy's run also holds
-pictures of its picks, and run `{summary_name(facts)}` the report, with statistics, among its artifacts.
+pictures of what it selected, and run `{summary_name(facts)}` the report, with statistics, among its artifacts.
 
 **Filter** by tags: `tags.kind = "strategy"` (means), `"trial"` (one seed), `"suite"` (the report);
-`tags.state` is running, done, failed, interrupted or pruned. MLflow mirrors files, which are the truth: after trouble,
-`quadrat track DIR` brings everything up to date.
+`tags.state` is running, done, failed, interrupted or pruned. MLflow shows what is in the files of the results folder:
+after an outage, `quadrat track DIR` brings it up to date.
 """
 
 
@@ -189,7 +189,7 @@ def strategy_note(facts: SuiteFacts, trial: Mapping[str, Any]) -> str:
     """Return the note of a strategy's run."""
     seeds = ", ".join(str(facts.trials[member]["seed"]) for member in facts.members(trial))
     if trial["strategy"] == FULL_SUPERVISION:
-        return f"The reference: all regions labelled. Mean over seeds {seeds}, drawn as a line over all budgets."
+        return f"Full supervision: all regions labelled. Mean over seeds {seeds}, drawn as a line over all budgets."
     return (
         f"Mean over seeds {seeds} of strategy `{trial['strategy']}`, regions of {trial['region_size']} px. "
         "The single seeds are the runs below this one."
@@ -197,7 +197,7 @@ def strategy_note(facts: SuiteFacts, trial: Mapping[str, Any]) -> str:
 
 
 def summary_name(facts: SuiteFacts) -> str:
-    """Return the name of the run that stands for the whole suite."""
+    """Return the name of the suite's run."""
     return f"{facts.name} (report)"
 
 
@@ -220,7 +220,7 @@ def results_note(facts: SuiteFacts, records: Iterable[Record]) -> str:
     table = "\n".join([head, rule, *rows])
     return (
         f"mIoU in %, mean (standard deviation over seeds).\n\n{table}\n\n"
-        "The whole report, with intervals and what can't be told apart: Artifacts, `report/index.html`.\n"
+        "The whole report, with intervals and significance: Artifacts, `report/index.html`.\n"
     )
 
 

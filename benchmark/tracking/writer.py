@@ -1,8 +1,8 @@
-"""What of a results folder is written to MLflow, and when: for browsing only, the records stay the truth.
+"""Writes a results folder to MLflow, for browsing; the files of the folder stay authoritative.
 
-Experiment = suite. One parent run per strategy label holds the mean curves over seeds and pictures of its picks; below
-it one child run per trial; one run for the suite holds the report. Everything is looked up before it is written, so
-mirroring twice changes nothing.
+A suite is an experiment. One parent run per strategy label holds the mean curves over seeds and pictures of what was
+selected; below it is one run per trial. One more run, of the suite, holds the report. Everything is looked up before it
+is written, so logging twice changes nothing.
 """
 
 import hashlib
@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.data import open_packed
+from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records
 from quadrat.benchmark.tracking.client import Experiment, Run, State, default_uri
-from quadrat.benchmark.tracking.pictures import draw_picks, open_pool
+from quadrat.benchmark.tracking.pictures import draw_selections
 from quadrat.benchmark.tracking.study import log_candidates
 from quadrat.benchmark.tracking.values import (
     MIOU,
     SuiteFacts,
     experiment_note,
-    figures,
     group_id,
-    mean_figures,
+    mean_metrics,
+    metrics,
     params,
     results_note,
     strategy_note,
@@ -32,11 +34,11 @@ from quadrat.benchmark.tracking.values import (
 __all__ = ["ResultsWriter", "log_artifacts", "log_results"]
 
 _FILES: Final = ("suite.json", "environment.json", "records.jsonl", "failures.jsonl")
-"""What the suite's run holds beside the report."""
+"""Artifacts of the suite's run, beside the report."""
 
 
 def log_results(results_dir: Path, uri: str | None = None) -> int:
-    """Log a results folder from its files, the report included, and return the number of its trials that have run.
+    """Log a results folder, the report included, and return the number of its trials that have run.
 
     Args:
         results_dir: The results folder.
@@ -47,31 +49,31 @@ def log_results(results_dir: Path, uri: str | None = None) -> int:
         Exception: Whatever MLflow raises when its store cannot be used.
     """
     writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir))
-    num_trials = writer.take_files()
-    writer.close()
+    num_trials = writer.log_files()
+    writer.log_parents()
     writer.log_artifacts()
     return num_trials
 
 
 def log_artifacts(results_dir: Path, uri: str | None = None) -> None:
-    """Bring what a run leaves at its end to MLflow: pictures of the picks, the report, the files.
+    """Log what exists once a run has ended: pictures of the selections, the report, the files.
 
     Args:
-        results_dir: A results folder whose records are mirrored.
+        results_dir: A results folder whose records are logged.
         uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
 
     Raises:
         Exception: Whatever MLflow raises when its store cannot be used.
     """
     writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir))
-    if writer.is_empty:  # a run with nothing left to do mirrors nothing, and the store may be a new one
-        writer.take_files()
-        writer.close()
+    if writer.is_empty:  # a run with nothing left to do logs nothing, and the store may be a new one
+        writer.log_files()
+        writer.log_parents()
     writer.log_artifacts()
 
 
 class ResultsWriter:
-    """Writes into one experiment, having looked up what is there.
+    """Writes a results folder into one experiment, having looked up what it holds.
 
     Args:
         results_dir: The results folder.
@@ -87,52 +89,53 @@ class ResultsWriter:
         self._experiment = Experiment(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the store holds no run of the suite."""
-        return not self._experiment.runs
+    def _suite_id(self) -> str:
+        return f"suite {self._facts.name}"
 
-    def take_files(self) -> int:
-        """Log everything that the files hold, and return the number of trials that have run."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether the store does not hold the suite yet."""
+        return self._suite_id not in self._experiment.runs
+
+    def log_files(self) -> int:
+        """Log everything in the files, and return the number of trials that have run."""
         failed = {failure.trial_id for failure in read_failures(self._results_dir)}
         by_trial: dict[str, list[Record]] = {}
         for record in list(self._records.values()):
             by_trial.setdefault(record.trial_id, []).append(record)
-        # The newest run is the first of MLflow's list: made in this order, the list has the suite's, and what has no
-        # curves stands last.
+        # MLflow lists the newest run first: created in this order, runs are listed in suite order, and the suite's own
+        # run, which has no curves, last.
         self._suite_run()
         for id_, trial in reversed(self._facts.groups.items()):
             if id_ in {group_id(self._facts.trials[trial_id]) for trial_id in by_trial}:
                 self._group_run(trial)
         for records in by_trial.values():
             for record in records:
-                self.record(record)
+                self.log_record(record)
         for trial_id, trial in self._facts.trials.items():
             records = by_trial.get(trial_id, [])
             if is_complete(records, trial_id, trial["num_rounds"]):
-                self.state(trial_id, "done")
+                self.log_state(trial_id, "done")
             elif trial_id in failed:
-                self.state(trial_id, "failed")
+                self.log_state(trial_id, "failed")
             elif records:
-                self.state(trial_id, "interrupted")
-        self.candidates()
+                self.log_state(trial_id, "interrupted")
+        self.log_candidates()
         return len(by_trial.keys() | failed)
 
-    def candidates(self) -> None:
-        """Log the candidates of the folder's study, if it has one."""
-        experiment = self._experiment
-        log_candidates(
-            experiment.client, experiment.experiment_id, self._results_dir, f"quadrat study {self._facts.name}"
-        )
+    def log_candidates(self) -> None:
+        """Log the candidates of the study, if there is one."""
+        log_candidates(self._experiment, self._results_dir, f"quadrat study {self._facts.name}")
 
-    def record(self, record: Record) -> None:
-        """Log the figures of one round to its trial's run, and the mean to its parent once all seeds are there."""
+    def log_record(self, record: Record) -> None:
+        """Log the metrics of a round to its trial's run, and their mean to the parent once all seeds have the round."""
         self._records[record.key] = record
         run = self._trial_run(record.trial_id)
-        self._log_new(run, record, figures(record, self._facts.classes))
+        self._log_new(run, record, metrics(record, self._facts.classes))
         self._log_mean(self._facts.trials[record.trial_id], record.round, are_all_in=False)
 
-    def state(self, trial_id: str, state: State) -> None:
-        """Note what has become of a trial; one that is done has a model."""
+    def log_state(self, trial_id: str, state: State) -> None:
+        """Log the state of a trial; one that is done has a model."""
         self._states[trial_id] = state
         run, trial = self._trial_run(trial_id), self._facts.trials[trial_id]
         if state == "done":
@@ -142,8 +145,8 @@ class ResultsWriter:
             self._experiment.add_model(run, self._facts.trial_name(trial), recipe, tags)
         self._experiment.set_state(run, state)
 
-    def close(self) -> None:
-        """Bring the parents up to date: their means over the seeds there are, and their states."""
+    def log_parents(self) -> None:
+        """Update the parents: their states, and means over the seeds that exist when no more will come."""
         for trial in self._facts.groups.values():
             states = {self._states[member] for member in self._facts.members(trial) if member in self._states}
             if not states:
@@ -155,7 +158,7 @@ class ResultsWriter:
         self._set_suite_state()
 
     def log_artifacts(self) -> None:
-        """Bring pictures of the picks, the report and the files up to date, and the suite's own run with them."""
+        """Update the suite's run: note, files, report; and the pictures of the selections."""
         if not self._records:
             return
         self._log_pictures()
@@ -172,27 +175,28 @@ class ResultsWriter:
         self._set_suite_state()
 
     def _set_suite_state(self) -> None:
-        """Give the suite's run the state of its strategies: an interrupted suite does not look as if it ran."""
+        """Set the state of the suite's run to the worst of its strategies."""
         states = {self._experiment.runs[id_].state for id_ in self._facts.groups if id_ in self._experiment.runs}
         self._experiment.set_state(self._suite_run(), _worst({state for state in states if state is not None}))
 
     def _log_pictures(self) -> None:
-        """Log what the first seed of each strategy picked, a picture a round, where the packed pool is at hand."""
-        pool = open_pool(self._results_dir, self._facts.split("pool"))
-        if pool is None:
+        """Log a picture per round of what the first seed of each strategy selected, if the packed pool is available."""
+        try:
+            pool = open_packed(self._results_dir, self._facts.split("pool"))
+        except DataError:  # a cache: results may be logged without it, or on another machine
             return
         for trial in self._facts.groups.values():
             if trial["strategy"] == FULL_SUPERVISION or group_id(trial) not in self._experiment.runs:
                 continue
-            run, key = self._group_run(trial), f"picks/seed {trial['seed']}"
+            run, key = self._group_run(trial), f"selections/seed {trial['seed']}"
             there = self._experiment.picture_steps(run, key)
-            for picture in draw_picks(self._results_dir, trial["trial_id"], trial["num_rounds"], pool):
+            for picture in draw_selections(self._results_dir, trial["trial_id"], trial["num_rounds"], pool):
                 record = self._records.get((trial["trial_id"], picture.round))
                 if record is not None and (step := self._facts.steps(record)[0]) not in there:
                     self._experiment.log_picture(run, picture.image, key, step)
 
     def _digest(self) -> str:
-        """Return a hash over what `log_artifacts` uploads, so that it is not uploaded again."""
+        """Return a hash of what `log_artifacts` uploads, so that it is not uploaded again unchanged."""
         report = sorted(path for path in (self._results_dir / "report").rglob("*") if path.is_file())
         digest = hashlib.sha256()
         for path in [self._results_dir / name for name in _FILES] + report:
@@ -228,9 +232,8 @@ class ResultsWriter:
         first = next(iter(self._facts.trials.values()))
         about = params(first)
         shared = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
-        identity = f"suite {self._facts.name}"
-        tags = {"kind": "suite", "suite_id": identity, **self._facts.source_tags()}
-        run = self._experiment.run(identity, summary_name(self._facts), tags, shared)
+        tags = {"kind": "suite", "suite_id": self._suite_id, **self._facts.source_tags()}
+        run = self._experiment.run(self._suite_id, summary_name(self._facts), tags, shared)
         self._link_datasets(run, first)
         return run
 
@@ -247,14 +250,14 @@ class ResultsWriter:
     def _log_mean(self, trial: dict[str, Any], round_: int, *, are_all_in: bool) -> None:
         """Log the mean over seeds of one round to the parent.
 
-        A mean over some of the seeds is logged only when no more will come, since MLflow cannot take a point back. When
-        a failed trial is mended later, the new mean is a second point at the same step, and the newer one counts.
+        A mean over some of the seeds is logged only when no more will come, since MLflow cannot delete a point. When a
+        failed trial succeeds later, the new mean is a second point at the same step; the newer one counts.
         """
         members = self._facts.members(trial)
         records = [self._records[member, round_] for member in members if (member, round_) in self._records]
         if not records or (len(records) < len(members) and not are_all_in):
             return
-        means = mean_figures(records, self._facts.classes)
+        means = mean_metrics(records, self._facts.classes)
         run = self._group_run(trial)
         for step in self._facts.steps(records[0]):
             if self._experiment.points(run, MIOU).get(step) != means[MIOU]:

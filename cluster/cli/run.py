@@ -154,7 +154,7 @@ def _log_artifacts(results_dir: Path, uri: str | None) -> bool:
         log_artifacts(results_dir, uri)
     except Exception as error:  # MLflow raises what its stores raise; none of it may turn a good run into a bad one
         reason = without_password(f"{type(error).__name__}: {error}").partition("\n")[0]
-        click.echo(f"! MLflow does not take the report: {reason:.160}", err=True)
+        click.echo(f"! MLflow does not accept the report: {reason:.160}", err=True)
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""The MLflow mirror: complete, idempotent, and never in the way of a run."""
+"""Logging to MLflow: complete, idempotent, and never in the way of a run."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from quadrat.benchmark.data.loaders.scenes import Scenes
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Failure, append_record, record_failure
 from quadrat.benchmark.results.selections import selection_path, write_selection
-from quadrat.benchmark.tracking import logger as mirror_module
+from quadrat.benchmark.tracking import logger as logger_module
 from quadrat.benchmark.tracking.client import Experiment, default_uri, experiment_id, without_password
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.tracking.writer import log_artifacts, log_results
@@ -99,7 +99,7 @@ def test_the_run_of_a_label_holds_the_mean_over_seeds(folder: Path) -> None:
     assert curve(folder, "H", "num_seeds") == [(4, 2), (8, 1), (16, 1)]
 
 
-def test_tags_and_status_say_what_became_of_a_trial(folder: Path) -> None:
+def test_tags_and_status_give_the_state_of_a_trial(folder: Path) -> None:
     log_results(folder)
     found = runs(folder)
     state = {name: (run.data.tags["state"], run.info.status) for name, run in found.items()}
@@ -128,7 +128,7 @@ def test_parameters_stand_under_their_own_names(folder: Path) -> None:
     assert (params["region_size"], params["learner.encoder"], params["dataset.name"]) == ("16", "test_resnet", "scenes")
 
 
-def test_mirroring_twice_changes_nothing(folder: Path) -> None:
+def test_logging_twice_changes_nothing(folder: Path) -> None:
     log_results(folder)
     before = {name: (run.info.run_id, run.info.end_time) for name, run in runs(folder).items()}
     log_results(folder)
@@ -136,7 +136,7 @@ def test_mirroring_twice_changes_nothing(folder: Path) -> None:
     assert len(curve(folder, "random seed 0")) == len(curve(folder, "random")) == 3
 
 
-def test_a_trial_that_was_mended_is_mirrored_as_done(folder: Path) -> None:
+def test_a_failed_trial_that_succeeds_later_is_logged_as_done(folder: Path) -> None:
     log_results(folder)
     for round_ in (1, 2):
         append_record(folder, make_record(TRIALS[-1], round_))
@@ -147,7 +147,7 @@ def test_a_trial_that_was_mended_is_mirrored_as_done(folder: Path) -> None:
     assert runs(folder)["H"].data.metrics["num_seeds"] == 2
 
 
-def test_a_run_is_mirrored_as_it_goes(tmp_path: Path, empty_store: Path) -> None:
+def test_a_run_is_logged_as_it_goes(tmp_path: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     write_suite_json(SUITE, tmp_path)
     live = MlflowLogger(tmp_path, None, pytest.fail)
@@ -167,47 +167,47 @@ def test_a_run_is_mirrored_as_it_goes(tmp_path: Path, empty_store: Path) -> None
     assert experiment_id(default_uri(tmp_path), "fake") is not None
 
 
-def test_what_an_earlier_run_left_is_mirrored_by_the_next(folder: Path) -> None:
+def test_what_an_earlier_run_left_is_logged_by_the_next(folder: Path) -> None:
     live = MlflowLogger(folder, None, pytest.fail)
     live.start()
     assert live.finish()
     assert len(runs(folder)) == 6
 
 
-def test_a_server_that_does_not_answer_is_said_once_and_slows_nothing(folder: Path) -> None:
-    said: list[str] = []
-    live = MlflowLogger(folder, "http://me:secret@127.0.0.1:9", said.append)
+def test_a_server_that_does_not_answer_is_one_warning_and_slows_nothing(folder: Path) -> None:
+    warnings: list[str] = []
+    live = MlflowLogger(folder, "http://me:secret@127.0.0.1:9", warnings.append)
     live.start()
     start = time.monotonic()
     for round_ in range(3):
         live.record(make_record(TRIALS[0], round_))
     assert time.monotonic() - start < 0.1
     assert not live.finish()
-    (warning,) = said
-    assert "http://127.0.0.1:9 does not take the records" in warning
+    (warning,) = warnings
+    assert "http://127.0.0.1:9 does not accept the records" in warning
     assert f"quadrat track {folder}" in warning
     assert "secret" not in warning
 
 
 def test_a_server_that_comes_back_gets_everything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_up = threading.Event()
-    said: list[str] = []
-    writer = mirror_module.ResultsWriter
+    warnings: list[str] = []
+    writer = logger_module.ResultsWriter
 
     def open_writer(*arguments: Any) -> Any:
         if not is_up.is_set():
-            raise ConnectionError("nobody is there")
+            raise ConnectionError("refused")
         return writer(*arguments)
 
-    monkeypatch.setattr(mirror_module, "ResultsWriter", open_writer)
-    monkeypatch.setattr(mirror_module, "_TRY_AGAIN_S", 0.05)
-    live = MlflowLogger(folder, None, said.append)
+    monkeypatch.setattr(logger_module, "ResultsWriter", open_writer)
+    monkeypatch.setattr(logger_module, "_RETRY_S", 0.05)
+    live = MlflowLogger(folder, None, warnings.append)
     live.start()
-    _await(lambda: bool(said))
+    _await(lambda: bool(warnings))
     is_up.set()
     assert live.finish()
     assert len(runs(folder)) == 6
-    assert len(said) == 1
+    assert len(warnings) == 1
 
 
 def summary(folder: Path) -> Any:
@@ -226,7 +226,7 @@ def artifacts(folder: Path, run: Any, path: str | None = None) -> list[str]:
     return sorted(file.path for file in MlflowClient(default_uri(folder)).list_artifacts(run.info.run_id, path))
 
 
-def test_the_suites_run_holds_report_and_files_and_says_how_it_went(folder: Path) -> None:
+def test_the_suites_run_holds_report_files_and_state(folder: Path) -> None:
     (folder / "report").mkdir()
     (folder / "report" / "index.html").write_text("<p>first</p>")
     log_results(folder)
@@ -243,7 +243,7 @@ def test_the_suites_run_holds_report_and_files_and_says_how_it_went(folder: Path
     assert path.read_text() == "<p>second</p>"
 
 
-def test_what_is_published_to_a_new_store_comes_with_all_runs(folder: Path) -> None:
+def test_artifacts_logged_to_a_new_store_come_with_all_runs(folder: Path) -> None:
     log_artifacts(folder)
     assert len(runs(folder)) == 6
     assert summary(folder).data.tags["state"] == "failed"
@@ -292,7 +292,7 @@ def test_region_sizes_share_an_axis(tmp_path: Path, empty_store: Path) -> None:
     assert curve(tmp_path, "random r8", "cost/regions") == [(4, 16.0)]
 
 
-def test_picks_are_pictures_of_the_strategys_run_once_a_round(tmp_path: Path, empty_store: Path) -> None:
+def test_the_run_of_a_strategy_has_one_picture_of_its_selection_per_round(tmp_path: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     dataset = Scenes(num_train=6, num_test=2, height=48, width=64)
     pool = pack(dataset, "train", tmp_path / "cache")
@@ -303,15 +303,15 @@ def test_picks_are_pictures_of_the_strategys_run_once_a_round(tmp_path: Path, em
     (tmp_path / "suite.json").write_text(json.dumps(document))
     grid, (spec,) = RegionGrid(pool.sizes, 16), suite.trials()
     for round_ in range(2):
-        picks = Selection(regions=np.arange(4 * round_, 4 * round_ + 4), potential=np.ones(4))
-        write_selection(selection_path(tmp_path, spec.trial_id, round_), picks, grid)
+        selection = Selection(regions=np.arange(4 * round_, 4 * round_ + 4), potential=np.ones(4))
+        write_selection(selection_path(tmp_path, spec.trial_id, round_), selection, grid)
         append_record(tmp_path, make_record(spec, round_))
         log_results(tmp_path)  # as a run that is interrupted and goes on
     log_results(tmp_path)
     names = artifacts(tmp_path, runs(tmp_path)["random"], "images")
     assert [name.partition("+timestamp")[0] for name in names if name.endswith(".png")] == [
-        "images/picks~seed 0+step+4",
-        "images/picks~seed 0+step+8",
+        "images/selections~seed 0+step+4",
+        "images/selections~seed 0+step+8",
     ]
 
 

@@ -27,7 +27,7 @@ def candidate(number: int, state: str, **changes: object) -> Candidate:
 
 
 def take(folder: Path) -> None:
-    ResultsWriter(folder, default_uri(folder)).take_files()
+    ResultsWriter(folder, default_uri(folder)).log_files()
 
 
 def test_candidates_are_runs_with_params_objective_and_state_and_twice_is_as_once(tmp_path: Path) -> None:
