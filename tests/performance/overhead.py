@@ -18,7 +18,7 @@ from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import run_on_ray
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner, benchmark_engine
 
-__all__ = ["LIMIT", "bench_overhead", "short_trials"]
+__all__ = ["LIMIT", "bench_overhead", "open_timed", "short_trials"]
 
 LIMIT: Final = 1.25
 """Times that the wall time may be the time of the trials over the number of actors, after the start of Ray."""
@@ -71,7 +71,7 @@ def bench_overhead(
         results_dir = Path(folder)
         ray_start_s = _start_ray(actors)
         engine = benchmark_engine()
-        engine = replace(engine, open_runner=functools.partial(_open_timed, open_runner=engine.open_runner))
+        engine = replace(engine, open_runner=functools.partial(open_timed, open_runner=engine.open_runner))
         options = RunOptions(results_dir=results_dir, engine=engine, logs_to_mlflow=logs_to_mlflow, ray_address="local")
         start = time.perf_counter()
         outcome = run_on_ray(suite, suite.trials(), options)
@@ -113,26 +113,28 @@ def _start_ray(actors: int) -> float:
     return elapsed_s
 
 
-def _open_timed(suite: Suite, results_dir: Path, *, open_runner: OpenRunner) -> TrialRunner:
-    """Open a runner that notes what each trial takes, in a file of its process."""
-    start = time.perf_counter()
+def open_timed(
+    suite: Suite, results_dir: Path, *, open_runner: OpenRunner, clock: Callable[[], float] = time.perf_counter
+) -> TrialRunner:
+    """Open a runner that writes the seconds of each trial to a file of its process, those spent waiting apart."""
+    start = clock()
     runner = open_runner(suite, results_dir)
-    opening_s = [time.perf_counter() - start]
+    opening_s = [clock() - start]
 
     def run(spec: TrialSpec, on_progress: Callable[[Progress], None]) -> Iterator[Record]:
         waited_s, waits_since = 0.0, None
 
-        def tell(progress: Progress) -> None:
+        def on_timed_progress(progress: Progress) -> None:
             nonlocal waited_s, waits_since
-            now = time.perf_counter()
+            now = clock()
             if waits_since is not None:
                 waited_s += now - waits_since
             waits_since = now if progress.phase == "wait" else None
             on_progress(progress)
 
-        start = time.perf_counter()
-        yield from runner(spec, tell)
-        elapsed_s = time.perf_counter() - start - waited_s
+        start = clock()
+        yield from runner(spec, on_timed_progress)
+        elapsed_s = clock() - start - waited_s
         row = {"seconds": elapsed_s, "waited": waited_s, "opening": opening_s.pop() if opening_s else 0.0}
         with (results_dir / f"{os.getpid()}-{_TIMES}").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

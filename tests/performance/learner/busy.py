@@ -1,11 +1,11 @@
 """How much of a stretch of work a GPU computes: the time in which at least one kernel runs, over all time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from torch.profiler import ProfilerActivity, profile
 
-__all__ = ["busy_share", "covered_share"]
+__all__ = ["busy_share", "covered_share", "share_after_warm_up"]
 
 _NOT_COMPUTING = ("Memcpy", "Memset")  # how the profiler names what its copy engines do
 
@@ -36,9 +36,19 @@ def busy_share(work: Callable[[], _Timed], *, device: str = "cuda") -> float:
         for event in profiler.events() or ()
         if event.device_type.name == activity.name and not event.name.startswith(_NOT_COMPUTING)
     ]
+    return share_after_warm_up(spans_us, elapsed_s)
+
+
+def share_after_warm_up(spans_us: Sequence[tuple[float, float]], elapsed_s: float) -> float:
+    """Return how much of the last `elapsed_s` seconds before the end of the last span the spans cover, 0 .. 1.
+
+    Both the timed part of a block and its last kernel end when the device has done all it was given.
+
+    Raises:
+        RuntimeError: There is no span: an idle device and a profiler that may not look at it record the same.
+    """
     if not spans_us:
         raise RuntimeError("torch's profiler recorded no kernel: it may not be allowed to look at this device")
-    # Both the timed part and the last kernel end when the device has done all it was given.
     end_us = max(end for _, end in spans_us)
     return covered_share(spans_us, end_us - 1e6 * elapsed_s, end_us)
 
