@@ -32,7 +32,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
@@ -225,6 +224,8 @@ def _components(labels_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
     The cells that have a label are stacked with an empty row between them, so that one call of OpenCV counts them all.
     """
+    import cv2  # here: reading a suite needs none
+
     num, high, wide = labels_NHW.shape
     count_N = np.ones(num, dtype=np.int64)
     mixed = np.flatnonzero((labels_NHW != labels_NHW[:, :1, :1]).any(axis=(1, 2)))
@@ -273,6 +274,8 @@ def contour_vertices(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     Args:
         mask: uint8 (height, width).
     """
+    import cv2  # here: reading a suite needs none
+
     area = np.bincount(mask.ravel(), minlength=256)
     painted = np.argsort(-area, kind="stable")  # back to front
     rank_of = np.empty(256, dtype=np.uint8)

@@ -1,7 +1,7 @@
 """Which extra brings which package, and what to say when one is missing; imports nothing itself."""
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from quadrat.strategies.errors import QuadratError
@@ -31,23 +31,23 @@ def require_extras(extras: Iterable[str], *, what: str) -> None:
         what: What needs them, for the message, such as "quadrat run".
 
     Raises:
-        MissingExtraError: When some are missing; it names them all and the line that installs them.
+        MissingExtraError: When some are missing; it names one of each extra, and the line that installs them all.
     """
     missing = {
-        extra: absent
+        extra: absent[0]
         for extra in extras
         if (absent := [module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None])
     }
     if missing:
-        raise MissingExtraError(_sentence(what, [name for names in missing.values() for name in names], list(missing)))
+        raise MissingExtraError(_sentence(what, missing))
 
 
 def explain_missing(error: ModuleNotFoundError, *, what: str) -> str | None:
     """Return the sentence for a module that could not be imported, None when no extra brings it."""
     package = (error.name or "").partition(".")[0]
     extra = next((extra for extra, modules in EXTRAS.items() if package in modules), None)
-    return None if extra is None else _sentence(what, [package], [extra])
+    return None if extra is None else _sentence(what, {extra: package})
 
 
-def _sentence(what: str, packages: list[str], extras: list[str]) -> str:
-    return f"'{what}' needs {', '.join(packages)}: pip install \"quadrat[{','.join(extras)}]\""
+def _sentence(what: str, missing: Mapping[str, str]) -> str:
+    return f"'{what}' needs {', '.join(missing.values())}: pip install \"quadrat[{','.join(missing)}]\""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
+from quadrat.cluster.cli.extras import require_extras
 from quadrat.cluster.runner.job_folder import in_job_folder
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def run_options(
     store: Path | str | None,
     mlflow_uri: str | None,
     ray_address: str | None = None,
+    writes_report: bool = False,
 ) -> "RunOptions":
     """Return how a suite or a study is run, from the options of the command.
 
@@ -158,11 +160,18 @@ def run_options(
         store: --store as given.
         mlflow_uri: --mlflow as given; "none" logs nothing to MLflow.
         ray_address: --ray as given.
+        writes_report: Whether a report is written at the end.
+
+    Raises:
+        MissingExtraError: When packages are missing that the command needs, at its end too.
     """
+    logs_to_mlflow, uri = tracking_of(mlflow_uri)
+    needed = {"tracking": logs_to_mlflow, "report": writes_report, "s3": isinstance(results, str)}
+    extras = ["train", "cluster", *(extra for extra, is_needed in needed.items() if is_needed)]
+    require_extras(extras, what=click.get_current_context().command_path)
     from quadrat.cluster.runner.context import RunOptions
     from quadrat.cluster.runner.engine import benchmark_engine
 
-    logs_to_mlflow, uri = tracking_of(mlflow_uri)
     engine = benchmark_engine(
         cache.absolute() if cache else None,
         url=results if isinstance(results, str) else None,

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from quadrat.cluster.cli.extras import require_extras
 from quadrat.cluster.cli.options import local_copy, mlflow_option, remote_of, results_argument, tracking_of
 
 __all__ = ["COMMANDS"]
@@ -84,6 +85,7 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
     from quadrat.benchmark.tracking.client import default_uri, without_password
     from quadrat.benchmark.tracking.writer import log_results
 
+    require_extras(["tracking"], what="quadrat track")
     logs_to_mlflow, uri = tracking_of(mlflow_uri)
     if not logs_to_mlflow:
         raise QuadratError("--mlflow: expected a tracking URI, got 'none'; leave it out for the store in the folder")

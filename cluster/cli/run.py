@@ -55,13 +55,19 @@ def run(
     Complete trials are skipped, interrupted ones resume from their last artefact. After Ctrl-C, a crash or an error,
     run the same command again.
     """
-    from quadrat.cluster.runner.driver import run_on_ray
-
     suite, results_dir = open_suite(suite_name, settings, results)
     trials = select_trials(suite, labels, seeds)
     options = run_options(
-        results_dir, results, cache=cache, store=store, mlflow_uri=mlflow_uri, ray_address=ray_address
+        results_dir,
+        results,
+        cache=cache,
+        store=store,
+        mlflow_uri=mlflow_uri,
+        ray_address=ray_address,
+        writes_report=report,
     )
+    from quadrat.cluster.runner.driver import run_on_ray  # here: it imports what run_options has checked
+
     conclude(run_on_ray(suite, trials, options), options, has_report=report)
 
 
@@ -85,10 +91,10 @@ def trial(
 
     It writes the same files as `quadrat run`, and prints the traceback of a failure.
     """
-    from quadrat.cluster.runner.driver import run_in_foreground
-
     suite, results_dir = open_suite(suite_name, settings, results)
     options = run_options(results_dir, results, cache=cache, store=store, mlflow_uri="none")
+    from quadrat.cluster.runner.driver import run_in_foreground  # here: it imports what run_options has checked
+
     outcome = run_in_foreground(suite, select_trials(suite, [label], [seed]), options)
     for failure in outcome.failures:
         click.echo(failure.traceback, err=True)

@@ -51,12 +51,18 @@ def study(
     Candidates are compared on the study's search seeds. The best and the suite's own strategies then run on the
     suite's seeds; those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
     """
-    from quadrat.cluster.study.driver import run_study
-
     suite, results_dir = open_suite(suite_name, settings, results)
     options = run_options(
-        results_dir, results, cache=cache, store=store, mlflow_uri=mlflow_uri, ray_address=ray_address
+        results_dir,
+        results,
+        cache=cache,
+        store=store,
+        mlflow_uri=mlflow_uri,
+        ray_address=ray_address,
+        writes_report=report,
     )
+    from quadrat.cluster.study.driver import run_study  # here: it imports what run_options has checked
+
     outcome = run_study(suite, options)
     _print_candidates(outcome, options)
     if outcome.report is None:
