@@ -14,7 +14,7 @@ _COLOUR: Final = 0.3
 
 
 def faded_thumbnail(images: PackedImages, index: int, max_edge: int) -> Image.Image:
-    """Return image `index` with less colour and contrast, dark ones lightened, no edge longer than `max_edge` pixels."""
+    """Return image `index` with less colour and contrast, dark ones lightened, edges of at most `max_edge` pixels."""
     image = Image.fromarray(images.image(index))
     image.thumbnail((max_edge, max_edge), Image.Resampling.LANCZOS)
     mean = max(ImageStat.Stat(image.convert("L")).mean[0] / 255, 0.05)
