@@ -1,9 +1,8 @@
-"""Commands for a cluster that is elsewhere: `submit`, `status` and `stop`."""
+"""The commands `submit`, `status` and `stop`, for jobs on a Ray cluster elsewhere."""
 
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,8 +12,6 @@ import click
 from quadrat.cluster.cli.options import open_suite, select_trials, suite_arguments
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from quadrat.benchmark.config.suite import Suite
     from quadrat.cluster.jobs.client import Cluster, Job
 
@@ -22,7 +19,6 @@ __all__ = ["COMMANDS"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _DEFAULT_ADDRESS: Final = "http://127.0.0.1:8265"
-_STALE_S: Final = 30.0
 
 
 def _address_option(command: _Command) -> _Command:
@@ -46,7 +42,10 @@ def _address_option(command: _Command) -> _Command:
     "$QUADRAT_RESULTS there, else ~/results/runs/<name of the suite>",
 )
 @click.option(
-    "--study", "is_study", is_flag=True, help="Search the parameters of the suite's study: `quadrat study` over there"
+    "--study",
+    "is_study",
+    is_flag=True,
+    help="Search the parameters of the suite's study: `quadrat study` on the cluster",
 )
 @click.option("labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)")
 @click.option("seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)")
@@ -60,7 +59,7 @@ def _address_option(command: _Command) -> _Command:
     "--ship/--no-ship",
     default=True,
     show_default=True,
-    help="Send quadrat and the suite's plugins as they are installed here; else the cluster's own are used",
+    help="Send quadrat and the suite's plugins as they are installed here, or use those of the cluster",
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the log until the job ends")
 def submit(
@@ -78,14 +77,14 @@ def submit(
     ship: bool,
     wait: bool,
 ) -> None:
-    """Run a suite, or its study, on a Ray cluster elsewhere, follow its log, and exit as it does.
+    """Run a suite, or its study, as a job on a Ray cluster; follow its log and exit with its code.
 
-    Ctrl-C ends the following and not the job. A suite that was interrupted goes on when it is submitted again with the
-    same --results. The cluster's token is read where Ray reads it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or
+    Ctrl-C stops following, not the job. To resume a suite that was interrupted, submit it again with the same
+    --results. The cluster's token is read where Ray reads it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or
     ~/.ray/auth_token.
     """
     suite = open_suite(suite_name, settings).suite
-    if is_study:  # what is wrong is said here, not minutes later on the cluster
+    if is_study:  # an error here, not minutes later on the cluster
         _check_study(suite, labels, seeds)
     else:
         select_trials(suite, labels, seeds)
@@ -103,14 +102,14 @@ def submit(
     from quadrat.cluster.jobs.client import Package
     from quadrat.cluster.jobs.wheels import distributions_of, pack
 
-    cluster = _open(address)
+    cluster = _connect(address)
     with tempfile.TemporaryDirectory(prefix="quadrat-wheels-") as folder:
         wheels = tuple(pack(name, Path(folder)) for name in distributions_of(suite)) if ship else ()
         job_id = cluster.submit(
             Package(
                 command="study" if is_study else "run",
                 suite_name=suite.name,
-                suite_text=suite.model_dump_json(indent=1),  # resolved: what it extends may be here only; JSON is YAML
+                suite_text=suite.model_dump_json(indent=1),  # resolved: files it extends are not sent; JSON is YAML
                 arguments=tuple(arguments),
                 wheels=wheels,
                 env=env,
@@ -127,66 +126,67 @@ def submit(
 @click.command()
 @click.argument("target", metavar="[JOB|DIR|URL]", required=False)
 @_address_option
-@click.option("--follow", is_flag=True, help="Follow the log of JOB until it ends, and exit as it does")
+@click.option("--follow", is_flag=True, help="Follow the log of JOB until it ends, and exit with its code")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
 def status(target: str | None, address: str, follow: bool, is_json: bool) -> None:
-    """Show the jobs of a cluster, or what runs where in one of them.
+    """Show the jobs of a cluster, or the trials in flight of one run.
 
     Without an argument: all jobs that were submitted. With a JOB: its trials in flight, with machine, round and phase.
-    With results, a folder DIR or a URL: the same of the run that writes there, without asking any cluster. A study that
-    searches shows its candidates in flight, and how many have ended.
+    With a results folder DIR or a URL: the same for the run that writes there, without asking a cluster. A search of a
+    study shows its candidates in flight, and how many have ended.
     """
     from quadrat.benchmark.storage.remote import is_url
+    from quadrat.cluster.cli.status_view import print_jobs, print_status
 
     if target is not None and (is_url(target) or Path(target).is_dir()):
         if follow:
             raise click.UsageError(f"--follow: expected a JOB, whose log there is, got results, '{target}'")
         _show_results(target, is_json=is_json)
         return
-    cluster = _open(address)
+    cluster = _connect(address)
     if target is None:
         jobs = cluster.jobs()
         if is_json:
             click.echo(json.dumps({"jobs": [_plain(job) for job in jobs]}, indent=1))
         elif jobs:
-            _print(_jobs_table(jobs))
+            print_jobs(jobs)
         else:
             click.echo(f"no job was submitted to {address}")
         return
     if follow:
         _follow(cluster, target, address)
     job = cluster.job(target)
-    bulletin = None if job.has_ended else cluster.bulletin(job)
+    found = None if job.has_ended else cluster.run_status(job)
     if is_json:
-        click.echo(json.dumps({**_plain(job), "board": bulletin}, indent=1))
+        click.echo(json.dumps({**_plain(job), "run": found}, indent=1))
         return
-    _print(_jobs_table([job]))
+    print_jobs([job])
     if job.has_ended:
         click.echo(f"\n{job.message}" if job.message else "")
-    elif bulletin is None:
-        click.echo("\nits driver has not joined Ray yet; the log: quadrat status --follow " + job.id)
+    elif found is None:
+        click.echo(f"\nits driver has not joined Ray yet; the log: quadrat status --follow {job.id}")
     else:
-        _show(bulletin)
+        print_status(found)
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @_address_option
 def stop(job_id: str, address: str) -> None:
-    """Stop a job, as Ctrl-C would: what is in flight is left where it is, and goes on when it is submitted again."""
-    cluster = _open(address)
+    """Stop a job, as Ctrl-C would: trials in flight resume when the suite is submitted again."""
+    cluster = _connect(address)
     job = cluster.stop(job_id)
     click.echo(f"{job.id} had {job.state}" if job.has_ended else f"{job.id} is asked to stop")
 
 
-def _open(address: str) -> "Cluster":
+def _connect(address: str) -> "Cluster":
     from quadrat.cluster.jobs.client import Cluster, read_token
 
     return Cluster(address, read_token())
 
 
 def _follow(cluster: "Cluster", job_id: str, address: str) -> None:
-    """Follow a job's log and exit as the job does."""
+    """Follow a job's log and exit with its code."""
     from quadrat.cluster.jobs.client import exit_code_of
 
     at = "" if address == _DEFAULT_ADDRESS else f" --address {address}"
@@ -231,131 +231,26 @@ def _variables(settings: Sequence[str]) -> dict[str, str]:
 
 
 def _show_results(place: str, *, is_json: bool) -> None:
-    """Print what the driver says that writes to a results folder or URL."""
+    """Print the status of the run that writes to a results folder or URL."""
     from quadrat.benchmark.errors import QuadratError
-    from quadrat.benchmark.storage.remote import is_url
+    from quadrat.cluster.cli.status_view import print_status
+    from quadrat.cluster.progress.status import read_status
 
-    bulletin, silent_s = _on_url(place) if is_url(place) else _in_folder(Path(place))
-    if bulletin is None:
+    found = read_status(place)
+    if found is None:
         raise QuadratError(
             f"expected a run that writes to {place}, got none: it has ended, or was never started. What it left: "
             f"quadrat report {place}"
         )
     if is_json:
-        click.echo(json.dumps(bulletin, indent=1))
+        click.echo(json.dumps(found.document, indent=1))
     else:
-        _show(bulletin, silent_s)
-
-
-def _in_folder(results_dir: Path) -> tuple[dict[str, Any] | None, float]:
-    """Return what the driver of a folder wrote last, and after how many silent seconds it is taken for dead."""
-    from quadrat.cluster.progress.status import read_status
-
-    return read_status(results_dir), _STALE_S
-
-
-def _on_url(url: str) -> tuple[dict[str, Any] | None, float]:
-    """Return the same of results on a URL.
-
-    Raises:
-        QuadratError: When there is a driver that has not written its status yet.
-    """
-    from quadrat.benchmark.errors import QuadratError
-    from quadrat.benchmark.results.folder import driver_of
-
-    driver = driver_of(url)
-    if driver is None:
-        return None, _STALE_S
-    if driver.status is None:
-        raise QuadratError(
-            f"{url} is in use by process {driver.pid} on {driver.host}, which has not written its status yet: look "
-            f"again in {driver.renewed_every_s:.0f} s"
-        )
-    return driver.status, _STALE_S + 2 * driver.renewed_every_s
-
-
-def _show(bulletin: dict[str, Any], silent_s: float = _STALE_S) -> None:
-    """Print what a driver has said about its trials; one that has said nothing for `silent_s` is pointed at."""
-    from datetime import UTC, datetime
-
-    from quadrat.cluster.progress.display import percent, seconds
-
-    click.echo(f"\n{bulletin['suite']}  {_progress(bulletin)}  {bulletin['results']}")
-    age_s = (datetime.now(UTC) - datetime.fromisoformat(bulletin["written_at"])).total_seconds()
-    if bulletin["state"] == "running" and age_s > silent_s:
-        click.echo(f"! its driver has said nothing for {seconds(age_s)}: it was killed, or hangs")
-    if not bulletin["in_flight"]:
-        click.echo(bulletin["activity"])
-        return
-    table = _table(
-        ("trial", "left"), ("seed", "right"), ("round", "right"), ("phase", "left"), ("mIoU", "right"),
-        ("elapsed", "right"), ("left", "right"), ("machine", "left"), ("node", "left"), ("pid", "right"),
-    )  # fmt: skip
-    for row in bulletin["in_flight"]:
-        steps = f" {row['done']}/{row['total']}" if row["total"] else ""
-        phase = "waiting for a shared fit" if row["phase"] == "wait" else row["phase"] + steps
-        table.add_row(
-            row["label"],
-            str(row["seed"]),
-            f"{row['round'] + 1}/{row['num_rounds']}",
-            phase,
-            percent(row["miou"]),
-            seconds(row["elapsed_s"]),
-            seconds(row["left_s"]),
-            row["host"],
-            row["node"][:8],
-            str(row["pid"] or ""),
-        )
-    _print(table)
-
-
-def _progress(bulletin: dict[str, Any]) -> str:
-    """Return how far a run is; a search is counted in candidates, whose rounds nobody knows before they are pruned."""
-    from quadrat.cluster.progress.display import seconds
-
-    elapsed = f"{seconds(bulletin['elapsed_s'])} elapsed"
-    if (candidates := bulletin.get("candidates")) is not None:
-        failed = f", {candidates['failed']} of them failed" if candidates["failed"] else ""
-        return f"{candidates['ended']}/{candidates['num']} candidates have ended{failed}  {elapsed}"
-    trials, rounds = bulletin["trials"], bulletin["rounds"]
-    failed = f", {trials['failed']} failed" if trials["failed"] else ""
-    return (
-        f"{trials['complete']}/{trials['num']} trials{failed}  {rounds['done']}/{rounds['num']} rounds  "
-        f"{elapsed}, {seconds(bulletin['left_s'])} left"
-    )
-
-
-def _jobs_table(jobs: Sequence["Job"]) -> "Table":
-    from quadrat.cluster.progress.display import seconds
-
-    table = _table(("job", "left"), ("suite", "left"), ("state", "left"), ("since", "left"), ("took", "right"))
-    for job in jobs:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_s)) if job.started_s else "-"
-        took = seconds((job.ended_s or time.time()) - job.started_s) if job.started_s else "-"
-        state = job.state if job.exit_code is None else f"{job.state} ({job.exit_code})"
-        table.add_row(job.id, job.suite or "-", state, since, took)
-    return table
+        print_status(found.document, found.stale_s)
 
 
 def _plain(job: "Job") -> dict[str, Any]:
     names = ("id", "suite", "state", "message", "started_s", "ended_s", "exit_code", "node")
     return {name: getattr(job, name) for name in names}
-
-
-def _table(*columns: tuple[str, Any]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name, justify in columns:
-        table.add_column(name, justify=justify, no_wrap=True)
-    return table
-
-
-def _print(part: object) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=200)).print(part)
 
 
 COMMANDS: Final = (submit, status, stop)

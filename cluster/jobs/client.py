@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster, reached from outside through its dashboard: submit, follow, look, stop."""
+"""Jobs on a Ray cluster, reached from outside through its dashboard: submit, follow, inspect, stop."""
 
 import asyncio
 import json
@@ -28,13 +28,13 @@ for _name in (
     "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
 ):
-    logging.getLogger(_name).setLevel(logging.WARNING)  # Ray reports every upload as news
+    logging.getLogger(_name).setLevel(logging.WARNING)  # Ray logs every upload
 
 __all__ = ["Cluster", "Job", "Package", "Token", "exit_code_of", "read_token"]
 
 _CONNECT_S: Final = 10.0
 _MARK: Final = "quadrat-suite"
-"""Key of a job's metadata by which ours are told from others."""
+"""Key of a job's metadata that marks those of quadrat."""
 
 _FOLLOW_AGAIN_S: Final = 2.0
 _EXIT_STOPPED: Final = 143
@@ -44,8 +44,8 @@ class Token(NamedTuple):
     """The token of Ray's token authentication.
 
     Attributes:
-        text: What is sent, None to send nothing.
-        origin: Where it was found.
+        text: The token, None to send none.
+        origin: The variable or file that it was read from.
     """
 
     text: str | None
@@ -54,14 +54,14 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """What a job runs.
+    """Command, suite and code of a job.
 
     Attributes:
         command: `"run"` or `"study"`.
         suite_name: Name of the suite.
         suite_text: The suite's YAML.
         arguments: Options of the command.
-        wheels: Distributions that are sent along.
+        wheels: Distributions that are sent with it.
         env: Environment variables of driver and workers.
     """
 
@@ -75,17 +75,17 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as the cluster knows it.
+    """A job as the cluster reports it.
 
     Attributes:
         id: Its submission id.
-        suite: Name of its suite, empty for a job that is none of ours.
-        state: Ray's word for it, in lower case: pending, running, succeeded, failed or stopped.
-        message: Ray's last word on it.
+        suite: Name of its suite, empty for a job that quadrat did not submit.
+        state: Ray's status in lower case: pending, running, succeeded, failed or stopped.
+        message: Ray's latest message about it.
         started_s: When it started, seconds since 1970.
         ended_s: When it ended, None while it runs.
-        exit_code: Exit code of its driver, None as long as there is none.
-        ray_id: Ray's id of the driver, None before it has joined.
+        exit_code: Exit code of its driver, None while it runs.
+        ray_id: Ray's id of the driver, None before the driver has joined Ray.
         node: Ray's id of the node that the driver is on.
     """
 
@@ -101,17 +101,17 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether its state is final."""
         return self.state in ("succeeded", "failed", "stopped")
 
 
 def read_token(environ: Mapping[str, str] = os.environ, home: Path | None = None) -> Token:
     """Return the token where Ray looks for it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
 
-    A token that is there is sent, also where RAY_AUTH_MODE is unset, since what counts is the cluster's mode.
+    A token that is found is used even where RAY_AUTH_MODE is unset here: the cluster's mode decides.
 
     Raises:
-        ClusterError: When RAY_AUTH_MODE is "token" and there is none, or the file cannot be read.
+        ClusterError: When RAY_AUTH_MODE is "token" and none is found, or the file cannot be read.
     """
     if environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
         return Token(None, "RAY_AUTH_MODE=disabled")
@@ -134,28 +134,28 @@ def read_token(environ: Mapping[str, str] = os.environ, home: Path | None = None
 
 
 class Cluster:
-    """A Ray cluster, seen from outside.
+    """Client of a Ray cluster: `ray.job_submission.JobSubmissionClient` with errors in one sentence.
 
     Args:
         address: URL of its dashboard.
-        token: What is sent to it.
+        token: Sent with every request.
 
     Raises:
-        ClusterError: When nobody listens there, it is no Ray cluster, or it refuses the token.
+        ClusterError: When nothing listens at the address, it is no Ray cluster, or it refuses the token.
     """
 
     def __init__(self, address: str, token: Token) -> None:
         self._url = _check_url(address)
         self._token = token
         self._headers = {"Authorization": f"Bearer {token.text}"} if token.text else {}
-        # Ray lets its variables overrule the address that it is given; what the user typed is meant.
+        # Ray prefers this variable to the address that it is given; the user's --address must win.
         os.environ["RAY_API_SERVER_ADDRESS"] = self._url
         with self._explained():
             self._client = JobSubmissionClient(self._url, headers=dict(self._headers))
             self._client.list_jobs()  # the version may be asked for without a token, jobs may not
 
     def submit(self, package: Package) -> str:
-        """Send a job to the cluster and return its id."""
+        """Submit a job and return its id."""
         with tempfile.TemporaryDirectory(prefix="quadrat-submit-") as folder:
             suite_file = Path(folder) / "suite.yaml"
             suite_file.write_text(package.suite_text, encoding="utf-8")
@@ -175,7 +175,7 @@ class Cluster:
                 )
 
     def jobs(self) -> list[Job]:
-        """Return the jobs that were submitted, the oldest first."""
+        """Return the submitted jobs, the oldest first."""
         with self._explained():
             found = self._client.list_jobs()
         return sorted((_job(details) for details in found if details.submission_id), key=lambda job: job.started_s)
@@ -184,7 +184,7 @@ class Cluster:
         """Return one job.
 
         Raises:
-            ClusterError: When there is none of this id.
+            ClusterError: When there is no job of this id.
         """
         jobs = self.jobs()
         for job in jobs:
@@ -193,10 +193,11 @@ class Cluster:
         known = ", ".join(job.id for job in jobs[-5:]) or "none"
         raise ClusterError(f"expected the id of a job at {self._url} (the latest: {known}), got '{job_id}'")
 
-    def bulletin(self, job: Job) -> dict[str, Any] | None:
-        """Return what the driver of a job said last about its trials, None when it has said nothing yet."""
+    def run_status(self, job: Job) -> dict[str, Any] | None:
+        """Return the status that the driver of a job wrote last, None when it has written none yet."""
         if job.ray_id is None or job.node is None:
             return None
+        # `ray.util.state.get_log` does the same, but sends the token only where RAY_AUTH_MODE says so here.
         with self._explained():
             reply = requests.get(
                 f"{self._url}/api/v0/logs/file",
@@ -208,14 +209,14 @@ class Cluster:
         if reply.status_code != 200 or start < 0:
             return None
         try:
-            # Older Ray marks each chunk with a digit in front.
+            # Older Ray puts a digit in front of each chunk.
             document = json.loads(reply.text[start:])
         except json.JSONDecodeError:
             return None
         return document if document.get("schema") == 1 else None
 
     def stop(self, job_id: str) -> Job:
-        """Ask a job to stop, as Ctrl-C would, and return what it was."""
+        """Ask a job to stop, as Ctrl-C would, and return it as it was before."""
         job = self.job(job_id)
         if not job.has_ended:
             with self._explained():
@@ -223,7 +224,7 @@ class Cluster:
         return job
 
     def follow(self, job_id: str, write: Callable[[str], None]) -> Job:
-        """Write the log of a job as it grows, until the job has ended; a connection that breaks is made anew."""
+        """Write the log of a job as it grows, until the job has ended; reconnect when the connection breaks."""
         num_written = 0
         while True:
             for chunk in self._tail(job_id, num_written):
@@ -250,11 +251,11 @@ class Cluster:
             except StopAsyncIteration:
                 return
             except (RuntimeError, OSError, aiohttp.ClientError):
-                return  # the loop around asks for the job: whether it goes on is not this connection's to say
+                return  # a broken connection does not mean that the job has ended: `follow` asks
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say in one message what is wrong with the cluster or the token."""
+        """Raise errors of Ray and of the connection as a `ClusterError` that says what to check."""
         try:
             yield
         except AuthenticationError as error:
@@ -312,7 +313,7 @@ def _job(details: JobDetails) -> Job:
 
 
 def _suite_in(entrypoint: str) -> str:
-    """Return the suite of a job that was submitted with Ray's own command, empty when it is none of ours."""
+    """Return the suite of a job that was submitted with `ray job submit`, empty when it does not run quadrat."""
     try:
         words: Sequence[str] = shlex.split(entrypoint)
     except ValueError:
@@ -324,7 +325,7 @@ def _suite_in(entrypoint: str) -> str:
 
 
 def exit_code_of(job: Job) -> int:
-    """Return the exit code by which a command tells how a job ended."""
+    """Return the exit code of a command that has followed a job to its end."""
     if job.state == "succeeded":
         return 0
     if job.state == "stopped":

@@ -1,4 +1,4 @@
-"""Wheels of what is installed here, to be sent along with a job: quadrat and the plugins that a suite names."""
+"""Wheels of installed distributions, to be sent with a job: quadrat and the plugins that a suite names."""
 
 import base64
 import csv
@@ -23,8 +23,8 @@ from quadrat.strategies.registry import Registry
 
 __all__ = ["ShippingError", "distributions_of", "pack"]
 
-_LEFT_BEHIND: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
-"""What an installer writes beside a distribution, which is not the distribution's."""
+_NOT_SHIPPED: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+"""Files that an installer adds to a distribution."""
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -34,7 +34,7 @@ class ShippingError(QuadratError):
 
 
 def distributions_of(suite: Suite) -> list[str]:
-    """Return the names of the distributions that the suite's code comes from, quadrat first."""
+    """Return the names of the distributions that provide the suite's code, quadrat first."""
     names = ["quadrat", _origin("quadrat.datasets", "dataset", suite.dataset.name)]
     strategies = [(entry.name, entry.params) for entry in suite.strategies]
     if suite.study is not None:
@@ -48,20 +48,20 @@ def distributions_of(suite: Suite) -> list[str]:
 
 
 def _origin(group: str, kind: str, name: str) -> str:
-    Registry(group=group, kind=kind).get(name)  # raises what is wrong with it
+    Registry(group=group, kind=kind).get(name)  # raises if it is unknown or broken
     return next(plugin.distribution for plugin in Registry(group=group, kind=kind).listing() if plugin.name == name)
 
 
 def pack(name: str, folder: Path) -> Path:
     """Write the wheel of an installed distribution into `folder` and return its path.
 
-    Its dependencies are left out of its metadata: Ray installs such a wheel with pip on every node, and would fetch
-    torch there once more. They come from the cluster's image or environment. Equal content gives an equal file, which
-    Ray then knows already.
+    Its metadata lists no dependencies: Ray installs the wheel with pip on every node, which would download torch again.
+    Dependencies come from the cluster's image or environment. Equal content gives an equal file, which Ray does not
+    upload twice.
 
     Args:
         name: The distribution.
-        folder: Where to.
+        folder: Folder of the wheel.
 
     Raises:
         ShippingError: When it has compiled code, or is installed from a source folder that cannot be built.
@@ -77,7 +77,7 @@ def pack(name: str, folder: Path) -> Path:
             "it in the cluster's image, and submit with --no-ship"
         )
     files[f"{info}/METADATA"] = _without_dependencies(files[f"{info}/METADATA"])
-    # Ray knows a wheel by its name alone: a build tag tells what has changed from what has not.
+    # Ray identifies a wheel by its name, hence a build tag that changes with the content.
     digest = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(files.items()))).hexdigest()
     path = folder / f"{info.removesuffix('.dist-info')}-0x{digest[:12]}-py3-none-any.whl"
     _write(path, info, files)
@@ -85,7 +85,7 @@ def pack(name: str, folder: Path) -> Path:
 
 
 def _source_of(distribution: metadata.Distribution) -> Path | None:
-    """Return the source folder of an editable install, of which the environment holds links only, else None."""
+    """Return the source folder of an editable install, whose files are not in the environment; None for others."""
     text = distribution.read_text("direct_url.json")
     origin = json.loads(text) if text else {}
     if not origin.get("dir_info", {}).get("editable"):
@@ -94,27 +94,27 @@ def _source_of(distribution: metadata.Distribution) -> Path | None:
 
 
 def _installed(distribution: metadata.Distribution) -> dict[str, bytes]:
-    """Return the files of an installed wheel; scripts, which lie outside of it, are made again from entry points."""
+    """Return the files of an installed wheel without its scripts, which pip generates from the entry points."""
     files = {}
     for file in distribution.files or ():
         path = PurePosixPath(file)
         if ".." in path.parts or path.suffix == ".pyc":
             continue
-        if path.parts[0].endswith(".dist-info") and path.name in _LEFT_BEHIND:
+        if path.parts[0].endswith(".dist-info") and path.name in _NOT_SHIPPED:
             continue
         files[str(path)] = Path(str(distribution.locate_file(file))).read_bytes()
     return files
 
 
 def _built(name: str, source: Path) -> dict[str, bytes]:
-    """Return the files of the wheel that `source` builds, without leaving anything in it."""
+    """Return the files of the wheel that `source` builds; nothing is written to `source`."""
     with tempfile.TemporaryDirectory(prefix="quadrat-ship-") as folder:
-        # setuptools would leave build/ and *.egg-info in the source, and put what an earlier build left into the wheel.
-        aside = Path(folder) / "aside.cfg"
-        aside.write_text(f"[build]\nbuild_base = {folder}/build\n[egg_info]\negg_base = {folder}\n", encoding="utf-8")
+        # setuptools would write build/ and *.egg-info to the source, and include files of an earlier build.
+        config = Path(folder) / "config.cfg"
+        config.write_text(f"[build]\nbuild_base = {folder}/build\n[egg_info]\negg_base = {folder}\n", encoding="utf-8")
         options = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index", "--quiet")
         command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, str(source)]
-        environment = {**os.environ, "DIST_EXTRA_CONFIG": str(aside)}
+        environment = {**os.environ, "DIST_EXTRA_CONFIG": str(config)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or len(wheels) != 1:

@@ -8,15 +8,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
+from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.results.folder import driver_of
 from quadrat.benchmark.storage.atomic import write_json
+from quadrat.benchmark.storage.remote import is_url
 from quadrat.cluster.progress.progress import Row, RunProgress
 
-__all__ = ["STATUS_NAME", "StatusFile", "describe", "describe_row", "read_status"]
+__all__ = ["STALE_S", "STATUS_NAME", "Status", "StatusFile", "describe", "describe_row", "read_status"]
 
 STATUS_NAME: Final = "status.json"
 """Name of the file in the results folder. `records.jsonl` is authoritative; this file is deleted when the run ends."""
+
+STALE_S: Final = 30.0
+"""Age of a status file from which on its driver has probably died."""
 
 _WRITE_EVERY_S: Final = 3.0
 
@@ -97,13 +103,43 @@ class StatusFile:
         self._paths[0].unlink(missing_ok=True)
 
 
-def read_status(results_dir: Path) -> dict[str, Any] | None:
-    """Return the status that the driver of a results folder wrote last, None when no run is in progress there."""
+class Status(NamedTuple):
+    """Status of a run as its driver wrote it last.
+
+    Attributes:
+        document: Content of the status file.
+        stale_s: Age in seconds from which on the driver has probably died: it writes more often.
+    """
+
+    document: dict[str, Any]
+    stale_s: float
+
+
+def read_status(results: Path | str) -> Status | None:
+    """Return the status of the run that writes to a results folder or URL, None when there is none.
+
+    Raises:
+        QuadratError: When a run writes to the URL but has not written its status yet.
+    """
+    if is_url(results):
+        return _status_at(str(results))
     try:
-        document: dict[str, Any] = json.loads((results_dir / STATUS_NAME).read_text(encoding="utf-8"))
+        return Status(json.loads((Path(results) / STATUS_NAME).read_text(encoding="utf-8")), STALE_S)
     except FileNotFoundError:
         return None
-    return document
+
+
+def _status_at(url: str) -> Status | None:
+    """Return the status that the driver of results on a URL keeps in its lease."""
+    driver = driver_of(url)
+    if driver is None:
+        return None
+    if driver.status is None:
+        raise QuadratError(
+            f"{url} is in use by process {driver.pid} on {driver.host}, which has not written its status yet: look "
+            f"again in {driver.renewed_every_s:.0f} s"
+        )
+    return Status(driver.status, STALE_S + 2 * driver.renewed_every_s)
 
 
 def describe(progress: RunProgress) -> dict[str, Any]:

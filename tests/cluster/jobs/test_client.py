@@ -19,7 +19,7 @@ from quadrat.cluster.jobs.client import Token, read_token
 from quadrat.cluster.runner.ray_session import ClusterError
 
 TOKEN = "f" * 64
-BOARD = {
+STATUS = {
     "schema": 1,
     "suite": "tiny",
     "state": "running",
@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"logs": self.server.log})
         elif self.path.startswith("/api/v0/logs/file?"):
             assert "filename=quadrat-02000000.json" in self.path and "node_id=0123456789ab" in self.path
-            self._answer(json.dumps(BOARD))
+            self._answer(json.dumps(STATUS))
         else:  # the websocket of `logs/tail`, which this server does not speak: as a connection that breaks
             self._answer("", 500)
 
@@ -252,12 +252,12 @@ def test_status_lists_jobs_and_says_what_runs_where(quadrat: Callable[..., Resul
     said = quadrat("status", "tiny-1").output
     for expected in ("0/2 trials", "2/6 rounds", "random", "2/3", "fit 2/3", "25.0 %", "node-1", "01234567", "7"):
         assert expected in said
-    assert "has said nothing for" in said  # the board is old: whoever wrote it is gone
-    assert json.loads(quadrat("status", "tiny-1", "--json").output)["board"]["in_flight"][0]["label"] == "random"
+    assert "has said nothing for" in said  # the status is old
+    assert json.loads(quadrat("status", "tiny-1", "--json").output)["run"]["in_flight"][0]["label"] == "random"
 
 
 def test_status_of_a_results_folder_asks_no_cluster(quadrat: Callable[..., Result], tmp_path: Path) -> None:
-    (tmp_path / "status.json").write_text(json.dumps(BOARD))
+    (tmp_path / "status.json").write_text(json.dumps(STATUS))
     assert "fit 2/3" in quadrat("status", tmp_path).output
     (tmp_path / "status.json").unlink()
     result = quadrat("status", tmp_path)
@@ -272,14 +272,14 @@ def test_status_of_results_on_a_url_shows_what_their_driver_showed_last(
 
     def put(**changes: object) -> None:
         Remote(url).write(
-            "driver/2", json.dumps({**lease, "renewed_every_s": 11.25, "status": BOARD, **changes}).encode()
+            "driver/2", json.dumps({**lease, "renewed_every_s": 11.25, "status": STATUS, **changes}).encode()
         )
 
     put()
     shown = quadrat("status", url).output
     assert "fit 2/3" in shown and "has said nothing for" in shown
     assert json.loads(quadrat("status", url, "--json").output)["rounds"]["done"] == 2
-    put(status={**BOARD, "written_at": (datetime.now(UTC) - timedelta(seconds=45)).isoformat()})
+    put(status={**STATUS, "written_at": (datetime.now(UTC) - timedelta(seconds=45)).isoformat()})
     assert "has said nothing for" not in quadrat("status", url).output  # within two renewals more than a folder's limit
     put(status=None)
     result = quadrat("status", url)

@@ -161,13 +161,13 @@ def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(node
     )  # fmt: skip
     assert submitted.returncode == 0, submitted.stderr
 
-    def has_said_what_runs() -> bool:
-        said = nodes.call("quadrat", "status", "job", "--json", "--address", nodes.url)
-        assert said.returncode == 0, said.stderr
-        board = json.loads(said.stdout)["board"]  # there a few seconds after the first trial starts
-        return bool(board and board["in_flight"])
+    def has_trials_in_flight() -> bool:
+        shown = nodes.call("quadrat", "status", "job", "--json", "--address", nodes.url)
+        assert shown.returncode == 0, shown.stderr
+        status = json.loads(shown.stdout)["run"]  # written a few seconds after the first trial starts
+        return bool(status and status["in_flight"])
 
-    await_(has_said_what_runs, 1200, "trials in flight")
+    await_(has_trials_in_flight, 1200, "trials in flight")
     # Both nodes are at work until the last trials: killed without asking once more, for that takes seconds.
     await_(lambda: read() >= num_records // 3, 1200, "a third of the records")
     nodes.kill("two")

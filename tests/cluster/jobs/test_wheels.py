@@ -101,7 +101,7 @@ def test_our_own_wheel_is_built_from_an_editable_install_and_leaves_nothing_in_t
     before = {path.name for path in root.iterdir()}
     wheel = pack("quadrat", tmp_path)
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"quadrat/cluster/cli.py", "quadrat/benchmark/suites/quickstart.yaml"} <= names
+    assert {"quadrat/cluster/cli/main.py", "quadrat/benchmark/config/suites/quickstart.yaml"} <= names
     assert "Requires-Dist" not in metadata_in(wheel)
     assert {path.name for path in root.iterdir()} == before
 

@@ -51,8 +51,8 @@ def test_it_is_rewritten_every_three_seconds_and_not_more_often(tmp_path: Path) 
         for now[0] in (1.0, 2.9, 3.0, 4.0, 5.9):
             status.update()
         assert written == [0, 1]
-        document = read_status(tmp_path)
-        assert document is not None and len(document["in_flight"]) == 1
+        found = read_status(tmp_path)
+        assert found is not None and len(found.document["in_flight"]) == 1
 
 
 def test_an_error_of_the_run_is_not_hidden_by_one_of_the_status_file(tmp_path: Path) -> None:

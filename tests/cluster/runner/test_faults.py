@@ -16,6 +16,7 @@ import psutil
 import pytest
 from support.fake_trials import ENGINE, make_suite, pids_of, plan, times_run
 from support.paths import TESTS
+from support.ray_nodes import add_node, ray_nodes
 
 from quadrat.benchmark.results.records import read_records, without_timings
 from quadrat.cluster.runner.context import RunOptions
@@ -30,29 +31,8 @@ TRIALS = SUITE.trials()
 @pytest.fixture
 def nodes() -> Iterator[Any]:
     """A head node that runs no trials: the test adds those that do."""
-    from ray.cluster_utils import Cluster
-
-    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # Ray sets a signal handler with every node, which only the main thread may do; a test adds nodes elsewhere.
-        patch.setattr("ray._private.utils.set_sigterm_handler", lambda handler: None)
-        cluster = Cluster()
-        add_node(cluster, num_cpus=0, include_dashboard=False)
+    with ray_nodes(0) as cluster:
         yield cluster
-        cluster.shutdown()
-
-
-def add_node(cluster: Any, **resources: Any) -> Any:
-    """Add a node. Ray gives a raylet 30 s to start, whatever else the machine does: then once more."""
-    for is_last in (False, False, True):
-        try:
-            return cluster.add_node(**resources)
-        except Exception as error:  # Ray's own kind of it is a bare Exception
-            if is_last or "timed out during startup" not in str(error):
-                raise
-    raise AssertionError
 
 
 def options(results_dir: Path, address: str | None) -> RunOptions:

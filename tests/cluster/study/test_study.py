@@ -1,7 +1,6 @@
 """Studies: what is searched, killed, continued and reported; on a local Ray where the test says `cluster`."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from support.fake_trials import GRADED, STUDY, is_spent, make_record, make_suite, plan, times_run
-from support.paths import TESTS
+from support.ray_nodes import ray_nodes
 
 from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import DataError, ResultsError
@@ -205,15 +204,8 @@ def options(results: Path | str, address: str | None = None) -> RunOptions:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The address of a Ray of two CPUs whose workers can import the fakes."""
-    from ray.cluster_utils import Cluster
-
-    paths = [str(TESTS), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-        yield nodes.address
-        nodes.shutdown()
+    with ray_nodes(2, paths=(Path(__file__).parent,)) as cluster:
+        yield cluster.address
 
 
 @pytest.fixture(scope="module")

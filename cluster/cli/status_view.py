@@ -1,0 +1,86 @@
+"""Tables of `quadrat status`: the jobs of a cluster, and the trials in flight of a run."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+from rich.table import Table
+
+from quadrat.cluster.cli.console import print_part
+from quadrat.cluster.progress.display import percent, seconds
+from quadrat.cluster.progress.status import STALE_S
+
+if TYPE_CHECKING:
+    from quadrat.cluster.jobs.client import Job
+
+__all__ = ["print_jobs", "print_status"]
+
+
+def print_jobs(jobs: Sequence["Job"]) -> None:
+    """Print a line for each job."""
+    table = _table(("job", "left"), ("suite", "left"), ("state", "left"), ("since", "left"), ("took", "right"))
+    for job in jobs:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.started_s)) if job.started_s else "-"
+        took = seconds((job.ended_s or time.time()) - job.started_s) if job.started_s else "-"
+        state = job.state if job.exit_code is None else f"{job.state} ({job.exit_code})"
+        table.add_row(job.id, job.suite or "-", state, since, took)
+    print_part(table)
+
+
+def print_status(status: dict[str, Any], stale_s: float = STALE_S) -> None:
+    """Print the status of a run: its totals, and a line for each trial in flight.
+
+    Args:
+        status: Content of the status file.
+        stale_s: Age in seconds from which on its driver is reported as silent.
+    """
+    click.echo(f"\n{status['suite']}  {_totals(status)}  {status['results']}")
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(status["written_at"])).total_seconds()
+    if status["state"] == "running" and age_s > stale_s:
+        click.echo(f"! its driver has said nothing for {seconds(age_s)}: it was killed, or hangs")
+    if not status["in_flight"]:
+        click.echo(status["activity"])
+        return
+    table = _table(
+        ("trial", "left"), ("seed", "right"), ("round", "right"), ("phase", "left"), ("mIoU", "right"),
+        ("elapsed", "right"), ("left", "right"), ("machine", "left"), ("node", "left"), ("pid", "right"),
+    )  # fmt: skip
+    for row in status["in_flight"]:
+        steps = f" {row['done']}/{row['total']}" if row["total"] else ""
+        phase = "waiting for a shared fit" if row["phase"] == "wait" else row["phase"] + steps
+        table.add_row(
+            row["label"],
+            str(row["seed"]),
+            f"{row['round'] + 1}/{row['num_rounds']}",
+            phase,
+            percent(row["miou"]),
+            seconds(row["elapsed_s"]),
+            seconds(row["left_s"]),
+            row["host"],
+            row["node"][:8],
+            str(row["pid"] or ""),
+        )
+    print_part(table)
+
+
+def _totals(status: dict[str, Any]) -> str:
+    """Return how far a run is; a search is counted in candidates, since pruning leaves their rounds open."""
+    elapsed = f"{seconds(status['elapsed_s'])} elapsed"
+    if (candidates := status.get("candidates")) is not None:
+        failed = f", {candidates['failed']} of them failed" if candidates["failed"] else ""
+        return f"{candidates['ended']}/{candidates['num']} candidates have ended{failed}  {elapsed}"
+    trials, rounds = status["trials"], status["rounds"]
+    failed = f", {trials['failed']} failed" if trials["failed"] else ""
+    return (
+        f"{trials['complete']}/{trials['num']} trials{failed}  {rounds['done']}/{rounds['num']} rounds  "
+        f"{elapsed}, {seconds(status['left_s'])} left"
+    )
+
+
+def _table(*columns: tuple[str, Literal["left", "right"]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name, justify in columns:
+        table.add_column(name, justify=justify, no_wrap=True)
+    return table

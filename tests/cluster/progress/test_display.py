@@ -1,0 +1,40 @@
+"""Displays of a run: lines for a pipe, a table for a terminal."""
+
+import io
+
+from rich.console import Console
+from support.fake_trials import (
+    make_progress,
+    make_record,
+    make_suite,
+)
+
+from quadrat.cluster.progress.display import LineDisplay, draw
+from quadrat.cluster.progress.progress import RunProgress
+
+SUITE = make_suite()
+TRIALS = SUITE.trials()
+
+
+def test_elsewhere_than_in_a_terminal_every_round_is_a_line() -> None:
+    text = io.StringIO()
+    progress = RunProgress(TRIALS)
+    display = LineDisplay(progress, text)
+    progress.start(TRIALS[0])
+    progress.record(make_record(TRIALS[0], 0))
+    display.round_done(make_record(TRIALS[0], 0))
+    assert "random  seed 0  round 1/3  4 regions (4.0 %)  mIoU 20.0 %" in text.getvalue()
+    assert "[1/12 rounds" in text.getvalue()
+
+
+def test_the_table_shows_trial_phase_and_what_is_left() -> None:
+    progress = RunProgress(TRIALS)
+    progress.start(TRIALS[0], "node-1")
+    progress.start(TRIALS[1], "node-2")
+    progress.update(make_progress(TRIALS[0], 1, "fit", 2, 3))
+    progress.update(make_progress(TRIALS[1], 0, "wait", 0, 0))
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(draw(progress, "fake"))
+    text = console.export_text()
+    for expected in ("random", "1/3", "2/3", "waiting for a shared fit", "node-2", "0/4 trials", "0/12 rounds"):
+        assert expected in text

@@ -1,0 +1,53 @@
+"""The event stream of a trial."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from support.fake_trials import (
+    make_progress,
+    make_record,
+    make_suite,
+    open_fake,
+    plan,
+)
+
+from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.trial.round import Progress
+from quadrat.cluster.runner.engine import TrialRunner
+from quadrat.cluster.runner.events import Raised, stream
+
+SUITE = make_suite()
+TRIALS = SUITE.trials()
+
+
+def test_the_stream_of_a_trial_ends_with_what_it_raised(tmp_path: Path) -> None:
+    plan(tmp_path, TRIALS[0], what="raise", times=1)
+    events = list(stream(TRIALS[0], lambda: open_fake(SUITE, tmp_path)))
+    assert [event.round for event in events if isinstance(event, Record)] == [0]
+    raised = events[-1]
+    assert isinstance(raised, Raised) and raised.is_worth_retrying
+    assert raised.failure.round == 1
+    assert "RuntimeError: the GPU fell off the bus" in raised.failure.exception
+    assert "in _misbehave" in raised.failure.traceback
+
+
+def test_a_runner_that_cannot_be_opened_fails_the_trial(tmp_path: Path) -> None:
+    def broken() -> TrialRunner:
+        raise OSError("no such device")
+
+    (event,) = stream(TRIALS[0], broken)
+    assert isinstance(event, Raised) and "no such device" in event.failure.exception
+
+
+def test_progress_within_a_phase_is_reported_a_few_times_a_second_at_most() -> None:
+    def run(spec: TrialSpec, on_progress: Callable[[Progress], None]) -> Iterator[Record]:
+        for step in range(20_000):
+            on_progress(make_progress(spec, 0, "fit", step, 20_000))
+        yield make_record(spec, 0)
+
+    start = time.monotonic()
+    events = list(stream(TRIALS[0], lambda: run))
+    assert len(events) <= 3 + (time.monotonic() - start) / 0.4
+    assert isinstance(events[-1], Record)
