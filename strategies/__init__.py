@@ -1,4 +1,4 @@
-"""All that a strategy needs and all that it takes to use one; imports neither torch nor faiss nor optuna."""
+"""Public API of strategies: use one, or write one. Imports neither torch nor faiss nor optuna."""
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.errors import PluginError, QuadratError, StrategyError

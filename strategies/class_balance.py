@@ -1,4 +1,4 @@
-"""Strategies that weigh uncertainty by the classes that the network predicts.
+"""Strategies that weight uncertainty by predicted classes.
 
 References:
     [Cai2021b] L. Cai et al. "Revisiting Superpixels for Active Learning in Semantic Segmentation With Realistic
@@ -7,7 +7,7 @@ References:
     [Xie2022] B. Xie et al. "Towards Fewer Annotations: Active Learning via Region Impurity and Prediction Uncertainty
         for Domain Adaptive Semantic Segmentation". CVPR, 2022.
 
-Axes: R regions, C classes. The classes are predicted ones, of all regions of the pool; no label is read.
+Axes: R regions, C classes. Class statistics are those of the predictions for the whole pool; no label is read.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.ranking import take_largest
+from quadrat.strategies.ranking import select_largest
 from quadrat.strategies.validation import check_choice, check_number, check_signal
 
 __all__ = ["ClassBalanced", "PixelBalanced", "Ripu", "class_shares", "dominant_shares", "impurity"]
 
 
 def dominant_shares(histogram_RC: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return each region's dominant class and the share of the regions that each class dominates.
+    """Return each region's dominant class and the share of regions that each class dominates.
 
     >>> dominant_shares(np.array([[0.6, 0.4], [1.0, 0.0], [0.2, 0.8], [0.9, 0.1]], np.float32))
     (array([0, 0, 1, 0]), array([0.75, 0.25]))
@@ -52,7 +52,7 @@ def class_shares(prob_RC: NDArray[np.float32], pixels_R: NDArray[np.int64]) -> N
     >>> class_shares(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), np.array([30, 10]))
     array([0.75, 0.25])
     """
-    # einsum adds in one order whatever the number of threads, and makes no (R, C) temporary array.
+    # einsum adds in one order for any number of threads, and makes no (R, C) temporary array.
     return np.asarray(np.einsum("rc,r->c", prob_RC, pixels_R / pixels_R.sum()))
 
 
@@ -70,7 +70,7 @@ def impurity(histogram_RC: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassBalanced(Strategy):
-    """Takes uncertain regions of classes that are rarely predicted: u exp(-p_c) [Cai2021b, ClassBal].
+    """Selects uncertain regions of rarely predicted classes: u exp(-p_c) [Cai2021b, ClassBal].
 
     c is the class that most of the region's pixels are predicted as, p_c the share of the pool's regions that it
     dominates.
@@ -79,7 +79,7 @@ class ClassBalanced(Strategy):
     name: ClassVar[str] = "class-balanced"
 
     uncertainty: str = "bvsb"
-    """The signal that is weighed; best-versus-second-best in the paper."""
+    """The signal to weight; best-versus-second-best in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,7 +87,7 @@ class ClassBalanced(Strategy):
 
     @lazy_space
     def space(cls) -> Space:
-        """Search which uncertainty is weighed."""
+        """Search the uncertainty."""
         from optuna.distributions import CategoricalDistribution
 
         return {"uncertainty": CategoricalDistribution(("bvsb", "entropy", "margin"))}
@@ -100,23 +100,24 @@ class ClassBalanced(Strategy):
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
         dominant_R, share_C = dominant_shares(pool.profiles["class-histogram"])
-        return take_largest(pool, pool.signals[self.uncertainty] * np.exp(-share_C)[dominant_R], budget)
+        return select_largest(pool, pool.signals[self.uncertainty] * np.exp(-share_C)[dominant_R], budget)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PixelBalanced(Strategy):
-    """Takes uncertain regions, each pixel weighed by how rare its class is: mean u_i (alpha p_c(i) + 1)^-2 [Hwang2023].
+    """Selects uncertain regions, each pixel weighted by the rarity of its class [Hwang2023].
 
-    c(i) is the most probable class of pixel i and p_c the mean probability of c over all pixels of the pool.
+    The score is mean u_i (alpha p_c(i) + 1)^-2, where c(i) is the most probable class of pixel i and p_c the mean
+    probability of c over all pixels of the pool.
     """
 
     name: ClassVar[str] = "pixel-balanced"
 
     uncertainty: Literal["bvsb", "entropy"] = "bvsb"
-    """What a pixel's uncertainty is; best-versus-second-best in the paper."""
+    """Uncertainty of a pixel; best-versus-second-best in the paper."""
     # 6 for Cityscapes and 12 for VOC in the authors' own settings.
     alpha: float = 6.0
-    """How much rare classes are preferred, 0 or more; 0 ranks by the uncertainty alone."""
+    """Preference for rare classes, 0 or more; 0 ranks by the uncertainty alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,7 +126,7 @@ class PixelBalanced(Strategy):
 
     @lazy_space
     def space(cls) -> Space:
-        """Search alpha and which uncertainty is weighed."""
+        """Search alpha and the uncertainty."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution
 
         return {
@@ -142,12 +143,12 @@ class PixelBalanced(Strategy):
         """Return the ``budget`` largest, ties to the lowest row number."""
         weight_C = (self.alpha * class_shares(pool.profiles["class-probability"], pool.pixels) + 1.0) ** -2
         score = np.einsum("rc,c->r", pool.profiles[f"class-{self.uncertainty}"], weight_C)
-        return take_largest(pool, score, budget)
+        return select_largest(pool, score, budget)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ripu(Strategy):
-    """Takes regions that are uncertain and of many classes: impurity times mean entropy [Xie2022].
+    """Selects regions that are uncertain and have many classes: impurity times mean entropy [Xie2022].
 
     The paper's regions are windows around a pixel; here they are the cells of the grid.
     """
@@ -161,4 +162,4 @@ class Ripu(Strategy):
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
-        return take_largest(pool, impurity(pool.profiles["class-histogram"]) * pool.signals["entropy"], budget)
+        return select_largest(pool, impurity(pool.profiles["class-histogram"]) * pool.signals["entropy"], budget)

@@ -1,4 +1,4 @@
-"""Strategies that weigh what a label is worth against what it costs.
+"""Strategies that relate uncertainty to annotation cost.
 
 References:
     [Cai2021b] L. Cai et al. "Revisiting Superpixels for Active Learning in Semantic Segmentation With Realistic
@@ -17,7 +17,7 @@ import numpy as np
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.ranking import take_largest
+from quadrat.strategies.ranking import select_largest
 from quadrat.strategies.validation import check_number, check_signal
 
 __all__ = ["ScorePerClick"]
@@ -25,19 +25,19 @@ __all__ = ["ScorePerClick"]
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePerClick(Strategy):
-    """Takes the regions with most uncertainty for a click: sum of u over the region's pixels / clicks^exponent.
+    """Selects the regions of largest uncertainty per click: sum of u over the region's pixels / clicks^exponent.
 
-    Clicks are estimated from the predicted label map as the oracle counts them from the true one: outline vertices
-    inside, crossings with the region's edge, connected components [Cai2021b]. That a region should be judged by what it
-    costs as well is from [Mackowiak2018]; the ratio with an exponent is our choice.
+    Clicks are estimated from the predicted label map, as the oracle counts them in the true one: outline vertices
+    inside, crossings with the region's edge, connected components [Cai2021b]. Cost-aware ranking of regions is from
+    [Mackowiak2018]; the ratio with an exponent is our choice.
     """
 
     name: ClassVar[str] = "score-per-click"
 
     uncertainty: str = "entropy"
-    """The signal that is the uncertainty."""
+    """The signal to use as uncertainty."""
     exponent: float = 1.0
-    """How much clicks matter, 0 or more; at 0 cost has no say."""
+    """Exponent of the clicks, 0 or more; 0 ignores the cost."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,14 +46,14 @@ class ScorePerClick(Strategy):
 
     @lazy_space
     def space(cls) -> Space:
-        """Search how much clicks matter."""
+        """Search the exponent."""
         from optuna.distributions import FloatDistribution
 
         return {"exponent": FloatDistribution(0.125, 2.0, log=True)}
 
     @property
     def needs(self) -> Needs:
-        """Ask for the uncertainty and the clicks that the prediction would cost."""
+        """Ask for the uncertainty and the predicted clicks."""
         return Needs(signals=tuple(dict.fromkeys((self.uncertainty, "predicted-clicks"))))
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
@@ -64,4 +64,4 @@ class ScorePerClick(Strategy):
                 f"{self.name}: expected at least one click for every region, got predicted-clicks = {clicks.min():g} "
                 f"in region {clicks.argmin()}"
             )
-        return take_largest(pool, pool.signals[self.uncertainty] * pool.pixels / clicks**self.exponent, budget)
+        return select_largest(pool, pool.signals[self.uncertainty] * pool.pixels / clicks**self.exponent, budget)

@@ -36,11 +36,11 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Diversification(Strategy):
-    """Picks greedily what adds most: uncertain, and far from all that is labelled or picked [Cai2021, eq. 4].
+    """Selects greedily by uncertainty and distance to all labelled and selected regions [Cai2021, eq. 4].
 
-    phi(x) = w_uncertainty * u(x) + w_feature * min_s d_f(x, s) + w_spatial * min_s d_s(x, s), s in labelled + picked,
-    each term in [0, 1]. The subclasses differ in their default weights only. What the text of the paper leaves open is
-    a parameter, and its default is our choice: ``cutoff``, ``norm``, ``norm_schedule``.
+    phi(x) = w_uncertainty * u(x) + w_feature * min_s d_f(x, s) + w_spatial * min_s d_s(x, s), s in labelled + selected,
+    each term in [0, 1]. The subclasses differ in their default weights only. Choices that the paper leaves open are
+    parameters whose defaults are ours: ``cutoff``, ``norm``, ``norm_schedule``.
     """
 
     cutoff: float = 1.5
@@ -48,9 +48,9 @@ class Diversification(Strategy):
     norm: Norm = 2
     """Norm of the difference of two region centres: 1, 2 or "inf" (our choice)."""
     d2_d1: float = 2.0
-    """Distance inside an image, beyond the cut-off over within it, 1 to 2."""
+    """Ratio of the distances inside an image beyond and within the cut-off, 1 to 2."""
     d3_d2: float = 1.0
-    """Distance between images over the distance beyond the cut-off, at least 1."""
+    """Ratio of the distance between images to that beyond the cut-off, at least 1."""
     w_uncertainty: float = 0.0
     """Weight of the uncertainty."""
     w_feature: float = 0.0
@@ -58,13 +58,13 @@ class Diversification(Strategy):
     w_spatial: float = 0.0
     """Weight of the spatial distance."""
     uncertainty: str = "entropy"
-    """The signal that is the uncertainty; min-max over the whole pool, once a round."""
+    """The signal to use as uncertainty; min-max normalised over the whole pool, once a round."""
     distance: Literal["piecewise", "linear"] = "piecewise"
     """Spatial distance: eq. 6 or eq. 5 of the paper."""
     set_function: SetFunction = "max-min"
-    """How distances to what is labelled and picked are put together; max-sum halves the uncertainty (section V-E)."""
+    """Aggregation of the distances to labelled and selected regions; max-sum halves the uncertainty (section V-E)."""
     norm_schedule: NormSchedule = "round"
-    """When the largest feature distance, by which they are all divided, is computed (our choice: once a round)."""
+    """When the largest feature distance, the divisor of all, is computed (our choice: once a round)."""
     pca_dim: int | None = 128
     """Principal components of the features that are kept; None keeps the features as given."""
 
@@ -90,7 +90,7 @@ class Diversification(Strategy):
 
     @lazy_space
     def space(cls) -> Space:
-        """Search what the default weights make matter: the spatial distance, the PCA, all weights but the first."""
+        """Search the parameters of the terms with a weight, and all weights but the first."""
         from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
         space: dict[str, BaseDistribution] = {}
@@ -108,21 +108,21 @@ class Diversification(Strategy):
 
     @property
     def needs(self) -> Needs:
-        """Ask for what has a weight."""
+        """Ask for the inputs of the terms with a weight."""
         return Needs(signals=(self.uncertainty,) if self.w_uncertainty > 0 else (), features=self.w_feature > 0)
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return the greedy picks; nothing is drawn."""
+        """Return the greedy selection; nothing is drawn."""
         return maximise(self.objective(pool), budget)
 
     def objective(self, pool: Pool) -> Objective:
-        """Return the arrays that greedy works on, for ``pool`` and these parameters."""
+        """Return the objective of ``pool`` with these parameters."""
         utility = np.zeros(pool.num_regions)
         if self.w_uncertainty > 0:
             utility = self.w_uncertainty * min_max(pool.signals[self.uncertainty])
         features = images = table = None
         if self.w_feature > 0:
-            assert pool.features is not None  # select() saw to it
+            assert pool.features is not None  # checked by select
             features = project(pool.features, self.pca_dim)
         if self.w_spatial > 0:
             images = Images.of(pool.image)
@@ -152,7 +152,7 @@ class Diversification(Strategy):
 
 @dataclass(frozen=True, kw_only=True)
 class CoreSet(Diversification):
-    """Picks the region whose features are furthest from all labelled and picked: k-center greedy [Sener2018]."""
+    """Selects the region whose features are furthest from all labelled and selected: k-center greedy [Sener2018]."""
 
     name: ClassVar[str] = "core-set"
     w_feature: float = 1.0
@@ -160,7 +160,7 @@ class CoreSet(Diversification):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpatial(Diversification):
-    """Diversifies in features and in space, without uncertainty."""
+    """Feature and spatial diversity, without uncertainty."""
 
     name: ClassVar[str] = "feature-spatial"
     w_feature: float = 1.0
@@ -169,7 +169,7 @@ class FeatureSpatial(Diversification):
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyFeature(Diversification):
-    """Uncertain regions with features unlike those of the others."""
+    """Uncertainty and feature diversity."""
 
     name: ClassVar[str] = "entropy-feature"
     w_uncertainty: float = 1.0
@@ -178,7 +178,7 @@ class EntropyFeature(Diversification):
 
 @dataclass(frozen=True, kw_only=True)
 class EntropySpatial(Diversification):
-    """Uncertain regions that lie apart: the strategy that the paper proposes."""
+    """Uncertainty and spatial diversity: the strategy that the paper proposes."""
 
     name: ClassVar[str] = "entropy-spatial"
     w_uncertainty: float = 1.0
@@ -187,7 +187,7 @@ class EntropySpatial(Diversification):
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyFeatureSpatial(Diversification):
-    """Uncertain regions that lie apart and look different."""
+    """Uncertainty, feature diversity and spatial diversity."""
 
     name: ClassVar[str] = "entropy-feature-spatial"
     w_uncertainty: float = 1.0
@@ -196,7 +196,7 @@ class EntropyFeatureSpatial(Diversification):
 
 
 def min_max(signal: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return ``signal`` moved linearly to [0, 1] over the whole pool; zeros where all values are equal.
+    """Return ``signal`` scaled linearly to [0, 1] over the whole pool; zeros where all values are equal.
 
     >>> min_max(np.array([1.0, 3.0, 2.0], np.float32))
     array([0. , 1. , 0.5])

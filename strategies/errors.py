@@ -1,15 +1,15 @@
-"""The root of every error that a user of quadrat can cause."""
+"""Exceptions for errors that a user of quadrat can cause."""
 
 __all__ = ["PluginError", "QuadratError", "StrategyError"]
 
 
 class QuadratError(ValueError):
-    """A mistake that the user can mend: the message says what was expected, what came and what to do."""
+    """Base class of user errors: the message says what was expected, what was given and how to fix it."""
 
 
 class StrategyError(QuadratError):
-    """A strategy was given a parameter, a pool or a signal that it cannot work with."""
+    """A parameter, pool or signal that a strategy can't use, or an invalid selection."""
 
 
 class PluginError(QuadratError):
-    """A plugin is unknown, broken or offered by two distributions."""
+    """A plugin that is unknown, broken or offered by two distributions."""

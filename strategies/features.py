@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "assign_clusters",
-    "centre",
     "cluster_centres",
     "has_gpu",
+    "mean_feature",
     "mean_neighbour_distance",
     "nearest_bound",
     "nearest_rows",
@@ -28,16 +28,16 @@ __all__ = [
     "squared_distance",
 ]
 
-# Rows handled at a time, so that temporary arrays stay small and results don't depend on the number of threads.
+# Rows handled at a time: keeps temporary arrays small and results independent of the number of threads.
 _BLOCK = 1 << 14
 
 
 def squared_distance(left_ND: NDArray[np.floating], right_ND: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the squared Euclidean distance of each row of ``left_ND`` to the row of ``right_ND`` (or to one vector).
 
-    Float64 differences, squared and added in one fixed order: the same two vectors give the same bits whatever else is
-    computed beside them, whichever comes first and however many threads there are. This is *the* distance of this
-    package; everything faster only decides where it need not be computed.
+    Float64 differences, squared and added in a fixed order: two vectors give the same bits in either order, in any
+    batch and for any number of threads. This function defines the feature distance of the package; faster code only
+    decides where it need not be computed.
 
     >>> squared_distance(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([0.0, 0.0]))
     array([ 0., 25.])
@@ -48,11 +48,11 @@ def squared_distance(left_ND: NDArray[np.floating], right_ND: NDArray[np.floatin
 
 
 def product_error(num_features: int, left_N: NDArray[np.float64], right: float) -> NDArray[np.float64]:
-    """Return how far a squared distance got from a float32 matrix product can be from the true one.
+    """Return an upper bound on the error of a squared distance computed by a float32 matrix product.
 
     For |x - s|^2 = |x|^2 + |s|^2 - 2 x.s with x and s rounded to float32 after a shift, the error is below
-    gamma_(D+16) (|x| + |s|)^2 whatever the order of the additions [Higham2002], gamma_n = n u / (1 - n u), u = 2^-24;
-    the 16 covers the shift, the norms and the last additions. The second term covers underflow.
+    gamma_(D+16) (|x| + |s|)^2 for any order of additions [Higham2002], gamma_n = n u / (1 - n u), u = 2^-24; the 16
+    covers the shift, the norms and the last additions. The second term covers underflow.
 
     Args:
         num_features: D.
@@ -66,8 +66,8 @@ def product_error(num_features: int, left_N: NDArray[np.float64], right: float) 
     return rounding / (1 - rounding) * (left_N + right) ** 2 + (num_features + 16) * 2.0**-125
 
 
-def centre(features_RD: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mean feature; distances to it are what bounds and error terms are made of."""
+def mean_feature(features_RD: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean feature, (D,) float32."""
     total = np.zeros(features_RD.shape[1])
     for start in range(0, len(features_RD), _BLOCK):
         total += features_RD[start : start + _BLOCK].sum(axis=0, dtype=np.float64)
@@ -77,15 +77,15 @@ def centre(features_RD: NDArray[np.float32]) -> NDArray[np.float32]:
 def nearest_bound(
     features_RD: NDArray[np.float32], targets_MD: NDArray[np.float32], mean_D: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return, for every region, a bound from above on its squared distance to the nearest of ``targets_MD``.
+    """Return, for every region, an upper bound on its squared distance to the nearest of ``targets_MD``.
 
-    One faiss search with k = 1, on a GPU when there is one. The float32 rounding is added, so the true distance is
-    never above the bound and the bound is above it by no more than twice ``product_error``. O(R M D), memory O(block).
+    A faiss search with k = 1, on a GPU when there is one. The float32 rounding error is added: the bound is at least
+    the true value, and at most twice ``product_error`` above it. O(R M D), memory O(block).
 
     Args:
         features_RD: Features; may be a memory map, read once, block by block.
         targets_MD: At least one target.
-        mean_D: Taken from both before the search, which keeps the rounding small.
+        mean_D: Subtracted from both before the search, to reduce rounding.
 
     Returns:
         (R,) bounds.
@@ -104,9 +104,9 @@ def nearest_bound(
 
 
 def project(features_RD: NDArray[np.float32], num_components: int | None) -> NDArray[np.float32]:
-    """Return the features on their first principal components; as they are when they have no more than that already.
+    """Return the features projected on their first principal components, or as given if they have no more dimensions.
 
-    Runs on one thread, in blocks of a fixed size, so that the result is the same whatever the number of threads. Not
+    Runs on one thread, in blocks of a fixed size, so that the result is the same for any number of threads. Not
     whitened: distances are those of the projected features.
 
     Args:
@@ -133,19 +133,19 @@ def project(features_RD: NDArray[np.float32], num_components: int | None) -> NDA
 def assign_clusters(features_RD: NDArray[np.float32], num_clusters: int, seed: int) -> NDArray[np.int64]:
     """Return each region's cluster by k-means, 0 to ``num_clusters - 1``; some may be empty.
 
-    20 iterations on at most 256 evenly spaced regions a cluster, on one thread so that the result is the same whatever
-    the number of threads.
+    20 iterations on at most 256 evenly spaced regions per cluster, on one thread so that the result is the same for any
+    number of threads.
 
     Args:
         features_RD: Features; may be a memory map.
-        num_clusters: Clusters wanted; as many as there are regions where there are fewer.
-        seed: Of the regions that k-means starts from.
+        num_clusters: Number of clusters; limited to the number of regions.
+        seed: Seed of the initial centres.
     """
     faiss = _faiss()
     num_regions, num_features = features_RD.shape
     num_clusters = min(num_clusters, num_regions)
     rows = np.ascontiguousarray(features_RD[:: max(1, num_regions // (256 * num_clusters))])
-    # Points a cluster: only the limits at which faiss warns and samples by itself.
+    # The limits of points per centroid at which faiss warns or samples.
     kmeans = faiss.Kmeans(
         num_features,
         num_clusters,
@@ -164,7 +164,7 @@ def assign_clusters(features_RD: NDArray[np.float32], num_clusters: int, seed: i
 
 
 def cluster_centres(features_ND: NDArray[np.float32], num_clusters: int) -> NDArray[np.float32]:
-    """Return (C, D) centres of a few iterations of k-means, on one thread: good enough to cut a search into cells."""
+    """Return (C, D) centres of k-means after four iterations, on one thread: accurate enough to divide a search."""
     faiss = _faiss()
     kmeans = faiss.Kmeans(features_ND.shape[1], num_clusters, niter=4, seed=0, min_points_per_centroid=1)
     with _single_thread(faiss):
@@ -174,17 +174,17 @@ def cluster_centres(features_ND: NDArray[np.float32], num_clusters: int) -> NDAr
 
 
 def nearest_rows(features_ND: NDArray[np.float32], targets_CD: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Return the row numbers of the ``count`` targets nearest to each of the features, (N, count), by float32."""
+    """Return the row numbers of the ``count`` nearest targets of each feature, (N, count), computed in float32."""
     rows: NDArray[np.int64] = _faiss().knn(features_ND, targets_CD, count)[1]
     return rows
 
 
 def mean_neighbour_distance(features_ND: NDArray[np.float32], num_neighbours: int) -> NDArray[np.float64]:
-    """Return each region's mean Euclidean distance to its nearest others, on one thread. O(N^2 D).
+    """Return each region's mean Euclidean distance to its nearest neighbours, on one thread. O(N^2 D).
 
     Args:
         features_ND: At least ``num_neighbours + 1`` features.
-        num_neighbours: How many others.
+        num_neighbours: Number of neighbours, the region itself not counted.
 
     Returns:
         (N,) distances.
@@ -198,10 +198,10 @@ def mean_neighbour_distance(features_ND: NDArray[np.float32], num_neighbours: in
 
 
 def _training_rows(features_RD: NDArray[np.float32], num_features: int) -> NDArray[np.float32]:
-    """Return evenly spaced rows, at most 256 for each feature: more do not change the components visibly."""
+    """Return evenly spaced rows, at most 256 per feature: enough for the components."""
     step = max(1, len(features_RD) // (256 * num_features))
     rows = np.ascontiguousarray(features_RD[::step])
-    if len(rows) < num_features:  # faiss asks for as many points as components; repeating all of them changes nothing
+    if len(rows) < num_features:  # faiss needs as many points as components; repeating all of them changes nothing
         rows = np.tile(rows, (-(-num_features // len(rows)), 1))
     return rows
 
@@ -214,13 +214,13 @@ def _faiss() -> ModuleType:
 
 
 def has_gpu() -> bool:
-    """Return whether faiss sees a GPU that it can use."""
+    """Return whether faiss can use a GPU."""
     faiss = _faiss()
     return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
 
 
 def _search() -> Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the k = 1 search of the machine: (queries, targets) -> (N, 1) squared distances."""
+    """Return the k = 1 search on GPU or CPU: (queries, targets) -> (N, 1) squared distances."""
     faiss = _faiss()
     if not has_gpu():
         return lambda queries, targets: faiss.knn(queries, targets, 1)[0]

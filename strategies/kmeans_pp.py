@@ -1,4 +1,4 @@
-"""k-means++ seeding: regions drawn far from one another, in features or in gradients.
+"""k-means++ seeding: regions drawn far from each other, in features or in gradients.
 
 References:
     [Arthur2007] D. Arthur, S. Vassilvitskii. "k-means++: The Advantages of Careful Seeding". SODA, 2007.
@@ -17,56 +17,56 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.features import project, squared_distance
-from quadrat.strategies.greedy.nearest import Nearest
+from quadrat.strategies.greedy.nearest import NearestDistance
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import largest
 from quadrat.strategies.validation import check_count, check_number, check_signal
 
-__all__ = ["Badge", "KMeansPlusPlus", "draw_apart"]
+__all__ = ["Badge", "KMeansPlusPlus", "kmeans_plusplus"]
 
 # Rows whose lengths are computed at a time.
 _BLOCK = 1 << 10
-# Part of what the draws are: they are made by distances that miss at most so many draws, brought up to date as well
-# after so many refusals in a row.
-_STALE_DRAWS, _PATIENCE = 256, 256
+# These change the sequence of draws, not their distribution: distances are updated after at most so many draws, or
+# after so many rejections in a row.
+_MAX_STALE_DRAWS, _MAX_REJECTIONS = 256, 256
 
 
-def draw_apart(
+def kmeans_plusplus(
     points_RD: NDArray[np.float32], rows: NDArray[np.int64], first: int, budget: int, rng: np.random.Generator
 ) -> Selection:
     """Return ``budget`` of ``rows``, each drawn with probability D(x)^2 / sum D^2 [Arthur2007].
 
-    D(x) is the distance to the nearest row drawn before. Where all that is left has D = 0, it is drawn uniformly. The
-    potential is D(x) when drawn, NaN for the first.
+    D(x) is the distance to the nearest row drawn before. Where all remaining rows have D = 0, they are drawn uniformly.
+    The potential is D(x) when drawn, NaN for the first.
 
-    The distances of all rows are brought up to date only when the number of draws has doubled, or grown by 256. In
-    between, a row is drawn by its old distance and kept with probability D^2 / old D^2, which is the same distribution;
-    so a draw costs a few distances, and the points are read once for many draws.
+    The distances of all rows are updated only when the number of draws has doubled, or grown by 256. In between, rows
+    are drawn by rejection sampling: proposed by the stale distance and accepted with probability D^2 / stale D^2, which
+    gives the same distribution. A draw then costs a few distances, and the points are read once for many draws.
 
     Args:
         points_RD: Points; may be a memory map, read block by block.
         rows: (N,) row numbers to draw from.
         first: Position in ``rows`` of the one that is drawn first.
         budget: K, from 1 to N.
-        rng: The source of the draws.
+        rng: Source of all random numbers.
 
     Returns:
-        The draws, the same whatever the number of threads. O(K N D) in products of blocks, memory O(R + K D).
+        The draws in order, the same for any number of threads. O(K N D) in products of blocks, memory O(R + K D).
     """
-    nearest = Nearest(points_RD, np.empty(0, np.int64), budget)
+    nearest = NearestDistance(points_RD, np.empty(0, np.int64), budget)
     drawn, potentials = [int(rows[first])], [np.nan]
     nearest.add(drawn[0], nearest.points(rows[first : first + 1]))
     while len(drawn) < budget:
-        nearest.catch_up_all(rows)
+        nearest.refresh_all(rows)
         squared_N = nearest.squared_R[rows]
         cumulative_N = np.cumsum(squared_N)
         if cumulative_N[-1] == 0:
             rest = rng.permutation(np.setdiff1d(rows, drawn))[: budget - len(drawn)]
             return Selection.of(np.concatenate([drawn, rest]), np.concatenate([potentials, np.zeros(len(rest))]))
         num_before = len(drawn)
-        goal = min(budget, num_before + min(num_before, _STALE_DRAWS))
-        num_refused = 0
-        while len(drawn) < goal and num_refused < _PATIENCE:
+        goal = min(budget, num_before + min(num_before, _MAX_STALE_DRAWS))
+        num_rejected = 0
+        while len(drawn) < goal and num_rejected < _MAX_REJECTIONS:
             position = _position(cumulative_N, rng.random())
             region = int(rows[position])
             squared = min(
@@ -74,9 +74,9 @@ def draw_apart(
                 float(squared_distance(points_RD[drawn[num_before:]], points_RD[region]).min(initial=np.inf)),
             )
             if rng.random() * float(squared_N[position]) >= squared:
-                num_refused += 1
+                num_rejected += 1
                 continue
-            num_refused = 0
+            num_rejected = 0
             nearest.add(region, nearest.points(rows[position : position + 1]))
             drawn.append(region)
             potentials.append(np.sqrt(squared))
@@ -84,25 +84,25 @@ def draw_apart(
 
 
 def _position(cumulative_N: NDArray[np.float64], at: float) -> int:
-    """Return the position whose share of the total holds ``at``, from 0 up to 1."""
+    """Return the position drawn by the uniform number ``at`` in [0, 1): inverse transform sampling."""
     position = int(np.searchsorted(cumulative_N, at * cumulative_N[-1], side="right"))
-    # Rounding can give the very end, which is nobody's: then the last whose share is not 0.
+    # Rounding can give the end of the array: then the last position with a probability above 0.
     return min(position, int(np.searchsorted(cumulative_N, cumulative_N[-1])))
 
 
 @dataclass(frozen=True, kw_only=True)
 class KMeansPlusPlus(Strategy):
-    """Draws regions whose features are far from those of the others, by k-means++ [Arthur2007].
+    """Draws regions with distant features by k-means++ [Arthur2007].
 
-    With an ``uncertainty`` only the most uncertain regions are drawn from. What is labelled does not repel.
+    With an ``uncertainty``, only the most uncertain regions are candidates. Distances to labelled regions do not count.
     """
 
     name: ClassVar[str] = "k-means-plus-plus"
 
     uncertainty: str | None = None
-    """The signal that says which regions are drawn from; None: all."""
+    """The signal that limits the candidates; None: all unlabelled regions are candidates."""
     top: float = 5.0
-    """How many regions are drawn from, in budgets, at least 1; only with an ``uncertainty``."""
+    """Number of candidates as a multiple of the budget, at least 1; used with an ``uncertainty`` only."""
     pca_dim: int | None = 128
     """Principal components of the features that are kept; None keeps the features as given."""
 
@@ -116,7 +116,7 @@ class KMeansPlusPlus(Strategy):
 
     @lazy_space
     def space(cls) -> Space:
-        """Search what is drawn from, and the PCA."""
+        """Search the candidates and the PCA."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution
 
         return {
@@ -127,34 +127,34 @@ class KMeansPlusPlus(Strategy):
 
     @property
     def needs(self) -> Needs:
-        """Ask for the features, and for the uncertainty where there is one."""
+        """Ask for the features, and for the uncertainty if any."""
         return Needs(signals=() if self.uncertainty is None else (self.uncertainty,), features=True)
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return ``budget`` draws, the first one uniform."""
-        assert pool.features is not None  # select() saw to it
+        assert pool.features is not None  # checked by select
         rows = pool.candidates
         if self.uncertainty is not None:
             count = min(len(rows), int(np.ceil(self.top * budget)))
             rows = np.sort(rows[largest(pool.signals[self.uncertainty][rows], count)])
         points_RD = project(pool.features, self.pca_dim)
-        return draw_apart(points_RD, rows, int(rng.integers(len(rows))), budget, rng)
+        return kmeans_plusplus(points_RD, rows, int(rng.integers(len(rows))), budget, rng)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Badge(Strategy):
-    """Draws regions by k-means++ on their gradients: uncertain ones are long, different ones lie apart [Ash2020].
+    """Draws regions by k-means++ on gradient embeddings, which are long where uncertain [Ash2020].
 
-    The gradient is that of the region's mean loss by the last layer's weights, as if each cell's most probable class
-    were its label: mean of (p - onehot(argmax p)) outer feature. The first is the longest, as in the authors' code.
-    What is labelled does not repel. A gradient has C x D numbers for C classes and D features.
+    The embedding is the gradient of the region's mean loss with respect to the last layer's weights, with the most
+    probable class as label: mean of (p - onehot(argmax p)) outer feature, C x D numbers for C classes and D features.
+    The longest is selected first, as in the authors' code. Distances to labelled regions do not count.
     """
 
     name: ClassVar[str] = "badge"
 
-    # Not in the paper: it makes a draw over C x D numbers as cheap as one over features.
+    # Not in the paper: it makes the distance of C x D numbers as cheap as that of features.
     pca_dim: int | None = 128
-    """Principal components of the gradients that are kept; None keeps them as they are, as in the paper."""
+    """Principal components of the gradients that are kept; None keeps the gradients as given, as in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -174,11 +174,11 @@ class Badge(Strategy):
         return Needs(profiles=("gradient-embedding",))
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return ``budget`` draws, the region of the longest gradient first."""
+        """Return ``budget`` draws, starting with the longest gradient."""
         gradients_RD, rows = pool.profiles["gradient-embedding"], pool.candidates
         squared = [
             squared_distance(gradients_RD[rows[start : start + _BLOCK]], np.zeros(1))
             for start in range(0, len(rows), _BLOCK)
         ]
         first = int(np.concatenate(squared).argmax())
-        return draw_apart(project(gradients_RD, self.pca_dim), rows, first, budget, rng)
+        return kmeans_plusplus(project(gradients_RD, self.pca_dim), rows, first, budget, rng)

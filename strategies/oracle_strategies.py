@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quadrat.strategies.base import Strategy, validated_selection
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Pool, Selection
-from quadrat.strategies.ranking import take_largest
+from quadrat.strategies.ranking import select_largest
 
 __all__ = ["ClassAwareRandom", "OracleError", "OracleStrategy", "Truth"]
 
@@ -125,4 +125,4 @@ class OracleError(OracleStrategy):
     def _select_with_truth(self, pool: Pool, truth: Truth, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number; the potential is the share of wrong pixels."""
         assert truth.errors is not None  # checked by select
-        return take_largest(pool, truth.errors, budget)
+        return select_largest(pool, truth.errors, budget)

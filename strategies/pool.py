@@ -16,30 +16,30 @@ __all__ = ["Needs", "Pool", "Selection"]
 
 
 class Needs(NamedTuple):
-    """What a strategy wants to be computed; nothing else is in the pool that its ``_select`` sees."""
+    """Inputs of a strategy; the pool that its ``_select`` receives has these and no others."""
 
     signals: tuple[str, ...] = ()
     """Names of the signals, as ``quadrat list signals`` prints them."""
     features: bool = False
-    """Whether the pooled decoder features are wanted."""
+    """Whether pooled decoder features are needed."""
     profiles: tuple[str, ...] = ()
     """Names of the profiles, as ``quadrat list profiles`` prints them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
-    """Every region of the images to choose from, the labelled ones too, as read-only arrays.
+    """All regions of the images to select from, labelled ones included, as read-only arrays.
 
-    Normalisation is over the whole pool and distances start from what is labelled, so labelled regions stay in it.
-    Nothing in a pool lets a label be read. The arrays are checked for shape and dtype and then seen read-only, without
-    a copy where they already have the right dtype (``features`` may be a memory map).
+    Labelled regions stay in the pool: normalisation is over all regions, and distances start from the labelled ones.
+    No label can be read from a pool. The arrays are checked for shape and dtype and exposed read-only, without a copy
+    where they have the right dtype (``features`` may be a memory map).
 
     Raises:
-        StrategyError: An array has another length or dtype than the others need, or two regions share one cell.
+        StrategyError: An array has another length or dtype than documented, or two regions share one grid cell.
     """
 
     image: NDArray[np.int32]
-    """(R,) index of the image that a region lies in."""
+    """(R,) index of the image that contains the region."""
     row: NDArray[np.int32]
     """(R,) row of its grid cell, in units of the region size."""
     col: NDArray[np.int32]
@@ -47,13 +47,13 @@ class Pool:
     pixels: NDArray[np.int64]
     """(R,) area in pixels; border cells are clipped to the image."""
     labelled: NDArray[np.bool_]
-    """(R,) bought in an earlier round."""
+    """(R,) labelled in an earlier round."""
     signals: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """(R,) each, by name: one number per region computed from the network's output."""
     features: NDArray[np.float32] | None = None
     """(R, D) pooled decoder features, or None."""
     profiles: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """(R, K) each, by name: some numbers per region from the network's output, one per class for example."""
+    """(R, K) each, by name: K numbers per region computed from the network's output, for example one per class."""
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
@@ -82,12 +82,12 @@ class Pool:
 
     @property
     def num_regions(self) -> int:
-        """Count all regions, labelled or not."""
+        """Return the number of regions, labelled or not."""
         return len(self.image)
 
     @property
     def candidates(self) -> NDArray[np.int64]:
-        """Return the row numbers of the regions that can be bought, ascending."""
+        """Return the row numbers of the unlabelled regions, ascending."""
         return np.flatnonzero(~self.labelled)
 
     def only(self, needs: Needs) -> Pool:
@@ -102,12 +102,12 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
-    """Regions in the order they were picked, with the potential each had when picked."""
+    """Regions in the order they were selected, with the potential each had when selected."""
 
     regions: NDArray[np.int64]
-    """(K,) row numbers of the pool in pick order, none labelled, none twice."""
+    """(K,) row numbers of the pool in the order selected, none labelled, none twice."""
     potential: NDArray[np.float64]
-    """(K,) the objective when picked; NaN where a strategy has none."""
+    """(K,) the objective when selected; NaN where a strategy has none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", _read_only("regions", self.regions, np.int64))
@@ -131,7 +131,7 @@ _COLUMNS = {"image": np.int32, "row": np.int32, "col": np.int32, "pixels": np.in
 def _read_only(name: str, value: Any, dtype: Any, num_axes: int = 1) -> NDArray[Any]:
     """Return ``value`` as a read-only array of ``dtype``; a conversion that could change a value is refused."""
     array = np.asarray(value)
-    if array.size == 0:  # an empty list has no dtype worth checking
+    if array.size == 0:  # the dtype of an empty list means nothing
         array = array.astype(dtype)
     if array.ndim != num_axes:
         raise StrategyError(f"{name}: expected {num_axes} axes, got an array of shape {array.shape}")
@@ -158,7 +158,7 @@ def _check_cells(image: NDArray[np.int32], row: NDArray[np.int32], col: NDArray[
     cell += row
     cell *= int(col.max()) + 1
     cell += col
-    if np.all(cell[1:] > cell[:-1]):  # the order in which a grid lists its regions
+    if np.all(cell[1:] > cell[:-1]):  # regions in grid order: no sort needed
         return
     order = np.argsort(cell, kind="stable")
     repeated = np.flatnonzero(cell[order[1:]] == cell[order[:-1]])

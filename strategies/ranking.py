@@ -1,4 +1,4 @@
-"""The order in which regions are taken: largest value first, ties to the lowest row number."""
+"""The order in which regions are selected: largest value first, ties to the lowest row number."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.pool import Pool, Selection
 
-__all__ = ["Best", "Place", "best", "largest", "take_largest"]
+__all__ = ["SortKey", "TopK", "largest", "select_largest"]
 
 
-class Place(NamedTuple):
-    """A place in the order; the greater of two places is taken first."""
+class SortKey(NamedTuple):
+    """Sort key of a region; the region with the larger key is selected first."""
 
     value: float
-    """The value that is ranked."""
+    """The value that regions are ranked by."""
     minus_region: float
     """The row number, negated."""
 
 
-class Best(NamedTuple):
-    """The best of some regions, and where the best of the others can be at most."""
+class TopK(NamedTuple):
+    """The k best of some regions, and an upper bound on the sort keys of the others."""
 
     regions: NDArray[np.int64]
     """Their row numbers, ascending."""
-    floor: Place
-    """No region that was left out is before this place."""
+    floor: SortKey
+    """No region that was left out has a larger key."""
 
 
 def largest(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
@@ -43,29 +43,29 @@ def largest(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
     >>> largest(np.array([0.5, 2.0, 2.0, 1.0]), 3)
     array([1, 2, 3])
     """
-    chosen = best(values, np.arange(len(values)), count, excluded=None).regions
-    return chosen[np.argsort(-values[chosen], kind="stable")]
+    positions = top_k(values, np.arange(len(values)), count, excluded=None).regions
+    return positions[np.argsort(-values[positions], kind="stable")]
 
 
-def take_largest(pool: Pool, score: NDArray[np.floating[Any]], budget: int) -> Selection:
+def select_largest(pool: Pool, score: NDArray[np.floating[Any]], budget: int) -> Selection:
     """Return the ``budget`` candidates of largest (R,) ``score``; their potential is the score."""
     regions = pool.candidates[largest(score[pool.candidates], budget)]
     return Selection.of(regions, score[regions])
 
 
-def best(
+def top_k(
     values: NDArray[np.floating[Any]], regions: NDArray[np.int64], count: int, excluded: float | None = -np.inf
-) -> Best:
-    """Return the ``count`` best of ``regions``, fewer when there are fewer.
+) -> TopK:
+    """Return the ``count`` best of ``regions``, or all where there are fewer.
 
     Args:
-        values: (N,) what is ranked, none NaN.
+        values: (N,) values to rank by, none NaN.
         regions: (N,) their row numbers, ascending.
-        count: How many at most.
-        excluded: The value of regions that don't take part; None: all take part.
+        count: k.
+        excluded: Value that marks regions to leave out; None: there are none.
 
     Returns:
-        The best and the floor. O(N).
+        Regions and floor. O(N).
     """
     if count < len(values):
         last = np.partition(values, len(values) - count)[len(values) - count] if count else np.inf
@@ -74,8 +74,8 @@ def best(
             num_ties = count - len(above)
             positions = np.sort(np.concatenate([above, ties[:num_ties]]))
             first_out = -float(regions[ties[num_ties]]) if num_ties < len(ties) else -np.inf
-            return Best(regions[positions], Place(float(last), first_out))
-        return Best(regions[above], Place(-np.inf, -np.inf))
+            return TopK(regions[positions], SortKey(float(last), first_out))
+        return TopK(regions[above], SortKey(-np.inf, -np.inf))
     if excluded is not None:
         regions = regions[values != excluded]
-    return Best(regions, Place(-np.inf, -np.inf))
+    return TopK(regions, SortKey(-np.inf, -np.inf))

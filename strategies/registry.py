@@ -1,4 +1,4 @@
-"""Finds plugins by name through entry points; quadrat's own come through the same door."""
+"""Finds plugins by name through entry points, those of quadrat included."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ class Plugin:
     """One entry point, whether or not it can be imported."""
 
     name: str
-    """The name it is asked for by."""
+    """The registered name."""
     value: str
-    """``module:attribute`` that it points to."""
+    """The ``module:attribute`` of the entry point."""
     distribution: str
-    """The installed distribution that offers it."""
+    """The installed distribution that declares it."""
     version: str
     """The version of that distribution."""
     error: str | None
-    """Why it can't be used, or None."""
+    """Why it can't be loaded, or None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
     """The plugins of one entry-point group.
 
-    Nothing is remembered between calls: what is installed is the state. A broken plugin hides no other: it is listed
-    with its error, and raises only when it is asked for.
+    Nothing is cached: each call reads what is installed. A broken plugin does not affect the others: it is listed with
+    its error and raises only when it is loaded.
     """
 
     group: str
     """Entry-point group, for example ``quadrat.strategies``."""
     kind: str
-    """What one of them is called in messages, for example ``strategy``."""
+    """Noun for messages, for example ``strategy``."""
     check: Callable[[str, Any], str | None] = lambda name, value: None
-    """Says what is wrong with a value that was registered under a name, or None."""
+    """Called with the name and the loaded value; returns what is wrong with it, or None."""
 
     def names(self) -> list[str]:
         """Return the registered names in alphabetical order, without importing anything."""
         return sorted(self._by_name())
 
     def get(self, name: str) -> Any:
-        """Return what is registered under ``name``.
+        """Return the object registered under ``name``.
 
         Raises:
-            PluginError: Nobody offers the name (lists the known ones), two distributions do (names both), or the
+            PluginError: The name is unknown (lists the known ones) or offered by two distributions (names both), or the
                 plugin can't be imported (chained to its own error).
         """
         found = self._by_name().get(name, [])
@@ -65,7 +65,7 @@ class Registry:
         return self._load(found[0])
 
     def listing(self) -> list[Plugin]:
-        """Return every plugin of the group by name, each imported to see whether it works."""
+        """Return every plugin of the group, sorted by name, each imported to check that it works."""
         plugins = []
         for name, found in sorted(self._by_name().items()):
             for entry_point in found:
@@ -91,7 +91,7 @@ class Registry:
     def _load(self, entry_point: EntryPoint) -> Any:
         try:
             value = entry_point.load()
-        # Importing runs the plugin author's code: whatever it raises is chained, none is swallowed.
+        # Importing runs the plugin's code, which can raise anything: it is chained, never swallowed.
         except Exception as cause:
             raise PluginError(
                 f"{self.kind} {entry_point.name!r} ({entry_point.value}) of {' '.join(_origin(entry_point))} can't be "
@@ -124,7 +124,7 @@ def closest(name: str, known: list[str]) -> str:
 
 
 def available() -> dict[str, Plugin]:
-    """Return the installed strategies by name; one that can't be used says why in ``error``."""
+    """Return the installed strategies by name; ``error`` says why one can't be loaded."""
     return {plugin.name: plugin for plugin in _STRATEGIES.listing()}
 
 
@@ -147,9 +147,9 @@ def load(name: str, **params: Any) -> Strategy:
 
 
 def sees_labels(name: str) -> bool:
-    """Return whether the strategy registered under ``name`` is a reference that sees labels; False where it is unknown.
+    """Return whether the strategy registered under ``name`` is an oracle strategy; False for an unknown name.
 
-    For lists of what has been run, perhaps with a plugin that is not installed here.
+    A results folder may name strategies of plugins that are not installed.
     """
     return name in _STRATEGIES.names() and bool(_STRATEGIES.get(name).sees_labels)
 

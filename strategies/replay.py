@@ -23,8 +23,8 @@ class Precomputed(Strategy):
     are matched by image, row and column, so the pool must list its images in the same order. The potential is the
     published one.
 
-    A replay starts from the published round 0: with the seed of the trial that is replayed, the suite draws the same.
-    Other budgets are fine, they cut the same order of regions elsewhere.
+    A replay starts from the published round 0, which a suite draws again from the seed of the replayed trial. Budgets
+    may differ: they divide the same order of regions into other rounds.
     """
 
     name: ClassVar[str] = "precomputed"
@@ -54,7 +54,7 @@ class Precomputed(Strategy):
             published = self._read(path, pool)
             columns = (column.tolist() for column in (published.image, published.row, published.col))
             for *cell, potential in zip(*columns, published.potential.tolist(), strict=True):
-                # Taken out when it is selected, so that a region that was published twice is selected once.
+                # Removed when selected, so that a region published twice is selected once.
                 labelled.discard(tuple(cell))
                 region = region_of.pop(tuple(cell), None)
                 if region is not None:

@@ -1,8 +1,8 @@
-"""Non-maximum suppression: the most uncertain regions that are not beside one another.
+"""Non-maximum suppression (NMS): the most uncertain regions that are not neighbours of each other.
 
 References:
     [Siddiqui2020] Y. Siddiqui, J. Valentin, M. Niessner. "ViewAL: Active Learning with Viewpoint Entropy for Semantic
-        Segmentation". CVPR, 2020. Its window selection picks the best windows and drops those that overlap them.
+        Segmentation". CVPR, 2020. It selects the best windows and drops those that overlap a selected one.
 """
 
 from __future__ import annotations
@@ -19,60 +19,61 @@ from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import largest
 from quadrat.strategies.validation import check_choice, check_number, check_signal
 
-__all__ = ["NmsEntropy", "suppress"]
+__all__ = ["NmsEntropy", "non_max_suppression"]
 
 
-def suppress(order: NDArray[np.int64], pool: Pool, budget: int, *, radius: float, norm: Norm = 2) -> NDArray[np.int64]:
-    """Return the first ``budget`` regions of ``order`` that are further than ``radius`` from those before them.
+def non_max_suppression(
+    order: NDArray[np.int64], pool: Pool, budget: int, *, radius: float, norm: Norm = 2
+) -> NDArray[np.int64]:
+    """Return the first ``budget`` regions of ``order`` that are further than ``radius`` from all selected before.
 
-    When none is left before the budget is spent, suppression starts afresh among the regions that were dropped, in the
-    same order, as often as it takes. O(passes * N), passes being 1 unless the budget is a large part of the pool.
+    If a pass ends below the budget, another pass follows over the suppressed regions, in the same order. O(passes * N);
+    one pass suffices unless the budget is a large part of the pool.
 
     Args:
-        order: (N,) row numbers, the most wanted first.
-        pool: Where they lie.
-        budget: How many to return, at most N.
-        radius: In region sizes; a region of the same image no further than this from a pick is dropped.
+        order: (N,) row numbers, best first.
+        pool: Gives the image, row and column of each region.
+        budget: Number of regions to return, at most N.
+        radius: In region sizes; regions of the same image at most this far from a selected region are suppressed.
         norm: Norm of the difference of two region centres.
     """
-    reach = int(radius)
-    quarter = centre_distance(reach + 1, reach + 1, norm) <= radius
-    offset = np.abs(np.arange(-reach, reach + 1))
+    margin = int(radius)
+    quarter = centre_distance(margin + 1, margin + 1, norm) <= radius
+    offset = np.abs(np.arange(-margin, margin + 1))
     window = quarter[offset[:, None], offset[None, :]]
     image, row, col = Images.of(pool.image).of_region, pool.row - pool.row.min(), pool.col - pool.col.min()
-    shape = (int(image.max()) + 1, int(row.max()) + 1 + 2 * reach, int(col.max()) + 1 + 2 * reach)
-    picks: list[int] = []
+    shape = (int(image.max()) + 1, int(row.max()) + 1 + 2 * margin, int(col.max()) + 1 + 2 * margin)
+    selected: list[int] = []
     while True:
-        is_near = np.zeros(shape, np.bool_)  # with a margin of ``reach`` cells, so that no window sticks out
-        dropped = []
+        is_suppressed = np.zeros(shape, np.bool_)  # padded by ``margin`` cells, so that every window is inside
+        suppressed = []
         for region in order.tolist():
-            at, top, left = image[region], row[region], col[region]
-            if is_near[at, top + reach, left + reach]:
-                dropped.append(region)
+            index, top, left = image[region], row[region], col[region]
+            if is_suppressed[index, top + margin, left + margin]:
+                suppressed.append(region)
                 continue
-            picks.append(region)
-            if len(picks) == budget:
-                return np.array(picks, np.int64)
-            is_near[at, top : top + 2 * reach + 1, left : left + 2 * reach + 1] |= window
-        order = np.array(dropped, np.int64)
+            selected.append(region)
+            if len(selected) == budget:
+                return np.array(selected, np.int64)
+            is_suppressed[index, top : top + 2 * margin + 1, left : left + 2 * margin + 1] |= window
+        order = np.array(suppressed, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NmsEntropy(Strategy):
-    """Takes the regions of largest entropy that have no neighbour among those taken [Siddiqui2020].
+    """Selects the regions of largest entropy that are not neighbours of each other [Siddiqui2020].
 
-    Only when the whole pool is picked or beside a pick are neighbours taken, again by entropy and apart from each
-    other. What was labelled in earlier rounds suppresses nothing. The potential is the signal, so it rises where a
-    pass ends.
+    When every remaining region is a neighbour of a selected one, another pass selects among them by the same rule.
+    Regions labelled in earlier rounds suppress nothing. The potential is the signal, so it rises where a pass begins.
     """
 
     name: ClassVar[str] = "nms-entropy"
 
     uncertainty: str = "entropy"
-    """The signal to rank by; larger is picked first."""
-    # The paper drops overlapping windows; ours never overlap, so the eight around a pick take their place.
+    """The signal to rank by; larger is selected first."""
+    # The paper drops overlapping windows. Grid regions never overlap: the default drops the eight neighbours instead.
     radius: float = 1.5
-    """Regions no further than this from a pick, in region sizes, are dropped, 0 to 64."""
+    """Regions at most this far from a selected one, in region sizes, are suppressed, 0 to 64."""
     norm: Norm = 2
     """Norm of the difference of two region centres: 1, 2 or "inf"."""
 
@@ -95,8 +96,8 @@ class NmsEntropy(Strategy):
         return Needs(signals=(self.uncertainty,))
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return ``budget`` regions by uncertainty and apart, ties to the lowest row number."""
+        """Return ``budget`` regions after suppression, ties to the lowest row number."""
         signal, candidates = pool.signals[self.uncertainty], pool.candidates
         order = candidates[largest(signal[candidates], len(candidates))]
-        regions = suppress(order, pool, budget, radius=self.radius, norm=self.norm)
+        regions = non_max_suppression(order, pool, budget, radius=self.radius, norm=self.norm)
         return Selection.of(regions, signal[regions])

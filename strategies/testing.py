@@ -1,11 +1,11 @@
-"""Conformance tests that every strategy has to pass, ours and yours: subclass StrategyContract.
+"""Conformance tests for strategies: subclass StrategyContract.
 
     from quadrat.strategies.testing import StrategyContract
 
     class TestMyStrategy(StrategyContract):
         name = "my-strategy"
 
-Needs pytest. The strategy is loaded by its registered name, so the entry point is tested with it.
+Needs pytest. The strategy is loaded by its registered name, so the entry point is tested too.
 """
 
 # ruff: noqa: D102 - the name of a test is its claim
@@ -38,13 +38,13 @@ _BUDGET = 17
 
 
 def example_pool(needs: Needs, *, seed: int = 0, num_images: int = 7, labelled: float = 0.2) -> Pool:
-    """Return a pool with just what ``needs`` names: images of different sizes, random and free of ties.
+    """Return a random pool without ties, with images of different sizes and the inputs of ``needs`` only.
 
     Args:
-        needs: The signals, features and profiles to make up; a profile is five shares that add up to 1.
-        seed: Same seed, same pool.
-        num_images: How many images; 0 gives an empty pool.
-        labelled: Share of the regions that are labelled.
+        needs: The signals, features and profiles of the pool; each row of a profile is five shares that sum to 1.
+        seed: Equal seeds give equal pools.
+        num_images: Number of images; 0 gives an empty pool.
+        labelled: Probability that a region is labelled.
     """
     rng = np.random.default_rng(seed)
     shapes = rng.integers(3, 7, (num_images, 2))
@@ -64,81 +64,81 @@ def example_pool(needs: Needs, *, seed: int = 0, num_images: int = 7, labelled: 
 
 
 class StrategyContract:
-    """What quadrat promises about every strategy, as tests; set ``name`` and, where needed, the rest."""
+    """The contract of a strategy as tests; a subclass sets ``name`` and, where needed, the other attributes."""
 
     name: ClassVar[str]
     """The registered name."""
     params: ClassVar[dict[str, Any]] = {}
-    """Parameters to test with; the defaults when empty."""
+    """Parameters to test with; empty: the defaults."""
     draws: ClassVar[bool] = False
-    """Whether picks depend on ``rng``."""
+    """Whether selections depend on ``rng``."""
 
     def strategy(self) -> Strategy:
         """Return the strategy under test."""
         return load(self.name, **self.params)
 
     def pool(self, **options: Any) -> Pool:
-        """Return a pool that the strategy can work on; override it for one that needs something special."""
+        """Return a pool for the strategy; override it for one that needs special values."""
         return example_pool(self.strategy().needs, **options)
 
     def select(self, pool: Pool, budget: int = _BUDGET, seed: int = 0) -> Selection:
-        """Return what the strategy under test picks."""
+        """Return the selection of the strategy under test."""
         return _select(self.strategy(), pool, budget, np.random.default_rng(seed))
 
     @pytest.mark.parametrize("budget", [1, _BUDGET])
     @pytest.mark.parametrize("labelled", [0.0, 0.2, 0.8])
-    def test_it_picks_exactly_the_budget_none_labelled_none_twice(self, budget: int, labelled: float) -> None:
+    def test_a_selection_has_the_budget_none_labelled_none_twice(self, budget: int, labelled: float) -> None:
         pool = self.pool(labelled=labelled)
         selection = self.select(pool, budget)
         assert selection.regions.dtype == np.int64 and selection.potential.dtype == np.float64
         assert len(np.unique(selection.regions)) == len(selection.regions) == len(selection.potential) == budget
         assert not pool.labelled[selection.regions].any()
 
-    def test_budget_zero_picks_nothing(self) -> None:
+    def test_budget_zero_selects_nothing(self) -> None:
         assert len(self.select(self.pool(), 0)) == 0
 
     def test_a_negative_budget_is_refused(self) -> None:
         with pytest.raises(StrategyError, match="budget must be 0 or more"):
             self.select(self.pool(), -1)
 
-    def test_a_huge_budget_buys_all_that_is_left(self) -> None:
+    def test_a_huge_budget_selects_all_unlabelled_regions(self) -> None:
         pool = self.pool()
         selection = self.select(pool, 10**9)
         np.testing.assert_array_equal(np.sort(selection.regions), pool.candidates)
 
-    def test_an_empty_pool_and_a_fully_labelled_one_give_nothing(self) -> None:
+    def test_an_empty_or_fully_labelled_pool_gives_an_empty_selection(self) -> None:
         assert len(self.select(self.pool(num_images=0))) == 0
         assert len(self.select(self.pool(labelled=1.1))) == 0
 
-    def test_the_only_region_is_picked(self) -> None:
+    def test_the_only_region_is_selected(self) -> None:
         pool = _rows(self.pool(labelled=0.0), np.array([3]))
         np.testing.assert_array_equal(self.select(pool, 5).regions, [0])
 
-    def test_equal_arguments_give_equal_picks(self) -> None:
+    def test_equal_arguments_give_equal_selections(self) -> None:
         first, again = self.select(self.pool(), seed=5), self.select(self.pool(), seed=5)
         _assert_equal(first, again)
 
-    def test_the_generator_matters_exactly_if_it_draws(self) -> None:
+    def test_the_seed_changes_the_selection_exactly_if_it_draws(self) -> None:
         pool = self.pool()
         first, other = self.select(pool, seed=1), self.select(pool, seed=2)
         assert np.array_equal(first.regions, other.regions) is not self.draws
 
-    def test_no_global_generator_is_touched(self) -> None:
+    def test_the_global_generator_is_not_used(self) -> None:
         before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
         self.select(self.pool())
         np.testing.assert_array_equal(np.random.get_state()[1], before)  # type: ignore[index]  # noqa: NPY002
 
-    def test_pickled_and_in_a_fresh_process_on_one_thread_it_picks_the_same(self, tmp_path: Path) -> None:
+    def test_a_fresh_process_with_one_thread_selects_the_same(self, tmp_path: Path) -> None:
         pool = self.pool()
-        (tmp_path / "in").write_bytes(pickle.dumps((self.strategy(), pool, *_told(self.strategy(), pool))))
+        (tmp_path / "in").write_bytes(pickle.dumps((self.strategy(), pool, *_truth(self.strategy(), pool))))
         environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         command = [sys.executable, "-c", _FRESH_PROCESS, str(tmp_path / "in"), str(tmp_path / "out"), str(_BUDGET)]
         subprocess.run(command, env=environment, check=True, timeout=120)
         _assert_equal(pickle.loads((tmp_path / "out").read_bytes()), self.select(pool, _BUDGET))
 
-    def test_shuffled_rows_give_the_same_picks(self) -> None:
-        if self.draws:  # a draw by row number can't know the row again: that all rows can be drawn is what is left
+    def test_shuffled_rows_give_the_same_selection(self) -> None:
+        if self.draws:  # draws depend on row numbers: test instead that every row can be drawn
             pool = self.pool()
             seen = np.concatenate([self.select(pool, pool.num_regions // 2, seed).regions for seed in range(40)])
             assert set(pool.candidates) == set(seen)
@@ -147,25 +147,25 @@ class StrategyContract:
         order = np.random.default_rng(1).permutation(pool.num_regions)
         expected, shuffled = self.select(pool), self.select(_rows(pool, order))
         np.testing.assert_allclose(shuffled.potential, expected.potential, atol=1e-6)
-        if len(np.unique(expected.potential)) == len(expected):  # ties go by row number
+        if len(np.unique(expected.potential)) == len(expected):  # ties are broken by row number
             np.testing.assert_array_equal(order[shuffled.regions], expected.regions)
 
-    def test_the_pool_is_left_as_it_was(self) -> None:
+    def test_the_pool_is_not_changed(self) -> None:
         pool = self.pool()
         before = pickle.dumps(pool)
         self.select(pool)
         assert pickle.dumps(pool) == before
 
-    def test_what_it_does_not_declare_it_does_not_read(self) -> None:
+    def test_undeclared_inputs_are_not_read(self) -> None:
         pool, rng = self.pool(), np.random.default_rng(9)
-        more = {"never-heard-of-it": rng.random(pool.num_regions, np.float32)}
+        more = {"undeclared": rng.random(pool.num_regions, np.float32)}
         features = rng.random((pool.num_regions, 3), np.float32) if pool.features is None else pool.features
         richer = _replace(pool, signals={**pool.signals, **more}, features=features)
         _assert_equal(self.select(richer), self.select(pool))
-        more_profiles = {"never-heard-of-it": rng.random((pool.num_regions, 2), np.float32)}
+        more_profiles = {"undeclared": rng.random((pool.num_regions, 2), np.float32)}
         _assert_equal(self.select(_replace(pool, profiles={**pool.profiles, **more_profiles})), self.select(pool))
 
-    def test_a_missing_signal_or_feature_is_named(self) -> None:
+    def test_a_missing_input_is_named(self) -> None:
         needs, bare = self.strategy().needs, example_pool(Needs())
         for signal in needs.signals[:1]:
             with pytest.raises(StrategyError, match=f"{self.name} needs the signal '{signal}'"):
@@ -178,7 +178,7 @@ class StrategyContract:
                 self.select(bare)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-    def test_a_signal_or_feature_that_is_not_finite_is_refused(self, value: float) -> None:
+    def test_an_input_that_is_not_finite_is_refused(self, value: float) -> None:
         pool, needs = self.pool(), self.strategy().needs
         for signal in needs.signals:
             with pytest.raises(StrategyError, match=f"{self.name}: signal '{signal}' of region 4 is"):
@@ -192,21 +192,21 @@ class StrategyContract:
             with pytest.raises(StrategyError, match=f"{self.name}: profile '{profile}', entry 0 of region 4 is"):
                 self.select(_replace(pool, profiles={**pool.profiles, profile: spoilt}))
 
-    def test_only_a_reference_sees_labels_and_it_says_so(self) -> None:
+    def test_only_an_oracle_strategy_sees_labels_and_it_needs_them(self) -> None:
         strategy, pool = self.strategy(), self.pool()
         assert strategy.sees_labels is isinstance(strategy, OracleStrategy)
         if strategy.sees_labels:
             with pytest.raises(StrategyError, match=f"{self.name} sees labels: expected truth with"):
                 strategy.select(pool, 3, np.random.default_rng(0))
 
-    def test_features_on_disk_give_the_same_picks(self, tmp_path: Path) -> None:
+    def test_memory_mapped_features_give_the_same_selection(self, tmp_path: Path) -> None:
         pool = self.pool()
         if pool.features is not None:
             np.save(tmp_path / "features.npy", pool.features)
             mapped = _replace(pool, features=np.load(tmp_path / "features.npy", mmap_mode="r"))
             _assert_equal(self.select(mapped), self.select(pool))
 
-    def test_parameters_are_plain_json_and_make_the_same_strategy(self) -> None:
+    def test_parameters_survive_a_round_trip_through_json(self) -> None:
         strategy = self.strategy()
         assert load(self.name, **json.loads(json.dumps(strategy.params(), allow_nan=False))) == strategy
 
@@ -214,15 +214,15 @@ class StrategyContract:
         with pytest.raises(StrategyError, match=f"{self.name} has no parameter 'no_such_thing'"):
             load(self.name, no_such_thing=1)
 
-    def test_nonsense_for_a_parameter_is_refused_with_its_name(self) -> None:
+    def test_an_invalid_parameter_is_refused_with_its_name(self) -> None:
         for parameter in self.strategy().params():
-            for nonsense in (float("nan"), float("inf"), object(), {"a": 1}, True, []):
-                if nonsense is True and isinstance(self.strategy().params()[parameter], bool):
+            for invalid in (float("nan"), float("inf"), object(), {"a": 1}, True, []):
+                if invalid is True and isinstance(self.strategy().params()[parameter], bool):
                     continue
                 with pytest.raises(StrategyError, match=parameter):
-                    load(self.name, **{parameter: nonsense})
+                    load(self.name, **{parameter: invalid})
 
-    def test_every_draw_from_the_space_is_a_strategy_that_works(self) -> None:
+    def test_every_candidate_of_the_search_space_works(self) -> None:
         strategy, rng = self.strategy(), np.random.default_rng(0)
         assert set(strategy.space) <= set(strategy.params())
         for _ in range(20 if strategy.space else 0):
@@ -230,21 +230,20 @@ class StrategyContract:
             candidate = load(self.name, **{**self.params, **drawn})
             same_needs = candidate.needs == strategy.needs
             pool = self.pool() if same_needs else example_pool(candidate.needs)
-            picks = _select(candidate, pool, 5, np.random.default_rng(0))
-            assert len(picks) == 5
+            assert len(_select(candidate, pool, 5, np.random.default_rng(0))) == 5
 
 
 _FRESH_PROCESS = """
 import pickle, sys
 import numpy as np
-strategy, pool, *told = pickle.loads(open(sys.argv[1], "rb").read())
-selection = strategy.select(pool, int(sys.argv[3]), np.random.default_rng(0), *told)
+strategy, pool, *truth = pickle.loads(open(sys.argv[1], "rb").read())
+selection = strategy.select(pool, int(sys.argv[3]), np.random.default_rng(0), *truth)
 open(sys.argv[2], "wb").write(pickle.dumps(selection))
 """
 
 
 def example_truth(pool: Pool) -> Truth:
-    """Return a truth for a reference that sees labels: made up, but the same for a cell in whatever row it is."""
+    """Return made-up ground truth for an oracle strategy; it depends on a region's cell, not on its row number."""
     cell = 10007.0 * pool.image + 101.0 * pool.row + pool.col
     shares = (np.sin(cell[:, None] * [1.3, 1.7, 2.3, 2.9] + 1.0) * 43758.5453) % 1.0
     return Truth(
@@ -253,12 +252,12 @@ def example_truth(pool: Pool) -> Truth:
     )
 
 
-def _told(strategy: Strategy, pool: Pool) -> tuple[Truth, ...]:
+def _truth(strategy: Strategy, pool: Pool) -> tuple[Truth, ...]:
     return (example_truth(pool),) if isinstance(strategy, OracleStrategy) else ()
 
 
 def _select(strategy: Strategy, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-    return strategy.select(pool, budget, rng, *_told(strategy, pool))
+    return strategy.select(pool, budget, rng, *_truth(strategy, pool))
 
 
 def _assert_equal(actual: Selection, expected: Selection) -> None:

@@ -13,7 +13,7 @@ References:
     [Siddiqui2020] Y. Siddiqui, J. Valentin, M. Niessner. "ViewAL: Active Learning with Viewpoint Entropy for Semantic
         Segmentation". CVPR, 2020.
 
-A bar is the mean over the region's pixels, p their class probabilities, p1 and p2 the two largest of them.
+Means are over the pixels of a region; p are a pixel's class probabilities, p1 and p2 the two largest, H the entropy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.ranking import take_largest
+from quadrat.strategies.ranking import select_largest
 from quadrat.strategies.validation import check_number, check_signal
 
 __all__ = [
@@ -44,12 +44,12 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Entropy(Strategy):
-    """Takes the regions of largest mean entropy [Cai2021, section III-A]; the potential is the signal itself."""
+    """Selects the regions of largest mean entropy [Cai2021, section III-A]; the potential is the signal itself."""
 
     name: ClassVar[str] = "entropy"
 
     uncertainty: str = "entropy"
-    """The signal to rank by; larger is picked first."""
+    """The signal to rank by; larger is selected first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,12 +62,12 @@ class Entropy(Strategy):
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
-        return take_largest(pool, pool.signals[self.uncertainty], budget)
+        return select_largest(pool, pool.signals[self.uncertainty], budget)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyRandom(Entropy):
-    """Takes part of the budget by entropy and draws the rest at random [Cai2021, section IV-C]; half of each.
+    """Selects part of the budget by entropy and draws the rest at random [Cai2021, section IV-C]; half of each.
 
     The potential of a drawn region is NaN.
     """
@@ -89,7 +89,7 @@ class EntropyRandom(Entropy):
         return {"random_fraction": FloatDistribution(0.0, 1.0)}
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return the most uncertain regions first and the drawn ones after them."""
+        """Return the most uncertain regions first, then the drawn ones."""
         num_drawn = int(budget * self.random_fraction)
         if num_drawn == budget:
             return Selection.of(rng.choice(pool.candidates, size=budget, replace=False))
@@ -102,7 +102,7 @@ class EntropyRandom(Entropy):
 
 @dataclass(frozen=True, kw_only=True)
 class _Ranking(Strategy):
-    """Takes the regions where one signal is largest; the potential is the signal itself."""
+    """Selects the regions where one signal is largest; the potential is the signal itself."""
 
     signal: ClassVar[str]
     """The signal to rank by."""
@@ -114,12 +114,12 @@ class _Ranking(Strategy):
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the ``budget`` largest, ties to the lowest row number."""
-        return take_largest(pool, pool.signals[self.signal], budget)
+        return select_largest(pool, pool.signals[self.signal], budget)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Margin(_Ranking):
-    """Takes the regions where the two most probable classes are closest: mean 1 - (p1 - p2) [Settles2009]."""
+    """Selects the regions where the two most probable classes are closest: mean 1 - (p1 - p2) [Settles2009]."""
 
     name: ClassVar[str] = "margin"
     signal: ClassVar[str] = "margin"
@@ -127,7 +127,7 @@ class Margin(_Ranking):
 
 @dataclass(frozen=True, kw_only=True)
 class Bvsb(_Ranking):
-    """Takes the regions of largest best-versus-second-best: mean p2 / p1 [Cai2021b]."""
+    """Selects the regions of largest best-versus-second-best: mean p2 / p1 [Cai2021b]."""
 
     name: ClassVar[str] = "bvsb"
     signal: ClassVar[str] = "bvsb"
@@ -135,7 +135,7 @@ class Bvsb(_Ranking):
 
 @dataclass(frozen=True, kw_only=True)
 class LeastConfidence(_Ranking):
-    """Takes the regions whose most probable class is least probable: mean 1 - p1 [Settles2009]."""
+    """Selects the regions whose most probable class is least probable: mean 1 - p1 [Settles2009]."""
 
     name: ClassVar[str] = "least-confidence"
     signal: ClassVar[str] = "least-confidence"
@@ -143,7 +143,7 @@ class LeastConfidence(_Ranking):
 
 @dataclass(frozen=True, kw_only=True)
 class McEntropy(_Ranking):
-    """Takes the regions of largest entropy of the mean over dropout passes: mean H(mean_t p_t) [Gal2017]."""
+    """Selects the regions of largest entropy of the mean over dropout passes: mean H(mean_t p_t) [Gal2017]."""
 
     name: ClassVar[str] = "mc-entropy"
     signal: ClassVar[str] = "mc-entropy"
@@ -151,7 +151,7 @@ class McEntropy(_Ranking):
 
 @dataclass(frozen=True, kw_only=True)
 class Bald(_Ranking):
-    """Takes the regions that dropout passes disagree on: mean H(mean_t p_t) - mean_t H(p_t) [Houlsby2011, Gal2017]."""
+    """Selects the regions where dropout passes disagree: mean H(mean_t p_t) - mean_t H(p_t) [Houlsby2011, Gal2017]."""
 
     name: ClassVar[str] = "bald"
     signal: ClassVar[str] = "bald"
@@ -159,7 +159,7 @@ class Bald(_Ranking):
 
 @dataclass(frozen=True, kw_only=True)
 class VoteEntropy(_Ranking):
-    """Takes the regions whose class dropout passes vote apart: mean H(share of passes for a class) [Siddiqui2020]."""
+    """Selects the regions of largest vote entropy: mean H(share of dropout passes for a class) [Siddiqui2020]."""
 
     name: ClassVar[str] = "vote-entropy"
     signal: ClassVar[str] = "vote-entropy"
@@ -169,15 +169,15 @@ class VoteEntropy(_Ranking):
 class PowerEntropy(Entropy):
     """Draws regions with probability proportional to entropy^beta, without replacement [Kirsch2023, power].
 
-    Gumbel noise does it in one step: the budget's largest of beta ln(score) + G, G standard Gumbel, which is also the
-    potential. A large beta is close to ranking, beta = 0 is uniform. A score of 0 counts as the smallest positive
-    float32, so that regions of score 0 come last, in random order.
+    By the Gumbel top-k trick: the largest of beta ln(score) + G, G standard Gumbel, which is also the potential. A
+    large beta is close to ranking, beta = 0 is uniform. A score of 0 counts as the smallest positive float32, so that
+    regions of score 0 come last, in random order.
     """
 
     name: ClassVar[str] = "power-entropy"
 
     beta: float = 1.0
-    """Exponent of the score, 0 or more; 1 is the paper's choice where nothing is known."""
+    """Exponent of the score, 0 or more; the paper's default is 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -185,7 +185,7 @@ class PowerEntropy(Entropy):
 
     @lazy_space
     def space(cls) -> Space:
-        """Search the exponent, over the range of the paper's ablation."""
+        """Search the exponent over the range of the paper's ablation."""
         from optuna.distributions import FloatDistribution
 
         return {"beta": FloatDistribution(0.25, 8.0, log=True)}
@@ -196,7 +196,7 @@ class PowerEntropy(Entropy):
         if score.min() < 0:
             raise StrategyError(
                 f"{self.name}: expected a signal of 0 or more, got {self.uncertainty!r} = {score.min():g} in region "
-                f"{score.argmin()}; a power needs a sign, take another signal"
+                f"{score.argmin()}; a power needs values of 0 or more, use another signal"
             )
         noise = rng.gumbel(size=pool.num_regions)
-        return take_largest(pool, self.beta * np.log(np.maximum(score, np.finfo(np.float32).tiny)) + noise, budget)
+        return select_largest(pool, self.beta * np.log(np.maximum(score, np.finfo(np.float32).tiny)) + noise, budget)

@@ -1,4 +1,4 @@
-"""Choosing at random: the baseline that every other strategy has to beat."""
+"""Random selection, the baseline of every comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of parameter values that say what was expected and what came."""
+"""Validation of parameter values; messages say what was expected and what was given."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_choice(strategy: str, parameter: str, value: object, choices: Sequence
 
 
 def check_signal(strategy: str, parameter: str, value: object) -> None:
-    """Refuse anything but a non-empty text; whether a signal of that name is installed shows when it is computed."""
+    """Refuse anything but a non-empty string; whether the signal exists is checked when it is computed."""
     if not isinstance(value, str) or not value:
         raise StrategyError(f"{strategy}: {parameter} must be the name of a signal, got {value!r}")
 

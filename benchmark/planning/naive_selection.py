@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrat.strategies.features import centre, nearest_bound
-from quadrat.strategies.greedy.engine import maximise_plainly
+from quadrat.strategies.features import mean_feature, nearest_bound
+from quadrat.strategies.greedy.engine import maximise_reference
 from quadrat.strategies.greedy.objective import Objective
 from quadrat.strategies.greedy.spatial import distance_to_labelled
 
-__all__ = ["Cost", "time_reference", "time_tuned"]
+__all__ = ["Cost", "time_baseline", "time_reference"]
 
 # Rows of the pool that the tuned search to the labelled regions is timed on.
 _SEARCHED = 1 << 14
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
     """Seconds of one pick."""
 
 
-def time_tuned(objective: Objective, num_picks: int) -> Cost:
+def time_baseline(objective: Objective, num_picks: int) -> Cost:
     """Return the seconds of what one would write with numpy for speed.
 
     Float32 features, |x|^2 + |s|^2 - 2 x.s by one matrix-vector product a pick on all cores, one image updated a pick,
@@ -59,7 +59,7 @@ def time_tuned(objective: Objective, num_picks: int) -> Cost:
         if len(labelled):
             searched = features[:: max(1, len(features) // _SEARCHED)]
             begin = time.perf_counter()
-            nearest_bound(searched, features[labelled], centre(searched))
+            nearest_bound(searched, features[labelled], mean_feature(searched))
             search_s += (time.perf_counter() - begin) * len(features) / len(searched)
         nearest[:] = squared_norm.max() * 4
     taken: NDArray[np.bool_] = objective.labelled.copy()
@@ -91,7 +91,7 @@ def time_tuned(objective: Objective, num_picks: int) -> Cost:
 
 
 def time_reference(objective: Objective, num_picks: int) -> Cost:
-    """Return the seconds of ``maximise_plainly``, the float64 loop that defines the picks.
+    """Return the seconds of ``maximise_reference``, the float64 loop that defines the picks.
 
     It adds labelled regions to the set one by one like picks, so both are timed as the difference of two short calls.
 
@@ -107,7 +107,7 @@ def time_reference(objective: Objective, num_picks: int) -> Cost:
         part = np.zeros(len(objective.labelled), np.bool_)
         part[labelled[:num_labelled]] = True
         begin = time.perf_counter()
-        maximise_plainly(dataclasses.replace(objective, labelled=part), budget)
+        maximise_reference(dataclasses.replace(objective, labelled=part), budget)
         return time.perf_counter() - begin
 
     base_s = seconds(1, 1)

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from quadrat.benchmark.planning.naive_selection import time_reference, time_tuned
+from quadrat.benchmark.planning.naive_selection import time_baseline, time_reference
 from quadrat.strategies import Pool, StrategyError, load
 from quadrat.strategies.diversity import Diversification
-from quadrat.strategies.greedy.lazy import maximise_by_shortlist
-from quadrat.strategies.greedy.nearest import squares_to_labelled
+from quadrat.strategies.greedy.lazy import maximise_lazily
+from quadrat.strategies.greedy.nearest import squared_distance_to_labelled
 from quadrat.strategies.greedy.objective import Objective
 
 __all__ = ["STRATEGIES", "bench_select", "read_pool", "synthetic_pool", "write_pool"]
@@ -196,7 +196,7 @@ def _row(name: str, pool: Pool, budget: int, plain_picks: int, reference_picks: 
     if objective.features is not None and pool.labelled.any():
         search_s, loop_s = _time_apart(objective, len(selection), repeats)
         row |= {"search_s": _rounded(search_s), "loop_s": _rounded(loop_s)}
-    costs = {"plain": time_tuned(objective, plain_picks)}
+    costs = {"plain": time_baseline(objective, plain_picks)}
     if reference_picks:
         costs["reference"] = time_reference(objective, reference_picks)
     for prefix, cost in costs.items():
@@ -213,12 +213,12 @@ def _time_apart(objective: Objective, budget: int, repeats: int) -> tuple[float,
     """Return the seconds of the search to the labelled regions for all regions, and of the engine after it."""
     assert objective.features is not None
     begin = time.perf_counter()
-    squared_R = squares_to_labelled(objective.features, np.flatnonzero(objective.labelled))
+    squared_R = squared_distance_to_labelled(objective.features, np.flatnonzero(objective.labelled))
     search_s = time.perf_counter() - begin
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
-        maximise_by_shortlist(objective, budget, squared_R)
+        maximise_lazily(objective, budget, squared_R)
         times.append(time.perf_counter() - begin)
     return search_s, min(times)
 

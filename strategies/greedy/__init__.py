@@ -1,1 +1,1 @@
-"""Greedy diversification: the unified objective, exact engines for it, and the readable reference they must equal."""
+"""Greedy diversification: the unified objective, two exact fast engines and the reference implementation."""

@@ -1,4 +1,4 @@
-"""Greedy diversification: the plain reference and the choice of the fastest exact engine.
+"""Greedy diversification: the reference implementation and the choice of the fastest exact engine.
 
 References:
     [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
@@ -6,7 +6,7 @@ References:
     [Borodin2017] A. Borodin et al. "Max-Sum Diversification, Monotone Submodular Functions, and Dynamic Updates". ACM
         Transactions on Algorithms, 2017.
 
-Axes: R regions, D features, K picks.
+Axes: R regions, D features, L labelled, K selected.
 """
 
 from __future__ import annotations
@@ -15,69 +15,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.features import squared_distance
-from quadrat.strategies.greedy.lazy import maximise_by_shortlist
+from quadrat.strategies.greedy.lazy import maximise_lazily
 from quadrat.strategies.greedy.merge import maximise_by_merging
-from quadrat.strategies.greedy.objective import Objective, unlabelled_scale
+from quadrat.strategies.greedy.objective import Objective, diameter_bound
 from quadrat.strategies.greedy.spatial import distance_to_labelled
 from quadrat.strategies.pool import Selection
 
-__all__ = ["maximise", "maximise_plainly"]
+__all__ = ["maximise", "maximise_reference"]
 
-# Rows whose distances the plain loop computes at a time.
+# Rows whose distances the reference computes at a time.
 _BLOCK = 1 << 13
 
 
 def maximise(objective: Objective, budget: int) -> Selection:
-    """Return ``budget`` greedy picks by the fastest engine that is exact for this objective.
+    """Return the greedy selection by the fastest engine that is exact for this objective.
 
-    | terms                               | max-min, round | max-min, step | max-sum   |
-    |-------------------------------------|----------------|---------------|-----------|
-    | no distance                         | merge          | merge         | merge     |
-    | spatial                             | merge          | merge         | merge     |
-    | features, with or without spatial   | shortlist      | plain         | plain     |
+    | terms                             | max-min, round | max-min, step | max-sum   |
+    |-----------------------------------|----------------|---------------|-----------|
+    | no distance                       | merge          | merge         | merge     |
+    | spatial                           | merge          | merge         | merge     |
+    | features, with or without spatial | lazy           | reference     | reference |
 
-    The picks and potentials of merge and shortlist are those of ``maximise_plainly`` bit for bit. Ties go to the lowest
-    row number.
+    Regions and potentials of ``merge`` and ``lazy`` are those of ``maximise_reference`` bit for bit. Ties go to the
+    lowest row number.
     """
     if budget == 0:
         return Selection.of(np.empty(0, np.int64))
     if objective.features is None:
         return maximise_by_merging(objective, budget)
     if objective.set_function == "max-min" and objective.norm_schedule == "round":
-        return maximise_by_shortlist(objective, budget)
-    return maximise_plainly(objective, budget)
+        return maximise_lazily(objective, budget)
+    return maximise_reference(objective, budget)
 
 
-def maximise_plainly(objective: Objective, budget: int) -> Selection:
-    """Return ``budget`` greedy picks by the loop of [Cai2021, algorithm 1]: pick the best, update the rest, repeat.
+def maximise_reference(objective: Objective, budget: int) -> Selection:
+    """Return the greedy selection of [Cai2021, algorithm 1]: select the best region, update the potentials, repeat.
 
-    The reference that the fast engines are tested against, and the engine where they are not exact. For a metric and
-    max-min on distances alone, the smallest distance among the picks is at least half of the best possible [GS2009].
+    The implementation that defines the result: the fast engines are tested against it, and it runs where they are not
+    exact. For a metric and max-min on distances alone, the smallest distance between selected regions is at least half
+    of the largest possible [GS2009].
 
     Args:
         objective: What to maximise.
-        budget: Number of picks, at most the number of unlabelled regions.
+        budget: K, at most the number of unlabelled regions.
 
     Returns:
-        The picks in order. O((L + K) R D) with features, else O(K R); memory O(R) beside the features.
+        The selection in order. O((L + K) R D) with features, else O(K R); memory O(R) beside the features.
     """
     num_regions, labelled = len(objective.labelled), np.flatnonzero(objective.labelled)
     feature = _FeatureTerm(objective, labelled) if objective.features is not None else None
     spatial = _SpatialTerm(objective, labelled) if objective.table is not None else None
     utility = objective.utility if objective.set_function == "max-min" else 0.5 * objective.utility
-    taken = objective.labelled.copy()
+    in_set = objective.labelled.copy()
     regions, potentials = np.empty(budget, np.int64), np.empty(budget)
-    for turn in range(budget):
+    for step in range(budget):
         potential = utility
         if feature is not None:
             potential = potential + objective.w_feature * feature.value()
         if spatial is not None:
             potential = potential + objective.w_spatial * spatial.value()
-        region = int(np.where(taken, -np.inf, potential).argmax())
-        regions[turn], potentials[turn] = region, potential[region]
+        region = int(np.where(in_set, -np.inf, potential).argmax())
+        regions[step], potentials[step] = region, potential[region]
         if spatial is not None:
-            potentials[turn] += objective.w_spatial * spatial.common()
-        taken[region] = True
+            potentials[step] += objective.w_spatial * spatial.common()
+        in_set[region] = True
         if feature is not None:
             feature.add(region)
         if spatial is not None:
@@ -93,15 +94,15 @@ class _FeatureTerm:
         assert objective.features is not None
         self._features_RD = objective.features
         self._sums = objective.set_function == "max-sum"
-        self._renormalises = objective.norm_schedule == "step"
-        self._nearest_R = np.full(len(self._features_RD), unlabelled_scale(self._features_RD) ** 2)
+        self._normalises_each_step = objective.norm_schedule == "step"
+        self._nearest_R = np.full(len(self._features_RD), diameter_bound(self._features_RD) ** 2)
         self._total_R = np.zeros(len(self._features_RD))
         for region in labelled:
             self.add(int(region))
         self._scale = self._largest()
 
     def add(self, region: int) -> None:
-        """Put one region into S."""
+        """Add one region to S."""
         for start in range(0, len(self._features_RD), _BLOCK):
             block = slice(start, start + _BLOCK)
             squared = squared_distance(self._features_RD[block], self._features_RD[region])
@@ -110,8 +111,8 @@ class _FeatureTerm:
                 self._total_R[block] += np.sqrt(squared)
 
     def value(self) -> NDArray[np.float64]:
-        """Return the (R,) normalised distances to S as it is now."""
-        if self._renormalises:
+        """Return the (R,) normalised distances to the present S."""
+        if self._normalises_each_step:
             self._scale = self._largest()
         return (self._total_R if self._sums else np.sqrt(self._nearest_R)) / self._scale
 
@@ -141,7 +142,7 @@ class _SpatialTerm:
             self._value_R = distance_to_labelled(self._table, self._images, self._row, self._col, labelled)
 
     def add(self, region: int) -> None:
-        """Put one region into S; only the regions of its image move."""
+        """Add one region to S; changes the values of its image only."""
         members = self._images.members(int(self._images.of_region[region]))
         down, across = np.abs(self._row[members] - self._row[region]), np.abs(self._col[members] - self._col[region])
         if self._sums:
@@ -151,9 +152,9 @@ class _SpatialTerm:
             self._value_R[members] = np.minimum(self._value_R[members], self._table[down, across])
 
     def value(self) -> NDArray[np.float64]:
-        """Return the (R,) distances to S as it is now, less ``common``."""
+        """Return the (R,) distances to the present S, less ``common``."""
         return self._value_R
 
     def common(self) -> float:
-        """Return what is the same for all regions: under max-sum the 1 that every member of S adds."""
+        """Return the part that all regions have in common: under max-sum, every member of S adds 1."""
         return float(self._size)

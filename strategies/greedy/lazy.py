@@ -1,15 +1,19 @@
-"""Exact greedy for feature terms: refresh only those few regions that can be picked next.
+"""Lazy greedy for feature terms: recompute the potential of those regions only that can be selected next.
 
-Distances to S only fall while S grows, so a region's potential from an earlier turn is a bound from above. Greedy is
-played inside a shortlist of the regions with the largest bounds, refreshed to their true potentials, for as long as its
-best comes before the best bound outside; then the next shortlist is drawn. A region that never gets near the top is
-never compared with most of S, the labelled regions included.
+The distance to S falls as S grows, so a potential computed in an earlier step is an upper bound [Minoux1978]. Greedy
+runs inside a batch of the regions with the largest bounds, whose potentials are refreshed, for as long as the best of
+them beats every bound outside the batch; then it draws the next batch. Regions that never come near the top are never
+compared with most of S, labelled regions included.
 
-What needs a comparison is found by float32 matrix products whose rounding error is known; what could matter within that
-error is computed by ``squared_distance``. So picks and potentials are those of the plain loop bit for bit, whatever the
-number of threads and the sizes below.
+Float32 matrix products with a known error bound find the comparisons that can matter; ``squared_distance`` computes
+those. Selections and potentials therefore equal those of ``maximise_reference`` bit for bit, for any number of threads
+and any of the sizes below.
 
-Axes: R regions, D features, S selected, N shortlisted.
+References:
+    [Minoux1978] M. Minoux. "Accelerated greedy algorithms for maximizing submodular set functions". Optimization
+        Techniques, LNCIS 7, 1978.
+
+Axes: R regions, D features, S labelled and selected, N regions of a batch.
 """
 
 from __future__ import annotations
@@ -18,50 +22,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.features import squared_distance
-from quadrat.strategies.greedy.nearest import Nearest, Points, at_least
+from quadrat.strategies.greedy.nearest import NearestDistance, Points, round_up
 from quadrat.strategies.greedy.objective import Objective
-from quadrat.strategies.greedy.spatial import bring_nearer, distance_to_labelled
+from quadrat.strategies.greedy.spatial import distance_to_labelled, update_nearest_distance
 from quadrat.strategies.pool import Selection
-from quadrat.strategies.ranking import Place, best
+from quadrat.strategies.ranking import SortKey, top_k
 
-__all__ = ["maximise_by_shortlist"]
+__all__ = ["maximise_lazily"]
 
-# Speed only: regions that shortlists are drawn from until they run dry, and regions of a shortlist.
-_FRONT, _SHORTLIST = 1 << 14, 1 << 10
+# Speed only: regions of the queue that batches are drawn from until it is used up, and regions of a batch.
+_QUEUE, _BATCH = 1 << 14, 1 << 10
 
 
-def maximise_by_shortlist(objective: Objective, budget: int, squared_R: NDArray[np.float64] | None = None) -> Selection:
-    """Return the ``budget`` greedy picks of a max-min objective with features, normalised once (``"round"``).
+def maximise_lazily(objective: Objective, budget: int, squared_R: NDArray[np.float64] | None = None) -> Selection:
+    """Return the greedy selection of a max-min objective with features, normalised once (``"round"``).
 
     Args:
         objective: What to maximise.
-        budget: Number of picks, at most the number of unlabelled regions.
-        squared_R: What ``squares_to_labelled`` returned, if it is known; without it, only what matters is searched.
+        budget: K, at most the number of unlabelled regions.
+        squared_R: Result of ``squared_distance_to_labelled`` where it is known; by default, distances to labelled
+            regions are computed where they matter.
 
     Returns:
-        The picks and potentials of ``maximise_plainly``, bit for bit. Memory O(R + (L + K) D) beside the features.
+        The regions and potentials of ``maximise_reference``, bit for bit. Memory O(R + (L + K) D) beside the features.
     """
-    game = _Game(objective, budget, squared_R)
-    everything = np.arange(len(objective.labelled))
-    while game.num_picked < budget:
-        front = best(game.bound_R, everything, _FRONT)
-        while game.num_picked < budget:
-            shortlist = best(game.bound_R[front.regions], front.regions, _SHORTLIST)
-            if len(shortlist.regions) == 0 or game.first_place(shortlist.regions) <= front.floor:
+    greedy = _LazyGreedy(objective, budget, squared_R)
+    all_regions = np.arange(len(objective.labelled))
+    while greedy.num_selected < budget:
+        queue = top_k(greedy.bound_R, all_regions, _QUEUE)
+        while greedy.num_selected < budget:
+            batch = top_k(greedy.bound_R[queue.regions], queue.regions, _BATCH)
+            if len(batch.regions) == 0 or greedy.largest_bound(batch.regions) <= queue.floor:
                 break
-            game.play(shortlist.regions, max(shortlist.floor, front.floor))
-    return Selection.of(game.regions, game.potentials)
+            greedy.select_from(batch.regions, max(batch.floor, queue.floor))
+    return Selection.of(greedy.regions, greedy.potentials)
 
 
-class _Game:
-    """Greedy in progress: what was picked, and a bound on the potential of everything else."""
+class _LazyGreedy:
+    """State of lazy greedy: the regions selected so far and an upper bound on every other region's potential."""
 
     def __init__(self, objective: Objective, budget: int, squared_R: NDArray[np.float64] | None) -> None:
         assert objective.features is not None
         self._objective = objective
-        self.regions, self.potentials, self.num_picked = np.empty(budget, np.int64), np.empty(budget), 0
+        self.regions, self.potentials, self.num_selected = np.empty(budget, np.int64), np.empty(budget), 0
         labelled = np.flatnonzero(objective.labelled)
-        self._nearest = Nearest(objective.features, labelled, budget, squared_R)
+        self._nearest = NearestDistance(objective.features, labelled, budget, squared_R)
         self._scale = self._nearest.largest() or 1.0
         self._spatial_R: NDArray[np.float64] | None = None
         if objective.table is not None:
@@ -72,103 +77,105 @@ class _Game:
         self.bound_R = self._potential(np.arange(len(objective.labelled)))
         self.bound_R[labelled] = -np.inf
 
-    def first_place(self, regions: NDArray[np.int64]) -> Place:
-        """Return the place of the first of ``regions`` by its bound."""
+    def largest_bound(self, regions: NDArray[np.int64]) -> SortKey:
+        """Return the sort key of the region with the largest bound."""
         first = int(self.bound_R[regions].argmax())
-        return Place(float(self.bound_R[regions[first]]), -float(regions[first]))
+        return SortKey(float(self.bound_R[regions[first]]), -float(regions[first]))
 
-    def play(self, regions: NDArray[np.int64], floor: Place) -> None:
-        """Pick from a shortlist while its best comes before ``floor``.
+    def select_from(self, regions: NDArray[np.int64], floor: SortKey) -> None:
+        """Refresh a batch and select from it while its best region comes before ``floor``.
 
         Args:
-            regions: (N,) row numbers, ascending, none picked.
-            floor: No region outside the shortlist is before this place.
+            regions: (N,) row numbers, ascending, none selected.
+            floor: No region outside the batch comes before it.
         """
-        self._nearest.catch_up(regions, lambda some: self._potential(some) >= floor.value)
+        self._nearest.refresh(regions, lambda some: self._potential(some) >= floor.value)
         self.bound_R[regions] = self._potential(regions)
         regions = regions[self.bound_R[regions] >= floor.value]
         if len(regions) == 0:
             return
-        num_before = self.num_picked
-        self._play_caught_up(regions, floor)
-        self._lower_others(self.regions[num_before : self.num_picked])
+        num_before = self.num_selected
+        self._select_from_refreshed(regions, floor)
+        self._update_spatial_term(self.regions[num_before : self.num_selected])
 
-    def _play_caught_up(self, regions: NDArray[np.int64], floor: Place) -> None:
+    def _select_from_refreshed(self, regions: NDArray[np.int64], floor: SortKey) -> None:
         objective, nearest = self._objective, self._nearest
         assert objective.features is not None
         feature_ND, points = objective.features[regions], nearest.points(regions)
         own_N, squared_N = points.length_N**2, nearest.squared_R[regions]
         potential_N = self.bound_R[regions]
         spatial_N = None if self._spatial_R is None else self._spatial_R[regions]
-        # A region may have come closer to a pick only where their product is at most this.
+        # The distance of a region can have fallen only where its product with the selected region is at most this.
         error_N = nearest.error(points.length_N, also=float(points.length_N.max()))
-        limit_N = at_least(squared_N - own_N + error_N)
-        while self.num_picked < len(self.regions):
-            pick = int(potential_N.argmax())
-            region, potential = int(regions[pick]), float(potential_N[pick])
-            if Place(potential, -float(region)) <= floor:
+        limit_N = round_up(squared_N - own_N + error_N)
+        while self.num_selected < len(self.regions):
+            best = int(potential_N.argmax())
+            region, potential = int(regions[best]), float(potential_N[best])
+            if SortKey(potential, -float(region)) <= floor:
                 break
-            self.regions[self.num_picked], self.potentials[self.num_picked] = region, potential
-            self.num_picked += 1
-            potential_N[pick] = limit_N[pick] = -np.inf
+            self.regions[self.num_selected], self.potentials[self.num_selected] = region, potential
+            self.num_selected += 1
+            potential_N[best] = limit_N[best] = -np.inf
             changed = np.empty(0, np.int64)
-            if squared_N[pick] > 0:  # at 0 the same features are in S already
-                # einsum stays on one thread: a product this small is done before BLAS has woken the others.
-                point = Points(points.factor_NE[pick : pick + 1], points.length_N[pick : pick + 1])
+            if squared_N[best] > 0:  # at 0, a member of S has the same features
+                # einsum runs on one thread: a product this small takes less time than waking the threads of BLAS.
+                point = Points(points.factor_NE[best : best + 1], points.length_N[best : best + 1])
                 product_N = np.einsum("ne,e->n", points.factor_NE, nearest.add(region, point))
                 maybe = np.flatnonzero(product_N <= limit_N)
                 if len(maybe):
-                    squared = squared_distance(feature_ND[maybe], feature_ND[pick])
+                    squared = squared_distance(feature_ND[maybe], feature_ND[best])
                     closer = squared < squared_N[maybe]
                     changed = maybe[closer]
                     squared_N[changed] = squared[closer]
-                    limit_N[changed] = at_least(squared[closer] - own_N[changed] + error_N[changed])
+                    limit_N[changed] = round_up(squared[closer] - own_N[changed] + error_N[changed])
             if spatial_N is not None:
-                changed = np.union1d(changed, self._bring_nearer(spatial_N, potential_N, regions, region))
+                changed = np.union1d(changed, self._update_batch(spatial_N, potential_N, regions, region))
             if len(changed):
                 potential_N[changed] = self._sum(
                     regions[changed], squared_N[changed], None if spatial_N is None else spatial_N[changed]
                 )
-        nearest.caught_up(regions, squared_N)
+        nearest.set_exact(regions, squared_N)
         self.bound_R[regions] = potential_N
 
-    def _bring_nearer(
+    def _update_batch(
         self,
         spatial_N: NDArray[np.float64],
         potential_N: NDArray[np.float64],
         regions: NDArray[np.int64],
-        pick: int,
+        selected: int,
     ) -> NDArray[np.int64]:
-        """Lower ``spatial_N`` by the distance to ``pick`` and return which of the shortlist that is."""
+        """Lower ``spatial_N`` to the distance to ``selected`` and return the positions in the batch of its image."""
         objective = self._objective
         assert objective.images is not None and objective.row is not None
         assert objective.col is not None and objective.table is not None
-        home = objective.images.of_region
-        beside = np.flatnonzero((home[regions] == home[pick]) & (potential_N > -np.inf))
-        down = np.abs(objective.row[regions[beside]] - objective.row[pick])
-        across = np.abs(objective.col[regions[beside]] - objective.col[pick])
-        spatial_N[beside] = np.minimum(spatial_N[beside], objective.table[down, across])
-        return beside
+        image = objective.images.of_region
+        neighbours = np.flatnonzero((image[regions] == image[selected]) & (potential_N > -np.inf))
+        down = np.abs(objective.row[regions[neighbours]] - objective.row[selected])
+        across = np.abs(objective.col[regions[neighbours]] - objective.col[selected])
+        spatial_N[neighbours] = np.minimum(spatial_N[neighbours], objective.table[down, across])
+        return neighbours
 
-    def _lower_others(self, picks: NDArray[np.int64]) -> None:
-        """Bring the spatial term of every region up to date, in the shortlist or not."""
+    def _update_spatial_term(self, selected: NDArray[np.int64]) -> None:
+        """Update the spatial term and the bound of all regions in the images of ``selected``."""
         objective = self._objective
-        if self._spatial_R is None or len(picks) == 0:
+        if self._spatial_R is None or len(selected) == 0:
             return
         assert objective.images is not None and objective.row is not None
         assert objective.col is not None and objective.table is not None
-        touched = bring_nearer(self._spatial_R, objective.table, objective.images, objective.row, objective.col, picks)
-        touched = touched[self.bound_R[touched] > -np.inf]
-        self.bound_R[touched] = self._potential(touched)
+        changed = update_nearest_distance(
+            self._spatial_R, objective.table, objective.images, objective.row, objective.col, selected
+        )
+        changed = changed[self.bound_R[changed] > -np.inf]
+        self.bound_R[changed] = self._potential(changed)
 
     def _potential(self, regions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return bounds on potentials, exact where the feature distance is."""
+        """Return upper bounds on potentials, exact where the feature distance is."""
         spatial = None if self._spatial_R is None else self._spatial_R[regions]
         return self._sum(regions, self._nearest.squared_R[regions], spatial)
 
     def _sum(
         self, regions: NDArray[np.int64], squared: NDArray[np.float64], spatial: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
-        """Add the terms up in the order of the plain loop, so that the bits are the same."""
+        """Add the terms in the order of ``maximise_reference``, so that the bits are the same."""
         potential = self._objective.utility[regions] + self._objective.w_feature * (np.sqrt(squared) / self._scale)
         return potential if spatial is None else potential + self._objective.w_spatial * spatial

@@ -1,8 +1,11 @@
-"""Exact greedy for spatial terms: the merge of what greedy would pick in each image alone.
+"""Greedy for spatial terms: merge the greedy sequences of all images.
 
-Spatial distance couples only regions of one image, and a region's potential never rises. So an image's own greedy
-sequence falls, and the sequence over all images is their merge: sort all of it by potential once. All images take their
-next pick at the same time, as rows of a matrix, until none has one left that can be among the ``budget`` best.
+Spatial distance couples regions of one image only, and a region's potential never rises. So the greedy sequence of one
+image is non-increasing, and the sequence over the pool is the merge of all images' sequences: one sort by potential.
+All images take a step at the same time, as rows of a matrix, until none has a region left that can be among the
+``budget`` best.
+
+Axes: R regions, K selected.
 """
 
 from __future__ import annotations
@@ -20,29 +23,30 @@ from quadrat.strategies.ranking import largest
 __all__ = ["maximise_by_merging"]
 
 
-class _Picks(NamedTuple):
+class _Selected(NamedTuple):
     region: NDArray[np.int64]
     potential: NDArray[np.float64]
 
 
 def maximise_by_merging(objective: Objective, budget: int) -> Selection:
-    """Return the ``budget`` greedy picks of an objective without features.
+    """Return the greedy selection of an objective without features.
 
-    Picks and potentials are those of ``maximise_plainly`` bit for bit. Under max-sum every member of S adds 1 to the
-    regions of other images: what is merged is the potential less w_spatial |S|, which depends on the own image only.
+    Regions and potentials are those of ``maximise_reference`` bit for bit. Under max-sum every member of S adds 1 to
+    the regions of other images: the sequences are merged by potential less w_spatial |S|, which depends on one image
+    only.
 
-    A region that ties with another goes by the lowest row number: inside an image by the first largest, between images
-    by the last, stable sort, and a tie that comes later inside an image always has the higher number.
+    Ties go to the lowest row number: within an image by argmax, between images by a stable sort; a tie that comes later
+    within an image always has the higher row number.
 
     Returns:
-        The picks in order. O(R + C (L + K) + K log K) for images of C regions; memory O(R).
+        The selection in order. O(R + C (L + K) + K log K) for images of C regions; memory O(R).
     """
     if objective.table is None:
         utility = objective.utility if objective.set_function == "max-min" else 0.5 * objective.utility
         candidates = np.flatnonzero(~objective.labelled)
         regions = candidates[largest(utility[candidates], budget)]
         return Selection.of(regions, utility[regions])
-    found = _pick_in_every_image(objective, budget)
+    found = _select_in_every_image(objective, budget)
     by_region = np.argsort(found.region)
     region, potential = found.region[by_region], found.potential[by_region]
     merged = largest(potential, budget)
@@ -53,30 +57,30 @@ def maximise_by_merging(objective: Objective, budget: int) -> Selection:
     return Selection.of(region, potential)
 
 
-def _pick_in_every_image(objective: Objective, budget: int) -> _Picks:
-    """Return each image's own greedy sequence, as far as it can reach into the ``budget`` best of all."""
+def _select_in_every_image(objective: Objective, budget: int) -> _Selected:
+    """Return the greedy sequence of each image, as far as it can reach into the ``budget`` best of all."""
     assert objective.images is not None and objective.row is not None and objective.col is not None
-    start = _start(objective)
-    blocks = [_Block(objective, objective.images, images, start) for images in _similar_sizes(objective.images)]
+    initial = _initial_spatial_value(objective)
+    blocks = [_Block(objective, objective.images, images, initial) for images in _similar_sizes(objective.images)]
     regions: list[NDArray[np.int64]] = []
     potentials: list[NDArray[np.float64]] = []
-    floor, num_found = -np.inf, 0  # the budget-th best so far: nothing below it can be taken
+    floor, num_found = -np.inf, 0  # the budget-th best potential so far: no lower one can be selected
     while True:
         before = num_found
         for block in blocks:
-            region, potential = block.pick(floor)
+            region, potential = block.select_next(floor)
             regions.append(region)
             potentials.append(potential)
             num_found += len(region)
         if num_found == before:
-            return _Picks(np.concatenate(regions), np.concatenate(potentials))
+            return _Selected(np.concatenate(regions), np.concatenate(potentials))
         if num_found >= budget:
             best = np.concatenate(potentials)
             floor = np.partition(best, num_found - budget)[num_found - budget]
 
 
-def _start(objective: Objective) -> NDArray[np.float64]:
-    """Return the (R,) spatial values before the first pick: distance to S, or under max-sum distance to S less |S|."""
+def _initial_spatial_value(objective: Objective) -> NDArray[np.float64]:
+    """Return the (R,) spatial values before the first step: distance to S, or under max-sum distance to S less |S|."""
     assert objective.images is not None and objective.row is not None
     assert objective.col is not None and objective.table is not None
     labelled = np.flatnonzero(objective.labelled)
@@ -92,7 +96,7 @@ def _start(objective: Objective) -> NDArray[np.float64]:
 
 
 def _similar_sizes(images: Images) -> list[NDArray[np.int64]]:
-    """Return the images in groups with numbers of regions within a factor of 1.5, so that few cells are padding."""
+    """Return the images in groups whose numbers of regions are within a factor of 1.5, to limit padding."""
     sizes = np.diff(images.first)
     by_size = np.argsort(-sizes, kind="stable")
     groups, begin = [], 0
@@ -104,10 +108,10 @@ def _similar_sizes(images: Images) -> list[NDArray[np.int64]]:
 
 
 class _Block:
-    """Images of similar size as rows of a matrix; each ``pick`` takes the best region of each of them."""
+    """Images of similar size as rows of a matrix; ``select_next`` takes one greedy step in each of them."""
 
     def __init__(
-        self, objective: Objective, images: Images, members: NDArray[np.int64], start: NDArray[np.float64]
+        self, objective: Objective, images: Images, members: NDArray[np.int64], initial: NDArray[np.float64]
     ) -> None:
         assert objective.row is not None and objective.col is not None and objective.table is not None
         first, sizes = images.first[members], np.diff(images.first)[members]
@@ -115,7 +119,7 @@ class _Block:
         filled = slot < sizes[:, None]
         self._region = images.order[np.minimum(first[:, None] + slot, len(images.order) - 1)]
         self._row, self._col = objective.row[self._region], objective.col[self._region]
-        self._value = start[self._region]
+        self._value = initial[self._region]
         self._sums = objective.set_function == "max-sum"
         self._weight = objective.w_spatial
         self._utility = objective.utility[self._region]
@@ -124,15 +128,15 @@ class _Block:
         self._utility[~filled | objective.labelled[self._region]] = -np.inf
         self._table, self._num_cols = objective.table.ravel() - (1.0 if self._sums else 0.0), objective.table.shape[1]
 
-    def pick(self, floor: float) -> _Picks:
-        """Take the best region of every image where it is at least ``floor``, and drop the other images."""
+    def select_next(self, floor: float) -> _Selected:
+        """Select the best region of every image where it is at least ``floor``, and drop the other images."""
         potential = self._utility + self._weight * self._value
         slot = potential.argmax(axis=1)
         image = np.arange(len(slot))
         best = potential[image, slot]
-        self._keep(goes_on := (best >= floor) & (best > -np.inf))
-        image, slot, best = image[: np.count_nonzero(goes_on)], slot[goes_on], best[goes_on]
-        picks = _Picks(self._region[image, slot], best)
+        self._keep(is_kept := (best >= floor) & (best > -np.inf))
+        image, slot, best = image[: np.count_nonzero(is_kept)], slot[is_kept], best[is_kept]
+        selected = _Selected(self._region[image, slot], best)
         index = np.abs(self._row - self._row[image, slot][:, None]) * self._num_cols
         index += np.abs(self._col - self._col[image, slot][:, None])
         distance = self._table[index]
@@ -141,10 +145,10 @@ class _Block:
         else:
             np.minimum(self._value, distance, out=self._value)
         self._utility[image, slot] = -np.inf
-        return picks
+        return selected
 
-    def _keep(self, goes_on: NDArray[np.bool_]) -> None:
-        if goes_on.all():
+    def _keep(self, is_kept: NDArray[np.bool_]) -> None:
+        if is_kept.all():
             return
         for name in ("_region", "_row", "_col", "_value", "_utility"):
-            setattr(self, name, getattr(self, name)[goes_on])
+            setattr(self, name, getattr(self, name)[is_kept])

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrat.strategies.features import centre, squared_distance
+from quadrat.strategies.features import mean_feature, squared_distance
 from quadrat.strategies.greedy.spatial import Images
 
-__all__ = ["NormSchedule", "Objective", "SetFunction", "unlabelled_scale"]
+__all__ = ["NormSchedule", "Objective", "SetFunction", "diameter_bound"]
 
 SetFunction = Literal["max-min", "max-sum"]
 NormSchedule = Literal["round", "step"]
@@ -32,20 +32,20 @@ _BLOCK = 1 << 13
 class Objective:
     """What greedy maximises, as arrays [Cai2021, eq. 4].
 
-    max-min, where S is everything labelled and everything picked so far, and each distance is to the nearest of S:
+    max-min, where S is the set of labelled and selected regions and each distance is to the nearest member of S:
         phi(x) = utility(x) + w_feature * d_f(x, S) / scale + w_spatial * d_s(x, S)
     max-sum, where each distance is the sum over S [Borodin2017]:
         phi(x) = utility(x) / 2 + w_feature * d_f(x, S) / scale + w_spatial * d_s(x, S)
 
-    ``scale`` is the largest d_f(x, S) of max-min over the pool, at the start (``norm_schedule="round"``) or before
-    every pick (``"step"``); 1 where that is 0. With nothing labelled every distance of max-min is 1 until the first
-    pick, and ``scale`` is twice the largest distance to the mean feature, which no two regions exceed.
+    ``scale`` is the largest max-min d_f(x, S) over the pool, computed once at the start (``norm_schedule="round"``) or
+    before every selection (``"step"``); 1 where that is 0. With nothing labelled, all max-min distances are 1 until the
+    first selection, and ``scale`` is ``diameter_bound``.
     """
 
     utility: NDArray[np.float64]
     """(R,) weighted and normalised uncertainty."""
     labelled: NDArray[np.bool_]
-    """(R,) what is in S from the start and can't be picked."""
+    """(R,) members of S from the start, which can't be selected."""
     features: NDArray[np.float32] | None = None
     """(R, D), None without a feature term."""
     w_feature: float = 0.0
@@ -61,17 +61,18 @@ class Objective:
     w_spatial: float = 0.0
     """Weight of the spatial term."""
     set_function: SetFunction = "max-min"
-    """How the distances to S are put together."""
+    """How the distances to S are aggregated."""
     norm_schedule: NormSchedule = "round"
     """When ``scale`` is computed."""
 
 
-def unlabelled_scale(features_RD: NDArray[np.float32]) -> float:
-    """Return twice the largest distance to the mean feature: the distance to nothing at all.
+def diameter_bound(features_RD: NDArray[np.float32]) -> float:
+    """Return twice the largest distance to the mean feature.
 
-    By the triangle inequality no two regions are further apart: distances only fall when the first region comes in.
+    An upper bound on the distance of any two regions, by the triangle inequality. It is the feature distance to an
+    empty set, so that distances only fall when the first region is added.
     """
-    mean_D, furthest = centre(features_RD), 0.0
+    mean_D, furthest = mean_feature(features_RD), 0.0
     for start in range(0, len(features_RD), _BLOCK):
         furthest = max(furthest, float(squared_distance(features_RD[start : start + _BLOCK], mean_D).max()))
     return 2.0 * float(np.sqrt(furthest))

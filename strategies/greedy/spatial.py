@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 __all__ = [
     "Images",
     "Norm",
-    "bring_nearer",
     "centre_distance",
     "distance_to_labelled",
     "largest_in_image",
     "linear_table",
     "piecewise_table",
+    "update_nearest_distance",
 ]
 
 Norm = Literal[1, 2, "inf"]
@@ -134,7 +134,7 @@ def distance_to_labelled(
     col: NDArray[np.int32],
     labelled: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Return each region's distance to the nearest labelled one; 1 where its image has none.
+    """Return each region's distance to the nearest labelled region; 1 where its image has none.
 
     Args:
         table: Distance inside an image by row and column difference.
@@ -147,11 +147,11 @@ def distance_to_labelled(
         (R,) distances in [0, 1].
     """
     nearest = np.ones(len(row))
-    bring_nearer(nearest, table, images, row, col, labelled)
+    update_nearest_distance(nearest, table, images, row, col, labelled)
     return nearest
 
 
-def bring_nearer(
+def update_nearest_distance(
     nearest: NDArray[np.float64],
     table: NDArray[np.float64],
     images: Images,
@@ -159,34 +159,36 @@ def bring_nearer(
     col: NDArray[np.int32],
     new: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Lower ``nearest`` in place by the distance to each of ``new`` and return the regions of their images.
+    """Lower ``nearest`` in place to the distance to each of ``new``, and return the regions of their images.
 
-    Takes the n-th new region of all images at once. O(sum over new regions of the number of regions in its image).
+    Handles the n-th new region of all images at once. O(sum over new regions of the number of regions in its image).
 
     Args:
-        nearest: (R,) distance to what was there before; changed in place.
+        nearest: (R,) distances to the set before; changed in place.
         table: Distance inside an image by row and column difference.
         images: The regions, image by image.
         row: (R,) row of each region's cell.
         col: (R,) column of each region's cell.
-        new: Row numbers of the regions that distances are measured from now.
+        new: Row numbers of the regions that are added to the set.
 
     Returns:
         Row numbers of all regions that may have changed, each once.
     """
-    home = images.of_region[new]
-    by_home = np.argsort(home, kind="stable")
-    new, home = new[by_home], home[by_home]
-    turn = np.arange(len(home)) - np.searchsorted(home, home)  # 0 for the first new region of an image, then 1, ...
-    num_cols, flat, touched = table.shape[1], table.ravel(), np.empty(0, np.int64)
-    for now in range(int(turn.max(initial=-1)) + 1):
-        sources, there = new[turn == now], home[turn == now]
-        begin, length = images.first[there], images.first[there + 1] - images.first[there]
+    image = images.of_region[new]
+    by_image = np.argsort(image, kind="stable")
+    new, image = new[by_image], image[by_image]
+    number = np.arange(len(image)) - np.searchsorted(
+        image, image
+    )  # 0 for the first new region of an image, then 1, ...
+    num_cols, flat, changed = table.shape[1], table.ravel(), np.empty(0, np.int64)
+    for step in range(int(number.max(initial=-1)) + 1):
+        sources, among = new[number == step], image[number == step]
+        begin, length = images.first[among], images.first[among + 1] - images.first[among]
         slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
         members = images.order[slot]
         index = np.abs(row[members] - np.repeat(row[sources], length)) * num_cols
         index += np.abs(col[members] - np.repeat(col[sources], length))
         nearest[members] = np.minimum(nearest[members], flat[index])
-        if now == 0:
-            touched = members
-    return touched
+        if step == 0:
+            changed = members
+    return changed

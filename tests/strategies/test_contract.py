@@ -1,9 +1,9 @@
-"""Every strategy that quadrat ships keeps what StrategyContract promises."""
+"""Every shipped strategy passes StrategyContract."""
 
 from quadrat.strategies import available
 from quadrat.strategies.testing import StrategyContract
 
-# precomputed needs a selection to replay; its contract is in tests/test_replay.py
+# precomputed needs a selection to replay: tests/strategies/test_replay.py
 ELSEWHERE = {"precomputed"}
 
 
@@ -52,7 +52,7 @@ class TestVoteEntropy(StrategyContract):
 
 class TestPowerEntropy(StrategyContract):
     name = "power-entropy"
-    params = {"beta": 0.25}  # noqa: RUF012 - at 1 a region of low entropy is too rare for forty draws
+    params = {"beta": 0.25}  # noqa: RUF012 - at 1, a region of low entropy is too rare for forty draws
     draws = True
 
 
@@ -131,7 +131,7 @@ class TestMaxSum(StrategyContract):
     params = {"set_function": "max-sum"}  # noqa: RUF012
 
 
-class TestLinearDistanceRenormalisedAtEveryPick(StrategyContract):
+class TestLinearDistanceNormalisedAtEveryStep(StrategyContract):
     name = "entropy-feature-spatial"
     params = {"distance": "linear", "norm_schedule": "step"}  # noqa: RUF012
 

@@ -1,13 +1,11 @@
-"""What a Pool refuses, what a Selection holds, and how a strategy validates what ``_select`` returns."""
+"""What a Pool refuses, and what a Pool and a Selection hold."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from quadrat.strategies import Needs, Pool, Selection, Strategy, StrategyError
-from quadrat.strategies.testing import example_pool
+from quadrat.strategies import Pool, Selection, StrategyError
 
 
 def columns(**changes: Any) -> dict[str, Any]:
@@ -37,7 +35,7 @@ def columns(**changes: Any) -> dict[str, Any]:
         ({"image": np.array([0, 1, 1]), "col": np.zeros(3, int)}, "regions 1 and 2 are the same cell: row 0, column 0"),
     ],
 )
-def test_a_wrong_array_is_refused_with_its_name(changes: dict[str, Any], message: str) -> None:
+def test_an_invalid_array_is_refused_with_its_name(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(StrategyError, match=message):
         Pool(**columns(**changes))
 
@@ -51,63 +49,9 @@ def test_the_arrays_of_a_pool_are_read_only_views_of_the_right_dtype() -> None:
         pool.image[0] = 1
 
 
-def test_candidates_are_what_is_not_labelled() -> None:
+def test_candidates_are_the_unlabelled_regions() -> None:
     np.testing.assert_array_equal(Pool(**columns()).candidates, [1, 2])
 
 
 def test_a_missing_potential_is_nan() -> None:
     assert np.isnan(Selection.of(np.array([2, 1])).potential).all()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fixed(Strategy):
-    """Returns fixed regions, valid or not."""
-
-    name: ClassVar[str] = "fixed"
-    regions: tuple[int, ...] = ()
-
-    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        assert not pool.signals and pool.features is None
-        return Selection.of(np.array(self.regions))
-
-
-@pytest.mark.parametrize(
-    ("regions", "message"),
-    [
-        ((1,), "fixed: _select returned 1 regions, expected 2"),
-        ((1, 3), "fixed: _select returned region 3, expected 0 to 2"),
-        ((1, -1), "fixed: _select returned region -1, expected 0 to 2"),
-        ((0, 1), "fixed: _select returned region 0, which is labelled already"),
-        ((2, 2), "fixed: _select returned region 2 twice"),
-    ],
-)
-def test_an_invalid_selection_is_refused(regions: tuple[int, ...], message: str) -> None:
-    with pytest.raises(StrategyError, match=message):
-        Fixed(regions=regions).select(Pool(**columns()), 2, np.random.default_rng(0))
-
-
-def test_only_declared_inputs_reach_select() -> None:
-    pool = Pool(**columns(signals={"entropy": np.zeros(3, np.float32)}, features=np.zeros((3, 2), np.float32)))
-    assert len(Fixed(regions=(1, 2)).select(pool, 2, np.random.default_rng(0))) == 2
-
-
-def test_a_parameter_that_is_not_json_is_refused() -> None:
-    with pytest.raises(StrategyError, match="fixed: parameter regions must be plain JSON"):
-        Fixed(regions=(np.int64(1),))  # type: ignore[arg-type]
-
-
-def test_a_strategy_without_select_names_the_missing_method() -> None:
-    class Unfinished(Strategy):
-        name = "unfinished"
-
-    with pytest.raises(NotImplementedError, match=r"Unfinished must define _select\(pool, budget, rng\)"):
-        Unfinished().select(Pool(**columns()), 1, np.random.default_rng(0))
-
-
-def test_an_example_pool_has_what_is_needed_and_no_more() -> None:
-    pool = example_pool(Needs(signals=("bald",)))
-    assert set(pool.signals) == {"bald"} and pool.features is None and not pool.profiles
-    pool = example_pool(Needs(profiles=("class-histogram",)))
-    assert not pool.signals and pool.features is None
-    np.testing.assert_allclose(pool.profiles["class-histogram"].sum(axis=1), 1.0, rtol=1e-6)
-    assert not pool.profiles["class-histogram"].flags.writeable

@@ -1,4 +1,4 @@
-"""Plugins through entry points: found, unknown, in conflict, broken; a foreign one, built and put to the contract."""
+"""Plugins through entry points: found, unknown, in conflict, broken; and the README shows the example plugin."""
 
 import os
 import subprocess
@@ -39,11 +39,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_our_own_strategies_come_through_the_same_door() -> None:
+def test_shipped_strategies_are_registered_by_entry_points() -> None:
     plugins = available()
-    ours = {name for name, plugin in plugins.items() if plugin.distribution == "quadrat"}
-    assert {"random", "entropy", "core-set", "entropy-spatial"} <= ours
-    assert all(plugins[name].error is None for name in ours)
+    shipped = {name for name, plugin in plugins.items() if plugin.distribution == "quadrat"}
+    assert {"random", "entropy", "core-set", "entropy-spatial"} <= shipped
+    assert all(plugins[name].error is None for name in shipped)
     assert plugins["random"].value == "quadrat.strategies.uniform:Random"
 
 
@@ -54,19 +54,19 @@ def test_an_installed_plugin_is_found_listed_and_loaded(site: Path) -> None:
     assert isinstance(load("first"), Strategy)
 
 
-def test_an_unknown_name_gives_the_known_ones_and_the_closest() -> None:
+def test_an_unknown_name_lists_the_known_ones_and_the_closest() -> None:
     with pytest.raises(
         PluginError, match=r"unknown strategy 'entropi'; did you mean 'entropy'\? known: .*core-set, ent"
     ):
         load("entropi")
 
 
-def test_an_unknown_parameter_gives_the_known_ones_and_the_closest() -> None:
+def test_an_unknown_parameter_lists_the_known_ones_and_the_closest() -> None:
     with pytest.raises(StrategyError, match=r"no parameter 'cutof'; did you mean 'cutoff'\? known: cutoff, d2_d1"):
         load("entropy-spatial", cutof=2)
 
 
-def test_a_broken_plugin_raises_its_own_error_when_asked_for_and_hides_no_other(site: Path) -> None:
+def test_a_broken_plugin_raises_its_own_error_and_hides_no_other(site: Path) -> None:
     install(site, "broken-things", {"broken": "broken_things:Broken"}, broken_things="import no_such_module_at_all\n")
     install(site, "first-things", {"first": "first_things:First"}, first_things=GOOD)
     with pytest.raises(
@@ -95,19 +95,19 @@ def test_two_distributions_with_one_name_are_both_named(site: Path) -> None:
     assert load("random").name == "random"
 
 
-def test_what_is_no_strategy_is_refused(site: Path) -> None:
+def test_an_object_that_is_not_a_strategy_is_refused(site: Path) -> None:
     install(site, "first-things", {"first": "first_things:dataclass"}, first_things=GOOD)
     with pytest.raises(PluginError, match=r"expected a subclass of quadrat.strategies.Strategy"):
         load("first")
 
 
-def test_a_strategy_that_calls_itself_otherwise_is_refused(site: Path) -> None:
+def test_a_strategy_with_another_name_is_refused(site: Path) -> None:
     install(site, "first-things", {"second": "first_things:First"}, first_things=GOOD)
     with pytest.raises(PluginError, match="calls itself 'first'; its class attribute `name` must be 'second'"):
         load("second")
 
 
-def test_an_empty_group_says_that_there_are_none() -> None:
+def test_an_empty_group_has_no_names() -> None:
     registry = Registry(group="quadrat.nothing-of-the-kind", kind="thing")
     assert registry.names() == [] and registry.listing() == []
     with pytest.raises(PluginError, match="unknown thing 'x'; known: none"):

@@ -1,4 +1,4 @@
-"""Precomputed: the contract on a written selection, and the errors it can meet."""
+"""Precomputed: the contract on a written selection, and its error messages."""
 
 import zipfile
 from pathlib import Path
@@ -44,7 +44,7 @@ def pool() -> Pool:
     return example_pool(Needs(), labelled=0.0)
 
 
-def test_rounds_follow_one_another_and_what_is_labelled_is_left_out(tmp_path: Path, pool: Pool) -> None:
+def test_rounds_are_replayed_in_order_without_labelled_regions(tmp_path: Path, pool: Pool) -> None:
     publish(tmp_path / "round-2.npz", pool, [30, 4], [0.2, 0.1])
     publish(tmp_path / "round-10.npz", pool, [5, 6], [0.4, 0.3])
     assert select(tmp_path, pool, 3).regions.tolist() == [30, 4, 5]
@@ -91,7 +91,7 @@ def test_a_folder_may_lie_in_a_zip_file(tmp_path: Path, pool: Pool) -> None:
         select(tmp_path / "selections.zip" / "entropy-*", pool, 1)
 
 
-def test_a_trial_that_started_from_other_regions_is_no_replay(tmp_path: Path, pool: Pool) -> None:
+def test_a_trial_with_another_initial_set_is_refused(tmp_path: Path, pool: Pool) -> None:
     publish(tmp_path / "round-0.npz", pool, [1, 2])
     publish(tmp_path / "round-1.npz", pool, [3])
     columns = {name: getattr(pool, name) for name in ("image", "row", "col", "pixels")}
@@ -109,7 +109,7 @@ def test_a_selection_of_another_region_size_is_refused(tmp_path: Path, pool: Poo
         select(tmp_path, pool, 1)
 
 
-def test_a_file_that_is_no_selection_is_refused(tmp_path: Path, pool: Pool) -> None:
+def test_a_file_that_is_not_a_selection_is_refused(tmp_path: Path, pool: Pool) -> None:
     np.savez(tmp_path / "round-0.npz", image=np.zeros(1))
     with pytest.raises(
         StrategyError, match=r"round-0\.npz: expected a selection with the arrays regions, .* got .*regions"

@@ -1,9 +1,10 @@
-"""Spatial distances: by hand, as a metric by brute force (appendix A), and to what is labelled."""
+"""Spatial distances: by hand, as a metric by brute force (appendix A), and to labelled regions."""
 
 import itertools
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from quadrat.strategies.greedy.spatial import (
     Images,
@@ -16,7 +17,7 @@ from quadrat.strategies.greedy.spatial import (
 )
 
 
-def is_metric(table: np.ndarray, rows: int, cols: int, num_images: int = 2) -> bool:
+def is_metric(table: NDArray[np.float64], rows: int, cols: int, num_images: int = 2) -> bool:
     """Check identity, positivity and the triangle inequality over all regions of a few small images."""
     cells = list(itertools.product(range(num_images), range(rows), range(cols)))
     distance = np.array(
@@ -40,9 +41,7 @@ def test_piecewise_is_a_metric_under_the_conditions_of_appendix_a(
 @pytest.mark.parametrize("norm", [1, 2, "inf"])
 @pytest.mark.parametrize("d2_d1", [0.4, 0.8, 1.5, 2.0, 2.1, 3.0])
 @pytest.mark.parametrize("d3_d2", [0.4, 0.5, 0.9, 1.5])
-def test_piecewise_is_a_metric_exactly_when_no_distance_is_more_than_two_others(
-    norm: Norm, d2_d1: float, d3_d2: float
-) -> None:
+def test_piecewise_is_a_metric_exactly_if_the_triangle_inequality_holds(norm: Norm, d2_d1: float, d3_d2: float) -> None:
     # Appendix A asks for d1 <= d2 <= d3 as well: nearer is never further. The triangle inequality alone asks for less.
     d1, d2, d3 = 1 / d2_d1, 1.0, d3_d2
     triangle = d2 <= 2 * d1 and d1 <= 2 * d2 and max(d1, d2) <= 2 * d3
@@ -62,7 +61,7 @@ def test_piecewise_by_hand() -> None:
     np.testing.assert_allclose(table, [[0.0, 0.5, 0.8]])
 
 
-def test_the_cut_off_itself_is_not_within_the_cut_off() -> None:
+def test_the_cut_off_is_exclusive() -> None:
     assert piecewise_table(1, 3, cutoff=2.0, norm=1, d2_d1=2.0, d3_d2=1.0)[0, 2] == 1.0
 
 
@@ -71,13 +70,13 @@ def test_norms_by_hand(norm: Norm, expected: float) -> None:
     assert centre_distance(4, 5, norm)[3, 4] == expected
 
 
-def test_images_are_grouped_whatever_their_order_and_their_gaps() -> None:
+def test_images_are_grouped_in_any_order_and_with_gaps() -> None:
     images = Images.of(np.array([7, 2, 7, 2, 9], np.int32))
     assert [images.members(index).tolist() for index in range(3)] == [[1, 3], [0, 2], [4]]
     np.testing.assert_array_equal(images.of_region, [1, 0, 1, 0, 2])
 
 
-def test_the_largest_distance_is_that_of_the_image_where_it_is_largest() -> None:
+def test_the_largest_distance_is_the_maximum_over_images() -> None:
     image = np.array([0, 0, 1, 1], np.int32)
     row, col = np.array([0, 6, 0, 3], np.int32), np.array([0, 0, 0, 5], np.int32)
     assert largest_in_image(Images.of(image), row, col, 1) == (7, 6, 8.0)
