@@ -1,4 +1,6 @@
-"""The plain loops that the speed of a selection is measured against; a few picks are timed, since all cost the same.
+"""Naive baselines for the time of a selection: a float32 loop in numpy and the float64 reference implementation.
+
+All steps of a loop cost the same, so a few are timed and the total is extrapolated.
 
 Axes: R regions, D features.
 """
@@ -17,34 +19,35 @@ from quadrat.strategies.greedy.engine import maximise_reference
 from quadrat.strategies.greedy.objective import Objective
 from quadrat.strategies.greedy.spatial import distance_to_labelled
 
-__all__ = ["Cost", "time_baseline", "time_reference"]
+__all__ = ["LoopTime", "time_baseline", "time_reference"]
 
-# Rows of the pool that the tuned search to the labelled regions is timed on.
+# Rows of the pool for which the search of the float32 baseline is timed.
 _SEARCHED = 1 << 14
-# Picks without features that are timed at least: each takes a fraction of a millisecond.
-_CHEAP_PICKS = 500
+# Least number of timed steps without features: each takes a fraction of a millisecond.
+_CHEAP_STEPS = 500
 
 
-class Cost(NamedTuple):
-    """What a plain loop costs."""
+class LoopTime(NamedTuple):
+    """Time of a naive baseline."""
 
     search_s: float
-    """Seconds of the search to all labelled regions, extrapolated from a part."""
-    pick_s: float
-    """Seconds of one pick."""
+    """Seconds of the distances of all regions to the labelled ones, extrapolated from a part."""
+    step_s: float
+    """Seconds of one step, which selects one region."""
 
 
-def time_baseline(objective: Objective, num_picks: int) -> Cost:
-    """Return the seconds of what one would write with numpy for speed.
+def time_baseline(objective: Objective, num_steps: int) -> LoopTime:
+    """Return the time of the usual fast loop in numpy.
 
-    Float32 features, |x|^2 + |s|^2 - 2 x.s by one matrix-vector product a pick on all cores, one image updated a pick,
-    and a faiss search to the labelled regions. Its picks are those of float32: not exactly the reference's.
+    A step is one float32 matrix-vector product, |x|^2 + |s|^2 - 2 x.s on all cores, and an update of one image; the
+    distances to labelled regions are a faiss search. Its selection is rounded to float32 and may differ from the exact
+    one.
 
     Args:
         objective: What to maximise.
-        num_picks: Picks that are timed; without features at least 500.
+        num_steps: Number of timed steps; without features at least 500.
     """
-    num_picks = _enough(objective, num_picks)
+    num_steps = _enough(objective, num_steps)
     labelled = np.flatnonzero(objective.labelled)
     begin = time.perf_counter()
     potential = objective.utility.copy()
@@ -62,46 +65,47 @@ def time_baseline(objective: Objective, num_picks: int) -> Cost:
             nearest_bound(searched, features[labelled], mean_feature(searched))
             search_s += (time.perf_counter() - begin) * len(features) / len(searched)
         nearest[:] = squared_norm.max() * 4
-    taken: NDArray[np.bool_] = objective.labelled.copy()
+    in_set: NDArray[np.bool_] = objective.labelled.copy()
     begin = time.perf_counter()
-    for _ in range(num_picks):
+    for _ in range(num_steps):
         if features is not None:
             total = potential + np.sqrt(nearest)
             if objective.images is not None:
                 total += spatial
-            total[taken] = -np.inf
-            pick = int(total.argmax())
-            squared = squared_norm + squared_norm[pick] - 2.0 * (features @ features[pick])
+            total[in_set] = -np.inf
+            best = int(total.argmax())
+            squared = squared_norm + squared_norm[best] - 2.0 * (features @ features[best])
             np.minimum(nearest, squared, out=nearest)
             np.maximum(nearest, 0.0, out=nearest)
         else:
-            pick = int(potential.argmax())
-            potential[pick] = -np.inf
-        taken[pick] = True
+            best = int(potential.argmax())
+            potential[best] = -np.inf
+        in_set[best] = True
         if objective.images is not None and objective.table is not None:
             assert objective.row is not None and objective.col is not None
-            members = objective.images.members(int(objective.images.of_region[pick]))
-            down = np.abs(objective.row[members] - objective.row[pick])
-            across = np.abs(objective.col[members] - objective.col[pick])
+            members = objective.images.members(int(objective.images.of_region[best]))
+            down = np.abs(objective.row[members] - objective.row[best])
+            across = np.abs(objective.col[members] - objective.col[best])
             nearer = np.minimum(spatial[members], objective.table[down, across])
             if features is None:
                 potential[members] += nearer - spatial[members]
             spatial[members] = nearer
-    return Cost(search_s, (time.perf_counter() - begin) / num_picks)
+    return LoopTime(search_s, (time.perf_counter() - begin) / num_steps)
 
 
-def time_reference(objective: Objective, num_picks: int) -> Cost:
-    """Return the seconds of ``maximise_reference``, the float64 loop that defines the picks.
+def time_reference(objective: Objective, num_steps: int) -> LoopTime:
+    """Return the time of ``maximise_reference``, the float64 loop that defines the selection.
 
-    It adds labelled regions to the set one by one like picks, so both are timed as the difference of two short calls.
+    It adds labelled regions to the set one by one, like selected ones, so both are timed as the difference of two short
+    calls.
 
     Args:
         objective: What to maximise.
-        num_picks: Picks, and labelled regions, that are timed; without features at least 500.
+        num_steps: Number of timed steps, and of timed labelled regions; without features at least 500.
     """
-    num_picks = _enough(objective, num_picks)
+    num_steps = _enough(objective, num_steps)
     labelled = np.flatnonzero(objective.labelled)
-    few = min(num_picks, len(labelled) - 1)
+    few = min(num_steps, len(labelled) - 1)
 
     def seconds(num_labelled: int, budget: int) -> float:
         part = np.zeros(len(objective.labelled), np.bool_)
@@ -111,13 +115,13 @@ def time_reference(objective: Objective, num_picks: int) -> Cost:
         return time.perf_counter() - begin
 
     base_s = seconds(1, 1)
-    pick_s = max(seconds(1, 1 + num_picks) - base_s, 0.0) / num_picks
-    if objective.features is None or few < 1:  # the spatial search is over in no time
-        return Cost(0.0, pick_s)
-    return Cost(max(seconds(1 + few, 1) - base_s, 0.0) / few * len(labelled), pick_s)
+    step_s = max(seconds(1, 1 + num_steps) - base_s, 0.0) / num_steps
+    if objective.features is None or few < 1:  # the spatial search takes no measurable time
+        return LoopTime(0.0, step_s)
+    return LoopTime(max(seconds(1 + few, 1) - base_s, 0.0) / few * len(labelled), step_s)
 
 
-def _enough(objective: Objective, num_picks: int) -> int:
-    """Return how many picks are timed: at least 500 where they are cheap, no more than there are."""
-    wanted = num_picks if objective.features is not None else max(num_picks, _CHEAP_PICKS)
+def _enough(objective: Objective, num_steps: int) -> int:
+    """Return the number of steps to time: at least 500 where they are cheap, at most one per unlabelled region."""
+    wanted = num_steps if objective.features is not None else max(num_steps, _CHEAP_STEPS)
     return min(wanted, int(np.count_nonzero(~objective.labelled)) - 1)

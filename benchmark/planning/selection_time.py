@@ -1,9 +1,11 @@
-"""How long a selection takes, against two plain loops in the same run (the paper's table V-G for any pool).
+"""Time and memory of a selection, relative to two naive baselines in the same run.
+
+Measures the paper's table V-G [Cai2021] for a pool of any size.
 
 References:
     [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
 
-Axes: R regions, D features, I images, C classes.
+Axes: R regions, D features, C classes.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from quadrat.strategies.greedy.objective import Objective
 __all__ = ["STRATEGIES", "bench_select", "read_pool", "synthetic_pool", "write_pool"]
 
 STRATEGIES = ("random", "entropy", "entropy-spatial", "core-set", "entropy-feature", "entropy-feature-spatial")
-"""What is timed by default."""
+"""The strategies that are timed by default."""
 
 # Cityscapes at region size 128: 8 x 16 regions an image [Cai2021, section IV-B].
 _NUM_ROWS, _NUM_COLS, _NUM_CLASSES = 8, 16, 20
@@ -37,17 +39,17 @@ _NUM_ROWS, _NUM_COLS, _NUM_CLASSES = 8, 16, 20
 def synthetic_pool(
     *, num_regions: int = 380_800, num_features: int = 128, num_labelled: int = 16_000, seed: int = 0
 ) -> Pool:
-    """Return a pool that looks like one of street scenes to a strategy.
+    """Return a synthetic pool with statistics like those of street scenes.
 
-    Each region mixes classes that are smooth over an image; its feature is the mixture of class centres plus what its
-    image and it alone add, with a spectrum that falls like that of principal components; its entropy is that of the
-    mixture times a heavy-tailed factor. Labelled regions are spread at random.
+    A region is a mixture of classes that vary smoothly over an image. Its feature is the mixture of class centres plus
+    noise per image and noise per region, with a spectrum that falls like that of principal components. Its entropy is
+    that of the mixture times a heavy-tailed factor. Labelled regions are spread at random.
 
     Args:
         num_regions: Rounded down to whole images of 8 x 16 regions.
         num_features: D.
-        num_labelled: How many are labelled.
-        seed: Same seed, same pool.
+        num_labelled: Number of labelled regions.
+        seed: Equal seeds give equal pools.
     """
     rng = np.random.default_rng(seed)
     per_image = _NUM_ROWS * _NUM_COLS
@@ -58,7 +60,7 @@ def synthetic_pool(
     class_CD = 2.0 * spectrum_D * rng.standard_normal((_NUM_CLASSES, num_features), np.float32)
     features_RD = np.empty((len(image), num_features), np.float32)
     entropy_R = np.empty(len(image), np.float32)
-    for start in range(0, num_images, 256):  # a few images at a time: the pool may be larger than what makes it
+    for start in range(0, num_images, 256):  # a few images at a time: the temporary arrays are larger than the pool
         count = min(256, num_images - start)
         coarse = rng.standard_normal((count, _NUM_ROWS // 2, _NUM_COLS // 2, _NUM_CLASSES), np.float32)
         smooth = coarse.repeat(2, axis=1).repeat(2, axis=2).reshape(-1, _NUM_CLASSES)
@@ -86,7 +88,7 @@ _COLUMNS = ("image", "row", "col", "pixels", "labelled")
 
 
 def write_pool(path: Path, pool: Pool) -> None:
-    """Record a pool: an npz with its arrays by name, each signal as ``signals.<name>``, profiles alike."""
+    """Write a pool as npz: its arrays by name, signals as ``signals.<name>``, profiles as ``profiles.<name>``."""
     arrays: dict[str, Any] = {name: getattr(pool, name) for name in _COLUMNS}
     arrays |= {f"signals.{name}": value for name, value in pool.signals.items()}
     arrays |= {f"profiles.{name}": value for name, value in pool.profiles.items()}
@@ -96,7 +98,7 @@ def write_pool(path: Path, pool: Pool) -> None:
 
 
 def read_pool(path: Path) -> Pool:
-    """Return a pool that ``write_pool`` recorded.
+    """Return a pool that ``write_pool`` wrote.
 
     Raises:
         StrategyError: An array that every pool has is missing.
@@ -105,7 +107,7 @@ def read_pool(path: Path) -> Pool:
         arrays = {name: file[name] for name in file.files}
     missing = set(_COLUMNS) - set(arrays)
     if missing:
-        raise StrategyError(f"{path}: expected a pool that write_pool recorded, found no array {sorted(missing)[0]!r}")
+        raise StrategyError(f"{path}: expected a pool that write_pool wrote, found no array {sorted(missing)[0]!r}")
     return Pool(
         **{name: arrays[name] for name in _COLUMNS},
         signals={name.removeprefix("signals."): arrays[name] for name in arrays if name.startswith("signals.")},
@@ -119,32 +121,32 @@ def bench_select(
     *,
     strategies: Sequence[str] = STRATEGIES,
     budget: int = 16_000,
-    plain_picks: int = 20,
-    reference_picks: int = 3,
+    baseline_steps: int = 20,
+    reference_steps: int = 3,
     repeats: int = 1,
     on_row: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Return seconds, memory and the ratio to two plain loops of whole ``select`` calls.
+    """Return seconds and memory of whole ``select`` calls, and their speedup over two naive baselines.
 
-    A whole call searches the labelled regions only where it matters. For a ratio of loops alone, the engine is timed
-    once more from distances to the labelled regions that are all known, as both plain loops are.
+    A whole call computes distances to labelled regions only where they matter. To compare the selection loops alone,
+    the engine is timed again from known distances to all labelled regions, which both baselines start from.
 
     Args:
-        pool: What to select from.
-        strategies: Registered names; the plain loops are there for the diversification family only.
-        budget: Picks.
-        plain_picks: Picks of the tuned float32 loop that are timed; its total is extrapolated.
-        reference_picks: The same of the float64 reference; 0: it is left out.
-        repeats: The fastest of so many calls counts, and the largest memory; a call before them loads libraries and is
-            not timed.
-        on_row: Told of each strategy when it is done.
+        pool: The pool to select from.
+        strategies: Registered names; the baselines exist for the diversification family only.
+        budget: Number of regions to select.
+        baseline_steps: Timed steps of the float32 baseline; its total is extrapolated.
+        reference_steps: Timed steps of the float64 reference implementation; 0 leaves it out.
+        repeats: Number of timed calls, of which the fastest and the largest memory count. An untimed call before them
+            loads libraries.
+        on_row: Called with the row of each strategy when it is measured.
 
     Returns:
-        JSON-plain: ``pool``, ``budget``, ``cpus``, and ``rows``, see ``_row``.
+        A JSON object: ``pool``, ``budget``, ``cpus``, and ``rows``, see ``_row``.
     """
     rows = []
     for name in strategies:
-        row = _row(name, pool, budget, plain_picks, reference_picks, repeats)
+        row = _row(name, pool, budget, baseline_steps, reference_steps, repeats)
         rows.append(row)
         if on_row is not None:
             on_row(row)
@@ -157,8 +159,8 @@ def bench_select(
             "features_mib": round(0 if pool.features is None else pool.features.nbytes / 2**20, 1),
         },
         "budget": budget,
-        "plain_picks_timed": plain_picks,
-        "reference_picks_timed": reference_picks,
+        "baseline_steps_timed": baseline_steps,
+        "reference_steps_timed": reference_steps,
         "repeats": repeats,
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -166,13 +168,19 @@ def bench_select(
     }
 
 
-def _row(name: str, pool: Pool, budget: int, plain_picks: int, reference_picks: int, repeats: int) -> dict[str, Any]:
+def _row(name: str, pool: Pool, budget: int, baseline_steps: int, reference_steps: int, repeats: int) -> dict[str, Any]:
     """Return the measurements of one strategy.
 
-    ``seconds`` and ``peak_mib`` (above what was resident before) of the whole call. With features: ``search_s``, the
-    search for all regions, and ``loop_s``, the engine when it is done. Then ``search_s``, ``loop_s``, ``ratio`` (search
-    and loop over the whole call) and ``ratio_loop`` (loop alone over loop alone) against ``plain``, the tuned float32
-    loop, and ``reference``, the float64 one that the picks are defined by.
+    | key               | value                                                                            |
+    |-------------------|----------------------------------------------------------------------------------|
+    | ``seconds``       | the whole call                                                                   |
+    | ``peak_mib``      | its peak memory above the resident size before                                   |
+    | ``search_s``      | distances of all regions to the labelled ones (with features)                    |
+    | ``loop_s``        | the engine after that search (with features)                                     |
+    | ``*_search_s``    | the search of ``baseline`` (float32 loop) and ``reference`` (float64 loop)       |
+    | ``*_loop_s``      | their loop                                                                       |
+    | ``*_ratio``       | their search and loop over ``seconds``                                           |
+    | ``*_ratio_loop``  | their loop over ``loop_s``                                                       |
     """
     strategy = load(name)
     load(name).select(_part(pool), 1, np.random.default_rng(0))
@@ -186,7 +194,7 @@ def _row(name: str, pool: Pool, budget: int, plain_picks: int, reference_picks: 
     row: dict[str, Any] = {
         "strategy": name,
         "seconds": _rounded(min(times)),
-        "picks": len(selection),
+        "selected": len(selection),
         "peak_mib": round(max(peaks), 1) if peaks else None,
     }
     if not isinstance(strategy, Diversification) or len(selection) == 0:
@@ -194,23 +202,23 @@ def _row(name: str, pool: Pool, budget: int, plain_picks: int, reference_picks: 
     objective = strategy.objective(pool)
     loop_s = None
     if objective.features is not None and pool.labelled.any():
-        search_s, loop_s = _time_apart(objective, len(selection), repeats)
+        search_s, loop_s = _time_search_and_loop(objective, len(selection), repeats)
         row |= {"search_s": _rounded(search_s), "loop_s": _rounded(loop_s)}
-    costs = {"plain": time_baseline(objective, plain_picks)}
-    if reference_picks:
-        costs["reference"] = time_reference(objective, reference_picks)
-    for prefix, cost in costs.items():
-        total_s = cost.pick_s * len(selection)
-        row[f"{prefix}_search_s"] = _rounded(cost.search_s)
+    times_by_loop = {"baseline": time_baseline(objective, baseline_steps)}
+    if reference_steps:
+        times_by_loop["reference"] = time_reference(objective, reference_steps)
+    for prefix, loop in times_by_loop.items():
+        total_s = loop.step_s * len(selection)
+        row[f"{prefix}_search_s"] = _rounded(loop.search_s)
         row[f"{prefix}_loop_s"] = _rounded(total_s)
-        row[f"{prefix}_ratio"] = _rounded((cost.search_s + total_s) / min(times))
+        row[f"{prefix}_ratio"] = _rounded((loop.search_s + total_s) / min(times))
         if loop_s is not None:
             row[f"{prefix}_ratio_loop"] = _rounded(total_s / loop_s)
     return row
 
 
-def _time_apart(objective: Objective, budget: int, repeats: int) -> tuple[float, float]:
-    """Return the seconds of the search to the labelled regions for all regions, and of the engine after it."""
+def _time_search_and_loop(objective: Objective, budget: int, repeats: int) -> tuple[float, float]:
+    """Return the seconds of the distances of all regions to the labelled ones, and of the engine after that."""
     assert objective.features is not None
     begin = time.perf_counter()
     squared_R = squared_distance_to_labelled(objective.features, np.flatnonzero(objective.labelled))
@@ -224,12 +232,12 @@ def _time_apart(objective: Objective, budget: int, repeats: int) -> tuple[float,
 
 
 def _rounded(value: float) -> float:
-    """Return ``value`` with the digits that a measurement has."""
+    """Return ``value`` with three significant digits."""
     return float(f"{value:.3g}")
 
 
 def _part(pool: Pool) -> Pool:
-    """Return the first image or so of a pool."""
+    """Return the first 128 regions of a pool."""
     rows = np.arange(min(pool.num_regions, _NUM_ROWS * _NUM_COLS))
     columns = {name: getattr(pool, name)[rows] for name in ("image", "row", "col", "pixels")}
     return Pool(
@@ -242,9 +250,9 @@ def _part(pool: Pool) -> Pool:
 
 
 def _reset_peak() -> float | None:
-    """Forget the largest resident size so far and return the present one; None where the system can't.
+    """Reset the peak resident size of the process and return the present size; None where the system can't.
 
-    What earlier calls freed is given back first: kept by the allocator it would hide what the next one takes.
+    Memory that the allocator keeps is returned to the system first: it would hide allocations of the next call.
     """
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL("libc.so.6").malloc_trim(0)
