@@ -1,4 +1,4 @@
-"""A strategy for quadrat: uncertain regions, one colour of the checkerboard first."""
+"""A strategy for quadrat: the most uncertain regions, one colour of the checkerboard first."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,12 +10,12 @@ from quadrat.strategies import Needs, Pool, Selection, Space, Strategy, Strategy
 
 @dataclass(frozen=True, kw_only=True)
 class Checkerboard(Strategy):
-    """Takes the most uncertain regions of one colour, and those of the other only when it runs out."""
+    """Ranks by entropy, regions of one colour of the checkerboard before those of the other."""
 
     name: ClassVar[str] = "checkerboard"
 
     colour: int = 0
-    """0 or 1: which cells come first, those with row + column even or odd."""
+    """0 or 1: regions with row + column even or odd come first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -24,20 +24,17 @@ class Checkerboard(Strategy):
 
     @property
     def needs(self) -> Needs:
-        """Ask for the entropy."""
         return Needs(signals=("entropy",))
 
-    @lazy_space
+    @lazy_space  # what `quadrat study` searches; leave it out where there is nothing to search
     def space(cls) -> Space:
-        """Search the colour."""
         from optuna.distributions import IntDistribution
 
         return {"colour": IntDistribution(0, 1)}
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return the first ``budget`` by colour, then entropy, then row number."""
-        candidates = pool.candidates
-        entropy = pool.signals["entropy"][candidates]
-        is_other = (pool.row[candidates] + pool.col[candidates]) % 2 != self.colour
-        regions = candidates[np.lexsort((-entropy, is_other))[:budget]]
-        return Selection.of(regions, pool.signals["entropy"][regions])
+        entropy = pool.signals["entropy"]
+        is_other_colour = (pool.row + pool.col) % 2 != self.colour
+        order = np.lexsort((-entropy, is_other_colour))
+        regions = order[~pool.labelled[order]][:budget]
+        return Selection.of(regions, entropy[regions])
