@@ -137,7 +137,7 @@ def choose(
         bench: What trials share.
         grid: The pool's regions.
         state: What is labelled so far.
-        oracle: Asked by references that may see labels, and by nothing else.
+        oracle: Gives ground truth to oracle strategies, and to nothing else.
         strategy: The trial's strategy.
         previous: The round before, whose model is asked; None in round 0, which is drawn at random.
         round_: Counted from 0.
@@ -172,7 +172,7 @@ def choose(
 
 
 def _ask(strategy: OracleStrategy, oracle: Oracle, previous: Round) -> tuple[Truth, float]:
-    """Return what a reference that sees labels asks of the oracle, and the seconds that took."""
+    """Return the ground truth that an oracle strategy asks for, and the seconds that took."""
     start = time.perf_counter()
     if strategy.asks == "class_shares":
         return Truth(class_shares=oracle.class_shares()), time.perf_counter() - start

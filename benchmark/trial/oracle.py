@@ -119,9 +119,9 @@ class Oracle:
         return tuple(counts[: self._masks.num_classes].tolist())
 
     def class_shares(self) -> npt.NDArray[np.float32]:
-        """Return the true share of each class in every region, (R, C), void in none: for a reference that asks for it.
+        """Return the true share of each class in every region, (R, C); void pixels count for no class.
 
-        No strategy but a reference that is marked as seeing labels is told.
+        Only oracle strategies receive it.
         """
         num_classes = self._masks.num_classes
         shares = np.empty((self._grid.num_regions, num_classes), dtype=np.float32)

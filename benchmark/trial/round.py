@@ -225,7 +225,7 @@ class Round:
     def errors(self) -> tuple[npt.NDArray[np.float32], float]:
         """Return the share of wrong pixels of every region of the pool, (R,), and the seconds that took.
 
-        It is computed from the pool's ground truth: for what the oracle tells a reference, and for nothing else.
+        It is computed from the pool's ground truth, for oracle strategies only.
         """
 
         def compute(folder: Path) -> None:
