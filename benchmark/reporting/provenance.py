@@ -9,7 +9,7 @@ from quadrat.strategies import sees_labels
 
 __all__ = ["SEES_LABELS", "Fact", "all_settings", "facts", "strategy_settings"]
 
-SEES_LABELS: Final = " ⚠ sees labels through the oracle: an oracle strategy, an upper bound that no annotator could follow."
+SEES_LABELS: Final = " ⚠ sees labels through the oracle: an upper bound that no annotator could follow."
 
 
 class Fact(NamedTuple):
