@@ -38,21 +38,21 @@ _FILES: Final = (
     _DATABASE,
     "study/study.json",
 )
-"""What the driver alone writes; those in `study` are there when a study's parameters are searched."""
+"""Files that only the driver writes; those in `study` exist when the suite has a study."""
 _DRIVER: Final = "driver"
-"""Name of the lease that the driver of results on a URL holds."""
+"""Name of the lease of the driver, for results on a URL."""
 _FRAME: Final = ("dataset", "region_size", "budgets", "learner")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
 
 
 class ResultsLock:
-    """The right to write the records of a results folder; a context manager that gives it back.
+    """The held lock of a results folder; a context manager that releases it.
 
     Args:
         results_dir: The folder.
-        lock: Its lock, held; the operating system frees it when its holder dies.
-        remote: Where the files are kept as well.
-        lease: The lease there, held; others take it over when its holder dies.
+        lock: Its file lock, acquired; the operating system frees it when its holder dies.
+        remote: Remote of the folder, for results on a URL.
+        lease: Its lease there, acquired; others take it over when its holder dies.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ResultsLock:
         self._lease = lease
 
     def publish(self, *names: str) -> None:
-        """Bring files of the folder remote, where there is one; what is no longer here is removed there.
+        """Upload files of the folder, for results on a URL; a file that is gone locally is deleted there.
 
         Raises:
             ResultsError: When the storage cannot be reached, or another driver has taken over.
@@ -85,7 +85,7 @@ class ResultsLock:
             self._lease.set_status(status)
 
     def release(self) -> None:
-        """Let others write."""
+        """Release lock and lease."""
         try:
             if self._lease is not None:
                 self._lease.release()
@@ -104,14 +104,14 @@ class ResultsLock:
 def lock_results(
     results_dir: Path, remote: Remote | None = None, on_wait: Callable[[], None] | None = None
 ) -> ResultsLock:
-    """Return the held lock of a results folder, after getting its files from remote, where there is one.
+    """Acquire the lock of a results folder, then download its files from the remote, if there is one.
 
-    What drivers and workers that were killed left half-written is swept away.
+    Temporary files of drivers and workers that were killed are removed.
 
     Args:
         results_dir: The folder.
-        remote: Where its files are kept as well; what is there counts.
-        on_wait: Called about once a second while it is not known yet whether another driver on the URL lives.
+        remote: Its remote, whose files are authoritative.
+        on_wait: Called about once a second while it is not known whether another driver on the URL is alive.
 
     Raises:
         ResultsError: When another driver runs on the folder or the URL, or the URL cannot be reached.
@@ -135,13 +135,13 @@ def lock_results(
 
 
 def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
-    """Return the working folder of a URL after getting its files from there, for who only reads them.
+    """Download the files of results on a URL for reading, and return the working folder.
 
-    While a driver on this machine writes them, they are left as they are: no copy is newer.
+    While a driver on this machine writes to that folder, its files are left as they are: they are the newest.
 
     Args:
-        url: Where the results lie.
-        folders: Folders whose files are wanted too, such as "selections".
+        url: URL of the results.
+        folders: Folders to download as well, such as "selections".
 
     Raises:
         ResultsError: When the URL cannot be reached.
@@ -165,7 +165,7 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
 
 
 def driver_of(url: str) -> Holder | None:
-    """Return who drives a run with its results on a URL, and what it showed last; None when nobody does.
+    """Return the driver of a run with its results on a URL, with its last run status; None when there is none.
 
     Raises:
         ResultsError: When the URL cannot be reached.
@@ -176,15 +176,15 @@ def driver_of(url: str) -> Holder | None:
 
 
 def _pull(remote: Remote, results_dir: Path) -> None:
-    """Make the small files of the folder those of remote."""
+    """Replace the small files of the folder by those of the remote."""
     found = {name: remote.read(name) for name in _FILES}
     if found["suite.json"] is None and any((results_dir / name).is_file() for name in _RECORDS):
         raise ResultsError(
             f"expected the results whose copy is {results_dir} at {remote.url}, found nothing there: it was emptied. "
             "Copy the folder's files back, or delete the folder to start anew"
         )
-    # The journal of a driver that was killed here belongs to the database that was here: SQLite would roll it back into
-    # the one that comes. First, so that a kill in between leaves no journal beside a database that is not its own.
+    # The journal of a driver that was killed here belongs to the old database; SQLite would roll it back into the new
+    # one. Removed first, so that a kill in between leaves no journal beside a database that is not its own.
     (results_dir / f"{_DATABASE}-journal").unlink(missing_ok=True)
     for name, data in found.items():
         path = results_dir / name
@@ -206,7 +206,7 @@ def _lock_folder(results_dir: Path) -> FileLock:
             f"expected a results folder that can be written, got {results_dir}: {error.strerror or error}; "
             "give another --results, or mend its rights"
         ) from error
-    for name in _FILES:  # the lock's holder alone writes them
+    for name in _FILES:  # only the holder of the lock writes them
         sweep_beside(results_dir / name)
     sweep_dead(results_dir)
     return lock

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees all of a file or none of it, whatever kills the writer."""
+"""Atomic writes: a reader sees all of a file or none of it, whenever the writer is killed."""
 
 import contextlib
 import errno
@@ -55,13 +55,13 @@ def sync(path: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    """Return a name beside `path` that nobody uses. What is made there gets the rights the user's umask gives."""
+    """Return an unused name beside `path`, from which `sweep_dead` can tell the writer."""
     return path.with_name(f".{path.name}.{machine_id()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 @functools.cache
 def machine_id() -> str:
-    """Return what a process id is counted in: this host since its last boot, and this container of it."""
+    """Return an id of the scope of process ids: this host since its last boot, and this container of it."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     parts = [socket.gethostname(), boot.read_text(encoding="ascii") if boot.is_file() else ""]
     with contextlib.suppress(OSError):
@@ -70,26 +70,26 @@ def machine_id() -> str:
 
 
 def _is_writer_dead(temporary: Path) -> bool:
-    """Return whether the process that made `temporary` is known to be gone; one on another machine never is."""
+    """Return whether `temporary` was made by a process of this machine that no longer runs."""
     found = _TEMPORARY.fullmatch(temporary.name)
     return found is not None and found["machine"] == machine_id() and is_process_gone(int(found["pid"]))
 
 
 def is_process_gone(pid: int) -> bool:
-    """Return whether there is no process `pid` on this machine (see `machine_id`) any more."""
+    """Return whether process `pid` of this machine (see `machine_id`) no longer runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # somebody else's process: alive
+    except PermissionError:  # another user's process: it runs
         return False
     return False
 
 
 def sweep_dead(folder: Path) -> None:
-    """Remove what killed writers of this machine left half-written under `folder`.
+    """Remove temporary files under `folder` whose writer, a process of this machine, no longer runs.
 
-    What is still written stays, and so does what writers on other machines left: see `sweep_beside`.
+    Those of running writers and of other machines stay; for the latter see `sweep_beside`.
     """
     for temporary in folder.rglob(".*.tmp"):
         if _is_writer_dead(temporary):
@@ -97,16 +97,16 @@ def sweep_dead(folder: Path) -> None:
 
 
 def sweep_beside(path: Path) -> None:
-    """Remove what dead writers of `path` left beside it, on any machine; for who holds the lock of `path` only."""
+    """Remove all temporary files of `path`, of any machine. Only for the holder of the lock of `path`."""
     for name in glob.iglob(f".{glob.escape(path.name)}.*.tmp", root_dir=path.parent, include_hidden=True):
         if _TEMPORARY.fullmatch(name):
             discard(path.parent / name)
 
 
 def discard(path: Path) -> None:
-    """Remove the file or folder at `path` if there is one; a folder disappears at once, not file by file.
+    """Remove the file or folder at `path` if it exists; a folder atomically, by a rename.
 
-    A kill leaves the whole folder, or a temporary one that the next sweep takes, but never half a folder.
+    A kill leaves the complete folder, or a temporary one that the next sweep removes, but never half a folder.
     """
     if not path.is_dir():
         path.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def discard(path: Path) -> None:
 
 @contextlib.contextmanager
 def clear_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, a quota or a read-only file system under `path` into a `ResultsError` that says what to do."""
+    """Convert a full disk, a quota or missing rights under `path` into a `ResultsError` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -137,7 +137,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path` through a temporary file, fsync and rename.
 
     Raises:
-        ResultsError: When the disk is full or not writable; `path` then still holds what it held before.
+        ResultsError: When the disk is full or not writable; `path` is then unchanged.
     """
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,10 +156,10 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path; the file that the block writes there becomes `path` when it ends without an error.
+    """Yield a temporary path; the file that the block writes there becomes `path` when the block ends without an error.
 
     Raises:
-        ResultsError: When the disk is full or not writable; `path` then still holds what it held before.
+        ResultsError: When the disk is full or not writable; `path` is then unchanged.
     """
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,10 +182,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path` when the block ends without an error.
+    """Yield a temporary folder that becomes `path` when the block ends without an error.
 
-    Every file in it is fsynced before the rename. When `path` exists by then (somebody else was faster), theirs stays
-    and ours is dropped: both hold the same content by construction.
+    Every file in it is fsynced before the rename. If `path` exists by then (another process was faster), it stays and
+    the new folder is removed: both have the same content by construction.
 
     Raises:
         ResultsError: When the disk is full or not writable; there is no `path` then.
