@@ -17,7 +17,7 @@ from quadrat.benchmark.storage.atomic import (
     atomic_directory,
     canonical_json,
     clear_disk_errors,
-    sweep_beside,
+    remove_temporaries_of,
     write_json,
 )
 
@@ -60,7 +60,7 @@ def pack(
     try:
         found = _intact(path)
         if found is None:
-            sweep_beside(path)
+            remove_temporaries_of(path)
             _write(path, dataset, split, items, on_progress)
             found = PackedSplit.open(path)
         return found

@@ -26,8 +26,8 @@ __all__ = [
     "discard",
     "is_process_gone",
     "machine_id",
-    "sweep_beside",
-    "sweep_dead",
+    "remove_stale_temporaries",
+    "remove_temporaries_of",
     "sync",
     "write_json",
 ]
@@ -55,7 +55,7 @@ def sync(path: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    """Return an unused name beside `path`, from which `sweep_dead` can tell the writer."""
+    """Return an unused name beside `path`, from which `remove_stale_temporaries` can tell the writer."""
     return path.with_name(f".{path.name}.{machine_id()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
@@ -86,17 +86,17 @@ def is_process_gone(pid: int) -> bool:
     return False
 
 
-def sweep_dead(folder: Path) -> None:
+def remove_stale_temporaries(folder: Path) -> None:
     """Remove temporary files under `folder` whose writer, a process of this machine, no longer runs.
 
-    Those of running writers and of other machines stay; for the latter see `sweep_beside`.
+    Those of running writers and of other machines stay; for the latter see `remove_temporaries_of`.
     """
     for temporary in folder.rglob(".*.tmp"):
         if _is_writer_dead(temporary):
             discard(temporary)
 
 
-def sweep_beside(path: Path) -> None:
+def remove_temporaries_of(path: Path) -> None:
     """Remove all temporary files of `path`, of any machine. Only for the holder of the lock of `path`."""
     for name in glob.iglob(f".{glob.escape(path.name)}.*.tmp", root_dir=path.parent, include_hidden=True):
         if _TEMPORARY.fullmatch(name):

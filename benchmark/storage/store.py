@@ -15,7 +15,13 @@ from typing import Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 
-from quadrat.benchmark.storage.atomic import atomic_directory, canonical_json, clear_disk_errors, discard, sweep_beside
+from quadrat.benchmark.storage.atomic import (
+    atomic_directory,
+    canonical_json,
+    clear_disk_errors,
+    discard,
+    remove_temporaries_of,
+)
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 
@@ -59,7 +65,7 @@ class Checkpoint:
 
     def fetch(self) -> None:
         """Download the checkpoint of another machine if there is none here; remove what a killed writer left."""
-        sweep_beside(self.path)
+        remove_temporaries_of(self.path)
         if self._remote is not None and not self.path.is_file():
             self._remote.download(self._name, self.path)
         self._uploaded = self._stamp()
@@ -139,7 +145,7 @@ class Store:
         with self._lock(path.name, on_wait), self._lease(path.name, on_wait):
             if (found := self.get(kind, key)) is not None:
                 return found
-            sweep_beside(path)
+            remove_temporaries_of(path)
             discard(path)  # incomplete: it has no description
             start = time.perf_counter()
             with atomic_directory(path) as temporary:

@@ -205,7 +205,7 @@ def local_copy(results: Path | str, *folders: str) -> Path:
     Raises:
         ResultsError: When the URL cannot be reached.
     """
-    from quadrat.benchmark.results.folder import fetch_results
+    from quadrat.benchmark.results.lock import fetch_results
 
     return results if isinstance(results, Path) else fetch_results(results, folders)
 

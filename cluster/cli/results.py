@@ -81,7 +81,8 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
 def track(results: Path | str, mlflow_uri: str | None) -> None:
     """Log a results folder to MLflow from its files; a second time changes nothing."""
     from quadrat.benchmark.errors import QuadratError
-    from quadrat.benchmark.results.folder import lock_results, read_suite_json
+    from quadrat.benchmark.results.folder import read_suite_json
+    from quadrat.benchmark.results.lock import lock_results
     from quadrat.benchmark.tracking.client import default_uri, without_password
     from quadrat.benchmark.tracking.writer import log_results
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from quadrat.benchmark.errors import QuadratError
-from quadrat.benchmark.results.folder import driver_of
+from quadrat.benchmark.results.lock import driver_of
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.benchmark.storage.remote import is_url
 from quadrat.cluster.progress.progress import Row, RunProgress

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.results.folder import ResultsLock, check_results, lock_results
+from quadrat.benchmark.results.folder import check_results
+from quadrat.benchmark.results.lock import ResultsLock, lock_results
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.cluster.progress.display import Display

@@ -35,7 +35,7 @@ import psutil
 import yaml
 
 from quadrat.benchmark.results.comparison import differences
-from quadrat.benchmark.results.folder import lock_results
+from quadrat.benchmark.results.lock import lock_results
 from support.fault_injection import RUN_LIMIT_S, Ended, Kill, run_once
 from support.tiny_suite import TINY_SUITE
 

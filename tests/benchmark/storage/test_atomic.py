@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from quadrat.benchmark.storage import atomic as files
-from quadrat.benchmark.storage.atomic import atomic_directory, atomic_write, discard, sweep_beside, sweep_dead
+from quadrat.benchmark.storage.atomic import (
+    atomic_directory,
+    atomic_write,
+    discard,
+    remove_stale_temporaries,
+    remove_temporaries_of,
+)
 
 _KILLED = """
 import os, signal, sys
@@ -30,7 +36,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file_and_a_temporary_one_that_is
     assert done.returncode == -9
     assert path.read_bytes() == b"old"
     assert len(temporaries(tmp_path)) == 1
-    sweep_dead(tmp_path)
+    remove_stale_temporaries(tmp_path)
     assert temporaries(tmp_path) == []
     assert path.read_bytes() == b"old"
 
@@ -38,7 +44,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file_and_a_temporary_one_that_is
 def test_what_a_living_writer_has_under_way_is_not_swept(tmp_path: Path) -> None:
     with atomic_directory(tmp_path / "a") as temporary:
         (temporary / "x").write_text("half")
-        sweep_dead(tmp_path)
+        remove_stale_temporaries(tmp_path)
         assert temporary.is_dir()
     assert (tmp_path / "a" / "x").read_text() == "half"
 
@@ -47,16 +53,16 @@ def test_writers_of_other_machines_and_foreign_files_are_left_alone(tmp_path: Pa
     names = [".a.00000000-1-00000000.tmp", ".notes.tmp", "b.tmp"]
     for name in names:
         (tmp_path / name).write_text("theirs")
-    sweep_dead(tmp_path)
+    remove_stale_temporaries(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 def test_who_holds_the_lock_of_a_path_sweeps_what_any_machine_left_beside_it(tmp_path: Path) -> None:
     for name in (".a.00000000-1-00000000.tmp", ".ab.00000000-1-00000000.tmp", ".a.tmp"):
         (tmp_path / name).write_text("theirs")
-    sweep_beside(tmp_path / "a")
+    remove_temporaries_of(tmp_path / "a")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.tmp", ".ab.00000000-1-00000000.tmp"]
-    sweep_beside(tmp_path / "nowhere" / "a")
+    remove_temporaries_of(tmp_path / "nowhere" / "a")
 
 
 def test_a_folder_is_discarded_at_once_and_never_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.folder import fetch_results, lock_results
+from quadrat.benchmark.results.lock import fetch_results, lock_results
 from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder

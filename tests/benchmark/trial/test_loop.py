@@ -10,12 +10,8 @@ import pytest
 from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import DataError, ResultsError, TrainingError
-from quadrat.benchmark.results.folder import (
-    check_results,
-    finished_trials,
-    lock_results,
-    read_suite_json,
-)
+from quadrat.benchmark.results.folder import check_results, finished_trials, read_suite_json
+from quadrat.benchmark.results.lock import lock_results
 from quadrat.benchmark.results.records import append_record, read_records, without_timings
 from quadrat.benchmark.results.selections import selection_path
 from quadrat.benchmark.trial.context import TrialContext

@@ -22,7 +22,7 @@ from support.fake_trials import (
 from support.ray_nodes import ray_nodes
 
 from quadrat.benchmark.errors import ResultsError, TrainingError
-from quadrat.benchmark.results.folder import lock_results
+from quadrat.benchmark.results.lock import lock_results
 from quadrat.benchmark.results.records import read_failures, read_records, without_timings
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.cluster.progress.display import LineDisplay

@@ -18,7 +18,7 @@ from support.ray_nodes import ray_nodes
 from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import DataError, ResultsError
 from quadrat.benchmark.results.candidates import Candidate, best_of, read_study, search_trials, study_dir
-from quadrat.benchmark.results.folder import fetch_results
+from quadrat.benchmark.results.lock import fetch_results
 from quadrat.benchmark.results.records import read_failures, read_records
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 from quadrat.cluster.cli.main import cli

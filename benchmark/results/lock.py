@@ -1,0 +1,203 @@
+"""The lock of a results folder: one driver at a time writes to it, also when it is a copy of results on a URL."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from filelock import FileLock, Timeout
+
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.storage.atomic import atomic_write, remove_stale_temporaries, remove_temporaries_of
+from quadrat.benchmark.storage.lease import Holder, Lease, acquire_lease, holder_of
+from quadrat.benchmark.storage.remote import Remote, working_folder
+
+__all__ = ["ResultsLock", "driver_of", "fetch_results", "lock_results"]
+
+_RECORDS: Final = ("records.jsonl", "study/records.jsonl")
+_DATABASE: Final = "study/study.db"
+_FILES: Final = (
+    "suite.json",
+    "environment.json",
+    *_RECORDS,
+    "failures.jsonl",
+    "study/failures.jsonl",
+    _DATABASE,
+    "study/study.json",
+)
+"""Files that only the driver writes; those in `study` exist when the suite has a study."""
+_DRIVER: Final = "driver"
+"""Name of the lease of the driver, for results on a URL."""
+
+
+class ResultsLock:
+    """The held lock of a results folder; a context manager that releases it.
+
+    Args:
+        results_dir: The folder.
+        lock: Its file lock, acquired; the operating system frees it when its holder dies.
+        remote: Remote of the folder, for results on a URL.
+        lease: Its lease there, acquired; others take it over when its holder dies.
+    """
+
+    def __init__(
+        self, results_dir: Path, lock: FileLock, remote: Remote | None = None, lease: Lease | None = None
+    ) -> None:
+        self._results_dir = results_dir
+        self._lock = lock
+        self._remote = remote
+        self._lease = lease
+
+    def publish(self, *names: str) -> None:
+        """Upload files of the folder, for results on a URL; a file that is gone locally is deleted there.
+
+        Raises:
+            ResultsError: When the storage cannot be reached, or another driver has taken over.
+        """
+        if self._remote is None or self._lease is None:
+            return
+        self._lease.ensure()
+        for name in names:
+            path = self._results_dir / name
+            if path.is_file():
+                self._remote.write(name, path.read_bytes())
+            else:
+                self._remote.delete(name)
+
+    def set_status(self, status: dict[str, Any]) -> None:
+        """Write the run status into the lease, where `quadrat status URL` reads it; does nothing without a URL."""
+        if self._lease is not None:
+            self._lease.set_status(status)
+
+    def release(self) -> None:
+        """Release lock and lease."""
+        try:
+            if self._lease is not None:
+                self._lease.release()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def lock_results(
+    results_dir: Path, remote: Remote | None = None, on_wait: Callable[[], None] | None = None
+) -> ResultsLock:
+    """Acquire the lock of a results folder, then download its files from the remote, if there is one.
+
+    Temporary files of drivers and workers that were killed are removed.
+
+    Args:
+        results_dir: The folder.
+        remote: Its remote, whose files are authoritative.
+        on_wait: Called about once a second while it is not known whether another driver on the URL is alive.
+
+    Raises:
+        ResultsError: When another driver runs on the folder or the URL, or the URL cannot be reached.
+    """
+    results_dir = Path(results_dir)
+    lock = _lock_folder(results_dir)
+    if remote is None:
+        return ResultsLock(results_dir, lock)
+    try:
+        remote.check()
+        lease = acquire_lease(remote, _DRIVER, on_wait=on_wait, blocking=False)
+        try:
+            _pull(remote, results_dir)
+        except BaseException:
+            lease.release()
+            raise
+    except BaseException:
+        lock.release()
+        raise
+    return ResultsLock(results_dir, lock, remote, lease)
+
+
+def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
+    """Download the files of results on a URL for reading, and return the working folder.
+
+    While a driver on this machine writes to that folder, its files are left as they are: they are the newest.
+
+    Args:
+        url: URL of the results.
+        folders: Folders to download as well, such as "selections".
+
+    Raises:
+        ResultsError: When the URL cannot be reached.
+    """
+    remote, results_dir = Remote(url), working_folder(url)
+    remote.check()
+    try:
+        lock = _lock_folder(results_dir)
+    except ResultsError as error:
+        if not isinstance(error.__cause__, Timeout):
+            raise
+    else:
+        try:
+            _pull(remote, results_dir)
+        finally:
+            lock.release()
+    for folder in folders:
+        for name in remote.names(folder):
+            remote.sync(results_dir, name)
+    return results_dir
+
+
+def driver_of(url: str) -> Holder | None:
+    """Return the driver of a run with its results on a URL, with its last run status; None when there is none.
+
+    Raises:
+        ResultsError: When the URL cannot be reached.
+    """
+    remote = Remote(url)
+    remote.check()
+    return holder_of(remote, _DRIVER)
+
+
+def _pull(remote: Remote, results_dir: Path) -> None:
+    """Replace the small files of the folder by those of the remote."""
+    found = {name: remote.read(name) for name in _FILES}
+    if found["suite.json"] is None and any((results_dir / name).is_file() for name in _RECORDS):
+        raise ResultsError(
+            f"expected the results whose copy is {results_dir} at {remote.url}, found nothing there: it was emptied. "
+            "Copy the folder's files back, or delete the folder to start anew"
+        )
+    # The journal of a driver that was killed here belongs to the old database; SQLite would roll it back into the new
+    # one. Removed first, so that a kill in between leaves no journal beside a database that is not its own.
+    (results_dir / f"{_DATABASE}-journal").unlink(missing_ok=True)
+    for name, data in found.items():
+        path = results_dir / name
+        if data is None:
+            path.unlink(missing_ok=True)
+        elif not path.is_file() or path.read_bytes() != data:
+            atomic_write(path, data)
+
+
+def _lock_folder(results_dir: Path) -> FileLock:
+    lock = FileLock(results_dir / ".driver.lock")
+    try:
+        results_dir.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except OSError as error:
+        if isinstance(error, Timeout):
+            raise _in_use(results_dir) from error
+        raise ResultsError(
+            f"expected a results folder that can be written, got {results_dir}: {error.strerror or error}; "
+            "give another --results, or mend its rights"
+        ) from error
+    for name in _FILES:  # only the holder of the lock writes them
+        remove_temporaries_of(results_dir / name)
+    remove_stale_temporaries(results_dir)
+    return lock
+
+
+def _in_use(results_dir: Path) -> ResultsError:
+    return ResultsError(
+        f"{results_dir} is in use by another quadrat run; wait until it ends, stop it, or give another --results"
+    )
