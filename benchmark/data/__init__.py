@@ -1,4 +1,4 @@
-"""Data sets, the packed pool, and the region grid."""
+"""Data sets and their loaders, packed splits, the region grid, annotation cost in clicks."""
 
 from quadrat.benchmark.data.check import Report, check
 from quadrat.benchmark.data.dataset import VOID, Dataset, Item, load_dataset

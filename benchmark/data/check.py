@@ -1,4 +1,4 @@
-"""Looking over a data set: counts, sizes, class frequencies, and everything that is wrong with it."""
+"""Validation of a data set: counts, sizes, class frequencies, and all problems at once."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -19,11 +19,11 @@ __all__ = ["Report", "SplitReport", "check"]
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """What one split holds.
+    """Counts of one split.
 
     Attributes:
         split: Its name.
-        num_images: Number of images, intact ones only.
+        num_images: Number of intact images.
         sizes: Number of images of each (height, width).
         pixels: int64 (C,), pixels of each class.
         images: int64 (C,), images in which each class occurs.
@@ -48,14 +48,14 @@ class SplitReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `check` found.
+    """Result of `check`.
 
     Attributes:
         name: Registered name of the data set.
         classes: Names of the classes.
         splits: One report for each split that could be listed.
-        problems: What makes packing or a fair result impossible, a sentence each; empty for a sound data set.
-        notes: What is legal but worth knowing, such as a class that does not occur.
+        problems: Why packing or a fair result is impossible, one sentence each; empty for a valid data set.
+        notes: Valid but notable facts, such as a class that does not occur.
     """
 
     name: str
@@ -87,8 +87,8 @@ class Report:
         return "\n".join(lines)
 
 
-class _Seen(NamedTuple):
-    """What is kept of a decoded item: its id, size, histogram of mask values (256,), and a digest of its pixels."""
+class _Summary(NamedTuple):
+    """Id, size, histogram of mask values (256,) and digest of the pixels of one item."""
 
     id: str
     size: tuple[int, int]
@@ -99,17 +99,15 @@ class _Seen(NamedTuple):
 def check(
     dataset: Dataset, splits: Sequence[str] | None = None, on_progress: Callable[[str, int, int], None] | None = None
 ) -> Report:
-    """Return what is in `dataset` and everything that is wrong with it, not only the first thing.
-
-    Every image and mask is decoded once; nothing but counts is kept.
+    """Return counts and all problems of `dataset`, after decoding every image and mask once.
 
     Args:
-        dataset: What to look over.
-        splits: Which of its splits; None means all of them.
-        on_progress: Called with (split, images done, images in all).
+        dataset: The data set.
+        splits: Which of its splits; None means all.
+        on_progress: Called with (split, images done, images in total).
 
     Raises:
-        DataError: When there is no folder, or not even the names of the classes can be read.
+        DataError: When the folder is missing, or the names of the classes can't be read.
     """
     if isinstance(dataset, FileDataset):
         dataset.require_folder()
@@ -117,14 +115,14 @@ def check(
     reports: list[SplitReport] = []
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
 
-    def look(item: Item) -> _Seen | str:
+    def summarise(item: Item) -> _Summary | str:
         try:
             image, mask = decode(item, num_classes)
         except DataError as error:
             return str(error)
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
         height, width = mask.shape
-        return _Seen(item.id, (height, width), np.bincount(mask.ravel(), minlength=256), digest)
+        return _Summary(item.id, (height, width), np.bincount(mask.ravel(), minlength=256), digest)
 
     for split in dict.fromkeys(dataset.splits if splits is None else splits):
         try:
@@ -134,14 +132,14 @@ def check(
             continue
         histogram, occurs = np.zeros(256, dtype=np.int64), np.zeros(256, dtype=np.int64)
         sizes: Counter[tuple[int, int]] = Counter()
-        for done, seen in enumerate(in_order(look, items), start=1):
-            if isinstance(seen, str):
-                problems.append(f"{split}: {seen}")
+        for done, summary in enumerate(in_order(summarise, items), start=1):
+            if isinstance(summary, str):
+                problems.append(f"{split}: {summary}")
             else:
-                histogram += seen.histogram
-                occurs += seen.histogram > 0
-                sizes[seen.size] += 1
-                places[seen.digest].append((split, seen.id))
+                histogram += summary.histogram
+                occurs += summary.histogram > 0
+                sizes[summary.size] += 1
+                places[summary.digest].append((split, summary.id))
             if on_progress is not None:
                 on_progress(split, done, len(items))
         report = SplitReport(
@@ -171,14 +169,14 @@ def check(
 
 
 def _listed(dataset: Dataset, split: str) -> Sequence[Item]:
-    """Return the items of `split`, pairs that lack a file too, so that one missing mask does not hide the rest."""
+    """Return the items of `split`, including pairs with a missing file, so that all problems are found."""
     if isinstance(dataset, FileDataset) and (pairs := dataset.pairs(split)):
         return pairs
     return dataset.items(split)
 
 
 def _add_duplicates(places: dict[str, list[tuple[str, str]]], problems: list[str], notes: list[str]) -> None:
-    """Report images with equal pixels: between splits it is a leak of test images, within one it is redundancy."""
+    """Report images with equal pixels: a problem (leak) between splits, a note within one split."""
     for same in places.values():
         names = ", ".join(f"{split}/{name}" for split, name in same[:4])
         if len({split for split, _ in same}) > 1:

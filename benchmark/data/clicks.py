@@ -1,30 +1,30 @@
-"""What it costs to label a region by hand, in clicks: with the "rectangle + polygon" tool, cell by cell of a grid.
+"""Annotation cost of regions in clicks, with the "rectangle + polygon" tool.
 
-An annotator is shown one rectangle and partitions it. Clicks of a region =
+An annotator is shown one rectangle (a region) and partitions it. Clicks of a region =
 
-- *components*: one click to name each connected component (8-neighbourhood) inside the rectangle,
-- *crossings*: one click where an outline meets the rectangle's edge: each change of label on a walk around its
-  outermost pixels. The edge itself is given by the tool, so a region of one class costs a single click,
-- *vertices*: one click for each polygon vertex inside. One on the outermost pixels is where an outline meets the
-  edge, so it is a crossing already.
+- *components*: one click to name each 8-connected component inside the rectangle,
+- *crossings*: one click where an outline meets the edge of the rectangle, that is each change of label along its border
+  pixels. The edge itself is given by the tool, so a region of one class costs a single click,
+- *vertices*: one click for each polygon vertex inside, border pixels excluded (there an outline meets the edge, which
+  is a crossing).
 
-Vertices are those of the polygons that people drew where a data set publishes them (Cityscapes), void and hidden parts
-included, as they were clicked too. Else they are estimated from the label map: each area is traced (OpenCV; Suzuki and
-Abe 1985) and simplified until it stays within `TOLERANCE_PX` of the traced line (Douglas and Peucker 1973). The border
-that two neighbours share is drawn once: as in Cityscapes' protocol, areas are painted from back to front, here the
-class with the larger area in the image first, and a border is charged to the class in front.
+Vertices come from the polygons of the annotators where a data set publishes them (Cityscapes), including void and
+hidden parts, since those were clicked too. Otherwise they are estimated from the label map: each component is traced
+(OpenCV; Suzuki and Abe 1985) and simplified to within `TOLERANCE_PX` (Douglas and Peucker 1973). A border between two
+components counts once: as in Cityscapes' protocol, components are drawn back to front, here by decreasing class area in
+the image, and a border is charged to the component in front.
 
-Our choices, where the papers leave them open: void is an area like any other (it has to be told from the rest and
-named), the tolerance, the order of painting. What full labels cost is the sum over all rectangles, more than polygons
-over whole images would: crossings are paid on both sides of an edge.
+Our choices, where the papers leave them open: void is a component like any other (it must be separated and named), the
+tolerance, the drawing order. The cost of full labels is the sum over all rectangles; it exceeds that of polygons over
+whole images, since crossings are paid on both sides of an edge.
 
 References:
     [CEREALS] Mackowiak et al., "CEREALS - cost-effective region-based active learning for semantic segmentation", BMVC
-        2018: cost in clicks, with the clicks where outlines meet the rectangle.
+        2018: cost in clicks, including those where outlines meet the rectangle.
     [Cai21] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
         annotation costs", CVPR 2021, and its code (compute_anno_cost.py): the three terms, void as a label.
-    [Cordts] Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", CVPR 2016: back to front,
-        so that no border is drawn twice.
+    [Cordts] Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", CVPR 2016: drawing back to
+        front, so that no border is drawn twice.
 """
 
 import io
@@ -53,25 +53,25 @@ __all__ = [
     "region_clicks",
 ]
 
-# Legend: N cells, H W pixels of a cell, V vertices.
+# Axes: N cells, H W pixels of a cell, V vertices.
 
 TOLERANCE_PX: Final = 2.0
-"""How far an estimated outline may lie from the label map's, pixels. Ours: about what outlines by hand are off by."""
+"""Largest distance of an estimated outline from the true one, px. Our choice, about the error of manual outlines."""
 
 VERSION: Final = 1
-"""Raised when a count changes its meaning: counts in a cache are then made anew."""
+"""Version of the count; cached counts of another version are computed again."""
 
 ClickSource = Literal["polygons", "contours"]
-"""Where vertices come from: polygons that people drew, or contours of the label map."""
+"""Source of the vertices: published polygons, or contours of the label map."""
 
 
 @runtime_checkable
 class Outlined(Protocol):
-    """An item of a data set that may come with the polygons that people drew."""
+    """An item of a data set that may come with the polygons of its annotators."""
 
     @property
     def has_outlines(self) -> bool:
-        """Whether the polygons of this image are there."""
+        """Whether this image has polygons."""
 
     def outline_vertices(self) -> npt.NDArray[np.int64]:
         """Return the vertices of all polygons, int64 (V, 2), x and y in pixels; they may lie outside the image.
@@ -82,19 +82,19 @@ class Outlined(Protocol):
 
 
 class _Cells(NamedTuple):
-    """Cells of one image that have the same size: all but those clipped at a border."""
+    """Cells of one image that have the same size."""
 
     position: npt.NDArray[np.int64]
-    """int64 (N,), number of a cell in its image, row-major."""
+    """int64 (N,), index of a cell in its image, row-major."""
     labels: npt.NDArray[np.uint8]
     """uint8 (N, H, W)."""
 
 
 def click_source(items: Sequence[Item]) -> ClickSource:
-    """Return where the vertices of a split come from.
+    """Return the source of the vertices of a split.
 
     Raises:
-        DataError: When some of its images have polygons and some have none: their counts can't be compared.
+        DataError: When some images have polygons and some have none: their counts are not comparable.
     """
     without = [item for item in items if not (isinstance(item, Outlined) and item.has_outlines)]
     if not without:
@@ -114,21 +114,21 @@ def region_clicks(
     items: Sequence[Item],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Return what each region of a split costs in clicks, counting it unless that was done before.
+    """Return the clicks of each region of a split, cached beside the packed split.
 
-    The count lies beside the packed split: it is the same for every trial. One process counts while the others wait.
+    One process counts while the others wait on a file lock.
 
     Args:
-        split: The packed pool.
+        split: The packed split.
         grid: Its regions.
-        items: Its images as the data set lists them: they may know polygons.
-        on_progress: Called with (images done, images in all) while counting.
+        items: Its items in the data set, which may have polygons.
+        on_progress: Called with (images done, images in total) while counting.
 
     Returns:
         int64 (R,), at least 1 each.
 
     Raises:
-        DataError: When only a part of the images has polygons, or one can't be read.
+        DataError: When only some images have polygons, or polygons can't be read.
         ResultsError: When the disk is full.
     """
     source = click_source(items)
@@ -187,7 +187,8 @@ def count_clicks(
         vertices: int64 (V, 2), x and y of polygon vertices.
 
     Examples:
-        A square of 4 pixels inside a cell: two areas to name, four corners, no crossing; the cell beside it is all one.
+        A square of 4 pixels inside a cell: two components, four vertices, no crossing. The other cell has one
+        component.
 
         >>> mask = np.zeros((8, 16), dtype=np.uint8)
         >>> mask[2:6, 2:6] = 1
@@ -201,7 +202,7 @@ def count_clicks(
 
 
 def _cells(mask: npt.NDArray[np.uint8], size: int) -> Iterator[_Cells]:
-    """Yield the cells of `mask` in groups of equal size: whole ones, and those clipped at right, bottom and corner."""
+    """Yield the cells of `mask` in groups of equal size: full cells, and those clipped at the right or bottom."""
     height, width = mask.shape
     num_cols = -(-width // size)
     for top, bottom in {(0, height - height % size), (height - height % size, height)}:
@@ -220,9 +221,9 @@ def _cells(mask: npt.NDArray[np.uint8], size: int) -> Iterator[_Cells]:
 
 
 def _components(labels_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return the number of 8-connected areas of equal label in each cell, int64 (N,).
+    """Return the number of 8-connected components of equal label in each cell, int64 (N,).
 
-    The cells that have a label are stacked with an empty row between them, so that one call of OpenCV counts them all.
+    The cells that contain a label are stacked with an empty row between them, so that one call of OpenCV counts all.
     """
     import cv2  # here: reading a suite needs none
 
@@ -242,7 +243,7 @@ def _components(labels_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 def _crossings(labels_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return the number of changes of label on a walk once around each cell's outermost pixels, int64 (N,)."""
+    """Return the number of changes of label along the border pixels of each cell, int64 (N,)."""
     sides = [labels_NHW[:, 0], labels_NHW[:, :, 0]]
     if labels_NHW.shape[1] > 1:
         sides.append(labels_NHW[:, -1])
@@ -254,7 +255,7 @@ def _crossings(labels_NHW: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 def _vertices_inside(shape: tuple[int, ...], size: int, vertices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the number of vertices in each cell that do not lie on its outermost pixels, int64 (cells,)."""
+    """Return the number of vertices in each cell, border pixels excluded, int64 (cells,)."""
     height, width = shape
     num_rows, num_cols = -(-height // size), -(-width // size)
     x, y = vertices.reshape(-1, 2).T
@@ -269,7 +270,7 @@ def _vertices_inside(shape: tuple[int, ...], size: int, vertices: npt.NDArray[np
 
 
 def contour_vertices(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return the vertices of a label map's outlines, int64 (V, 2): each border between two areas is drawn once.
+    """Return the vertices of a label map's outlines, int64 (V, 2), x and y; each border counts once.
 
     Args:
         mask: uint8 (height, width).
@@ -281,7 +282,7 @@ def contour_vertices(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     rank_of = np.empty(256, dtype=np.uint8)
     rank_of[painted] = np.arange(256)
     rank_HW = cv2.LUT(mask, rank_of)
-    # A vertex is charged where a neighbour lies behind; those of the area behind see what is in front.
+    # A vertex counts where a neighbour is further back, so it belongs to the component in front.
     is_front_HW = cv2.erode(rank_HW, np.ones((3, 3), dtype=np.uint8)) < rank_HW
     found: list[npt.NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
     for rank in range(1, int(np.count_nonzero(area))):

@@ -1,4 +1,4 @@
-"""What a data set is to the benchmark: named classes, and splits of images with a mask each."""
+"""The data set protocol: named classes, and splits of images with a mask each."""
 
 import inspect
 import os
@@ -12,25 +12,28 @@ import numpy.typing as npt
 from quadrat.benchmark.errors import DataError
 from quadrat.strategies.registry import Registry, closest
 
-__all__ = ["DATA_VARIABLE", "VOID", "Dataset", "Item", "Published", "Sample", "decode", "load_dataset"]
+__all__ = ["DATASETS", "DATA_VARIABLE", "VOID", "Dataset", "Item", "Published", "Sample", "decode", "load_dataset"]
 
 VOID: Final = 255
-"""The mask value of a pixel that belongs to no class: never trained on, never evaluated."""
+"""Mask value of pixels that belong to no class: never trained on, never evaluated."""
 
 DATA_VARIABLE: Final = "QUADRAT_DATA"
-"""The environment variable that names the folder in which data sets lie, each under its registered name."""
+"""Environment variable with the folder that holds data sets, each under its registered name."""
+
+DATASETS: Final = Registry(group="quadrat.datasets", kind="data set")
+"""Data sets by registered name: built-in ones and those of plugins."""
 
 
 class Published(NamedTuple):
-    """What a data set on disk declares of itself, so that a suite can be planned where the data is not at hand.
+    """Published sizes of a data set, from which a suite can be planned where the data is not available.
 
-    A data set says it as the class attribute `published`; it is optional.
+    The optional class attribute `published` of a data set.
 
     Attributes:
-        num_images: Images by split.
-        height: Of an image, pixels; a typical one where they differ.
-        width: Of an image, pixels.
-        num_classes: Classes.
+        num_images: Number of images by split.
+        height: Height of an image, pixels; a typical one where images differ in size.
+        width: Width of an image, pixels.
+        num_classes: Number of classes.
     """
 
     num_images: Mapping[str, int]
@@ -41,35 +44,35 @@ class Published(NamedTuple):
 
 @runtime_checkable
 class Item(Protocol):
-    """One image of a split and its mask. `str(item)` is what error messages call it."""
+    """One image of a split and its mask. Error messages name it by `str(item)`."""
 
     @property
     def id(self) -> str:
-        """Name within the split, free of the root: it goes into fingerprints and records."""
+        """Name within the split, independent of the root; part of fingerprints and records."""
 
     def read_image(self) -> npt.NDArray[np.uint8]:
         """Return the image, uint8 (H, W, 3) RGB.
 
         Raises:
-            DataError: When there is no readable image.
+            DataError: When the image is missing or unreadable.
         """
 
     def read_mask(self) -> npt.NDArray[np.uint8]:
         """Return the mask, uint8 (H, W): a class id, or 255 for void.
 
         Raises:
-            DataError: When there is no readable mask.
+            DataError: When the mask is missing or unreadable.
         """
 
     def stamp(self) -> str:
-        """Return a text that changes when the content may have changed, without decoding: file sizes and times."""
+        """Return a string that changes when the content may have changed, without decoding: file sizes and times."""
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Named classes and splits of images. A frozen dataclass whose fields are its parameters does it.
+    """Named classes and splits of images, usually a frozen dataclass whose fields are its parameters.
 
-    A data set on disk takes its folder as the parameter `root`; one that is generated has no such parameter.
+    A data set on disk takes its folder as the parameter `root`; a generated one has no such parameter.
     """
 
     @property
@@ -78,7 +81,7 @@ class Dataset(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of classes 0, 1, ...; at most 255 of them."""
+        """Names of classes 0, 1, ...; at most 255."""
 
     @property
     def colours(self) -> tuple[tuple[int, int, int], ...]:
@@ -86,10 +89,10 @@ class Dataset(Protocol):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits there are."""
+        """Names of the available splits."""
 
     def params(self) -> dict[str, Any]:
-        """Return what tells this data set from others of the same name, JSON-plain: packed pools are kept by it."""
+        """Return the parameters, JSON-plain; part of the key of packed splits."""
 
     def items(self, split: str) -> Sequence[Item]:
         """Return the images of `split` in a fixed order.
@@ -112,7 +115,7 @@ class Sample(NamedTuple):
 
 
 def decode(item: Item, num_classes: int) -> Sample:
-    """Read `item` and check that mask and image agree, which no later code does again.
+    """Return the image and mask of `item` after checking that they agree. Later code relies on it.
 
     Raises:
         DataError: When image or mask cannot be read, differ in size, or the mask holds an id that is neither a class
@@ -141,15 +144,15 @@ def load_dataset(name: str, root: str | Path | None = None, **params: Any) -> Da
     """Return the data set registered as `name`.
 
     Args:
-        name: A name from the registry `quadrat.datasets`, see `quadrat list datasets`.
-        root: Folder of a data set on disk; left out, it is `$QUADRAT_DATA/<name>`.
-        **params: What else the data set takes.
+        name: Registered name, see `quadrat list datasets`.
+        root: Folder of a data set on disk; defaults to `$QUADRAT_DATA/<name>`.
+        **params: Further parameters of the data set.
 
     Raises:
-        PluginError: When no data set has that name, or its plugin is broken.
-        DataError: When there is no root to read from, or a parameter is unknown.
+        PluginError: When the name is unknown, or its plugin is broken.
+        DataError: When the root is unknown, or a parameter is unknown or invalid.
     """
-    factory = Registry(group="quadrat.datasets", kind="data set").get(name)
+    factory = DATASETS.get(name)
     accepted = inspect.signature(factory).parameters
     takes_anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
     for key in params:

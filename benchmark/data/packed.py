@@ -1,7 +1,7 @@
-"""The packed pool: decoded images and masks of a split in memory-mapped files, shared through the page cache.
+"""Packed splits: decoded images and masks in memory-mapped files, read-only.
 
-A packed folder holds `images.bin` and `masks.bin` (raw uint8, image after image, row-major) and `meta.json`, which says
-where each image starts. The kernel keeps one copy of a mapped file for all processes of a machine.
+A packed folder holds `images.bin` and `masks.bin` (raw uint8, image after image, row-major) and `meta.json` with the
+sizes. Processes of one machine share the pages of a mapped file.
 """
 
 import json
@@ -29,22 +29,21 @@ __all__ = [
 ]
 
 FORMAT: Final = "quadrat-packed"
-"""Written into `meta.json`, so that a foreign folder is recognised."""
+"""Format tag in `meta.json`."""
 
 VERSION: Final = 1
-"""Raised when the meaning of the files changes: older packed folders are then written again."""
+"""Version of the file format; a folder of another version is packed again."""
 
 IMAGES: Final = "images.bin"
 MASKS: Final = "masks.bin"
 META: Final = "meta.json"
 
-
-# Bytes that are read through a map before its pages are given back.
+# Bytes read through a map before its pages are released.
 _KEPT_BYTES: Final = 512 * 2**20
 
 
 class _Meta(NamedTuple):
-    """What `meta.json` says; see `PackedSplit` for the fields."""
+    """Content of `meta.json`; see `PackedSplit` for the fields."""
 
     name: str
     split: str
@@ -57,12 +56,12 @@ class _Meta(NamedTuple):
 
 
 class PackedImages:
-    """The images of a packed split. There is nothing in it from which a label could be read.
+    """The images of a packed split, without any access to labels.
 
     Attributes:
         path: The packed folder.
         sizes: int32 (N, 2), height and width.
-        fingerprint: sha256 over the pixels and sizes of all images; a change of masks leaves it alone.
+        fingerprint: sha256 over the pixels and sizes of all images; independent of the masks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +81,7 @@ class PackedImages:
         return len(self.sizes)
 
     def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
-        """Pickle as the path: another process maps the same file instead of receiving a copy."""
+        """Pickle by path, so that another process maps the same file."""
         return type(self), (self.path,)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
@@ -117,7 +116,7 @@ class PackedMasks:
         return len(self.sizes)
 
     def __reduce__(self) -> tuple[type["PackedMasks"], tuple[Path]]:
-        """Pickle as the path: another process maps the same file instead of receiving a copy."""
+        """Pickle by path, so that another process maps the same file."""
         return type(self), (self.path,)
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
@@ -127,7 +126,7 @@ class PackedMasks:
 
 
 class PackedSplit:
-    """A split that was packed; opening it needs neither the data set nor its root.
+    """A packed split; opening it needs neither the data set nor its root.
 
     Attributes:
         path: The packed folder.
@@ -137,13 +136,13 @@ class PackedSplit:
         sizes: int32 (N, 2), height and width.
         classes: Names of the classes.
         colours: RGB colours of the classes.
-        fingerprint: sha256 over decoded pixels, masks, ids and class names: the same wherever the data lies.
+        fingerprint: sha256 over decoded pixels, masks, ids and class names; independent of where the data is stored.
         images: The images.
         masks: The masks.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the packed folder `path`; `PackedSplit.open` does the same.
+        """Open the packed folder `path`, as `PackedSplit.open` does.
 
         Raises:
             DataError: When there is no packed folder at `path`, or it is damaged.
@@ -157,7 +156,7 @@ class PackedSplit:
 
     @classmethod
     def open(cls, path: str | Path) -> "PackedSplit":
-        """Return the split that was packed into the folder `path`.
+        """Open the packed folder `path`.
 
         Raises:
             DataError: When there is no packed folder at `path`, or it is damaged.
@@ -168,7 +167,7 @@ class PackedSplit:
         return len(self.ids)
 
     def __reduce__(self) -> tuple[type["PackedSplit"], tuple[Path]]:
-        """Pickle as the path: another process maps the same files instead of receiving a copy."""
+        """Pickle by path, so that another process maps the same files."""
         return type(self), (self.path,)
 
     @property
@@ -214,10 +213,10 @@ def _starts(sizes: npt.NDArray[np.int32], channels: int) -> npt.NDArray[np.int64
 
 
 class _Mapped:
-    """A file's bytes through a map, whose pages are given back from time to time.
+    """A memory-mapped file whose pages are released from time to time.
 
-    A pass over a pool would else end with the whole pool counted as the process's memory. The pages stay in the
-    system's cache, so reading them again costs no disk, and arrays that were handed out stay valid.
+    Otherwise a pass over a pool would count the whole pool as resident memory of the process. Released pages stay in
+    the page cache, so reading them again takes no disk access, and arrays returned earlier stay valid.
     """
 
     def __init__(self, path: Path, expected_bytes: int) -> None:
@@ -226,7 +225,7 @@ class _Mapped:
             raise _damaged(path.parent, f"{path.name} should be {expected_bytes} bytes long, found {found_bytes}")
         with open(path, "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        # Plain ndarray: slicing an np.memmap makes a subclass instance each time, which costs more than the slice.
+        # ndarray, not np.memmap: slicing the subclass costs more than the slice itself.
         self._bytes = np.frombuffer(self._map, dtype=np.uint8)
         self._touched = 0
 
@@ -245,30 +244,30 @@ def _read_meta(path: Path) -> _Meta:
     if not file.is_file():
         raise DataError(f"no packed split at {path}: there is no {META} in it. `quadrat data pack` writes one.")
     try:
-        plain: dict[str, Any] = json.loads(file.read_bytes())
+        content: dict[str, Any] = json.loads(file.read_bytes())
     except ValueError as error:
         raise _damaged(path, f"{META} is not JSON ({error})") from error
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT or plain.get("version") != VERSION:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
         raise _damaged(path, f"{META} does not say format {FORMAT!r}, version {VERSION}")
     try:
-        sizes = np.array(plain["sizes"], dtype=np.int32).reshape(-1, 2)
+        sizes = np.array(content["sizes"], dtype=np.int32).reshape(-1, 2)
         sizes.setflags(write=False)
         return _Meta(
-            name=plain["name"],
-            split=plain["split"],
-            ids=tuple(plain["ids"]),
+            name=content["name"],
+            split=content["split"],
+            ids=tuple(content["ids"]),
             sizes=sizes,
-            classes=tuple(plain["classes"]),
-            colours=_colours(plain["colours"]),
-            fingerprint=plain["fingerprint"],
-            images_fingerprint=plain["images_fingerprint"],
+            classes=tuple(content["classes"]),
+            colours=_colours(content["colours"]),
+            fingerprint=content["fingerprint"],
+            images_fingerprint=content["images_fingerprint"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"{META} lacks or garbles a field ({error!r})") from error
 
 
-def _colours(plain: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
-    return tuple((int(red), int(green), int(blue)) for red, green, blue in plain)
+def _colours(colours: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((int(red), int(green), int(blue)) for red, green, blue in colours)
 
 
 def _damaged(path: Path, what: str) -> DataError:

@@ -1,4 +1,4 @@
-"""Packing a split: decode every image once, check it, and write it where all trials of a machine map it."""
+"""Packing of a split: decode and check every image once, and write it to a folder that all trials memory-map."""
 
 import hashlib
 import re
@@ -27,23 +27,23 @@ __all__ = ["pack"]
 def pack(
     dataset: Dataset, split: str, cache_dir: str | Path, on_progress: Callable[[int, int], None] | None = None
 ) -> PackedSplit:
-    """Return the packed `split` of `dataset`, writing it under `cache_dir` unless it is there already.
+    """Return the packed `split` of `dataset`, after packing it under `cache_dir` if it is missing.
 
-    It is found by a quick key over names, parameters, ids and the stamps of the items (file sizes and times), so that
-    nothing is decoded twice. One process packs while the others wait for it; the folder appears by a rename, complete
-    or not at all, so that even without working locks the slower of two processes just takes what the faster one wrote.
-    A damaged folder is replaced.
+    The folder name is a hash over names, parameters, ids and the stamps of the items (file sizes and times), so nothing
+    is decoded twice. One process packs while the others wait on a file lock. The folder is renamed into place when it
+    is complete, so where locks do not work the slower of two processes uses what the faster one wrote. A damaged folder
+    is replaced.
 
     Args:
-        dataset: What to pack.
-        split: Which of its splits.
+        dataset: The data set.
+        split: Name of the split.
         cache_dir: The packed folder is `cache_dir/packed/<key>`.
-        on_progress: Called with (images done, images in all) while packing.
+        on_progress: Called with (images done, images in total) while packing.
 
     Raises:
-        DataError: When the split is missing or empty, an image and its mask are missing, unreadable or at odds, or
+        DataError: When the split is missing or empty, an image or mask is missing, unreadable or they disagree, or
             `cache_dir` is not a folder.
-        ResultsError: When the disk is full or not writable; nothing half-written is left under the key then.
+        ResultsError: When the disk is full or not writable; no partial folder is left.
     """
     items = dataset.items(split)
     folder = Path(cache_dir).absolute() / "packed"
@@ -69,7 +69,7 @@ def pack(
 
 
 def _key(dataset: Dataset, split: str, items: Sequence[Item]) -> str:
-    plain = {
+    content = {
         "version": VERSION,
         "dataset": dataset.name,
         "params": dataset.params(),
@@ -78,19 +78,19 @@ def _key(dataset: Dataset, split: str, items: Sequence[Item]) -> str:
         "colours": [list(colour) for colour in dataset.colours],
         "items": [[item.id, item.stamp()] for item in items],
     }
-    digest = hashlib.sha256(canonical_json(plain).encode()).hexdigest()
+    digest = hashlib.sha256(canonical_json(content).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{dataset.name}-{split}")
     return f"{readable}-{digest[:20]}"
 
 
 def _intact(path: Path) -> PackedSplit | None:
-    """Return what is packed at `path`, or None after clearing away a damaged folder."""
+    """Return the packed split at `path`; None where there is none or after deleting a damaged one."""
     if not path.exists():
         return None
     try:
         return PackedSplit.open(path)
     except DataError:
-        # It can be made anew from its source, and whoever has the old files mapped keeps them.
+        # It is packed again from its source; processes that have the old files mapped keep them.
         with clear_disk_errors(path):
             shutil.rmtree(path)
         return None

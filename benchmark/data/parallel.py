@@ -1,4 +1,4 @@
-"""Doing something with every item on a few threads, in order and with bounded memory."""
+"""An ordered map over a few threads with bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,22 +8,22 @@ from typing import Final, TypeVar
 __all__ = ["in_order"]
 
 THREADS: Final = 4
-"""Decoding images scales over threads, since Pillow lets go of the interpreter lock."""
+"""Decoding images scales over threads, since Pillow releases the interpreter lock."""
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Input = TypeVar("Input")
+Result = TypeVar("Result")
 
 
-def in_order(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
-    """Yield `make(x)` for every x of `given`, in that order, working at most two results a thread ahead.
+def in_order(function: Callable[[Input], Result], inputs: Iterable[Input]) -> Iterator[Result]:
+    """Yield `function(x)` for every x of `inputs` in order, computing at most two results per thread ahead.
 
-    An exception of `make` is raised in its turn, and nothing further is started.
+    An exception of `function` is raised when its result is due, and no further call is started.
     """
     with ThreadPoolExecutor(THREADS, thread_name_prefix="in-order") as executor:
-        ahead: deque[Future[Made]] = deque()
+        ahead: deque[Future[Result]] = deque()
         try:
-            for one in given:
-                ahead.append(executor.submit(make, one))
+            for item in inputs:
+                ahead.append(executor.submit(function, item))
                 if len(ahead) >= 2 * THREADS:
                     yield ahead.popleft().result()
             while ahead:

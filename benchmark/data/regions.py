@@ -1,4 +1,6 @@
-"""The region grid: square cells laid over images of any size, clipped at the right and bottom border."""
+"""The region grid: square cells over images of any size, clipped at the right and bottom border."""
+
+# Axes: N images, R regions.
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
@@ -32,14 +34,14 @@ class Box(NamedTuple):
 class RegionGrid:
     """Cells of `region_size` x `region_size` pixels over a pool of images; a cell is a region.
 
-    Regions are numbered image by image and row-major within an image. They cover every pixel exactly once: a cell that
-    would stick out is clipped, so `pixels` is what a region really costs. All arrays are read-only.
+    Regions are numbered image by image, row-major within an image, and cover every pixel exactly once. Cells are
+    clipped at the border, so `pixels` is the exact area of a region. All arrays are read-only.
 
     Attributes:
         region_size: Edge of a full cell, pixels.
         sizes: int32 (N, 2), height and width of the images.
-        num_regions: R.
-        image: int32 (R,), image a region lies in.
+        num_regions: Number of regions R.
+        image: int32 (R,), image of a region.
         row: int32 (R,), cell row of a region in its image.
         col: int32 (R,), cell column of a region in its image.
         pixels: int64 (R,), area of a region.
@@ -54,12 +56,12 @@ class RegionGrid:
     """
 
     def __init__(self, sizes: npt.ArrayLike, region_size: int, *, ids: Sequence[str] | None = None) -> None:
-        """Lay the grid.
+        """Compute the regions of all images.
 
         Args:
             sizes: (N, 2), height and width of each image.
             region_size: Edge of a cell, pixels.
-            ids: Names of the images, for messages.
+            ids: Names of the images, for error messages.
 
         Raises:
             DataError: When `region_size` is below 1, or above the height or width of an image.
@@ -95,7 +97,7 @@ class RegionGrid:
             )
 
     def shape(self, image: int) -> GridShape:
-        """Return how many rows and columns of cells lie over `image`."""
+        """Return the number of rows and columns of cells over `image`."""
         height, width = self.sizes[image].tolist()
         return GridShape(-(-height // self.region_size), -(-width // self.region_size))
 
@@ -106,22 +108,22 @@ class RegionGrid:
         return Box(top, left, min(top + self.region_size, height), min(left + self.region_size, width))
 
     def cell_mask(
-        self, image: int, chosen: npt.NDArray[np.bool_], top: int, left: int, height: int, width: int
+        self, image: int, selected: npt.NDArray[np.bool_], top: int, left: int, height: int, width: int
     ) -> npt.NDArray[np.bool_]:
-        """Return which pixels of a window over `image` lie in chosen regions.
+        """Return which pixels of a window of `image` lie in selected regions.
 
         Args:
             image: Index of the image.
-            chosen: bool (R,), over all regions of the grid.
+            selected: bool (R,), over all regions of the grid.
             top: First row of the window in the image; may be negative.
             left: First column of the window in the image; may be negative.
             height: Rows of the window.
             width: Columns of the window.
 
         Returns:
-            bool (height, width); False where the window sticks out of the image.
+            bool (height, width); False outside the image.
         """
-        cells = chosen[self.first[image] : self.first[image + 1]].reshape(self.shape(image))
+        cells = selected[self.first[image] : self.first[image + 1]].reshape(self.shape(image))
         y, x = np.arange(top, top + height), np.arange(left, left + width)
         inside_y, inside_x = (y >= 0) & (y < self.sizes[image, 0]), (x >= 0) & (x < self.sizes[image, 1])
         row, col = np.where(inside_y, y // self.region_size, 0), np.where(inside_x, x // self.region_size, 0)

@@ -1,17 +1,25 @@
-"""DeepLabv3+ learned from labelled regions: fit, one scoring pass, evaluation."""
+"""DeepLabv3+ trained on labelled regions: fit, one scoring pass, evaluation."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quadrat.benchmark.learning.inputs import Labels
-    from quadrat.benchmark.learning.learner import Fitted, Learner, Scores
+    from quadrat.benchmark.learning.learner import Learner
     from quadrat.benchmark.learning.recipe import Recipe
+    from quadrat.benchmark.learning.scoring.score import Scores
+    from quadrat.benchmark.learning.training.checkpoint import Fitted
 
 __all__ = ["Fitted", "Labels", "Learner", "Recipe", "Scores"]
 
-# A suite is read with `Recipe` alone: torch is imported when a name that needs it is asked for.
-_MODULES = {"Fitted": "learner", "Labels": "base", "Learner": "learner", "Recipe": "recipe", "Scores": "learner"}
+# Lazy, since reading a suite needs only `Recipe` and importing torch takes seconds.
+_MODULES = {
+    "Fitted": "training.checkpoint",
+    "Labels": "inputs",
+    "Learner": "learner",
+    "Recipe": "recipe",
+    "Scores": "scoring.score",
+}
 
 
 def __getattr__(name: str) -> Any:

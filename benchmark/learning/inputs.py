@@ -1,7 +1,7 @@
-"""What the learner is given: images, masks, a grid and labels, as structural types.
+"""Structural types of the learner's inputs: images, masks, region grid, labels.
 
-`quadrat.benchmark.data` and the oracle satisfy them; tests use arrays in memory. Sizes are always (height, width) in
-pixels, a class id is a uint8 and 255 is void: never trained on, never counted.
+`quadrat.benchmark.data` and the oracle implement them; tests use arrays in memory. Sizes are (height, width) in pixels.
+Class ids are uint8, and 255 is void: never trained on, never counted.
 """
 
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ class Images(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A hash over the decoded pixels, the same on every machine."""
+        """Hash over the decoded pixels, equal on every machine."""
 
     def __len__(self) -> int: ...
 
@@ -32,7 +32,7 @@ class Images(Protocol):
 
 
 class Masks(Protocol):
-    """The ground truth of a packed split; only the evaluator and the oracle get one."""
+    """The ground truth of a packed split, for the evaluator and the oracle only."""
 
     @property
     def sizes(self) -> NDArray[np.int32]:
@@ -45,7 +45,7 @@ class Masks(Protocol):
 
 
 class Grid(Protocol):
-    """Regions of every image: cells of a grid, clipped at the lower and right border, row-major inside an image."""
+    """Regions of every image: grid cells, clipped at the lower and right border, row-major within an image."""
 
     @property
     def region_size(self) -> int:
@@ -57,7 +57,7 @@ class Grid(Protocol):
 
     @property
     def num_regions(self) -> int:
-        """Regions of the whole pool."""
+        """Number of regions in the pool."""
 
     @property
     def image(self) -> NDArray[np.int32]:
@@ -77,7 +77,7 @@ class Grid(Protocol):
 
 
 class Labels(Protocol):
-    """All that the learner may know of the labels: what has been bought."""
+    """Labels of the labelled regions, the only ones the learner may read."""
 
     @property
     def num_classes(self) -> int:

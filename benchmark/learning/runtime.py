@@ -1,4 +1,4 @@
-"""The process-wide switches of torch, set for the length of one phase and put back."""
+"""Process-wide settings of torch (device, threads, determinism, precision), set for one block and then restored."""
 
 import os
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ __all__ = ["autocast", "resolve_device", "to_device", "torch_settings"]
 
 @contextmanager
 def torch_settings(device: torch.device, threads: int) -> Iterator[None]:
-    """Run a block with `threads` CPU threads and deterministic kernels, then restore what was set before.
+    """Run a block with `threads` CPU threads and deterministic kernels, then restore the previous settings.
 
-    On CUDA a kernel without a deterministic variant warns instead of failing; on a CPU there is none in use. torch also
-    fills memory it has just allocated when it is deterministic; nothing here reads such memory, and filling it costs a
-    seventh of an iteration, so it is switched off.
+    On CUDA a kernel without a deterministic variant warns instead of failing; on a CPU no such kernel is used. Filling
+    uninitialised memory, which torch does in deterministic mode, is switched off: no such memory is read here, and it
+    costs a seventh of an iteration.
     """
     threads_before = torch.get_num_threads()
     deterministic_before = torch.are_deterministic_algorithms_enabled()
@@ -41,11 +41,11 @@ def torch_settings(device: torch.device, threads: int) -> Iterator[None]:
 def resolve_device(device: str) -> torch.device:
     """Return the torch device of that name.
 
-    For CUDA, cuBLAS is told to keep to workspaces with which it promises the same bits, unless the environment says
-    otherwise; it reads that once, when it is first used.
+    For CUDA, `CUBLAS_WORKSPACE_CONFIG` is set to a value for which cuBLAS is deterministic, unless the environment sets
+    it; cuBLAS reads it once, on first use.
 
     Raises:
-        TrainingError: torch doesn't know the name, or has no such device here.
+        TrainingError: The name is unknown, or there is no such device.
     """
     try:
         resolved = torch.device(device)
@@ -59,11 +59,11 @@ def resolve_device(device: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the autocast context of a recipe's precision; it does nothing for `"fp32"`."""
+    """Return the autocast context of a recipe's precision; disabled for `"fp32"`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Return an array as a tensor on `device`, which goes on with its work meanwhile: copied from pinned memory."""
+    """Return an array as a tensor on `device`; to CUDA it is copied asynchronously from pinned memory."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -14,7 +14,7 @@ __all__ = ["COMMANDS"]
 
 @click.group()
 def data() -> None:
-    """Look at data sets before anything trains on them."""
+    """Check and pack data sets."""
 
 
 @data.command()
@@ -22,14 +22,14 @@ def data() -> None:
 @click.option(
     "--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set. Default: $QUADRAT_DATA/NAME"
 )
-@click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="What else its loader takes (repeatable)")
+@click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Parameter of its loader (repeatable)")
 @click.option("--split", "splits", multiple=True, help="Only this split (repeatable)")
 def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[str]) -> None:
-    """Count a data set's images, sizes and classes, and say everything that is wrong with it."""
+    """Report the sizes and class frequencies of a data set, and all problems."""
     from quadrat.benchmark.data import load_dataset
     from quadrat.benchmark.data.check import check as check_dataset
 
-    report = check_dataset(load_dataset(name, root, **read_params(params)), splits or None, _tell)
+    report = check_dataset(load_dataset(name, root, **read_params(params)), splits or None, _show_progress)
     click.echo(report.render())
     sys.exit(1 if report.problems else 0)
 
@@ -39,17 +39,19 @@ def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[
 @results_option
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run")
 def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, cache: Path | None) -> None:
-    """Decode and check the images of SUITE and pack them where `quadrat run` looks for them."""
+    """Decode and check the images of SUITE and pack them into the cache of `quadrat run`."""
     from quadrat.benchmark.trial.context import TrialContext
 
     suite, results_dir = open_suite(suite_name, settings, results)
-    bench = TrialContext.open(suite, results_dir, cache_dir=cache.absolute() if cache else None, on_pack=_tell)
-    for split in (bench.pool, bench.test):
+    context = TrialContext.open(
+        suite, results_dir, cache_dir=cache.absolute() if cache else None, on_pack=_show_progress
+    )
+    for split in (context.pool, context.test):
         click.echo(f"{split.split}: {len(split.ids)} images, fingerprint {split.fingerprint[:12]}, {split.path}")
 
 
-def _tell(split: str, done: int, total: int) -> None:
-    """Show progress on a terminal, in one line that the next output replaces."""
+def _show_progress(split: str, done: int, total: int) -> None:
+    """Show progress on a terminal, in one line that is overwritten."""
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{split}  {done}/{total}" if done < total else "\r\033[K", nl=False, err=True)
 

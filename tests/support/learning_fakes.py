@@ -1,12 +1,17 @@
-"""In-memory images, masks and labels of the same duck type as the packed pool, small enough to learn in seconds."""
+"""In-memory images, masks, labels and predictions, small enough to train on in seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.learning.learner import Learner
 from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.learning.scoring.predict import Predict, Prediction
 from quadrat.benchmark.trial.oracle import RevealedLabels
 
 # Sides that 16 does not divide, and images of different sizes in one set; neighbours 1 and 2 share a size.
@@ -46,7 +51,7 @@ class FakeMasks:
 
 
 def make_set(seed: int = 0, sizes: tuple[tuple[int, int], ...] = SIZES) -> tuple[FakeImages, FakeMasks]:
-    """Return images whose colour tells the class, with noise, and their masks, with a void frame of one pixel."""
+    """Return images whose colour depends on the class, with noise, and their masks, with a void border of one pixel."""
     generator = np.random.default_rng(seed)
     images, masks = [], []
     for height, width in sizes:
@@ -71,11 +76,11 @@ def label(masks: FakeMasks, grid: RegionGrid, regions: list[int] | NDArray[np.in
 
 
 class Killed(Exception):
-    """What `kill_at` ends a fit with."""
+    """Raised by `kill_at`."""
 
 
 def kill_at(step: int) -> Callable[[int, int], None]:
-    """Return an `on_step` that ends a fit after that many iterations, as a killed process would."""
+    """Return an `on_step` that raises after `step` iterations, in place of a killed process."""
 
     def on_step(done: int, total: int) -> None:
         if done == step:
@@ -85,7 +90,7 @@ def kill_at(step: int) -> Callable[[int, int], None]:
 
 
 def tiny_recipe(**changes: object) -> Recipe:
-    """Return a recipe of milliseconds an iteration."""
+    """Return a recipe that takes milliseconds per iteration."""
     settings: dict[str, object] = {
         "encoder": "test_efficientnet",
         "weights": "none",
@@ -97,3 +102,22 @@ def tiny_recipe(**changes: object) -> Recipe:
         "crop": 32,
     }
     return Recipe.model_validate(settings | changes)
+
+
+def make_learner(recipe: Recipe, cache_dir: Path, *, train: FakeImages, test: FakeImages, **changes: Any) -> Learner:
+    """Return a learner on one CPU thread."""
+    settings: dict[str, Any] = {"num_classes": NUM_CLASSES, "device": "cpu", "threads": 1, "cache_dir": cache_dir}
+    return Learner(recipe, train=train, test=test, **(settings | changes))
+
+
+def random_predict(images: FakeImages) -> Predict:
+    """Return predictions that depend on the image's index and cover its padding, without a network; D = 6."""
+
+    def predict(indices: Sequence[int]) -> Prediction:
+        height, width = (-(-int(side) // 16) * 4 for side in images.sizes[indices[0]])
+        generators = [torch.Generator().manual_seed(index) for index in indices]
+        features = [torch.randn(6, height, width, generator=generator) for generator in generators]
+        logits = [3 * torch.randn(NUM_CLASSES, height, width, generator=generator) for generator in generators]
+        return Prediction(features_BDhw=torch.stack(features), logits_BChw=torch.stack(logits))
+
+    return predict

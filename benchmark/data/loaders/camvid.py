@@ -1,4 +1,4 @@
-"""CamVid, the 11-class version, in the layout of the SegNet tutorial or in the generic one."""
+"""CamVid with 11 classes, in the layout of the SegNet tutorial or the generic one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class CamVid(FileDataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits whose folders are there."""
+        """The available splits."""
         if folder := self._generic():
             return folder.splits
         return tuple(split for split in SPLITS if (self.root / split).is_dir())

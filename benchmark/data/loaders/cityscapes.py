@@ -1,4 +1,4 @@
-"""Cityscapes in its official layout: 34 raw ids become the 19 classes of the benchmark."""
+"""Cityscapes in its official layout, with its 34 raw ids mapped to the 19 classes of its benchmark."""
 
 import json
 from collections.abc import Sequence
@@ -27,21 +27,21 @@ CLASS_OF: Final = {raw: RAW_IDS.index(raw) if raw in RAW_IDS else VOID for raw i
 
 @dataclass(frozen=True, kw_only=True)
 class CityscapesPair(FilePair):
-    """An image, its mask, and the polygons that people drew: `quadrat.benchmark.data.clicks` counts their vertices.
+    """An image, its mask, and the polygons of its annotators, whose vertices `quadrat.benchmark.data.clicks` counts.
 
     Attributes:
-        polygons: The polygons, or None where the file is not there.
+        polygons: File of the polygons, or None where it does not exist.
     """
 
     polygons: Path | None
 
     @property
     def has_outlines(self) -> bool:
-        """Whether the file of polygons is there."""
+        """Whether the file of polygons exists."""
         return self.polygons is not None
 
     def outline_vertices(self) -> npt.NDArray[np.int64]:
-        """Return the vertices of all polygons but deleted ones, those of void objects too; see `clicks.Outlined`."""
+        """Return the vertices of all polygons (void objects included, deleted ones not); see `clicks.Outlined`."""
         if self.polygons is None:
             raise DataError(f"{self}: expected a file *{POLYGONS_ENDING} beside the mask, got none")
         try:
@@ -61,7 +61,7 @@ class Cityscapes(FileDataset):
 
     Read from `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and `gtFine/<split>/<city>/*_gtFine_labelIds.png`. The
     labels of the official test split are not public: report on `val`, as the paper does. The files
-    `*_gtFine_polygons.json` beside the masks, where they are there, tell what labels cost in clicks.
+    `*_gtFine_polygons.json` beside the masks, if present, give the annotation cost in clicks.
 
     Attributes:
         root: Folder with `leftImg8bit/` and `gtFine/`.
@@ -115,7 +115,7 @@ class Cityscapes(FileDataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits with public labels whose images are there."""
+        """The available splits with public labels."""
         return tuple(split for split in SPLITS if (self.root / "leftImg8bit" / split).is_dir())
 
     def pairs(self, split: str) -> Sequence[CityscapesPair]:
@@ -133,6 +133,6 @@ class Cityscapes(FileDataset):
                 image = image_of.get(name, images / city / f"{name}{IMAGE_ENDING}.png")
                 mask = mask_of.get(name, masks / city / f"{name}{MASK_ENDING}.png")
                 polygons = masks / city / f"{name}{POLYGONS_ENDING}"
-                there = polygons if polygons.is_file() else None
-                pairs.append(CityscapesPair(id=name, image=image, mask=mask, class_of=CLASS_OF, polygons=there))
+                existing = polygons if polygons.is_file() else None
+                pairs.append(CityscapesPair(id=name, image=image, mask=mask, class_of=CLASS_OF, polygons=existing))
         return pairs

@@ -1,4 +1,4 @@
-"""Data sets on disk: pairs of an image file and a mask file, found by their names."""
+"""Data sets on disk: pairs of an image file and a mask file with matching names."""
 
 import struct
 import zlib
@@ -21,7 +21,7 @@ __all__ = ["FileDataset", "FilePair", "files_by_id", "match"]
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MASK_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff")
 
-# What Pillow raises on files that are no images, cut short, or garbled inside; a broken PNG is a SyntaxError.
+# Raised by Pillow on files that are no images, truncated or corrupt; a broken PNG raises SyntaxError.
 DECODER_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -41,8 +41,8 @@ class FilePair:
     Attributes:
         id: Name within the split.
         image: Path of the image, any mode of 8 bits a channel.
-        mask: Path of the mask, one channel or a palette: a pixel's value (not its colour) is an id.
-        class_of: Class id of each raw id; None where the file holds class ids already. 255 is always void.
+        mask: Path of the mask, one channel or a palette whose pixel values (not colours) are ids.
+        class_of: Class id of each raw id; None where the file holds class ids. 255 is always void.
     """
 
     id: str
@@ -54,7 +54,7 @@ class FilePair:
         return f"{self.id} (image {self.image}, mask {self.mask})"
 
     def missing(self) -> str | None:
-        """Return what this pair lacks, as a sentence, or None if both files are there."""
+        """Return a sentence that names the missing file, or None if both files exist."""
         if not self.image.is_file():
             return f"mask {self.mask} has no image: expected {self.image}"
         if not self.mask.is_file():
@@ -102,8 +102,8 @@ class FilePair:
 class FileDataset(ABC):
     """A data set whose splits are pairs of files under one folder.
 
-    A subclass sets `name`, `layout` (the paths it expects, for messages), `classes` and `colours`, and writes `splits`
-    and `pairs`. Its fields are its parameters.
+    A subclass sets `name`, `layout` (the expected paths, for messages), `classes` and `colours`, and implements
+    `splits` and `pairs`. Its fields are its parameters.
 
     Attributes:
         root: The folder.
@@ -120,18 +120,18 @@ class FileDataset(ABC):
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits that are there."""
+        """Names of the available splits."""
 
     @abstractmethod
     def pairs(self, split: str) -> Sequence[FilePair]:
-        """Return the pairs of `split`, those that lack a file too, so that a check can name them all.
+        """Return the pairs of `split`, including those with a missing file, so that a check can name them all.
 
         Raises:
-            DataError: When the layout of the folder is not the expected one, or `split` is unknown.
+            DataError: When the folder has another layout, or `split` is unknown.
         """
 
     def params(self) -> dict[str, Any]:
-        """Return the fields; whether the files under the root changed is told by the stamps."""
+        """Return the fields as parameters."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"root": str(self.root.absolute())}
 
     def items(self, split: str) -> Sequence[FilePair]:
@@ -166,7 +166,7 @@ class FileDataset(ABC):
 
 
 def files_by_id(folder: Path, suffixes: Sequence[str], strip: str = "") -> dict[str, Path]:
-    """Return the files of `folder` by id: the stem, less the ending `strip`. Files without that ending are left out.
+    """Return the files of `folder` by id, the stem without the ending `strip`; files without that ending are skipped.
 
     Raises:
         DataError: When two files have the same id.
@@ -192,7 +192,7 @@ def match(
     Args:
         images: Folder of the images.
         masks: Folder of the masks.
-        ids: Which pairs, in this order; None means all that have at least one of the two files, sorted.
+        ids: Ids of the pairs, in order; None means all that have at least one of the two files, sorted.
         class_of: See `FilePair`.
     """
     image_of, mask_of = files_by_id(images, IMAGE_SUFFIXES), files_by_id(masks, MASK_SUFFIXES)

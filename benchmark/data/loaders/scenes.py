@@ -1,4 +1,4 @@
-"""Synthetic street scenes: imbalanced, clumped, redundant as video is, and made in milliseconds."""
+"""Synthetic street scenes: class-imbalanced, spatially clustered, redundant like video, generated in milliseconds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,24 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data.dataset import Sample
-from quadrat.benchmark.data.loaders.painting import render
-from quadrat.benchmark.data.loaders.street import CLASSES, COLOURS, draw_layout
+from quadrat.benchmark.data.loaders.scene_layout import CLASSES, COLOURS, draw_layout
+from quadrat.benchmark.data.loaders.scene_rendering import render
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.seeds import rng
 
 __all__ = ["Scenes"]
 
 GENERATOR_VERSION: Final = 4
-"""Raised when the same parameters give other pixels, so that pools packed before are not taken for these."""
+"""Version of the generator; increase it when the same parameters give other pixels."""
 
 SCALES: Final = (0.875, 1.0, 1.125)
-"""Image sizes within a set, relative to the nominal one; each sequence has one of them."""
+"""Image sizes relative to the nominal one; each street has one of them."""
 
 PEDESTRIAN_STREETS: Final = 0.36
-"""Share of the streets in which a clump of pedestrians stands."""
+"""Share of the streets that have a group of pedestrians."""
 
 BICYCLIST_STREETS: Final = 0.28
-"""Share of the streets in which bicyclists ride."""
+"""Share of the streets that have bicyclists."""
 
 RANGES: Final = {
     "num_train": (0, 1_000_000),
@@ -37,16 +37,16 @@ RANGES: Final = {
     "noise": (0, 10),
     "seed": (0, 2**63 - 1),
 }
-"""Lowest and highest value of each number. After 16 frames the camera would have driven through the whole street."""
+"""Smallest and largest value of each parameter. After 16 frames the camera would have passed the whole street."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenes:
-    """A generated data set with what makes region-based active learning interesting.
+    """A generated data set with the difficulties of region-based active learning.
 
     Ten street classes, four of which hold about 0.5 to 1.5 % of the pixels each. Pedestrians and bicyclists come in
-    clumps and only in some streets. Consecutive frames of `train` show the same street, so images are redundant; each
-    image of `val` and `test` is a street of its own. Sizes differ between streets. The camera car's bonnet is void.
+    groups and only in some streets. Consecutive frames of `train` show the same street, so images are redundant; each
+    image of `val` and `test` is another street. Sizes differ between streets. The bonnet of the camera car is void.
     Every image is a pure function of the parameters, the split and its index.
 
     Attributes:
@@ -55,10 +55,10 @@ class Scenes:
         num_test: Images in split `test`.
         height: Nominal height, pixels; at least 32.
         width: Nominal width, pixels; at least 32.
-        frames: Images of `train` in a row that show the same street; 1 means no redundancy.
+        frames: Consecutive images of `train` that show the same street; 1 means no redundancy.
         varied_sizes: Whether streets differ in size (7/8, 1 and 9/8 of the nominal one).
         noise: Scale of texture and sensor noise: higher is harder.
-        seed: Which world.
+        seed: Seed of all images.
     """
 
     num_train: int = 120
@@ -116,12 +116,12 @@ class SceneItem:
 
     @property
     def street(self) -> int:
-        """Which street of the split."""
+        """Index of the street in the split."""
         return self.index // self.scenes.frames if self.split == "train" else self.index
 
     @property
     def frame(self) -> int:
-        """How often the camera has moved on in this street."""
+        """Index of the frame in its street."""
         return self.index % self.scenes.frames if self.split == "train" else 0
 
     @property
@@ -141,25 +141,25 @@ class SceneItem:
         return self.generate().mask
 
     def stamp(self) -> str:
-        """Return nothing: the parameters of the data set say it all."""
+        """Return an empty string: the parameters of the data set determine the content."""
         return ""
 
     def generate(self) -> Sample:
-        """Return image and mask, about 2 ms at 96 x 128."""
+        """Return image and mask; about 2 ms at 96 x 128."""
         scenes, street, frame = self.scenes, self.street, self.frame
         street_rng = rng(scenes.seed, "scenes", self.split, "street", street)
         scale = float(street_rng.choice(SCALES)) if scenes.varied_sizes else 1.0
         layout = draw_layout(
             street_rng,
-            pedestrians=self._is_among(street, "pedestrians", PEDESTRIAN_STREETS),
-            bicyclists=self._is_among(street, "bicyclists", BICYCLIST_STREETS),
+            pedestrians=self._has(street, "pedestrians", PEDESTRIAN_STREETS),
+            bicyclists=self._has(street, "bicyclists", BICYCLIST_STREETS),
         )
         height, width = round(scenes.height * scale), round(scenes.width * scale)
         pixel_rng = rng(scenes.seed, "scenes", self.split, "frame", street, frame)
         return render(layout, frame, height, width, scenes.noise, pixel_rng)
 
-    def _is_among(self, street: int, what: str, share: float) -> bool:
-        """Return whether this is one of the `share` of streets that have `what`.
+    def _has(self, street: int, what: str, share: float) -> bool:
+        """Return whether `street` is one of the `share` of streets that have `what`.
 
         Multiples of the golden ratio spread them evenly over the split, so that small splits have their share too.
         """

@@ -87,7 +87,7 @@ class Voc(FileDataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The lists under `ImageSets/Segmentation/`."""
+        """Names of the lists under `ImageSets/Segmentation/`."""
         return tuple(sorted(path.stem for path in (self.folder / "ImageSets" / "Segmentation").glob("*.txt")))
 
     def pairs(self, split: str) -> Sequence[FilePair]:
@@ -104,7 +104,7 @@ class Voc(FileDataset):
 def voc_colours(count: int) -> tuple[tuple[int, int, int], ...]:
     """Return the first `count` colours of VOC's palette.
 
-    The bits of the index are dealt out to red, green and blue in turn, and fill each of them from the highest bit down.
+    Bits of the index go to red, green and blue in turn, and fill each channel from the highest bit down.
 
     Examples:
         >>> voc_colours(4)
@@ -117,7 +117,7 @@ def voc_colours(count: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def _bits(index: int) -> int:
-    """Return a byte of every third bit of `index`, lowest bit first into the highest place."""
+    """Return the byte of every third bit of `index`, in reversed order."""
     return sum((index >> 3 * place & 1) << 7 - place for place in range(8))
 
 

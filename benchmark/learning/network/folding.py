@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolutions before it, for networks that are no longer trained.
+"""BatchNorm folded into the preceding convolutions, for inference.
 
 [Jacob2018]  Jacob et al. Quantization and training of neural networks for efficient integer-arithmetic-only inference.
              CVPR 2018. Section 3.2: the fold.
@@ -14,25 +14,25 @@ from quadrat.benchmark.errors import TrainingError
 
 __all__ = ["fold_batchnorm"]
 
-# How far the folded network's output may be from the other's, as a share of the largest output: rounding of fp32, and
-# of tf32 through some fifty layers, which CUDA's convolutions use. A wrong fold is off by tens of per cent.
-_LARGEST_DIFFERENCE = {"cpu": 1e-3, "cuda": 3e-2}
+# Largest deviation of the folded network's output, relative to the largest output: fp32 rounding on a CPU, tf32
+# rounding through some fifty layers on CUDA. A wrong fold deviates by tens of per cent.
+_MAX_DEVIATION = {"cpu": 1e-3, "cuda": 3e-2}
 
 
 @torch.no_grad()
 def fold_batchnorm(network: nn.Module, example: Any) -> int:
-    """Fold every BatchNorm2d that directly follows a convolution, in place, and return how many there were.
+    """Fold every BatchNorm2d that directly follows a convolution, in place, and return their number.
 
-    With BatchNorm's running statistics, bn(conv(x)) is one convolution with other weights and a bias. Which layers
-    follow each other is read from a forward pass, so that no network has to say. The folded network is then run again:
-    its output may differ by rounding only.
+    With BatchNorm's running statistics, bn(conv(x)) is one convolution with other weights and a bias [Jacob2018]. Pairs
+    of layers are found by tracing a forward pass, so any architecture works. The folded network is run once to verify
+    that its output is equal up to rounding.
 
     Args:
-        network: In eval mode; its BatchNorm layers are gone afterwards, so it can't be trained any more.
-        example: An input of the network; small does it.
+        network: In eval mode; afterwards it can't be trained, since its BatchNorm layers are gone.
+        example: An input of the network; a small one suffices.
 
     Raises:
-        TrainingError: The folded network says something else: a convolution's output is used elsewhere too.
+        TrainingError: The output changed, because the output of a convolution is used elsewhere too.
     """
     expected = network(example)
     pairs = _pairs(network, example)
@@ -42,12 +42,12 @@ def fold_batchnorm(network: nn.Module, example: Any) -> int:
             convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
         convolution.bias = bias
-        # timm's layer does the activation too.
+        # timm's norm layer includes the activation.
         _replace(network, norm, getattr(norm, "act", None) or nn.Identity())
     network.to(memory_format=torch.channels_last)
     found: Tensor = network(example)
     difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
-    if not difference <= _LARGEST_DIFFERENCE[found.device.type]:
+    if not difference <= _MAX_DEVIATION[found.device.type]:
         raise TrainingError(
             f"BatchNorm can't be folded into this encoder's convolutions: outputs differ by {difference:.1%}, expected "
             "rounding; set learner.fold_batchnorm to false"
@@ -56,8 +56,8 @@ def fold_batchnorm(network: nn.Module, example: Any) -> int:
 
 
 def _pairs(network: nn.Module, example: Any) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Return the BatchNorm layers whose input is a convolution's output, with that convolution."""
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the tensor is kept, so that its id stays its own
+    """Return each BatchNorm layer whose input is the output of a convolution, with that convolution."""
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # keeps the tensor alive, so that its id is not reused
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def remember(module: nn.Module, _: Any, output: Tensor) -> None:

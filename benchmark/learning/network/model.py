@@ -3,9 +3,9 @@
 Axes: B images, C classes, D decoder channels, E encoder channels, H W pixels, h w cells of 4 pixels, u v cells of the
 output stride.
 
-Upsampling treats a cell as the square of pixels it stands for (`align_corners=False`), so that a network means the
-same on a crop and on a whole image of any size, and a region's features are those of the pixels inside it.
-segmentation-models-pytorch's own head aligns corners, which stretches by a factor that depends on the input's size.
+Upsampling uses `align_corners=False`: a cell is the square of pixels that it covers. So a network computes the same on
+a crop and on a whole image of any size, and a region's features are those of the pixels inside it. The head of
+segmentation-models-pytorch aligns corners, which stretches maps by a factor that depends on the size of the input.
 
 [Chen2018]  Chen, Zhu, Papandreou, Schroff, Adam. Encoder-decoder with atrous separable convolution. ECCV 2018.
 """
@@ -27,20 +27,21 @@ from quadrat.benchmark.learning.recipe import Recipe
 
 __all__ = ["CELL", "Decoder", "Encoded", "Encoder", "Network", "build_decoder", "build_encoder", "check_encoder"]
 
-# Pixels per cell of the decoder's output; DeepLabv3+ joins the encoder's features at stride 4 [Chen2018, section 3.1].
+# Stride of the decoder's output, pixels: DeepLabv3+ concatenates low-level features at stride 4 [Chen2018, section
+# 3.1].
 CELL = 4
 _DEPTH = 5
 
 
 class Encoded(NamedTuple):
-    """The two feature maps that the decoder reads."""
+    """The two feature maps of the encoder that the decoder takes."""
 
     low: Tensor  # (B, E_low, h, w)
     high: Tensor  # (B, E_high, u, v)
 
 
 class Encoder(nn.Module):
-    """A timm network up to its last feature map at the recipe's output stride."""
+    """A timm model up to its last feature map, at the recipe's output stride."""
 
     def __init__(self, name: str, output_stride: int) -> None:
         super().__init__()
@@ -55,14 +56,14 @@ class Encoder(nn.Module):
 
     @property
     def mean_colour(self) -> tuple[int, ...]:
-        """The colour that is closest to 0 after normalisation, RGB, 0 .. 255."""
+        """The colour that normalisation maps closest to 0, RGB, 0 .. 255."""
         return tuple(round(value) for value in self.get_buffer("mean").tolist())
 
     def prepare(self, image_BHWx: Tensor) -> Tensor:
-        """Return RGB images, uint8 or float 0 .. 255, as the encoder's input.
+        """Return the encoder's input for RGB images, uint8 or float 0 .. 255 (B, H, W, 3).
 
-        They are normalised and then padded with 0, the mean colour, at the bottom and the right to a multiple of the
-        output stride: (B, 3, H', W'), in channels-last memory.
+        Images are normalised, then padded with 0 (the mean colour) at the bottom and the right to a multiple of the
+        output stride: (B, 3, H', W'), channels-last.
         """
         normal_BHWx = (image_BHWx.float() - self.get_buffer("mean")) / self.get_buffer("std")
         bottom, right = (-image_BHWx.shape[1]) % self._stride, (-image_BHWx.shape[2]) % self._stride
@@ -76,13 +77,13 @@ class Encoder(nn.Module):
         return Encoded(low=maps[2], high=maps[-1])
 
     def start_from(self, weights: EncoderWeights) -> None:
-        """Copy `weights` in; every tensor of the encoder is overwritten."""
+        """Overwrite every tensor of the encoder by `weights`."""
         model = self.features.get_submodule("model")
         model.load_state_dict(fit_to(model.state_dict(), weights), strict=True)
 
 
 class Decoder(nn.Module):
-    """ASPP, the decoder that joins in the features at stride 4, and the last 1x1 convolution."""
+    """ASPP, the decoder that concatenates the features at stride 4, and the last 1x1 convolution."""
 
     def __init__(self, recipe: Recipe, encoder_channels: tuple[int, int], num_classes: int) -> None:
         super().__init__()
@@ -108,12 +109,12 @@ class Decoder(nn.Module):
         return features_BDhw
 
     def before_dropout(self, encoded: Encoded) -> Tensor:
-        """Return ASPP's output as dropout would get it, (B, D, u, v), in eval mode: all that passes have in common."""
+        """Return the input of ASPP's dropout layer, (B, D, u, v), in eval mode: what dropout passes have in common."""
         before_BDuv: Tensor = self.body.aspp[0](encoded.high)
         return before_BDuv
 
     def after_dropout(self, dropped_BDuv: Tensor, encoded: Encoded) -> Tensor:
-        """Return the features (B, D, h, w) that follow from ASPP's output; with `before_dropout` it is `describe`."""
+        """Return the features (B, D, h, w) for the output of ASPP's dropout layer."""
         coarse_BDhw = self.body.up(self.body.aspp[1:](dropped_BDuv))
         features_BDhw: Tensor = self.body.block2(torch.cat([coarse_BDhw, self.body.block1(encoded.low)], dim=1))
         return features_BDhw
@@ -129,7 +130,7 @@ class Decoder(nn.Module):
 
 
 class Network(nn.Module):
-    """Encoder and decoder trained together."""
+    """Encoder and decoder as one trainable network."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
@@ -143,10 +144,10 @@ class Network(nn.Module):
 
 
 def build_encoder(recipe: Recipe, weights: EncoderWeights | None, *, seed: int) -> Encoder:
-    """Return the recipe's encoder: `weights` where there are some, else drawn from `seed`.
+    """Return the recipe's encoder with `weights`, or drawn from `seed` where they are None.
 
     Raises:
-        TrainingError: timm has no such model, it can't be given the output stride, or the weights don't fit.
+        TrainingError: timm has no such model, it does not support the output stride, or the weights don't fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -157,7 +158,7 @@ def build_encoder(recipe: Recipe, weights: EncoderWeights | None, *, seed: int) 
 
 
 def build_decoder(recipe: Recipe, encoder_channels: tuple[int, int], num_classes: int, *, seed: int) -> Decoder:
-    """Return ASPP + decoder + classifier with weights drawn from `seed`; no global generator is touched."""
+    """Return ASPP + decoder + classifier with weights drawn from `seed`, without changing global generators."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         decoder = Decoder(recipe, encoder_channels, num_classes)
@@ -165,9 +166,9 @@ def build_decoder(recipe: Recipe, encoder_channels: tuple[int, int], num_classes
 
 
 class _ImagePooling(nn.Sequential):
-    """ASPP's image-level branch: the mean over the map, the same at every cell.
+    """ASPP's image-level branch: the mean over the map, expanded to every cell.
 
-    The original enlarges its single cell bilinearly, which gives that cell everywhere, at the price of a gradient.
+    The original upsamples its single cell bilinearly: the same values, with a costlier gradient.
     """
 
     def forward(self, map_BExx: Tensor) -> Tensor:
@@ -177,10 +178,10 @@ class _ImagePooling(nn.Sequential):
 
 
 def check_encoder(name: str) -> None:
-    """Refuse a name that timm does not know.
+    """Raise unless timm has a model of that name.
 
     Raises:
-        TrainingError: Naming the closest ones.
+        TrainingError: Unknown name; the message lists the closest ones.
     """
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
@@ -194,7 +195,7 @@ def _timm_features(name: str, output_stride: int) -> nn.Module:
         features: nn.Module = get_encoder(
             f"tu-{name}", in_channels=3, depth=_DEPTH, weights=None, output_stride=output_stride
         )
-    except Exception as error:  # timm's models reject an output stride in as many ways as there are families
+    except Exception as error:  # each model family rejects an output stride with another exception
         raise TrainingError(
             f"encoder {name!r} can't be built with five feature maps at output stride {output_stride} "
             f"({type(error).__name__}: {error}): take a convolutional timm model such as 'xception41' or 'resnet50'"

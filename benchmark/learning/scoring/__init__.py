@@ -1,1 +1,1 @@
-"""One pass of a trained network over images: signals, features and profiles of regions, the confusion matrix."""
+"""One inference pass over images: signals, features and profiles of regions, and evaluation against ground truth."""

@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout: several passes of one network, put together while they run.
+"""Monte-Carlo dropout: means over several stochastic passes of one network, accumulated as the passes run.
 
 Axes: B images, C classes, H W pixels.
 
@@ -14,23 +14,23 @@ from torch import Tensor
 
 __all__ = ["NUM_PASSES", "Passes", "entropy_of", "gather_passes"]
 
-# Passes with dropout behind every signal that wants some. Our choice, between the 5 and the 20 of segmentation papers.
+# Our choice, between the 5 and the 20 passes of segmentation papers.
 NUM_PASSES = 10
 
 
 class Passes(NamedTuple):
-    """What the passes of some images agree on and where they differ."""
+    """Means over the dropout passes of a batch."""
 
     prob_BCHW: Tensor
     """Mean of the class probabilities, the predictive distribution of [Gal2016]."""
     entropy_BHW: Tensor
-    """Mean of the passes' own entropies, nats."""
+    """Mean of the entropies of the single passes, nats."""
     vote_BCHW: Tensor
     """Share of the passes in which a class is the most probable one."""
 
 
 def gather_passes(logits: Iterable[Tensor]) -> Passes:
-    """Return the means over passes; what is held is running sums and one pass, however many there are.
+    """Return the means over passes. Memory: running sums and one pass, independent of the number of passes.
 
     Args:
         logits: The logits (B, C, H, W) of each pass, one after another; at least one.

@@ -1,9 +1,9 @@
-"""Numbers read off one confusion matrix over a whole test set.
+"""IoU and accuracy from one confusion matrix over a whole test set.
 
-Axes: C classes. Rows are the truth, columns the prediction, entries pixels; void pixels are in none.
+Axes: C classes. Rows are the truth, columns the prediction, entries are counts of pixels, void excluded.
 
-IoU averaged per image would weigh a class by the images it is absent from; here a class has one intersection and one
-union over the set [Everingham2010].
+Intersection and union of a class are summed over the set [Everingham2010]: averaging IoU per image would weigh a class
+by the images that lack it.
 
 [Everingham2010]  Everingham et al. The PASCAL visual object classes challenge. IJCV 88, 2010. Section 4.
 """

@@ -1,10 +1,10 @@
 """Exact means over regions of maps given per pixel or per cell.
 
-Axes: r c rows and columns of an image's region grid, y x rows and columns of a map, d its channels, B images.
+Axes: B images, r c rows and columns of an image's region grid, y x rows and columns of a map, d its channels.
 
-A map is taken as constant on each of its cells (squares of `stride` pixels). The mean over a region is then a sum over
-cells weighted with the area that they share; for axis-parallel rectangles that area is a product, so the whole image is
-two small matrix products: rows_ry @ map_yxD @ columns_xc.
+A map is constant on each of its cells (squares of `stride` pixels), so the mean over a region is a sum over cells
+weighted by the area that cell and region share. For axis-parallel rectangles that area is a product, so all regions of
+an image take two small matrix products: rows_ry @ map_yxd @ columns_xc.
 """
 
 import numpy as np
@@ -12,7 +12,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["overlap", "region_means"]
+__all__ = ["RegionPooling", "overlap", "region_means"]
+
+
+class RegionPooling:
+    """Means over the regions of a grid; keeps the overlap weights of each image size and stride."""
+
+    def __init__(self, region_size: int, device: torch.device) -> None:
+        self._region_size = region_size
+        self._device = device
+        self._weights: dict[tuple[int, int, int], Tensor] = {}
+
+    def __call__(self, map_Byxd: Tensor, height: int, width: int, stride: int) -> Tensor:
+        """Return the mean of a map over every region of an image, (B, r, c, d).
+
+        Args:
+            map_Byxd: (B, y, x, d); may reach beyond the image at the bottom and the right.
+            height: Pixels of the image.
+            width: Pixels of the image.
+            stride: Pixels of a cell of the map.
+        """
+        rows_ry = self._overlap(height, stride, map_Byxd.shape[1])
+        columns_cx = self._overlap(width, stride, map_Byxd.shape[2])
+        return region_means(map_Byxd, rows_ry, columns_cx)
+
+    def _overlap(self, length: int, stride: int, num_cells: int) -> Tensor:
+        key = (length, stride, num_cells)
+        if key not in self._weights:
+            share = overlap(length, self._region_size, stride, num_cells)
+            self._weights[key] = torch.from_numpy(share).float().to(self._device)
+        return self._weights[key]
 
 
 def overlap(length: int, region_size: int, stride: int, num_cells: int) -> NDArray[np.float64]:
@@ -40,17 +69,14 @@ def overlap(length: int, region_size: int, stride: int, num_cells: int) -> NDArr
 
 
 def region_means(map_Byxd: Tensor, rows_ry: Tensor, columns_cx: Tensor) -> Tensor:
-    """Return the mean of a map over every region of an image.
+    """Return the mean of a map over every region of an image, (B, r, c, d).
 
-    Cost: one product over the map's size times the number of grid rows, one over a strip per grid row.
+    Complexity: O(B r y x d + B r c x d).
 
     Args:
         map_Byxd: (B, y, x, d); d = 1 for a signal.
         rows_ry: `overlap` along the height, (r, y).
         columns_cx: `overlap` along the width, (c, x).
-
-    Returns:
-        (B, r, c, d).
     """
     strips_Brxd = torch.tensordot(map_Byxd, rows_ry, dims=([1], [1])).permute(0, 3, 1, 2)
     means_Brcd: Tensor = torch.tensordot(strips_Brxd, columns_cx, dims=([2], [1])).permute(0, 1, 3, 2)

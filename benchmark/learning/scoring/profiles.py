@@ -2,9 +2,9 @@
 
 Axes: B images, C classes, D decoder channels, H W pixels, h w cells of 4 pixels, K numbers per region.
 
-A profile comes through the entry-point group `quadrat.profiles`, ours like anyone's. It is a `Profile`: the function in
-it reads an `Outputs` and yields maps one after another, which the scoring pass averages over regions as they come. So a
-profile of thousands of numbers never lies in memory for every pixel.
+Profiles are registered under the entry-point group `quadrat.profiles`. A `Profile` wraps a function from `Outputs` to
+an iterator of maps, each of which the scoring pass averages over regions before the next is computed. So a profile of
+thousands of numbers is never held in memory for every pixel.
 
 [Ash2020]    Ash, Zhang, Krishnamurthy, Langford, Agarwal. Deep batch active learning by diverse, uncertain gradient
              lower bounds. ICLR 2020.
@@ -16,7 +16,7 @@ profile of thousands of numbers never lies in memory for every pixel.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from quadrat.benchmark.learning.scoring.signals import Outputs, Signal, bvsb, en
 from quadrat.strategies.registry import Registry
 
 __all__ = [
+    "PROFILES",
     "Profile",
     "class_bvsb",
     "class_entropy",
@@ -37,13 +38,13 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """How a profile is computed.
+    """Definition of a profile.
 
     Attributes:
-        maps: Outputs to float maps, (B, H, W, k) or on the decoder's cells (B, h, w, k), in the order of the K numbers;
-            their means over a region, side by side, are its profile.
-        per: What an entry of the maps stands for: `"pixel"`, or `"cell"` of the decoder.
-        summary: What it is, in a line, for `quadrat list profiles`.
+        maps: Outputs to float maps, (B, H, W, k) or on the decoder's cells (B, h, w, k); their means over a region,
+            concatenated, are its profile.
+        per: Resolution of the maps: `"pixel"`, or `"cell"` of the decoder.
+        summary: One line for `quadrat list profiles`.
     """
 
     maps: Callable[[Outputs], Iterable[Tensor]]
@@ -55,16 +56,19 @@ def load_profiles(names: Sequence[str]) -> dict[str, Profile]:
     """Return the registered profiles of these names, in this order.
 
     Raises:
-        PluginError: A name is unknown or offered twice, or its plugin is broken or no `Profile`.
+        PluginError: A name is unknown or registered twice, or its plugin is broken or not a `Profile`.
     """
-    registry = Registry(group="quadrat.profiles", kind="profile", check=_check_profile)
-    return {name: registry.get(name) for name in names}
+    return {name: PROFILES.get(name) for name in names}
 
 
 def _check_profile(name: str, value: object) -> str | None:
     if not isinstance(value, Profile):
         return f"is {value!r}, expected a quadrat.benchmark.learning.scoring.profiles.Profile"
     return None
+
+
+PROFILES: Final = Registry(group="quadrat.profiles", kind="profile", check=_check_profile)
+"""Profiles by registered name: built-in ones and those of plugins."""
 
 
 def _class_histogram(outputs: Outputs) -> Iterator[Tensor]:
@@ -99,15 +103,14 @@ def _gradient_embedding(outputs: Outputs) -> Iterator[Tensor]:
 
 
 # Share of the region's pixels whose most probable class it is, (R, C) [Xie2022].
-class_histogram = Profile(maps=_class_histogram, summary="Share of the region's pixels that each class wins")
+class_histogram = Profile(maps=_class_histogram, summary="Share of the region's pixels predicted as each class")
 # Mean probability of each class, (R, C); over the pool, the class frequencies that [Hwang2023] estimates.
 class_probability = Profile(maps=_class_probability, summary="Mean probability of each class")
-# Entropy, each pixel's under its most probable class, over all pixels of the region, (R, C); the sum is the entropy.
-class_entropy = Profile(maps=_by_class(entropy), summary="Entropy of the pixels that each class wins, per region")
+# Mean over the region of the entropy of the pixels predicted as each class, (R, C); the sum over classes is the
+# entropy.
+class_entropy = Profile(maps=_by_class(entropy), summary="Entropy of the region, split by predicted class")
 # The same of best versus second best [Hwang2023].
-class_bvsb = Profile(
-    maps=_by_class(bvsb), summary="Best versus second best of the pixels that each class wins, per region"
-)
+class_bvsb = Profile(maps=_by_class(bvsb), summary="Best versus second best of the region, split by predicted class")
 # (p - onehot(argmax p)) outer feature of each cell: the gradient of its loss by the last layer's weights, as if the
 # most probable class were the label, (R, C D), class after class [Ash2020].
 gradient_embedding = Profile(

@@ -1,4 +1,4 @@
-"""Numbers of every region, gathered batch by batch in memory or streamed into an .npy file."""
+"""Values of every region, collected batch by batch in memory or streamed into an .npy file."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -14,19 +14,19 @@ __all__ = ["RegionRows"]
 
 
 class RegionRows:
-    """float32 numbers of regions 0, 1, ..., appended in that order; `(R,)` or `(R, K)`.
+    """float32 values of regions 0, 1, ..., appended in that order; `(R,)` or `(R, K)`.
 
-    In a file nothing but the batch at hand is held: the features of thousands of images are larger than what a trial
-    should hold. Plain writes, not a writable map: a full disk is then an error that can be told, not a bus error.
+    Streaming to a file keeps one batch in memory: the features of thousands of images do not fit. The file is written,
+    not memory-mapped, so that a full disk raises an error instead of a bus error.
     """
 
     def __init__(self, name: str, grid: Grid, path: Path | None = None) -> None:
-        """Take nothing yet.
+        """Start empty.
 
         Args:
-            name: What the numbers are called in messages.
+            name: Name of the values in messages.
             grid: The regions.
-            path: The .npy file to stream to; None gathers in memory.
+            path: The .npy file to stream to; None collects in memory.
         """
         self._name = name
         self._grid = grid
@@ -38,7 +38,7 @@ class RegionRows:
         self._first_wrong = 0
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Take the numbers of the next regions, (n,) or (n, K).
+        """Append the values of the next regions, (n,) or (n, K).
 
         Raises:
             ResultsError: The disk is full or not writable.
@@ -63,10 +63,10 @@ class RegionRows:
         self._done += len(rows)
 
     def finish(self) -> NDArray[np.float32]:
-        """Return all of it: the array, or the file as a read-only memory map.
+        """Return the values of all regions: an array, or the file as a read-only memory map.
 
         Raises:
-            TrainingError: A number is not finite.
+            TrainingError: A value is not finite.
             ResultsError: The disk is full or not writable.
         """
         if self._path is not None and self._file is not None:

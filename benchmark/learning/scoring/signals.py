@@ -1,10 +1,9 @@
-"""Signals: numbers per region computed from the network's output, by registered name.
+"""Signals: one number per region computed from the network's output, by registered name.
 
 Axes: T passes, B images, C classes, H W pixels.
 
-A signal comes through the entry-point group `quadrat.signals`, ours like anyone's. It is a `Signal`; the function in it
-reads an `Outputs` and gives a map per pixel, which the scoring pass averages over regions. What else a signal may want
-becomes a field of these two classes, so that existing plugins stay as they are.
+Signals are registered under the entry-point group `quadrat.signals`, built-in ones and those of plugins. A `Signal`
+wraps a function from `Outputs` to a map per pixel, which the scoring pass averages over regions.
 
 [Cai2021b]     Cai, Xu, Liew, Foo. Revisiting superpixels for active learning in semantic segmentation with realistic
                annotation costs. CVPR 2021.
@@ -17,11 +16,13 @@ becomes a field of these two classes, so that existing plugins stay as they are.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from quadrat.benchmark.data.clicks import contour_vertices, count_clicks
 from quadrat.benchmark.learning.scoring.mc_dropout import Passes, entropy_of, gather_passes
 from quadrat.strategies.registry import Registry
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from quadrat.benchmark.learning.scoring.predict import Prediction  # here: `quadrat list signals` needs no timm
 
 __all__ = [
+    "SIGNALS",
     "Outputs",
     "Signal",
     "bald",
@@ -38,18 +40,19 @@ __all__ = [
     "load_signals",
     "margin",
     "mc_entropy",
+    "predicted_clicks",
     "vote_entropy",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What the network said about some images; everything derived is computed once, when it is first asked for.
+    """Network output for a batch of images; derived quantities are computed on first use and cached.
 
     Attributes:
         logits_BCHW: Logits of every pixel at full resolution, without dropout.
-        cells: The decoder's own output at stride 4, padding included.
-        run_passes: Runs the passes with dropout and gives the logits (B, C, H, W) of each, one after another.
+        cells: The decoder's output at stride 4, padding included.
+        run_passes: Runs the dropout passes and yields the logits (B, C, H, W) of each.
     """
 
     logits_BCHW: Tensor
@@ -73,23 +76,22 @@ class Outputs:
 
     @cached_property
     def passes(self) -> Passes:
-        """What the passes with dropout say together; no pass is run unless a signal reads this."""
+        """Means over the dropout passes; they run only when a signal reads this."""
         assert self.run_passes is not None, "these outputs were made without dropout passes"
         return gather_passes(self.run_passes())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """How a signal is computed.
+    """Definition of a signal: exactly one of `per_pixel` and `per_region`.
 
     Attributes:
-        per_pixel: Outputs to a float map (B, H, W) whose mean over a region is the signal; larger = more worth a label.
-        per_region: In its place, outputs and region size to values (B, rows, columns) of the grid's cells, for what is
-            no mean over pixels; the last row and column may be clipped.
-        is_pointwise: Whether the map's value at a pixel depends on `logits_BCHW` (and what is derived from them) at
-            that pixel alone. On a CPU the map is then made strip by strip, which is faster; `cells` and `passes` are
-            not there for it.
-        summary: What it is, in a line, for `quadrat list signals`.
+        per_pixel: Outputs to a float map (B, H, W) whose mean over a region is the signal; larger = more informative.
+        per_region: Outputs and region size to values (B, rows, columns) of the grid's cells, for a signal that is not a
+            mean over pixels; the last row and column may be clipped.
+        is_pointwise: Whether the map at a pixel depends on nothing but `logits_BCHW` (and what is derived from it) at
+            that pixel. On a CPU such maps are computed in strips, which is faster; `cells` and `passes` are then unset.
+        summary: One line for `quadrat list signals`.
 
     Raises:
         ValueError: Both functions or neither are given, or a pointwise signal has no map.
@@ -111,10 +113,9 @@ def load_signals(names: Sequence[str]) -> dict[str, Signal]:
     """Return the registered signals of these names, in this order.
 
     Raises:
-        PluginError: A name is unknown or offered twice, or its plugin is broken or no `Signal`.
+        PluginError: A name is unknown or registered twice, or its plugin is broken or not a `Signal`.
     """
-    registry = Registry(group="quadrat.signals", kind="signal", check=_check_signal)
-    return {name: registry.get(name) for name in names}
+    return {name: SIGNALS.get(name) for name in names}
 
 
 def _check_signal(name: str, value: object) -> str | None:
@@ -123,12 +124,16 @@ def _check_signal(name: str, value: object) -> str | None:
     return None
 
 
+SIGNALS: Final = Registry(group="quadrat.signals", kind="signal", check=_check_signal)
+"""Signals by registered name: built-in ones and those of plugins."""
+
+
 def _entropy(outputs: Outputs) -> Tensor:
     return -(outputs.prob_BCHW * outputs.log_prob_BCHW).sum(dim=1)
 
 
 def _two_largest(prob_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-    # The two largest by a running comparison: seven times faster than topk over a dozen classes, and right on ties.
+    # A running comparison: seven times faster than topk over a dozen classes, and exact on ties.
     first_BHW, *others_BHW = prob_BCHW.unbind(dim=1)
     second_BHW = torch.zeros_like(first_BHW)
     for prob_BHW in others_BHW:
@@ -156,12 +161,21 @@ def _mc_entropy(outputs: Outputs) -> Tensor:
 
 
 def _bald(outputs: Outputs) -> Tensor:
-    # Never below 0 but for rounding, by Jensen's inequality.
+    # Non-negative by Jensen's inequality, up to rounding.
     return (entropy_of(outputs.passes.prob_BCHW) - outputs.passes.entropy_BHW).clamp(min=0.0)
 
 
 def _vote_entropy(outputs: Outputs) -> Tensor:
     return entropy_of(outputs.passes.vote_BCHW)
+
+
+def _predicted_clicks(outputs: Outputs, region_size: int) -> Tensor:
+    # OpenCV on the CPU, image by image: the oracle's count, with contours in place of polygons.
+    masks_BHW = outputs.predicted_BHW.to(torch.uint8).cpu().numpy()
+    height, width = masks_BHW.shape[1:]
+    clicks = [count_clicks(mask, region_size, contour_vertices(mask)) for mask in masks_BHW]
+    values = np.stack(clicks).reshape(len(clicks), -(-height // region_size), -(-width // region_size))
+    return torch.from_numpy(values).float()
 
 
 # -sum p ln p in nats, 0 .. ln C [Settles2009].
@@ -176,7 +190,11 @@ bvsb = Signal(
 least_confidence = Signal(per_pixel=_least_confidence, is_pointwise=True, summary="1 - p1 of the most probable class")
 # Entropy of the mean of the passes, H(mean p), 0 .. ln C nats [Gal2017].
 mc_entropy = Signal(per_pixel=_mc_entropy, summary="Entropy of the mean over Monte-Carlo dropout passes, nats")
-# H(mean p) - mean H(p): what the passes disagree on, 0 .. ln C nats [Houlsby2011, Gal2017].
-bald = Signal(per_pixel=_bald, summary="What the Monte-Carlo dropout passes disagree on, nats")
-# Entropy of the share of passes that each class wins, 0 .. ln min(T, C) nats [Settles2009].
+# H(mean p) - mean H(p): mutual information of prediction and weights, 0 .. ln C nats [Houlsby2011, Gal2017].
+bald = Signal(per_pixel=_bald, summary="Mutual information of prediction and Monte-Carlo dropout mask, nats")
+# Entropy of the share of passes that predict each class, 0 .. ln min(T, C) nats [Settles2009].
 vote_entropy = Signal(per_pixel=_vote_entropy, summary="Entropy of the votes of the Monte-Carlo dropout passes, nats")
+# Components + crossings + outline vertices of the predicted label map, at least 1; see benchmark/data/clicks.py.
+predicted_clicks = Signal(
+    per_region=_predicted_clicks, summary="Clicks that a region would cost if the prediction were the truth"
+)

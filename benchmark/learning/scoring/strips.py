@@ -1,12 +1,12 @@
-"""Maps of signals that look at one pixel at a time, computed strip by strip while a strip is in the caches.
+"""Maps of pointwise signals, computed strip by strip so that a strip stays in the CPU's caches.
 
 Axes: B images, C classes, H W pixels, h w cells of 4 pixels, y rows of a strip.
 
-On a CPU a map of all classes at full resolution is larger than the caches, and torch takes fresh memory for each step
-of softmax and entropy; that costs several times what the arithmetic does. A strip of some rows stays in the caches. On
-a device all rows are one strip. The numbers are those of whole maps: a pixel's value depends on
-its own logits, and enlarging a strip with a cell to spare on either side reads the same cells with the same weights.
-Strips hold a whole number of vectors, so that with one thread even the last bits are the same.
+A map of all classes at full resolution is larger than the caches of a CPU, and torch allocates fresh memory for each
+step of softmax and entropy; that costs several times the arithmetic. A strip of a few rows stays in the caches. On a
+GPU all rows are one strip. The values equal those of whole maps: a pixel depends on its own logits only, and upsampling
+a strip with one extra cell on either side reads the same cells with the same weights. Strips hold a whole number of
+SIMD vectors, so that with one thread the results are equal bit for bit.
 """
 
 import math
@@ -22,9 +22,9 @@ from quadrat.benchmark.learning.scoring.signals import Outputs, Signal
 
 __all__ = ["pointwise_maps", "strips"]
 
-# Logits of a strip and thread: 512 KiB, so that they and what is derived from them fit in a core's second-level cache.
+# Logits of a strip per thread: 512 KiB, so that they and what is derived from them fit in a core's second-level cache.
 _STRIP_LOGITS = 2**17
-# Pixels that torch's kernels take together at most: four vectors of fp32 in 512 bits.
+# Pixels that torch's kernels process together at most: four 512-bit vectors of fp32.
 _VECTOR_PX = 64
 
 
@@ -40,7 +40,7 @@ def pointwise_maps(logits_BChw: Tensor, height: int, width: int, signals: Mappin
         logits_BChw: Logits at stride 4; the cells cover the image and perhaps padding.
         height: H, pixels.
         width: W, pixels.
-        signals: What to compute, by name.
+        signals: The signals to compute, by name.
     """
     if not signals:
         return {}
@@ -66,6 +66,6 @@ def strips(logits_BChw: Tensor, height: int, width: int) -> Iterator[_Strip]:
     for first in range(0, num_cells, cells_each):
         after = min(first + cells_each, num_cells)
         above, below = max(first - 1, 0), min(after + 1, logits_BChw.shape[2])
-        enlarged = upsample(logits_BChw[:, :, above:below], CELL)
+        upsampled = upsample(logits_BChw[:, :, above:below], CELL)
         start, stop = first * CELL, min(after * CELL, height)
-        yield _Strip(slice(start, stop), enlarged[:, :, start - above * CELL : stop - above * CELL, :width])
+        yield _Strip(slice(start, stop), upsampled[:, :, start - above * CELL : stop - above * CELL, :width])

@@ -1,1 +1,1 @@
-"""Training DeepLabv3+ on the labelled regions: the loop, its batches, its loss."""
+"""Training of DeepLabv3+ on the labelled regions: the loop, its batches, its loss."""

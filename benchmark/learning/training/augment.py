@@ -1,8 +1,8 @@
 """Random scale, crop and flip of a whole batch in one resampling on the device.
 
-Axes: B images, S the largest window's side, H W the crop's pixels.
+Axes: B images, S side of the largest window, H W pixels of the crop, N either of H and W.
 
-The host only copies windows out of the packed pool; no pixel is decoded or interpolated there.
+The host only copies windows out of the packed pool; decoding is done before, interpolation on the device.
 """
 
 from collections.abc import Sequence
@@ -20,30 +20,30 @@ __all__ = ["Windows", "cut_windows", "resample"]
 
 
 class Windows(NamedTuple):
-    """Square windows of several images, each in the upper left corner of an S x S buffer."""
+    """Square windows of a batch of images, each in the upper left corner of an S x S buffer."""
 
-    image_BSSx: Tensor  # uint8 (B, S, S, 3), the mean colour outside the image
+    image_BSSx: Tensor  # uint8 (B, S, S, 3) RGB, the mean colour outside the image
     label_BSS: Tensor  # uint8 (B, S, S), void outside the image and outside labelled regions
     side_B: Tensor  # int64, pixels of each window
     is_flipped_B: Tensor  # bool
 
     def to(self, device: torch.device) -> "Windows":
-        """Return the windows on `device`; from pinned memory, without waiting for it."""
+        """Return the windows on `device`, copied asynchronously from pinned memory."""
         return Windows(*(tensor.to(device, non_blocking=True) for tensor in self))
 
     def pinned(self) -> "Windows":
-        """Return the windows in memory that CUDA copies from while both sides go on."""
+        """Return the windows in pinned memory, from which CUDA copies asynchronously."""
         return Windows(*(tensor.pin_memory() for tensor in self))
 
 
 def cut_windows(images: Images, labels: Labels, draws: Sequence[Draw], mean_colour: Sequence[int]) -> Windows:
-    """Copy the windows of a batch out of the packed images and the bought labels.
+    """Copy the windows of a batch out of the packed images and the labels.
 
     Args:
         images: The pool's images.
-        labels: What has been bought.
-        draws: One window a crop; it may stick out of its image.
-        mean_colour: RGB, 0 .. 255, what lies outside an image.
+        labels: The labelled regions.
+        draws: One window per crop; it may reach beyond its image.
+        mean_colour: RGB, 0 .. 255, fill colour outside an image.
     """
     largest = max(draw.side for draw in draws)
     image_BSSx = np.empty((len(draws), largest, largest, 3), dtype=np.uint8)
@@ -68,13 +68,13 @@ def cut_windows(images: Images, labels: Labels, draws: Sequence[Draw], mean_colo
 def resample(windows: Windows, crop: int, *, is_unscaled: bool) -> tuple[Tensor, Tensor]:
     """Return a batch of crops: images bilinear, labels nearest, both from the same source positions.
 
-    Pixel j of a crop shows source position (j + 1/2) * side / crop - 1/2 of its window, clamped to the window; a
-    flipped crop counts j from the right.
+    Pixel j of a crop samples position (j + 1/2) * side / crop - 1/2 of its window, clamped to the window; in a flipped
+    crop j counts from the right.
 
     Args:
-        windows: The windows, on the device where the crops are wanted.
+        windows: The windows, on the device of the result.
         crop: Side of the crops in pixels.
-        is_unscaled: All windows have the crop's side: pixels are copied, not interpolated.
+        is_unscaled: Whether all windows have the crop's side, so that pixels are copied and not interpolated.
 
     Returns:
         Images, float 0 .. 255 (B, crop, crop, 3), and labels, uint8 (B, crop, crop).

@@ -1,6 +1,7 @@
-"""A fit's half-way state on disk: written whole or not at all, and refused by any other fit."""
+"""State of a fit on disk, written atomically: checkpoints while it runs, the trained network when it is done."""
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,19 +11,59 @@ from torch import Tensor
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.storage.atomic import atomic_write
 
-__all__ = ["CheckpointFile", "FitState", "load_tensors", "read_checkpoint", "save_tensors", "write_checkpoint"]
+__all__ = [
+    "CheckpointFile",
+    "FitState",
+    "Fitted",
+    "load_tensors",
+    "read_checkpoint",
+    "save_tensors",
+    "write_checkpoint",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Result of a fit.
+
+    Attributes:
+        state: Trained tensors and buffers by name, on the CPU; without the encoder where it is frozen.
+        steps: Iterations.
+        loss: Mean training loss in nats over the last tenth of the iterations.
+    """
+
+    state: dict[str, Tensor]
+    steps: int
+    loss: float
+
+    def save(self, path: Path) -> None:
+        """Write to `path` atomically.
+
+        Raises:
+            ResultsError: The disk is full or not writable.
+        """
+        save_tensors({"state": self.state, "steps": self.steps, "loss": self.loss}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Fitted":
+        """Read what `save` wrote.
+
+        Raises:
+            TrainingError: The file can't be read.
+        """
+        return cls(**load_tensors(path))
 
 
 class CheckpointFile(NamedTuple):
-    """Where a fit keeps its half-way state."""
+    """Where and how often a fit saves its state."""
 
     path: Path
-    identity: dict[str, Any]  # what the fit is a function of, JSON-plain: another fit's file is refused
+    identity: dict[str, Any]  # arguments of the fit, JSON-plain; a file with another identity is refused
     every_s: float
 
 
 class FitState(NamedTuple):
-    """All that the rest of a fit depends on; crops and dropout are drawn by iteration number, so no generator is."""
+    """State from which a fit resumes. No generator state: crops and dropout are seeded by the iteration number."""
 
     step: int
     network: dict[str, Tensor]
@@ -31,7 +72,7 @@ class FitState(NamedTuple):
 
 
 def save_tensors(value: Any, path: Path) -> None:
-    """Save with `torch.save` so that `path` holds the old or the new file, complete, whenever the process is killed.
+    """Save with `torch.save`, atomically: a killed process leaves the old file or the complete new one.
 
     Raises:
         ResultsError: The disk is full or not writable.
@@ -42,10 +83,10 @@ def save_tensors(value: Any, path: Path) -> None:
 
 
 def load_tensors(path: Path) -> Any:
-    """Return what `save_tensors` wrote, on the CPU; nothing but tensors and plain values is unpickled.
+    """Return what `save_tensors` wrote, on the CPU; only tensors and plain values are unpickled.
 
     Raises:
-        TrainingError: The file is not there or can't be read.
+        TrainingError: The file is missing or can't be read.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -54,15 +95,15 @@ def load_tensors(path: Path) -> Any:
 
 
 def write_checkpoint(file: CheckpointFile, state: FitState) -> None:
-    """Write the state of the fit that `file` is for."""
+    """Write the state of a fit to `file`."""
     save_tensors({"identity": file.identity, **state._asdict()}, file.path)
 
 
 def read_checkpoint(file: CheckpointFile) -> FitState | None:
-    """Return the state that this very fit left; None where there is no file.
+    """Return the saved state of the fit with this identity; None where there is no file.
 
     Raises:
-        TrainingError: The file can't be read, or is another fit's.
+        TrainingError: The file can't be read, or belongs to another fit.
     """
     if not file.path.exists():
         return None

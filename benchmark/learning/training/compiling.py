@@ -1,9 +1,9 @@
-"""The loss of a training step, run as it stands or compiled by torch.
+"""The loss of a training step, eager or compiled by `torch.compile`.
 
-`torch.compile` fuses what lies between the convolutions into fewer kernels, and with CUDA graphs the kernels of a step
-are launched at once. Dropout is left to torch's own generators, so a compiled fit draws the masks of a plain one and
-differs from it by rounding alone. A function is compiled once per process for a network's architecture and a batch's
-shape: networks of later rounds and trials find it there.
+Compiling fuses the operations between convolutions into fewer kernels; with CUDA graphs all kernels of a step are
+launched at once. Dropout uses torch's own generators, so a compiled fit draws the same masks as an eager one and
+differs from it by rounding only. A function is compiled once per process for each architecture and batch shape; later
+rounds and trials reuse it.
 """
 
 import logging
@@ -22,14 +22,14 @@ from quadrat.benchmark.learning.training.losses import segmentation_loss
 
 __all__ = ["LossOf", "loss_function"]
 
-# Network, inputs and labels (B, H, W) of a batch -> mean cross-entropy in nats, to be differentiated.
 LossOf = Callable[[nn.Module, Any, Tensor], Tensor]
+"""Network, inputs and labels (B, H, W) of a batch -> mean cross-entropy in nats, differentiable."""
 
 
 def loss_function(recipe: Recipe, device: torch.device) -> LossOf:
     """Return the function from a network and a batch to the recipe's loss on `device`.
 
-    The function raises a TrainingError where torch can't compile it.
+    The function raises TrainingError where torch can't compile it.
     """
     precision, loss_stride, mode = recipe.precision, recipe.loss_stride, recipe.compile
     if mode is None:
@@ -62,9 +62,9 @@ def _loss(
 
 @lru_cache
 def _compiled(has_graphs: bool) -> Callable[..., Tensor]:
-    """Return the compiled loss; whole (`fullgraph`), since a part that torch left out would stay slow unnoticed."""
+    """Return the compiled loss; with `fullgraph`, since a graph break would silently leave a part slow."""
     if not torch.cuda.is_available():
-        # It would warn that there is no CUDA runtime, which nobody asked for.
+        # Suppress the warning that there is no CUDA runtime.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     options: dict[str, str | int | bool | Callable[..., Any]] = {
         "fallback_random": True,

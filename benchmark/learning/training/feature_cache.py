@@ -1,10 +1,10 @@
-"""Features of a frozen encoder, computed once per image set and kept as memory-mapped float16.
+"""Features of a frozen encoder, computed once per image set and stored as memory-mapped float16.
 
 Axes: B images, E channels, h w cells of 4 pixels, u v cells of the output stride.
 
 A folder `<cache_dir>/features/<key>/` holds `low.f16` (stride 4) and `high.f16` (output stride), image after image,
-each (cells down, cells across, channels), and `meta.json`. It appears under its name only when it is complete. The
-images are padded with the mean colour to a multiple of the output stride.
+each (rows, columns, channels), and `meta.json`. The folder is renamed into place when it is complete. Images are padded
+with the mean colour to a multiple of the output stride.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from quadrat.benchmark.storage.atomic import atomic_directory, clear_disk_errors
 
 __all__ = ["FeatureCrops", "FeatureMaps", "cut_feature_crops", "feature_key", "open_or_encode"]
 
-# Part of the key: raise it when the same encoder and images would give other features.
+# Part of the key: increase it when the same encoder and images would give other features.
 _VERSION = 1
 _FLOAT16_MAX = 65504.0
 
@@ -64,7 +64,7 @@ class FeatureMaps:
         return self._high[index]
 
     def encoded(self, indices: Sequence[int], device: torch.device) -> Encoded:
-        """Return both maps of images of one size as the decoder reads them, float32, channels-last."""
+        """Return both maps of images of one size as input of the decoder: float32, channels-last."""
         low, high = (np.stack([maps(index) for index in indices]) for maps in (self.low, self.high))
         return _to_encoded(low, high, device)
 
@@ -83,16 +83,16 @@ def open_or_encode(
     cache_dir: Path,
     on_image: Callable[[int, int], None] | None = None,
 ) -> FeatureMaps:
-    """Return the features of `images`, computing and keeping them where nobody has yet.
+    """Return the cached features of `images`, after computing them if they are missing.
 
-    Processes that ask at the same time wait for the one that computes.
+    Concurrent processes wait for the one that computes.
 
     Args:
         images: The image set.
-        encode: Index of an image to its padded, encoded maps (batch of one).
-        key: All that the features depend on, JSON-plain.
-        cache_dir: Folder of the caches; `features/` is made in it.
-        on_image: Told (images done, images in all).
+        encode: Index of an image to its encoded maps, padded (batch of one).
+        key: Everything that the features depend on, JSON-plain.
+        cache_dir: Cache folder; features go into `features/`.
+        on_image: Called with (images done, images in total).
 
     Raises:
         ResultsError: The disk is full or not writable.
@@ -109,7 +109,7 @@ def open_or_encode(
 
 
 def feature_key(key: dict[str, Any]) -> str:
-    """Return the folder's name for features that depend on `key`."""
+    """Return the folder name of the features that depend on `key`."""
     payload = json.dumps({"version": _VERSION, **key}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(payload.encode()).hexdigest()[:24]
 
@@ -117,16 +117,16 @@ def feature_key(key: dict[str, Any]) -> str:
 def cut_feature_crops(
     maps: FeatureMaps, labels: Labels, draws: Sequence[Draw], output_stride: int, device: torch.device
 ) -> FeatureCrops:
-    """Return the feature crops and labels of a batch; what sticks out of an image is 0 and void.
+    """Return the feature crops and labels of a batch; outside the image features are 0 and labels void.
 
-    A mirrored crop is the crop's features mirrored, not the features of a mirrored image.
+    A flipped crop holds the flipped features of the crop, not the features of the flipped image.
 
     Args:
         maps: Features of the pool.
-        labels: What has been bought.
-        draws: Windows of one side, all in multiples of `output_stride`.
+        labels: The labelled regions.
+        draws: Windows of equal side, position and side in multiples of `output_stride`.
         output_stride: Pixels per cell of the high map.
-        device: Where the batch is wanted.
+        device: Device of the result.
     """
     side = draws[0].side
     low_BhwE = np.stack([_crop(maps.low(draw.image), draw, CELL) for draw in draws])
@@ -161,7 +161,7 @@ def _map(path: Path, shapes: list[list[int]]) -> list[NDArray[np.float16]]:
     if flat.size != sum(lengths):
         raise OSError(f"{path.name} holds {flat.size} numbers, expected {sum(lengths)}")
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    # Plain arrays on the map's memory: np.memmap's own slicing costs more than copying a crop.
+    # ndarrays on the map's memory: slicing an np.memmap costs more than copying a crop.
     base = np.asarray(flat)
     return [base[starts[i] : starts[i + 1]].reshape(shape) for i, shape in enumerate(shapes)]
 
@@ -174,7 +174,7 @@ def _write(
     on_image: Callable[[int, int], None] | None,
 ) -> None:
     shapes: dict[str, list[list[int]]] = {"low": [], "high": []}
-    # Plain writes, not a writable map: a full disk is then an error that can be told, not a bus error.
+    # Written, not memory-mapped: a full disk then raises an error instead of a bus error.
     with (folder / "low.f16").open("wb") as low_file, (folder / "high.f16").open("wb") as high_file:
         for index in range(len(images)):
             encoded = encode(index)

@@ -1,6 +1,8 @@
-"""The fine-tuned recipe: encoder and decoder are trained together, on augmented crops of the images."""
+"""The fine-tuned recipe: encoder and decoder are trained together on augmented crops of the images."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,21 +17,25 @@ from quadrat.benchmark.learning.runtime import autocast, to_device
 from quadrat.benchmark.learning.scoring.predict import Predict, Prediction, predict_from
 from quadrat.benchmark.learning.training.augment import Windows, cut_windows, resample
 from quadrat.benchmark.learning.training.fit import Batch
-from quadrat.benchmark.learning.training.prefetch import Prefetched
 from quadrat.benchmark.learning.training.sampler import Sampler
 
-__all__ = ["FineTuned"]
+__all__ = ["FineTuned", "Prefetched"]
+
+# Batches that are cut ahead.
+_PREFETCH_DEPTH = 2
+
+Result = TypeVar("Result")
 
 
 class FineTuned:
-    """What `Learner` asks of a recipe, for one whose encoder is trained."""
+    """Networks, batches and predictions of a recipe whose encoder is trained."""
 
-    align = 1  # crops may begin at any pixel
+    align = 1  # crops may start at any pixel
 
     def __init__(
         self, recipe: Recipe, weights: EncoderWeights | None, *, train: Images, num_classes: int, device: torch.device
     ) -> None:
-        """Take what all rounds share; arguments as for `Learner`."""
+        """Arguments as for `Learner`."""
         self._recipe = recipe
         self._weights = weights
         self._train = train
@@ -37,16 +43,16 @@ class FineTuned:
         self._device = device
 
     def fresh_network(self, seed: int) -> nn.Module:
-        """Return a network whose weights are the loaded ones, the rest drawn from `seed`."""
+        """Return a network with the loaded encoder weights, the rest drawn from `seed`."""
         return self._build(self._weights, seed)
 
     def batches(self, network: nn.Module, sampler: Sampler, labels: Labels) -> Callable[[int], Batch]:
-        """Return the function from an iteration to its batch."""
+        """Return the function from an iteration number to its batch."""
         assert isinstance(network, Network)
         encoder, crop = network.encoder, self._recipe.crop
         is_unscaled = self._recipe.scale == (1.0, 1.0)
 
-        mean_colour = encoder.mean_colour  # read once: on a device it waits
+        mean_colour = encoder.mean_colour  # read once: it synchronises with the device
 
         def cut(step: int) -> Windows:
             windows = cut_windows(self._train, labels, sampler.draws(step), mean_colour)
@@ -84,5 +90,32 @@ class FineTuned:
 
 
 def _is_cut_ahead(device: torch.device) -> bool:
-    """Return whether batches are cut on a thread: not where that thread would take the processor from the training."""
+    """Return whether a thread cuts batches ahead; on a CPU it would compete with the training."""
     return device.type != "cpu"
+
+
+class Prefetched(Generic[Result]):
+    """A function of the iteration number, evaluated for the next iterations on a thread.
+
+    Results do not depend on the order of calls, so a resumed fit may start at any iteration.
+    """
+
+    def __init__(self, function: Callable[[int], Result]) -> None:
+        """Take the function; it is called on one other thread, one iteration at a time."""
+        self._function = function
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+        self._ahead: dict[int, Future[Result]] = {}
+
+    def __call__(self, step: int) -> Result:
+        """Return the result of iteration `step`; re-raise the exception of that call if it failed."""
+        upcoming = range(step, step + _PREFETCH_DEPTH + 1)
+        for other in [other for other in self._ahead if other not in upcoming]:
+            self._ahead.pop(other).cancel()
+        for other in upcoming:
+            if other not in self._ahead:
+                self._ahead[other] = self._executor.submit(self._function, other)
+        return self._ahead.pop(step).result()
+
+    def close(self) -> None:
+        """End the thread and discard results that were not asked for."""
+        self._executor.shutdown(wait=True, cancel_futures=True)

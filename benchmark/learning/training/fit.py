@@ -1,4 +1,4 @@
-"""The training loop: a fixed number of iterations at a poly learning rate, resumable at any of them."""
+"""The training loop: a fixed number of iterations with a poly learning rate, resumable at any iteration."""
 
 import time
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from quadrat.benchmark.learning.training.compiling import loss_function
 
 __all__ = ["Batch", "make_optimizer", "train"]
 
-# The device is asked whether the loss is finite once in this many iterations: every question waits for its queue.
+# Iterations between two checks that the loss is finite: each check synchronises with the device.
 _FINITE_EVERY = 50
 
 
 class Batch(NamedTuple):
-    """What one iteration trains on."""
+    """Input and labels of one iteration."""
 
-    inputs: Any  # what the network takes: normalised images, or encoded features
+    inputs: Any  # input of the network: normalised images, or encoded features
     label_BHW: Tensor  # uint8, 255 = void
 
 
@@ -38,25 +38,25 @@ def train(
 ) -> Tensor:
     """Train `network` in place and return the loss of every iteration.
 
-    Batch i and the dropout of iteration i are functions of i. So network, optimiser and iteration number are all that a
-    resumed fit needs, and on a CPU it ends with the same bits as one that was never interrupted.
+    Batch and dropout masks of iteration i depend on i only. So network, optimiser and iteration number suffice to
+    resume, and on a CPU a resumed fit ends with the same bits as an uninterrupted one.
 
     Args:
         network: On `device`; gives logits at stride 4 for a batch's inputs.
-        draw_batch: Iteration to batch, on `device`.
-        recipe: Optimiser, learning rate, loss, precision and whether to compile are read.
-        num_steps: Iterations of the whole fit, counted from the beginning also when it is resumed.
-        dropout_seed: Iteration to the seed of its dropout; the global generators are put back after each iteration.
-        device: Where the network is.
-        checkpoint: Where to resume from and to keep the state; None keeps nothing.
-        on_step: Told (iterations done, iterations in all).
+        draw_batch: Iteration number to batch, on `device`.
+        recipe: Settings of optimiser, learning rate, loss, precision and compilation.
+        num_steps: Iterations of the whole fit, including those before a resume.
+        dropout_seed: Iteration number to dropout seed; global generators are restored after each iteration.
+        device: Device of the network.
+        checkpoint: Where to resume from and save to; None saves nothing.
+        on_step: Called with (iterations done, iterations in total).
 
     Returns:
         Mean cross-entropy in nats, float32 (num_steps,), on the CPU.
 
     Raises:
-        TrainingError: The loss is not finite, the checkpoint is unreadable or another fit's, or the recipe is to be
-            compiled and can't be.
+        TrainingError: The loss is not finite, the checkpoint is unreadable or belongs to another fit, or compilation
+            fails.
     """
     optimizer = make_optimizer(network, recipe)
     losses = torch.zeros(num_steps, device=device)

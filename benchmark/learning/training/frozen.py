@@ -1,4 +1,4 @@
-"""The frozen recipe: ASPP and decoder are trained on features of a fixed encoder, computed once per image set."""
+"""The frozen recipe: ASPP and decoder are trained on features of a fixed encoder, which are computed once."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,10 +22,10 @@ __all__ = ["Frozen"]
 
 
 class Frozen:
-    """What `Learner` asks of a recipe, for one whose encoder stays as it was loaded.
+    """Networks, batches and predictions of a recipe whose encoder keeps its initial weights.
 
-    The encoder runs with BatchNorm's running statistics and in fp32. One without weights is drawn from a fixed seed: it
-    is the same in every trial and round.
+    The encoder runs in eval mode and fp32. Without pretrained weights it is drawn from a fixed seed, the same in every
+    trial and round.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class Frozen:
         threads: int,
         cache_dir: Path,
     ) -> None:
-        """Take what all rounds share; arguments as for `Learner`."""
-        self.align = recipe.output_stride  # crops begin at a cell of the coarser map
+        """Build the encoder; arguments as for `Learner`."""
+        self.align = recipe.output_stride  # crops start at a cell of the coarser map
         self._recipe = recipe
         self._train = train
         self._num_classes = num_classes
@@ -53,11 +53,11 @@ class Frozen:
         self._maps: dict[str, FeatureMaps] = {}
 
     def features(self, images: Images, on_image: Callable[[int, int], None] | None = None) -> FeatureMaps:
-        """Return the features of `images`, computed if nobody has yet.
+        """Return the features of `images`, from the cache or computed.
 
         Args:
             images: An image set.
-            on_image: Told (images done, images in all) while they are computed.
+            on_image: Called with (images done, images in total) while they are computed.
 
         Raises:
             ResultsError: The cache can't be written.
@@ -69,7 +69,7 @@ class Frozen:
                 "encoder": self._recipe.encoder,
                 "weights": self._weights_sha256,
                 "output_stride": self._recipe.output_stride,
-                # Kernels round differently on other devices, and on a CPU with another number of threads.
+                # Kernels round differently on another device, and on a CPU with another number of threads.
                 "device": self._device.type,
                 "threads": self._threads if self._device.type == "cpu" else None,
             }
@@ -84,7 +84,7 @@ class Frozen:
         return decoder.to(self._device)
 
     def batches(self, network: nn.Module, sampler: Sampler, labels: Labels) -> Callable[[int], Batch]:
-        """Return the function from an iteration to its batch."""
+        """Return the function from an iteration number to its batch."""
         maps = self.features(self._train)
 
         def draw_batch(step: int) -> Batch:

@@ -2,7 +2,7 @@
 
 Axes: B images, C classes, H W pixels, h w cells of 4 pixels, P pixels of the whole batch.
 
-Both losses are a mean over the batch's labelled pixels, and 0 (with zero gradients, not NaN) where there is none.
+Both losses are means over the labelled pixels of the batch, and 0 with zero gradients (not NaN) where there are none.
 """
 
 import torch
@@ -19,7 +19,7 @@ __all__ = ["cell_cross_entropy", "class_counts", "pixel_cross_entropy", "segment
 def segmentation_loss(logits_BChw: Tensor, label_BHW: Tensor, loss_stride: int) -> Tensor:
     """Return the loss of a recipe's `loss_stride`: 1 = pixels of the upsampled logits, 4 = cells.
 
-    The logits may cover padding at the bottom and the right, beyond the labels; it is left out.
+    The logits may reach beyond the labels at the bottom and the right (padding); those cells are ignored.
     """
     logits_BChw = logits_BChw.float()
     height, width = label_BHW.shape[1:]
@@ -32,8 +32,8 @@ def segmentation_loss(logits_BChw: Tensor, label_BHW: Tensor, loss_stride: int) 
 def pixel_cross_entropy(logits_BCHW: Tensor, label_BHW: Tensor) -> Tensor:
     """Return the mean cross-entropy, in nats, over pixels that are not void.
 
-    CUDA's kernel over images adds in changing order, so pixels are laid out as (P, C) there; a CPU is several times
-    faster the other way.
+    On CUDA the kernel for images is not deterministic, so pixels are laid out as (P, C); on a CPU the layout of images
+    is several times faster.
     """
     label_BHW = label_BHW.long()
     if logits_BCHW.is_cuda:
@@ -47,8 +47,8 @@ def pixel_cross_entropy(logits_BCHW: Tensor, label_BHW: Tensor) -> Tensor:
 def cell_cross_entropy(logits_BChw: Tensor, label_BHW: Tensor) -> Tensor:
     """Return the mean cross-entropy, in nats, of labelled pixels against the logits of the cell they lie in.
 
-    Equal to `pixel_cross_entropy` of logits that are repeated CELL x CELL instead of interpolated, at a sixteenth of
-    the softmaxes: a cell's pixels share its logits, so only their number by class matters.
+    Equals `pixel_cross_entropy` of logits repeated CELL x CELL instead of interpolated, with a sixteenth of the softmax
+    evaluations: the pixels of a cell share its logits, so their counts by class suffice.
     """
     count_BChw = class_counts(label_BHW, logits_BChw.shape[1])
     log_prob_BChw = F.log_softmax(logits_BChw, dim=1)
@@ -56,9 +56,9 @@ def cell_cross_entropy(logits_BChw: Tensor, label_BHW: Tensor) -> Tensor:
 
 
 def class_counts(label_BHW: Tensor, num_classes: int) -> Tensor:
-    """Return how many pixels of each class every cell holds, float (B, C, h, w); void counts nowhere.
+    """Return the number of pixels of each class in every cell, float (B, C, h, w), without void.
 
-    Sides that CELL does not divide end in cells that hold fewer pixels.
+    Where CELL does not divide a side, the last cells hold fewer pixels.
     """
     bottom, right = (-label_BHW.shape[1]) % CELL, (-label_BHW.shape[2]) % CELL
     if bottom or right:
@@ -66,6 +66,6 @@ def class_counts(label_BHW: Tensor, num_classes: int) -> Tensor:
     batch, height, width = label_BHW.shape[0], label_BHW.shape[1] // CELL, label_BHW.shape[2] // CELL
     cells = label_BHW.reshape(batch, height, CELL, width, CELL).permute(0, 2, 4, 1, 3)
     index = cells.reshape(batch, CELL * CELL, height, width).long().clamp(max=num_classes)
-    # One slot more than classes takes the void pixels; integer counts are exact in float32 in any order.
+    # An extra slot takes the void pixels. Integer counts are exact in float32 in any order.
     counts = torch.zeros((batch, num_classes + 1, height, width), device=index.device)
     return counts.scatter_add_(1, index, torch.ones_like(index, dtype=torch.float32))[:, :num_classes]

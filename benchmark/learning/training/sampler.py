@@ -1,7 +1,7 @@
-"""Which crops a batch holds: shuffled passes over the images that have labels, crops placed on a labelled region.
+"""Sampling of training crops: shuffled passes over the images that have labels, each crop placed on a labelled region.
 
-Nothing is remembered between batches. Batch `step` depends on the seed, the round and `step` alone, so a fit that was
-interrupted goes on with the crops it would have had.
+The sampler is stateless: batch `step` depends on the seed, the round and `step` only, so a resumed fit continues with
+the same crops.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ __all__ = ["Draw", "Sampler", "place"]
 
 
 class Draw(NamedTuple):
-    """One training crop: a square window of an image, in that image's pixels; it may stick out."""
+    """One training crop: a square window of an image, in that image's pixels; it may reach beyond it."""
 
     image: int
     top: int
@@ -28,9 +28,9 @@ class Draw(NamedTuple):
 
 
 def place(start: int, stop: int, length: int, side: int, align: int, generator: np.random.Generator) -> int:
-    """Draw where a window begins along one axis, so that it holds [start, stop) or lies inside it.
+    """Draw the start of a window along one axis, so that it contains [start, stop) or lies inside it.
 
-    The window stays inside the image where it is not larger than the image, else it holds the whole image.
+    A window that is not larger than the image stays inside it; a larger one contains the whole image.
 
     Args:
         start: First pixel of the region.
@@ -38,7 +38,7 @@ def place(start: int, stop: int, length: int, side: int, align: int, generator: 
         length: Pixels of the image along this axis.
         side: Pixels of the window.
         align: The result is a multiple of this.
-        generator: Gives one integer.
+        generator: One integer is drawn.
 
     Examples:
         >>> place(24, 48, 48, 32, 1, np.random.default_rng(0)) in range(16, 17)
@@ -55,8 +55,8 @@ def place(start: int, stop: int, length: int, side: int, align: int, generator: 
 class Sampler:
     """Draws the crops of a fit.
 
-    An epoch is one pass over the images that have a labelled region, in an order drawn for that pass. In an image every
-    labelled region is equally likely to be the one that the crop is placed on: no crop is without labels.
+    An epoch is one pass over the images that have a labelled region, in random order. The crop is placed on one of the
+    image's labelled regions, drawn uniformly, so no crop is without labels.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class Sampler:
         seed: int,
         round: int,
     ) -> None:
-        """Prepare the draws of one fit.
+        """Index the labelled regions by image.
 
         Args:
             labels: The labelled regions; at least one.
-            batch_size: Crops a batch.
-            crop: Side of the crop that the network sees, in pixels.
-            scale: Range of the factor by which a window is enlarged to become a crop.
-            flip: Whether crops are mirrored at random.
-            align: Windows begin at multiples of this many pixels, and images count as padded to one.
+            batch_size: Crops per batch.
+            crop: Side of the crops, pixels.
+            scale: Range of the factor by which windows are rescaled.
+            flip: Whether crops are flipped horizontally with probability 1/2.
+            align: Windows start at multiples of this many pixels; images count as padded to such a multiple.
             seed: The trial's seed.
             round: The round, counted from 0.
 
@@ -106,11 +106,11 @@ class Sampler:
 
     @property
     def num_images(self) -> int:
-        """Images that have a labelled region."""
+        """Number of images that have a labelled region."""
         return len(self._images)
 
     def draws(self, step: int) -> list[Draw]:
-        """Return the crops of batch `step`, the same however often and in whatever order it is asked for."""
+        """Return the crops of batch `step`; independent of earlier calls."""
         generator = rng(self._seed, "fit", self._round, step)
         begin = step * self._batch_size
         return [self._draw(sample, generator) for sample in range(begin, begin + self._batch_size)]

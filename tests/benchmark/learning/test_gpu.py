@@ -31,8 +31,8 @@ from support.learning_fakes import (
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
 from quadrat.benchmark.learning.network.upsampling import upsample_for_training
+from quadrat.benchmark.learning.scoring.evaluation import count_confusion
 from quadrat.benchmark.learning.scoring.metrics import pixel_accuracy
-from quadrat.benchmark.learning.scoring.score import count_confusion
 from quadrat.benchmark.learning.training.augment import cut_windows, resample
 from quadrat.benchmark.learning.training.losses import segmentation_loss
 from quadrat.benchmark.learning.training.sampler import Draw

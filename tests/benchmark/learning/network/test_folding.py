@@ -1,13 +1,14 @@
+"""BatchNorm folded into convolutions: the same network up to rounding."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.learning_fakes import NUM_CLASSES, label, make_grid, make_set, tiny_recipe
+from support.learning_fakes import label, make_grid, make_learner, make_set, tiny_recipe
 from torch import nn
 
 from quadrat.benchmark.errors import TrainingError
-from quadrat.benchmark.learning import Learner
 from quadrat.benchmark.learning.network.folding import fold_batchnorm
 
 POOL, POOL_MASKS = make_set(seed=0)
@@ -17,23 +18,21 @@ GRID = make_grid(POOL_MASKS)
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_folded_scores_are_equal_up_to_rounding(tmp_path: Path, frozen: bool) -> None:
-    found = []
+    found, fitted = [], None
     for folded in (False, True):
         recipe = tiny_recipe(iterations=8, frozen=frozen, fold_batchnorm=folded)
-        learner = Learner(
-            recipe, train=POOL, test=TEST, num_classes=NUM_CLASSES, device="cpu", threads=1, cache_dir=tmp_path
-        )
-        fitted = learner.fit(label(POOL_MASKS, GRID), seed=0, round=0)
+        learner = make_learner(recipe, tmp_path, train=POOL, test=TEST)
+        fitted = fitted or learner.fit(label(POOL_MASKS, GRID), seed=0, round=0)
         scores = learner.score(fitted, GRID, signals=["entropy", "bald"], features=True, seed=0, round=0)
         found.append((scores, learner.evaluate(fitted, TEST_MASKS)))
-    (plain, confusion), (folded, confusion_folded) = found
-    np.testing.assert_allclose(folded.signals["entropy"], plain.signals["entropy"], atol=1e-4)
-    np.testing.assert_allclose(folded.signals["bald"], plain.signals["bald"], atol=1e-4)
-    np.testing.assert_allclose(folded.features, plain.features, atol=1e-3)
+    (unfolded, confusion), (folded, confusion_folded) = found
+    np.testing.assert_allclose(folded.signals["entropy"], unfolded.signals["entropy"], atol=1e-4)
+    np.testing.assert_allclose(folded.signals["bald"], unfolded.signals["bald"], atol=1e-4)
+    np.testing.assert_allclose(folded.features, unfolded.features, atol=1e-3)
     assert np.abs(confusion - confusion_folded).sum() <= 0.001 * confusion.sum()
 
 
-def test_every_batchnorm_after_a_convolution_is_gone() -> None:
+def test_every_batchnorm_after_a_convolution_is_folded() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2))
     network(torch.randn(8, 3, 9, 9))  # running statistics that are not 0 and 1

@@ -1,3 +1,5 @@
+"""DeepLabv3+: shapes, seeds, equality with segmentation-models-pytorch, and torch settings."""
+
 import os
 
 import pytest
@@ -15,8 +17,10 @@ def network(seed: int = 0, **changes: object) -> Network:
     return Network(encoder, build_decoder(recipe, encoder.channels, 3, seed=seed))
 
 
-@pytest.mark.parametrize("output_stride", [8, 16])
-@pytest.mark.parametrize("encoder", ["test_efficientnet", "test_resnet", "lcnet_050", "mobilenetv3_small_050"])
+@pytest.mark.parametrize(
+    ("encoder", "output_stride"),
+    [("test_efficientnet", 16), ("test_resnet", 8), ("lcnet_050", 8), ("mobilenetv3_small_050", 16)],
+)
 def test_logits_have_a_cell_for_every_four_pixels_of_the_padded_image(encoder: str, output_stride: int) -> None:
     model = network(encoder=encoder, output_stride=output_stride).eval()
     image = torch.zeros((1, 50, 70, 3), dtype=torch.uint8)
@@ -94,11 +98,9 @@ def test_unknown_and_absent_devices_are_errors() -> None:
             resolve_device("cuda")
 
 
-def test_cublas_is_told_to_be_deterministic_unless_the_environment_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_cublas_is_deterministic_unless_the_environment_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is put back at the end, whatever is set below
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # restored at the end, whatever is set below
     for before, after in ((None, ":4096:8"), (":16:8", ":16:8")):
         monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
         if before is not None:
@@ -107,7 +109,7 @@ def test_cublas_is_told_to_be_deterministic_unless_the_environment_says_otherwis
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == after
 
 
-def test_torch_settings_are_put_back_also_after_an_error() -> None:
+def test_torch_settings_are_restored_after_an_error() -> None:
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
     with pytest.raises(KeyError), torch_settings(torch.device("cpu"), 1):
         assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (1, True)

@@ -1,3 +1,5 @@
+"""Monte-Carlo dropout: values by hand, seeds per image and pass, reproducibility."""
+
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -5,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.learning_fakes import NUM_CLASSES, label, make_grid, make_set, tiny_recipe
+from support.learning_fakes import NUM_CLASSES, label, make_grid, make_learner, make_set, tiny_recipe
 
 from quadrat.benchmark.errors import TrainingError
-from quadrat.benchmark.learning import Learner
-from quadrat.benchmark.learning.network.model import build_decoder, build_encoder
+from quadrat.benchmark.learning.network.model import Decoder, Encoded, build_decoder, build_encoder
 from quadrat.benchmark.learning.scoring.mc_dropout import NUM_PASSES, gather_passes
 from quadrat.benchmark.learning.scoring.predict import predict_from
 from quadrat.benchmark.learning.scoring.signals import Outputs, bald, mc_entropy, vote_entropy
@@ -33,7 +34,7 @@ def test_signals_of_two_passes_by_hand() -> None:
     assert vote_entropy.per_pixel(outputs).item() == pytest.approx(math.log(2), abs=1e-6)
 
 
-def test_passes_that_agree_have_entropy_and_neither_bald_nor_votes_apart() -> None:
+def test_passes_that_agree_have_entropy_but_neither_bald_nor_vote_entropy() -> None:
     outputs = of_one_pixel((0.6, 0.4), (0.6, 0.4), (0.6, 0.4))
     assert mc_entropy.per_pixel(outputs).item() > 0.6
     assert bald.per_pixel(outputs).item() == pytest.approx(0.0, abs=1e-6)
@@ -58,7 +59,7 @@ def test_gathered_passes_are_the_means_of_all_of_them() -> None:
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> tuple[Decoder, Encoded]:
     recipe = tiny_recipe(dropout=0.5)
     encoder = build_encoder(recipe, None, seed=0).eval()
     decoder = build_decoder(recipe, encoder.channels, NUM_CLASSES, seed=0).eval()
@@ -68,14 +69,14 @@ def network():
 
 
 @torch.inference_mode()
-def test_what_is_before_and_after_dropout_is_the_whole_decoder(network) -> None:
+def test_before_and_after_dropout_together_are_the_whole_decoder(network: tuple[Decoder, Encoded]) -> None:
     decoder, encoded = network
     expected = decoder.describe(encoded)
     assert torch.equal(decoder.after_dropout(decoder.before_dropout(encoded), encoded), expected)
 
 
 @torch.inference_mode()
-def test_a_pass_of_an_image_depends_on_its_seed_and_not_on_the_batch(network) -> None:
+def test_a_pass_of_an_image_depends_on_its_seed_and_not_on_the_batch(network: tuple[Decoder, Encoded]) -> None:
     decoder, encoded = network
     together = list(predict_from(decoder, encoded, CPU, "fp32").dropout_passes([[1, 2], [3, 4], [1, 4]]))
     alone = type(encoded)(*(maps[1:] for maps in encoded))
@@ -86,27 +87,27 @@ def test_a_pass_of_an_image_depends_on_its_seed_and_not_on_the_batch(network) ->
 
 
 @torch.inference_mode()
-def test_the_mean_of_many_dropout_masks_keeps_the_scale(network) -> None:
+def test_the_mean_of_many_dropout_masks_keeps_the_scale(
+    network: tuple[Decoder, Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoder, encoded = network
-    seen = []
-    after_dropout = decoder.after_dropout
-    try:
-        decoder.after_dropout = lambda dropped, rest: (seen.append(dropped), after_dropout(dropped, rest))[1]
-        for _ in predict_from(decoder, encoded, CPU, "fp32").dropout_passes([[i, i + 500] for i in range(200)]):
-            pass
-    finally:
-        del decoder.after_dropout
-    mean, expected = torch.stack(seen).mean(dim=0), decoder.before_dropout(encoded)
+    dropped = []
+    passes = predict_from(decoder, encoded, CPU, "fp32").dropout_passes
+    assert passes is not None
+    # The rest of the decoder is left out: what is averaged is the input of `after_dropout`.
+    monkeypatch.setattr(decoder, "after_dropout", lambda dropped_BDuv, _: (dropped.append(dropped_BDuv), features)[1])
+    features = torch.zeros(2, decoder.classifier.in_channels, 1, 1)
+    for _ in passes([[number, number + 500] for number in range(200)]):
+        pass
+    mean, expected = torch.stack(dropped).mean(dim=0), decoder.before_dropout(encoded)
     assert (mean.mean() / expected.mean()).item() == pytest.approx(1.0, abs=0.03)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_mc_signals_are_the_same_again_and_others_in_another_round(tmp_path: Path, frozen: bool) -> None:
+def test_mc_signals_are_reproducible_and_differ_between_rounds(tmp_path: Path, frozen: bool) -> None:
     grid = make_grid(MASKS)
     recipe = tiny_recipe(dropout=0.5, frozen=frozen, iterations=2)
-    learner = Learner(
-        recipe, train=IMAGES, test=IMAGES, num_classes=NUM_CLASSES, device="cpu", threads=1, cache_dir=tmp_path
-    )
+    learner = make_learner(recipe, tmp_path, train=IMAGES, test=IMAGES)
     fitted = learner.fit(label(MASKS, grid), seed=0, round=0)
     rounds = [
         learner.score(fitted, grid, signals=(*MC_SIGNALS, "entropy"), features=False, seed=0, round=round_).signals
@@ -114,7 +115,7 @@ def test_mc_signals_are_the_same_again_and_others_in_another_round(tmp_path: Pat
     ]
     for name in MC_SIGNALS:
         np.testing.assert_array_equal(rounds[0][name], rounds[1][name])
-        if name != "vote-entropy":  # a network of two iterations votes as one
+        if name != "vote-entropy":  # after two iterations all passes predict the same classes
             assert not np.array_equal(rounds[0][name], rounds[2][name])
         assert rounds[0][name].min() >= 0 and rounds[0][name].max() <= math.log(NUM_CLASSES) + 1e-6
     np.testing.assert_array_equal(rounds[0]["entropy"], rounds[2]["entropy"])
@@ -122,17 +123,9 @@ def test_mc_signals_are_the_same_again_and_others_in_another_round(tmp_path: Pat
     np.testing.assert_array_equal(alone["entropy"], rounds[0]["entropy"])
 
 
-def test_without_dropout_there_is_nothing_to_be_said(tmp_path: Path) -> None:
+def test_a_recipe_without_dropout_is_refused(tmp_path: Path) -> None:
     grid = make_grid(MASKS)
-    learner = Learner(
-        tiny_recipe(dropout=0.0, iterations=2),
-        train=IMAGES,
-        test=IMAGES,
-        num_classes=NUM_CLASSES,
-        device="cpu",
-        threads=1,
-        cache_dir=tmp_path,
-    )
+    learner = make_learner(tiny_recipe(dropout=0.0, iterations=2), tmp_path, train=IMAGES, test=IMAGES)
     fitted = learner.fit(label(MASKS, grid), seed=0, round=0)
     with pytest.raises(TrainingError, match=r"got dropout 0: .* set learner\.dropout"):
         learner.score(fitted, grid, signals=("bald",), features=False, seed=0, round=0)

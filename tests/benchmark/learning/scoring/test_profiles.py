@@ -1,13 +1,22 @@
+"""Profiles: what their numbers mean, and that they come through the registry."""
+
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.learning_fakes import NUM_CLASSES, label, make_grid, make_set, tiny_recipe
+from support.learning_fakes import (
+    NUM_CLASSES,
+    label,
+    make_grid,
+    make_learner,
+    make_set,
+    random_predict,
+    tiny_recipe,
+)
 
-from quadrat.benchmark.learning import Learner
 from quadrat.benchmark.learning.network.upsampling import upsample
-from quadrat.benchmark.learning.scoring.predict import Prediction
 from quadrat.benchmark.learning.scoring.profiles import (
     class_bvsb,
     class_entropy,
@@ -16,7 +25,7 @@ from quadrat.benchmark.learning.scoring.profiles import (
     gradient_embedding,
     load_profiles,
 )
-from quadrat.benchmark.learning.scoring.score import RegionScores, score_regions
+from quadrat.benchmark.learning.scoring.score import Scores, score_regions
 from quadrat.benchmark.learning.scoring.signals import bvsb, entropy
 from quadrat.strategies.errors import PluginError
 from quadrat.strategies.registry import Registry
@@ -30,21 +39,11 @@ PROFILES = {
     "class-bvsb": class_bvsb,
     "gradient-embedding": gradient_embedding,
 }
+predict = random_predict(IMAGES)
 
 
-def predict(indices: list[int]) -> Prediction:
-    """Return a prediction that depends on the image and covers its padding, without a network."""
-    height, width = (-(-int(side) // 16) * 4 for side in IMAGES.sizes[indices[0]])
-    maps = [torch.Generator().manual_seed(index) for index in indices]
-    return Prediction(
-        features_BDhw=torch.stack([torch.randn(6, height, width, generator=generator) for generator in maps]),
-        logits_BChw=torch.stack(
-            [3 * torch.randn(NUM_CLASSES, height, width, generator=generator) for generator in maps]
-        ),
-    )
-
-
-def scores(region_size: int) -> RegionScores:
+@lru_cache
+def scores(region_size: int) -> Scores:
     signals = {"entropy": entropy, "bvsb": bvsb}
     grid = make_grid(MASKS, region_size)
     return score_regions(predict, grid, signals, with_features=False, profiles=PROFILES, device=CPU)
@@ -54,12 +53,12 @@ def scores(region_size: int) -> RegionScores:
 def test_the_histogram_counts_the_predicted_classes_of_the_regions_pixels(region_size: int) -> None:
     grid, histogram = make_grid(MASKS, region_size), scores(region_size).profiles["class-histogram"]
     assert histogram.shape == (grid.num_regions, NUM_CLASSES) and histogram.dtype == np.float32
+    predicted = [upsample(predict([image]).logits_BChw, 4)[0].argmax(dim=0).numpy() for image in range(len(IMAGES))]
     for region in range(grid.num_regions):
-        predicted = upsample(predict([int(grid.image[region])]).logits_BChw, 4)[0].argmax(dim=0)
         box = grid.box(region)
-        pixels = predicted[box.top : box.bottom, box.left : box.right].flatten()
-        expected = torch.bincount(pixels, minlength=NUM_CLASSES) / len(pixels)
-        np.testing.assert_allclose(histogram[region], expected.numpy(), atol=1e-5)
+        pixels = predicted[grid.image[region]][box.top : box.bottom, box.left : box.right].ravel()
+        expected = np.bincount(pixels, minlength=NUM_CLASSES) / len(pixels)
+        np.testing.assert_allclose(histogram[region], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("region_size", [5, 12])
@@ -77,7 +76,7 @@ def test_an_uncertainty_by_class_adds_up_to_the_uncertainty(region_size: int) ->
 def test_the_gradient_embedding_is_the_gradient_of_the_regions_mean_loss(region_size: int) -> None:
     grid, embedding = make_grid(MASKS, region_size), scores(region_size).profiles["gradient-embedding"]
     assert embedding.shape == (grid.num_regions, NUM_CLASSES * 6)
-    for region in range(0, grid.num_regions, 7):
+    for region in range(0, grid.num_regions, grid.num_regions // 12):
         prediction = predict([int(grid.image[region])])
         # A last layer that gives these logits: weights of 0 for the features, the logits as an offset of each cell.
         weight = torch.zeros(NUM_CLASSES, 6, requires_grad=True)
@@ -102,15 +101,7 @@ def test_signals_are_the_same_with_and_without_profiles() -> None:
 
 def test_the_learner_computes_registered_profiles(tmp_path: Path) -> None:
     grid = make_grid(MASKS)
-    learner = Learner(
-        tiny_recipe(iterations=2),
-        train=IMAGES,
-        test=IMAGES,
-        num_classes=NUM_CLASSES,
-        device="cpu",
-        threads=1,
-        cache_dir=tmp_path,
-    )
+    learner = make_learner(tiny_recipe(iterations=2), tmp_path, train=IMAGES, test=IMAGES)
     fitted = learner.fit(label(MASKS, grid), seed=0, round=0)
     names = Registry(group="quadrat.profiles", kind="profile").names()
     found = learner.score(fitted, grid, signals=(), features=False, profiles=names, seed=0, round=0)

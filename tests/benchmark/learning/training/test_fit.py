@@ -1,14 +1,17 @@
+"""Fits: reproducible bit for bit, resumable, on labelled regions only, and golden losses."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.learning_fakes import NUM_CLASSES, Killed, kill_at, label, make_grid, make_set, tiny_recipe
+from support.learning_fakes import FakeMasks, Killed, kill_at, label, make_grid, make_learner, make_set, tiny_recipe
 from support.paths import GOLDEN
 
 from quadrat.benchmark.errors import DataError, ResultsError, TrainingError
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
 from quadrat.benchmark.learning.scoring.metrics import pixel_accuracy
+from quadrat.benchmark.trial.oracle import RevealedLabels
 
 LOSSES = GOLDEN / "losses_tiny.txt"
 POOL, POOL_MASKS = make_set(seed=0)
@@ -18,11 +21,10 @@ REGIONS = np.random.default_rng(0).choice(GRID.num_regions, 20, replace=False)
 
 
 def learner(recipe: Recipe, cache_dir: Path, **changes: object) -> Learner:
-    settings = {"num_classes": NUM_CLASSES, "device": "cpu", "threads": 1, "cache_dir": cache_dir}
-    return Learner(recipe, train=POOL, test=TEST, **(settings | changes))
+    return make_learner(recipe, cache_dir, train=POOL, test=TEST, **changes)
 
 
-def labels(regions: np.ndarray | None = REGIONS):
+def labels(regions: np.ndarray = REGIONS) -> RevealedLabels:
     return label(POOL_MASKS, GRID, regions)
 
 
@@ -38,8 +40,7 @@ all_recipes = pytest.mark.parametrize(
     [
         {},
         {"optimizer": "adamw", "lr": 0.01, "loss_stride": 4},
-        {"crop": 35, "scale": (1.0, 1.0)},
-        {"precision": "bf16"},
+        {"crop": 35, "scale": (1.0, 1.0), "precision": "bf16"},
         {"frozen": True},
         {"frozen": True, "loss_stride": 1, "optimizer": "adamw"},
     ],
@@ -52,7 +53,7 @@ def test_same_arguments_give_the_same_bits(tmp_path: Path, changes: dict[str, ob
     recipe = tiny_recipe(iterations=4, **changes)
     one = learner(recipe, tmp_path / "one")
     first = one.fit(labels(), seed=3, round=1)
-    one.fit(labels(), seed=4, round=0)  # what was done before does not matter
+    one.fit(labels(), seed=4, round=0)  # earlier fits have no influence
     again = one.fit(labels(), seed=3, round=1)
     torch.manual_seed(99)
     elsewhere = learner(recipe, tmp_path / "two").fit(labels(), seed=3, round=1)
@@ -88,7 +89,7 @@ def test_interrupted_fit_ends_with_the_same_bits(tmp_path: Path, changes: dict[s
 
 
 @both_recipes
-def test_no_global_generator_moves(tmp_path: Path, frozen: bool) -> None:
+def test_global_generators_are_unchanged(tmp_path: Path, frozen: bool) -> None:
     import random
 
     one = learner(tiny_recipe(iterations=2, frozen=frozen), tmp_path)
@@ -120,7 +121,7 @@ def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         learner(tiny_recipe(), tmp_path).fit(labels(), seed=0, round=0, checkpoint=tmp_path / "fit.pt")
 
 
-def test_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
     import os
 
@@ -146,7 +147,7 @@ def test_loss_that_is_not_finite_names_iteration_and_rate(tmp_path: Path) -> Non
         learner(tiny_recipe(lr=1e20, weight_decay=0.0), tmp_path).fit(labels(), seed=0, round=0)
 
 
-def test_nothing_labelled_is_an_error(tmp_path: Path) -> None:
+def test_a_fit_without_labels_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="at least one labelled region"):
         learner(tiny_recipe(), tmp_path).fit(labels(np.array([], dtype=int)), seed=0, round=0)
 
@@ -163,22 +164,19 @@ def test_masks_of_other_images_are_an_error(tmp_path: Path) -> None:
         one.evaluate(one.fit(labels(), seed=0, round=0), others)
 
 
-def test_only_bought_labels_reach_the_weights(tmp_path: Path) -> None:
-    bought = label(POOL_MASKS, GRID, REGIONS)
+def test_only_labels_of_labelled_regions_influence_the_weights(tmp_path: Path) -> None:
     hidden = [mask.copy() for mask in (POOL_MASKS.mask(index) for index in range(len(POOL_MASKS)))]
     for region in np.setdiff1d(np.arange(GRID.num_regions), REGIONS):
         box = GRID.box(region)
         hidden[GRID.image[region]][box.top : box.bottom, box.left : box.right] = 1
-    from support.learning_fakes import FakeMasks
-
     one = learner(tiny_recipe(iterations=3), tmp_path)
-    first = one.fit(bought, seed=0, round=0)
+    first = one.fit(labels(), seed=0, round=0)
     second = one.fit(label(FakeMasks(hidden), GRID, REGIONS), seed=0, round=0)
     assert_same_bits(first, second)
 
 
 @both_recipes
-def test_fitted_survives_saving(tmp_path: Path, frozen: bool) -> None:
+def test_a_saved_fit_loads_with_the_same_bits(tmp_path: Path, frozen: bool) -> None:
     one = learner(tiny_recipe(iterations=2, frozen=frozen), tmp_path)
     fitted = one.fit(labels(), seed=0, round=0)
     fitted.save(tmp_path / "fitted.pt")
@@ -190,7 +188,7 @@ def test_fitted_survives_saving(tmp_path: Path, frozen: bool) -> None:
 @both_recipes
 def test_network_learns_colours_from_a_fifth_of_the_regions(tmp_path: Path, frozen: bool, precision: str) -> None:
     recipe = tiny_recipe(
-        iterations=60, frozen=frozen, lr=0.01, optimizer="adamw", precision=precision, batch_size=4, dropout=0.1
+        iterations=50, frozen=frozen, lr=0.01, optimizer="adamw", precision=precision, batch_size=4, dropout=0.1
     )
     one = learner(recipe, tmp_path)
     fitted = one.fit(labels(), seed=0, round=0)
@@ -206,7 +204,7 @@ def test_network_learns_colours_from_a_fifth_of_the_regions(tmp_path: Path, froz
 
 
 def steady_recipe(**changes: object) -> Recipe:
-    """Return a recipe that does not amplify how a CPU rounds, as the tiny one's batches of two do."""
+    """Return a recipe that does not amplify rounding, as the tiny one's batches of two do."""
     return tiny_recipe(iterations=20, batch_size=8, lr=0.01, **changes)
 
 

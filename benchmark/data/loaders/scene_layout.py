@@ -1,7 +1,8 @@
-"""What stands where in a synthetic street, drawn at random once for all frames of a sequence.
+"""Random layout of a synthetic street, shared by all frames of a sequence.
 
-Legend: d is the depth of a point on the ground, 0 at the horizon and 1 at the bottom of the image; sizes shrink with d.
-Lateral positions count in half road widths from the middle of the road, so the kerbs are at -1 and 1 at any depth.
+Units: d is the depth of a point on the ground, 0 at the horizon and 1 at the bottom of the image; sizes are
+proportional to d. Lateral positions are in half road widths from the middle of the road, so the kerbs are at -1 and 1
+at any depth.
 """
 
 from typing import Final, NamedTuple
@@ -45,16 +46,16 @@ Colour = npt.NDArray[np.float32]
 
 
 class Thing(NamedTuple):
-    """Something that stands on the ground.
+    """An object that stands on the ground.
 
     Attributes:
         kind: Class id.
-        lateral: Where across the street, half road widths.
-        depth: Where along the street, d of its foot.
+        lateral: Position across the street, half road widths.
+        depth: Position along the street, d of its foot.
         speed: Relative change of d from frame to frame, on top of the camera's.
         size: Height at d = 1, in image heights.
-        paint: Its main colour.
-        detail: A number in [0, 1) that varies its looks.
+        paint: Main colour.
+        detail: A number in [0, 1) that varies the appearance.
     """
 
     kind: int
@@ -67,22 +68,22 @@ class Thing(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What all frames of a sequence share.
+    """Layout of a street.
 
     Attributes:
         horizon: Height of the horizon, in image heights from the top.
-        vanishing: Where the street vanishes, in image widths.
+        vanishing: Horizontal position of the vanishing point, in image widths.
         road: Half width of the road at the bottom, in image widths.
         pavement: Width of the pavement, in half road widths.
         facade_edges: Right ends of the facades, in image widths.
         facade_tops: Height of each facade's top, in image heights.
         facade_paint: Colour of each facade.
-        facade_is_tree: Which of them are rows of trees instead.
+        facade_is_tree: Which of the facades are rows of trees.
         sky: Colour at the top of the sky.
         light: Gain for each colour channel.
         bonnet: Height of the camera car's bonnet (void), in image heights; 0 for none.
         pace: Relative growth of d from frame to frame.
-        things: What stands in the street.
+        things: Objects in the street.
     """
 
     horizon: float
@@ -104,9 +105,9 @@ def draw_layout(rng: np.random.Generator, *, pedestrians: bool, bicyclists: bool
     """Return a random street.
 
     Args:
-        rng: Of this street.
-        pedestrians: Whether a clump of pedestrians stands on a pavement.
-        bicyclists: Whether a clump of bicyclists rides along a kerb.
+        rng: Generator of this street.
+        pedestrians: Whether a group of pedestrians stands on a pavement.
+        bicyclists: Whether a group of bicyclists rides along a kerb.
     """
     num_facades = int(rng.integers(4, 9))
     widths = rng.uniform(0.4, 1.6, num_facades)

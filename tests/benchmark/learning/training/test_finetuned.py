@@ -1,22 +1,23 @@
+"""Batches of the fine-tuned recipe, cut ahead on a thread."""
+
 import threading
 from pathlib import Path
 
 import pytest
 import torch
-from support.learning_fakes import NUM_CLASSES, label, make_grid, make_set, tiny_recipe
+from support.learning_fakes import label, make_grid, make_learner, make_set, tiny_recipe
 
-from quadrat.benchmark.learning import Learner
 from quadrat.benchmark.learning.training import finetuned
-from quadrat.benchmark.learning.training.prefetch import Prefetched
+from quadrat.benchmark.learning.training.finetuned import Prefetched
 
 
-def test_any_order_of_iterations_gives_each_its_own_result() -> None:
+def test_results_do_not_depend_on_the_order_of_calls() -> None:
     prefetched = Prefetched(lambda step: step * step)
     assert [prefetched(step) for step in (0, 1, 2, 7, 8, 3, 3)] == [0, 1, 4, 49, 64, 9, 9]
     prefetched.close()
 
 
-def test_the_next_iterations_are_cut_before_they_are_asked_for() -> None:
+def test_the_next_iterations_are_computed_ahead() -> None:
     cut_ahead = threading.Event()
 
     def cut(step: int) -> int:
@@ -30,7 +31,7 @@ def test_the_next_iterations_are_cut_before_they_are_asked_for() -> None:
     prefetched.close()
 
 
-def test_an_error_on_the_thread_is_raised_where_its_batch_is_asked_for() -> None:
+def test_an_error_on_the_thread_is_raised_with_its_batch() -> None:
     def cut(step: int) -> int:
         if step == 1:
             raise OSError("gone")
@@ -43,21 +44,13 @@ def test_an_error_on_the_thread_is_raised_where_its_batch_is_asked_for() -> None
     prefetched.close()
 
 
-def test_a_fit_ends_with_the_same_bits_when_its_batches_are_cut_ahead(
+def test_a_fit_ends_with_the_same_bits_when_batches_are_cut_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool, masks = make_set()
     states = []
     for is_ahead in (False, True):
         monkeypatch.setattr(finetuned, "_is_cut_ahead", lambda device, answer=is_ahead: answer)
-        learner = Learner(
-            tiny_recipe(iterations=4),
-            train=pool,
-            test=pool,
-            num_classes=NUM_CLASSES,
-            device="cpu",
-            threads=1,
-            cache_dir=tmp_path,
-        )
+        learner = make_learner(tiny_recipe(iterations=4), tmp_path, train=pool, test=pool)
         states.append(learner.fit(label(masks, make_grid(masks)), seed=0, round=0).state)
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

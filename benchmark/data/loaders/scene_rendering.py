@@ -1,6 +1,6 @@
-"""Painting one frame of a synthetic street, from far to near.
+"""Rendering of one frame of a synthetic street, back to front.
 
-Legend: d and lateral positions as in `street`; y and x are pixels, sizes of things are pixels of this frame.
+Units: d and lateral positions as in `scene_layout`; y, x and the sizes of objects are pixels of the frame.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data.dataset import VOID, Sample
-from quadrat.benchmark.data.loaders.street import (
+from quadrat.benchmark.data.loaders.scene_layout import (
     BICYCLIST,
     BUILDING,
     CAR,
@@ -26,8 +26,8 @@ from quadrat.benchmark.data.loaders.street import (
 
 __all__ = ["render"]
 
-# Standard deviation of the coarse texture of each class, in grey levels: what a convolution can tell classes by where
-# their colours overlap (grey buildings, road, pavement and poles; green signs and trees).
+# Standard deviation of the coarse texture of each class, grey levels: separates classes whose colours overlap (grey
+# buildings, road, pavement and poles; green signs and trees).
 TEXTURE: Final = np.array([3, 9, 5, 9, 24, 6, 5, 6, 10, 10], dtype=np.float32)
 
 
@@ -36,15 +36,15 @@ def render(layout: Layout, frame: int, height: int, width: int, noise: float, rn
 
     Args:
         layout: The street.
-        frame: How often the camera has moved on.
+        frame: Index of the frame.
         height: H.
         width: W.
         noise: Scale of texture and sensor noise; 1 is the default difficulty.
-        rng: For texture and sensor noise, which differ from frame to frame.
+        rng: Generator of texture and sensor noise, which differ between frames.
     """
     canvas = _Canvas(layout, frame, height, width)
     for thing in sorted(layout.things, key=canvas.depth):
-        canvas.stand(thing)
+        canvas.draw(thing)
     mask, colour = canvas.mask, canvas.colour
     if layout.bonnet:
         rows = slice(height - max(1, round(layout.bonnet * height)), height)
@@ -61,10 +61,10 @@ def render(layout: Layout, frame: int, height: int, width: int, noise: float, rn
 
 
 class _Canvas:
-    """Mask and colours of one frame while it is painted, from far to near."""
+    """Mask and colours of one frame while it is rendered."""
 
     def __init__(self, layout: Layout, frame: int, height: int, width: int) -> None:
-        """Paint sky, facades, road and pavement."""
+        """Render sky, facades, road and pavement."""
         self.layout, self.frame, self.height, self.width = layout, frame, height, width
         self.horizon = layout.horizon * height
         self.middle = layout.vanishing * width
@@ -100,11 +100,11 @@ class _Canvas:
         ).astype(np.float32)
 
     def depth(self, thing: Thing) -> float:
-        """Return d of the thing's foot in this frame."""
+        """Return d of the foot of `thing` in this frame."""
         return thing.depth * (1 + self.layout.pace + thing.speed) ** self.frame
 
-    def stand(self, thing: Thing) -> None:
-        """Paint `thing` where it stands in this frame, unless the camera has passed it."""
+    def draw(self, thing: Thing) -> None:
+        """Render `thing` unless the camera has passed it."""
         depth = self.depth(thing)
         if depth > 1.3:
             return
