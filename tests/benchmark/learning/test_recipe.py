@@ -1,6 +1,11 @@
+"""The recipe: every field is identity, defaults are the paper's, invalid settings are refused."""
+
+import re
+
 import pytest
 from pydantic import ValidationError
 from support.learning_fakes import tiny_recipe
+from support.paths import ROOT
 
 from quadrat.benchmark.learning.recipe import Recipe
 
@@ -19,32 +24,37 @@ def test_every_field_changes_the_digest() -> None:
     assert len(digests) == len(changes) + 2
 
 
+def test_the_readme_names_every_field() -> None:
+    readme = (ROOT / "benchmark" / "learning" / "README.md").read_text(encoding="utf-8")
+    assert set(Recipe.model_fields) <= set(re.findall(r"`(\w+)`", readme))
+
+
 def test_digest_survives_a_round_trip_through_json() -> None:
     recipe = tiny_recipe(frozen=True)
     assert Recipe.model_validate_json(recipe.model_dump_json()).digest() == recipe.digest()
 
 
-def test_defaults_are_the_papers() -> None:
+def test_defaults_are_those_of_the_paper() -> None:
     recipe = Recipe(iterations=30_000)
     assert (recipe.optimizer, recipe.lr, recipe.poly_power, recipe.batch_size) == ("sgd", 0.01, 0.9, 16)
     assert (recipe.output_stride, recipe.atrous_rates, recipe.crop, recipe.scale) == (16, (6, 12, 18), 513, (0.5, 2.0))
 
 
-def test_poly_rate_falls_from_lr_to_nothing() -> None:
+def test_the_poly_schedule_falls_from_lr_towards_0() -> None:
     recipe = Recipe(lr=0.01, iterations=100)
     assert recipe.lr_at(0, 100) == 0.01
     assert recipe.lr_at(50, 100) == pytest.approx(0.01 * 0.5**0.9)
     assert 0 < recipe.lr_at(99, 100) < 0.001
 
 
-def test_epochs_count_the_images_that_have_a_label() -> None:
+def test_epochs_are_passes_over_the_images_that_have_a_label() -> None:
     recipe = tiny_recipe(iterations=None, epochs=3, batch_size=4)
     assert recipe.num_steps(10) == 8
     assert recipe.num_steps(1) == 1
     assert tiny_recipe(iterations=7).num_steps(10) == 7
 
 
-def test_frozen_recipe_needs_no_scale_and_takes_the_cheap_loss() -> None:
+def test_a_frozen_recipe_has_defaults_of_its_own() -> None:
     recipe = tiny_recipe(frozen=True)
     assert recipe.scale == (1.0, 1.0) and recipe.loss_stride == 4
     assert tiny_recipe(frozen=True, loss_stride=1).loss_stride == 1
@@ -66,15 +76,15 @@ def test_frozen_recipe_needs_no_scale_and_takes_the_cheap_loss() -> None:
         ({"learning_rate": 0.1}, "learning_rate"),
     ],
 )
-def test_nonsense_is_refused_with_a_sentence(changes: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused_with_a_sentence(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         tiny_recipe(**changes)
 
 
-def test_a_later_field_leaves_the_identity_of_older_recipes_alone() -> None:
+def test_fields_about_speed_change_no_identity_at_their_default() -> None:
     before = Recipe(iterations=5)
     assert not {"fold_batchnorm", "inference_precision", "compile"} & set(before.model_dump(mode="json"))
-    assert before.digest() == "0b0398eb1768d40a"  # as it was before the field came
+    assert before.digest() == "0b0398eb1768d40a"  # golden: as without the fields
     folded = Recipe(iterations=5, fold_batchnorm=True)
     assert folded.model_dump(mode="json")["fold_batchnorm"] is True
     assert folded.digest() != before.digest()
@@ -83,13 +93,13 @@ def test_a_later_field_leaves_the_identity_of_older_recipes_alone() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_to_infer_as_one_trains_is_the_recipe_that_says_nothing(precision: str) -> None:
+def test_inference_precision_equal_to_precision_is_the_same_recipe(precision: str) -> None:
     one, other = (
         Recipe(iterations=5, precision=precision, inference_precision=precision),
         Recipe(iterations=5, precision=precision),
     )
     assert one == other and one.digest() == other.digest()
     assert one.precision_of_inference == precision
-    # and nothing else of it is dropped
+    # No other field is dropped.
     given = tiny_recipe(precision=precision, compile="default", fold_batchnorm=True)
     assert tiny_recipe(**given.model_dump(mode="json") | {"inference_precision": precision}) == given

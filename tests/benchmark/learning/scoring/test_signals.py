@@ -1,12 +1,14 @@
 """Signals: ranges, values by hand, the registry."""
 
 import math
+import re
 from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 import torch
 from support.learning_fakes import make_grid, make_set, random_predict
+from support.paths import ROOT
 
 from quadrat.benchmark.data.clicks import contour_vertices, count_clicks
 from quadrat.benchmark.learning.scoring.score import score_regions
@@ -135,3 +137,12 @@ def test_predicted_clicks_are_the_oracles_count_of_the_predicted_mask(region_siz
     expected = [count_clicks(mask, region_size, contour_vertices(mask)) for mask in predicted]
     np.testing.assert_array_equal(scores.signals["predicted-clicks"], np.concatenate(expected))
     assert scores.signals["predicted-clicks"].min() >= 1
+
+
+def test_the_signal_of_the_readme_is_a_signal(drawn: torch.Tensor) -> None:
+    readme = (ROOT / "benchmark" / "learning" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    names: dict[str, Signal] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["gini"].per_pixel is not None
+    torch.testing.assert_close(names["gini"].per_pixel(outputs(drawn)), 1 - (drawn**2).sum(dim=1))
