@@ -1,4 +1,4 @@
-"""`check` counts exactly and finds everything that is wrong, not only the first thing."""
+"""`check` counts exactly and finds all problems, not only the first."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ def report_of(root: Path) -> Report:
     return check(Folder(root=root))
 
 
-def test_sound_data_set_has_no_problems_and_exact_counts() -> None:
+def test_a_valid_data_set_has_no_problems_and_exact_counts() -> None:
     scenes = Scenes(num_train=5, num_val=1, num_test=2, height=40, width=48)
     report = check(scenes, ("train", "test"))
     assert report.problems == () and [split.split for split in report.splits] == ["train", "test"]

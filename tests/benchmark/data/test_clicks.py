@@ -1,4 +1,4 @@
-"""Clicks of a region: shapes whose count is known, polygons where there are some, and the count kept for all trials."""
+"""Clicks of a region: shapes counted by hand, published polygons, and the cache of the counts."""
 
 import itertools
 from pathlib import Path
@@ -33,19 +33,19 @@ def test_a_region_of_one_class_is_one_click() -> None:
     assert counted(canvas(), 16) == [1, 1, 1, 1]
 
 
-def test_a_square_is_two_areas_and_four_corners() -> None:
+def test_a_square_is_two_components_and_four_vertices() -> None:
     mask = canvas()
     mask[8:20, 6:22] = 1
     assert counted(mask) == [2 + 0 + 4]
 
 
-def test_a_triangle_is_two_areas_and_three_corners() -> None:
+def test_a_triangle_is_two_components_and_three_vertices() -> None:
     mask = canvas()
     cv2.fillPoly(mask, [np.array([[4, 26], [27, 26], [15, 4]])], 3)
     assert counted(mask) == [2 + 0 + 3]
 
 
-def test_two_components_of_one_class_are_named_and_drawn_apart() -> None:
+def test_two_components_of_one_class_count_separately() -> None:
     mask = canvas()
     mask[4:10, 4:10] = 1
     mask[18:28, 14:24] = 1
@@ -59,7 +59,7 @@ def test_areas_that_touch_at_a_corner_are_one_component() -> None:
     assert count_clicks(mask, 32, np.empty((0, 2), dtype=np.int64)).tolist() == [2]
 
 
-def test_a_border_from_edge_to_edge_is_two_areas_and_two_crossings() -> None:
+def test_a_border_from_edge_to_edge_is_two_components_and_two_crossings() -> None:
     mask = canvas()
     mask[:, 13:] = 1
     assert counted(mask) == [2 + 2 + 0]
@@ -71,13 +71,13 @@ def test_a_shape_over_two_cells_crosses_the_edge_of_both() -> None:
     assert counted(mask) == [2 + 2 + 2, 2 + 2 + 2]
 
 
-def test_a_shape_over_four_cells_has_a_corner_and_two_crossings_in_each() -> None:
+def test_a_shape_over_four_cells_has_a_vertex_and_two_crossings_in_each() -> None:
     mask = canvas(64, 64)
     mask[20:44, 20:44] = 1
     assert counted(mask) == [2 + 2 + 1] * 4
 
 
-def test_a_border_between_two_classes_is_drawn_once_whichever_lies_in_front() -> None:
+def test_a_border_between_two_classes_counts_once_whichever_is_in_front() -> None:
     mask = canvas()
     mask[6:26, 6:16] = 1
     mask[6:26, 16:26] = 2  # as large as class 1 and beside it: the one painted later is drawn over it
@@ -85,7 +85,7 @@ def test_a_border_between_two_classes_is_drawn_once_whichever_lies_in_front() ->
     assert counted(mask) == [3 + 0 + 8]
 
 
-def test_a_hole_is_charged_to_what_fills_it_and_not_to_what_surrounds_it() -> None:
+def test_a_hole_is_charged_to_the_component_that_fills_it() -> None:
     mask = canvas()
     mask[4:28, 4:28] = 1  # a frame of 24 with a hole of 10: the frame is larger than the background
     mask[10:20, 10:20] = 2
@@ -94,7 +94,7 @@ def test_a_hole_is_charged_to_what_fills_it_and_not_to_what_surrounds_it() -> No
     assert counted(mask) == [3 + 0 + 4 + 4]
 
 
-def test_void_is_drawn_and_named_like_any_other_area() -> None:
+def test_void_counts_like_any_other_component() -> None:
     mask = canvas()
     mask[8:20, 6:22] = VOID
     assert counted(mask) == [2 + 0 + 4]
@@ -107,7 +107,7 @@ def test_the_edge_of_the_image_is_no_outline() -> None:
     assert counted(mask) == [2 + 2 + 0]
 
 
-def test_steps_of_a_slanted_border_are_no_corners() -> None:
+def test_steps_of_a_slanted_border_are_no_vertices() -> None:
     mask = canvas(64, 64)
     rows, cols = np.indices(mask.shape)
     mask[rows > 3 + cols // 3] = 1
@@ -134,7 +134,7 @@ def test_clipped_cells_are_counted_with_what_they_cover() -> None:
     ),
     size=st.integers(1, 5),
 )
-def test_components_and_crossings_equal_a_plain_count(mask: Mask, size: int) -> None:
+def test_components_and_crossings_equal_a_reference_count(mask: Mask, size: int) -> None:
     ours = count_clicks(mask, size, np.empty((0, 2), dtype=np.int64))
     grid = RegionGrid([mask.shape], size)
     for region in range(grid.num_regions):
@@ -162,9 +162,9 @@ def test_cityscapes_clicks_come_from_its_polygons_and_are_counted_once(
     split = pack(dataset, "train", tmp_path / "cache")
     grid = RegionGrid(split.sizes, 16)
     assert click_source(items) == "polygons"
-    told: list[tuple[int, int]] = []
-    found = region_clicks(split, grid, items, lambda done, total: told.append((done, total)))
-    assert told == [(1, 2), (2, 2)]
+    events: list[tuple[int, int]] = []
+    found = region_clicks(split, grid, items, lambda done, total: events.append((done, total)))
+    assert events == [(1, 2), (2, 2)]
     # Four vertices of the car are inside cell 0. Its point outside the image, the deleted object and the road's corners
     # on the edge of the image are not counted.
     without = np.concatenate(
@@ -186,7 +186,7 @@ def test_clicks_are_estimated_from_contours_where_there_are_no_polygons(cityscap
     assert found[:2].tolist() == counted(split.masks.mask(0).copy(), 16)
 
 
-def test_polygons_of_a_part_of_the_images_are_refused(cityscapes: Path) -> None:
+def test_polygons_of_only_some_images_are_refused(cityscapes: Path) -> None:
     next(iter(sorted((cityscapes / "gtFine" / "train").rglob("*_polygons.json")))).unlink()
     with pytest.raises(DataError, match=r"expected polygons of all 2 images or of none.* got none for 1 of them"):
         click_source(load_dataset("cityscapes", cityscapes).items("train"))

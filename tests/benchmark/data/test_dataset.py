@@ -1,4 +1,4 @@
-"""`load_dataset` finds a data set by name, its root by argument or variable, and names what is wrong with either."""
+"""`load_dataset`: data sets by name, roots by argument or variable, and clear errors for both."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from quadrat.strategies.errors import PluginError
 from quadrat.strategies.registry import Registry
 
 
-def test_own_data_sets_are_registered_under_their_names() -> None:
+def test_built_in_data_sets_are_registered_under_their_names() -> None:
     registry = Registry(group="quadrat.datasets", kind="data set")
     assert {"cityscapes", "voc", "camvid", "folder", "scenes"} <= set(registry.names())
     for plugin in registry.listing():
@@ -24,7 +24,7 @@ def test_own_data_sets_are_registered_under_their_names() -> None:
         assert registry.get(plugin.name).name == plugin.name
 
 
-def test_parameters_are_handed_on() -> None:
+def test_parameters_are_passed_on() -> None:
     assert load_dataset("scenes", num_train=3, seed=5) == Scenes(num_train=3, seed=5)
 
 
@@ -95,6 +95,6 @@ class FakeItem:
         ),
     ],
 )
-def test_item_of_a_plugin_that_gives_no_valid_arrays_is_named(image: Any, mask: Any, message: str) -> None:
+def test_an_item_with_invalid_arrays_is_named(image: Any, mask: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         decode(FakeItem(image, mask), 3)

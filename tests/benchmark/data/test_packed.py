@@ -1,4 +1,4 @@
-"""The packed pool: equal to the source, found again, written whole or not at all, shared by its path."""
+"""Packed splits: equal to the source, cached, written atomically, pickled by path."""
 
 import errno
 import hashlib
@@ -55,7 +55,7 @@ def test_packed_arrays_cannot_be_written(tmp_path: Path) -> None:
             array[0, 0] = 0
 
 
-def test_images_hold_nothing_from_which_a_label_could_be_read(tmp_path: Path) -> None:
+def test_packed_images_give_no_access_to_labels(tmp_path: Path) -> None:
     images = pack(SCENES, "train", tmp_path).images
     assert {name for name in dir(images) if not name.startswith("_")} == {"fingerprint", "image", "path", "sizes"}
 
@@ -157,7 +157,7 @@ class BrokenItem:
         raise self.error
 
 
-def test_full_disk_leaves_nothing_that_is_taken_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_no_packed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_open = open
 
     class FullDisk:
@@ -203,10 +203,10 @@ def pack_in_process(cache: str, start: Any, results: Any) -> None:
     results.put((packed.fingerprint, int(packed.images.image(5).sum())))
 
 
-def test_processes_that_race_on_one_pack_all_get_the_same(tmp_path: Path) -> None:
+def test_concurrent_processes_pack_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start, results = context.Event(), context.Queue()
-    processes = [context.Process(target=pack_in_process, args=(str(tmp_path), start, results)) for _ in range(3)]
+    processes = [context.Process(target=pack_in_process, args=(str(tmp_path), start, results)) for _ in range(2)]
     for process in processes:
         process.start()
     start.set()
@@ -217,7 +217,7 @@ def test_processes_that_race_on_one_pack_all_get_the_same(tmp_path: Path) -> Non
     assert len(found) == 1 and len(packed_folders(tmp_path)) == 1
 
 
-def test_slower_process_takes_what_the_faster_one_wrote_even_without_locks(
+def test_without_locks_the_slower_process_uses_what_the_faster_one_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where locks do not work, both write; the rename of the slower one meets a folder that is there."""
@@ -240,7 +240,7 @@ def test_slower_process_takes_what_the_faster_one_wrote_even_without_locks(
 
 def damage(packed: PackedSplit, how: str) -> None:
     meta = packed.path / "meta.json"
-    plain = json.loads(meta.read_text())
+    meta_json = json.loads(meta.read_text())
     if how == "short":
         with open(packed.path / "images.bin", "r+b") as file:
             file.truncate(100)
@@ -249,10 +249,10 @@ def damage(packed: PackedSplit, how: str) -> None:
     elif how == "garbled":
         meta.write_text("{")
     elif how == "version":
-        meta.write_text(json.dumps({**plain, "version": 99}))
+        meta.write_text(json.dumps({**meta_json, "version": 99}))
     else:
-        del plain["sizes"]
-        meta.write_text(json.dumps(plain))
+        del meta_json["sizes"]
+        meta.write_text(json.dumps(meta_json))
 
 
 DAMAGES = {
@@ -314,7 +314,7 @@ def test_split_of_void_alone_is_refused(tmp_path: Path) -> None:
         pack(load_dataset("folder", root), "train", tmp_path)
 
 
-def test_pages_are_given_back_and_read_again_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_released_pages_are_read_again_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from quadrat.benchmark.data import packed
 
     monkeypatch.setattr(packed, "_KEPT_BYTES", 1)

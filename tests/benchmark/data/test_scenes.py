@@ -1,4 +1,4 @@
-"""Synthetic scenes: a pure function of their parameters, imbalanced, redundant, clumped, of varying size."""
+"""Synthetic scenes: a pure function of their parameters, imbalanced, redundant, clustered, of varying size."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def test_a_fresh_process_draws_the_same_pixels() -> None:
     assert int(fresh) == zlib.crc32(item.read_image().tobytes() + item.read_mask().tobytes())
 
 
-def test_global_generator_is_neither_read_nor_moved() -> None:
+def test_the_global_generator_is_unchanged() -> None:
     before = repr(np.random.get_state(legacy=False))  # noqa: NPY002
     SMALL.items("train")[0].read_image()
     assert repr(np.random.get_state(legacy=False)) == before  # noqa: NPY002
@@ -83,11 +83,11 @@ def test_every_class_occurs_in_small_splits(seed: int) -> None:
         assert (histogram(scenes.items(split))[: len(scenes.classes)] > 0).all()
 
 
-def test_rare_objects_come_in_clumps() -> None:
+def test_rare_objects_are_spatially_clustered() -> None:
     """A region next to one with pedestrians holds pedestrians far more often than any region does."""
     regions = [
         np.add.reduceat(np.add.reduceat(item.read_mask() == 8, range(0, 96, 12), axis=0), range(0, 128, 16), axis=1) > 0
-        for item in Scenes(num_train=160, frames=1, varied_sizes=False).items("train")
+        for item in Scenes(num_train=100, frames=1, varied_sizes=False).items("train")
     ]
     anywhere = np.mean(regions)
     beside = np.mean(np.concatenate([region[:, 1:][region[:, :-1]] for region in regions]))
@@ -103,7 +103,7 @@ def test_frames_of_a_street_are_redundant_in_train_only() -> None:
     assert [item.id for item in scenes.items("train")][3:5] == ["street-0000-03", "street-0001-00"]
 
 
-def test_sizes_vary_between_streets_unless_told_otherwise() -> None:
+def test_sizes_vary_between_streets_unless_switched_off() -> None:
     varied, equal = (
         {item.read_mask().shape for item in Scenes(varied_sizes=flag).items("test")} for flag in (True, False)
     )

@@ -150,7 +150,7 @@ def test_loss_and_gradients_are_those_of_a_cpu(loss_stride: int) -> None:
     torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)
 
 
-def test_the_enlargements_gradient_does_not_change_from_run_to_run() -> None:
+def test_the_gradient_of_upsampling_is_deterministic() -> None:
     leaf = torch.randn(4, 16, 33, 41, generator=torch.Generator().manual_seed(0)).cuda().requires_grad_()
     gradients = []
     for _ in range(3):
@@ -160,7 +160,7 @@ def test_the_enlargements_gradient_does_not_change_from_run_to_run() -> None:
     assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
 
 
-def test_channels_last_is_a_layout_and_no_other_function() -> None:
+def test_channels_last_changes_the_layout_only() -> None:
     recipe = tiny_recipe()
     encoder = build_encoder(recipe, None, seed=0)
     network = Network(encoder, build_decoder(recipe, encoder.channels, NUM_CLASSES, seed=0)).cuda().eval()
@@ -218,7 +218,7 @@ def test_confusion_counts_are_those_of_a_cpu() -> None:
     assert torch.equal(count_confusion(truth.cuda(), predicted.cuda(), 5).cpu(), count_confusion(truth, predicted, 5))
 
 
-def test_counting_does_not_wait_for_the_device() -> None:
+def test_counting_does_not_synchronise() -> None:
     truth = torch.zeros((2, 50, 60), dtype=torch.uint8, device="cuda")
     predicted = torch.zeros((2, 50, 60), dtype=torch.int64, device="cuda")
     count_confusion(truth, predicted, 5)
@@ -230,7 +230,7 @@ def test_counting_does_not_wait_for_the_device() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_the_training_loop_does_not_wait_for_the_device(tmp_path: Path) -> None:
+def test_the_training_loop_does_not_synchronise(tmp_path: Path) -> None:
     """Between the checks of the loss, every 50 iterations, nothing in the loop may read a tensor of the device."""
     waited: list[int] = []
 
@@ -248,7 +248,7 @@ def test_the_training_loop_does_not_wait_for_the_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
-def test_compiled_training_is_the_plain_one_but_for_rounding(tmp_path: Path, mode: str) -> None:
+def test_compiled_training_equals_eager_training_up_to_rounding(tmp_path: Path, mode: str) -> None:
     """Several fits in one process: later networks must find what was compiled for the first, CUDA graphs too."""
     plain = fit(tiny_recipe(iterations=12, dropout=0.5, lr=0.01), tmp_path)
     compiled = [fit(tiny_recipe(iterations=12, dropout=0.5, lr=0.01, compile=mode), tmp_path) for _ in range(3)]

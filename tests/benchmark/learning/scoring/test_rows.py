@@ -1,3 +1,5 @@
+"""Values of regions: equal in memory and streamed, finite, and an error on a full disk."""
+
 import io
 from pathlib import Path
 
@@ -15,7 +17,7 @@ PARTS = np.split(NUMBERS, [5, 20])
 
 
 @pytest.mark.parametrize("columns", [slice(None), 0], ids=["(R, K)", "(R,)"])
-def test_a_streamed_file_is_what_numpy_would_have_saved(tmp_path: Path, columns: slice | int) -> None:
+def test_a_streamed_file_equals_one_saved_by_numpy(tmp_path: Path, columns: slice | int) -> None:
     streamed, held = RegionRows("own", GRID, tmp_path / "own.npy"), RegionRows("own", GRID)
     for part in PARTS:
         streamed.append(part[:, columns])
@@ -28,7 +30,7 @@ def test_a_streamed_file_is_what_numpy_would_have_saved(tmp_path: Path, columns:
     np.testing.assert_array_equal(mapped, array)
 
 
-def test_a_number_that_is_not_finite_is_counted_over_the_whole_pool(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_counted_over_the_whole_pool(tmp_path: Path) -> None:
     wrong = NUMBERS.copy()
     wrong[7, 1] = wrong[7, 2] = wrong[30, 0] = np.nan
     for path in (None, tmp_path / "own.npy"):

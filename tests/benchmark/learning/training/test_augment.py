@@ -1,3 +1,5 @@
+"""Crops: images and labels resampled from the same positions, checked against torch's interpolation."""
+
 import numpy as np
 import pytest
 import torch
@@ -64,14 +66,14 @@ def test_image_and_labels_move_together() -> None:
     assert (distance.argmin(dim=-1)[known] == label_BHW[known]).float().mean() > 0.9
 
 
-def test_windows_of_other_samples_do_not_matter() -> None:
+def test_a_crop_does_not_depend_on_the_rest_of_the_batch() -> None:
     alone = crops([Draw(0, 4, 3, 27, True)], 32)
     together = crops([Draw(0, 4, 3, 27, True), Draw(1, 0, 0, 48, False)], 32)
     torch.testing.assert_close(alone[0][0], together[0][0], atol=2e-3, rtol=0)
     assert torch.equal(alone[1][0], together[1][0])
 
 
-def test_labels_that_were_not_bought_are_void() -> None:
+def test_unlabelled_regions_are_void() -> None:
     grid = make_grid(MASKS)
     windows = cut_windows(IMAGES, label(MASKS, grid, [1]), [Draw(0, 0, 0, 48, False)], GREY)
     known = windows.label_BSS[0] != 255

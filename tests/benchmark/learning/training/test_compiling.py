@@ -54,6 +54,7 @@ def test_a_compiled_fit_equals_the_eager_one_up_to_rounding_and_resumes(tmp_path
     assert graphed.loss == compiled.loss
 
 
+@pytest.mark.slow
 def test_a_network_that_can_not_be_compiled_is_an_error_with_advice() -> None:
     network = _DataDependent()
     image, labels = torch.ones(2, 3, 8, 8), torch.zeros(2, 32, 32, dtype=torch.uint8)

@@ -1,15 +1,22 @@
+"""A frozen encoder: features computed once, cached whole or not at all, cropped like images."""
+
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.learning_fakes import NUM_CLASSES, SIZES, label, make_grid, make_set, tiny_recipe
+from support.learning_fakes import SIZES, FakeImages, label, make_grid, make_learner, make_set, tiny_recipe
 
 from quadrat.benchmark.errors import DataError, ResultsError
 from quadrat.benchmark.learning import Learner
 from quadrat.benchmark.learning.network.model import Encoded, build_encoder
-from quadrat.benchmark.learning.training.feature_cache import cut_feature_crops, feature_key, open_or_encode
+from quadrat.benchmark.learning.training.feature_cache import (
+    FeatureMaps,
+    cut_feature_crops,
+    feature_key,
+    open_or_encode,
+)
 from quadrat.benchmark.learning.training.sampler import Draw
 
 CPU = torch.device("cpu")
@@ -23,11 +30,11 @@ def encode(index: int) -> Encoded:
 
 
 @pytest.fixture
-def maps(tmp_path: Path):
+def maps(tmp_path: Path) -> FeatureMaps:
     return open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
 
 
-def test_cache_holds_every_images_features_in_float16(maps) -> None:
+def test_cache_holds_every_images_features_in_float16(maps: FeatureMaps) -> None:
     for index, (height, width) in enumerate(SIZES):
         expected = encode(index)
         assert maps.low(index).shape[:2] == (-(-height // 16) * 4, -(-width // 16) * 4)
@@ -37,7 +44,7 @@ def test_cache_holds_every_images_features_in_float16(maps) -> None:
         torch.testing.assert_close(found.high, expected.high.half().float())
 
 
-def test_second_opening_encodes_nothing(tmp_path: Path, maps) -> None:
+def test_cached_features_are_not_encoded_again(tmp_path: Path, maps: FeatureMaps) -> None:
     def refuse(index: int) -> Encoded:
         raise AssertionError("encoded again")
 
@@ -47,7 +54,7 @@ def test_second_opening_encodes_nothing(tmp_path: Path, maps) -> None:
         open_or_encode(IMAGES, refuse, {"images": "b"}, tmp_path)
 
 
-def test_interrupted_encoding_leaves_nothing_that_counts_as_done(tmp_path: Path) -> None:
+def test_interrupted_encoding_leaves_no_cache(tmp_path: Path) -> None:
     def stop(index: int) -> Encoded:
         if index == 2:
             raise KeyboardInterrupt
@@ -59,7 +66,7 @@ def test_interrupted_encoding_leaves_nothing_that_counts_as_done(tmp_path: Path)
     assert len(open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)) == len(IMAGES)
 
 
-def test_full_disk_is_an_error_and_nothing_is_taken_as_done(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_cache(tmp_path: Path) -> None:
     import errno
 
     def fill(index: int) -> Encoded:
@@ -70,7 +77,7 @@ def test_full_disk_is_an_error_and_nothing_is_taken_as_done(tmp_path: Path) -> N
     assert not (tmp_path / "features" / feature_key({"images": "a"})).exists()
 
 
-def test_damaged_cache_is_named(tmp_path: Path, maps) -> None:
+def test_damaged_cache_is_named(tmp_path: Path, maps: FeatureMaps) -> None:
     path = tmp_path / "features" / feature_key({"images": "a"})
     low = path / "low.f16"
     low.write_bytes(low.read_bytes()[:-2])
@@ -81,7 +88,7 @@ def test_damaged_cache_is_named(tmp_path: Path, maps) -> None:
         open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
 
 
-def test_feature_crop_is_the_window_of_features_and_labels(maps) -> None:
+def test_feature_crop_is_the_window_of_features_and_labels(maps: FeatureMaps) -> None:
     labels = label(MASKS, make_grid(MASKS))
     draws = [Draw(0, 16, 32, 32, False), Draw(0, 16, 32, 32, True)]
     crops = cut_feature_crops(maps, labels, draws, 16, CPU)
@@ -94,7 +101,7 @@ def test_feature_crop_is_the_window_of_features_and_labels(maps) -> None:
     assert torch.equal(crops.label_BHW[1], crops.label_BHW[0].flip(-1))
 
 
-def test_feature_crop_larger_than_the_image_is_void_and_zero_outside(maps) -> None:
+def test_feature_crop_larger_than_the_image_is_void_and_zero_outside(maps: FeatureMaps) -> None:
     labels = label(MASKS, make_grid(MASKS))
     crops = cut_feature_crops(maps, labels, [Draw(1, -16, -32, 96, False)], 16, CPU)
     height = SIZES[1][0]
@@ -104,45 +111,35 @@ def test_feature_crop_larger_than_the_image_is_void_and_zero_outside(maps) -> No
     torch.testing.assert_close(crops.encoded.high[0, :, 1:5, 2:5], maps.encoded([1], CPU).high[0])
 
 
-def test_encoder_is_read_once_for_all_rounds_and_processes(tmp_path: Path) -> None:
-    def learner(images) -> Learner:
-        return Learner(
-            tiny_recipe(frozen=True, iterations=1),
-            train=images, test=images, num_classes=NUM_CLASSES, device="cpu", threads=1, cache_dir=tmp_path,
-        )  # fmt: skip
+def test_images_are_encoded_once_for_all_rounds_and_processes(tmp_path: Path) -> None:
+    def learner(images: FakeImages) -> Learner:
+        return make_learner(tiny_recipe(frozen=True, iterations=1), tmp_path, train=images, test=images)
 
     images, masks = make_set()
-    told: list[tuple[int, int]] = []
+    events: list[tuple[int, int]] = []
     first = learner(images)
-    first.prepare(on_step=lambda done, total: told.append((done, total)))
+    first.prepare(on_step=lambda *event: events.append(event))
     reads = images.reads
-    assert reads == len(images) and told[-1][1] == 2 * len(images)
+    assert reads == len(images) and events[-1][1] == 2 * len(images)
     labels = label(masks, make_grid(masks))
     fits = [one.fit(labels, seed=0, round=0).loss for one in (first, learner(images))]
     assert images.reads == reads and fits[0] == fits[1]
 
 
-def test_another_thread_count_has_features_of_its_own(tmp_path: Path) -> None:
+def test_features_are_cached_per_thread_count(tmp_path: Path) -> None:
     for threads in (1, 2, 1):
-        Learner(
-            tiny_recipe(frozen=True, iterations=1),
-            train=IMAGES, test=IMAGES, num_classes=NUM_CLASSES, device="cpu", threads=threads, cache_dir=tmp_path,
-        ).prepare()  # fmt: skip
+        recipe = tiny_recipe(frozen=True, iterations=1)
+        make_learner(recipe, tmp_path, train=IMAGES, test=IMAGES, threads=threads).prepare()
     assert len([path for path in (tmp_path / "features").iterdir() if path.is_dir()]) == 2
 
 
-def test_frozen_scores_are_those_of_encoder_and_decoder_up_to_float16(tmp_path: Path) -> None:
+def test_frozen_scores_equal_those_of_the_whole_network_up_to_float16(tmp_path: Path) -> None:
     recipe = tiny_recipe(frozen=True, iterations=3)
-    one = Learner(
-        recipe, train=IMAGES, test=IMAGES, num_classes=NUM_CLASSES, device="cpu", threads=1, cache_dir=tmp_path
-    )
+    one = make_learner(recipe, tmp_path, train=IMAGES, test=IMAGES)
     grid = make_grid(MASKS)
     fitted = one.fit(label(MASKS, grid), seed=0, round=0)
     scores = one.score(fitted, grid, signals=["entropy"], features=True, seed=0, round=0)
-    unfrozen = Learner(
-        tiny_recipe(iterations=3), train=IMAGES, test=IMAGES, num_classes=NUM_CLASSES, device="cpu", threads=1,
-        cache_dir=tmp_path,
-    )  # fmt: skip
+    unfrozen = make_learner(tiny_recipe(iterations=3), tmp_path, train=IMAGES, test=IMAGES)
     state = {f"encoder.{name}": tensor for name, tensor in one._variant._encoder.state_dict().items()}
     state |= {f"decoder.{name}": tensor for name, tensor in fitted.state.items()}
     whole = type(fitted)(state=state, steps=3, loss=fitted.loss)

@@ -1,4 +1,7 @@
+"""Sampling of crops: on labelled regions, uniform, and a function of seed, round and step only."""
+
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,16 +9,25 @@ from support.learning_fakes import SIZES, label, make_grid, make_set
 
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.learning.training.sampler import Draw, Sampler, place
+from quadrat.benchmark.trial.oracle import RevealedLabels
 
 IMAGES, MASKS = make_set()
 
 
-def sampler(labels, **changes) -> Sampler:
-    settings = {"batch_size": 3, "crop": 32, "scale": (0.5, 2.0), "flip": True, "align": 1, "seed": 0, "round": 1}
+def sampler(labels: RevealedLabels, **changes: Any) -> Sampler:
+    settings: dict[str, Any] = {
+        "batch_size": 3,
+        "crop": 32,
+        "scale": (0.5, 2.0),
+        "flip": True,
+        "align": 1,
+        "seed": 0,
+        "round": 1,
+    }
     return Sampler(labels, **(settings | changes))
 
 
-def some_labels(num_regions: int = 9, region_size: int = 12):
+def some_labels(num_regions: int = 9, region_size: int = 12) -> RevealedLabels:
     grid = make_grid(MASKS, region_size)
     return label(MASKS, grid, np.random.default_rng(3).choice(grid.num_regions, num_regions, replace=False))
 
@@ -60,7 +72,7 @@ def test_every_position_that_holds_the_region_is_reached() -> None:
     assert {place(20, 24, 48, 16, 4, generator) for _ in range(200)} == {8, 12, 16, 20}
 
 
-def test_batch_depends_on_its_number_alone() -> None:
+def test_a_batch_depends_on_its_number_only() -> None:
     labels = some_labels()
     forwards = [sampler(labels).draws(step) for step in range(8)]
     one = sampler(labels)
@@ -109,6 +121,6 @@ def test_flip_does_not_move_the_windows() -> None:
     assert [Draw(*draw[:4], flip=False) for draw in with_flip] == without
 
 
-def test_nothing_labelled_is_an_error() -> None:
+def test_sampling_without_labels_is_an_error() -> None:
     with pytest.raises(TrainingError, match="expected at least one labelled region"):
         sampler(label(MASKS, make_grid(MASKS), []))
