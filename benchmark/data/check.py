@@ -180,6 +180,6 @@ def _add_duplicates(places: dict[str, list[tuple[str, str]]], problems: list[str
     for same in places.values():
         names = ", ".join(f"{split}/{name}" for split, name in same[:4])
         if len({split for split, _ in same}) > 1:
-            problems.append(f"the same image lies in more than one split: {names}. Results would be too good.")
+            problems.append(f"the same image is in more than one split: {names}. Results would be too good.")
         elif len(same) > 1:
             notes.append(f"{len(same)} images are pixel for pixel the same: {names}.")

@@ -92,7 +92,7 @@ class Dataset(Protocol):
         """Names of the available splits."""
 
     def params(self) -> dict[str, Any]:
-        """Return the parameters, JSON-plain; part of the key of packed splits."""
+        """Return the parameters, JSON-serialisable; part of the key of packed splits."""
 
     def items(self, split: str) -> Sequence[Item]:
         """Return the images of `split` in a fixed order.

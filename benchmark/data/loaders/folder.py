@@ -33,7 +33,7 @@ class Folder(FileDataset):
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """What `manifest.json` says.
+        """Content of `manifest.json`.
 
         Raises:
             DataError: When it is missing, no JSON, or names no classes.
@@ -61,7 +61,7 @@ class Folder(FileDataset):
 
     @property
     def colours(self) -> tuple[tuple[int, int, int], ...]:
-        """Colours of the classes, from the manifest or made up."""
+        """Colours of the classes, from the manifest or generated."""
         if "colours" not in self.manifest:
             return distinct_colours(len(self.classes))
         return tuple((int(red), int(green), int(blue)) for red, green, blue in self.manifest["colours"])
@@ -84,7 +84,7 @@ class Folder(FileDataset):
 
 
 def _problem(key: str, value: object, num_classes: int) -> str | None:
-    """Return what was expected of manifest entry `key`, or None if `value` is that."""
+    """Return the expectation that `value` of manifest entry `key` violates, or None."""
     if key == "colours":
         triples = isinstance(value, list) and all(
             isinstance(colour, list) and len(colour) == 3 and all(isinstance(part, int) for part in colour)

@@ -58,7 +58,7 @@ class CheckpointFile(NamedTuple):
     """Where and how often a fit saves its state."""
 
     path: Path
-    identity: dict[str, Any]  # arguments of the fit, JSON-plain; a file with another identity is refused
+    identity: dict[str, Any]  # arguments of the fit, JSON-serialisable; a file with another identity is refused
     every_s: float
 
 

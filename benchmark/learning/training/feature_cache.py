@@ -41,7 +41,7 @@ class FeatureMaps:
         """Open what `open_or_encode` wrote.
 
         Raises:
-            DataError: A file is missing or has another length than `meta.json` says.
+            DataError: A file is missing or has another length than `meta.json` states.
         """
         try:
             meta = json.loads((path / "meta.json").read_text())
@@ -90,7 +90,7 @@ def open_or_encode(
     Args:
         images: The image set.
         encode: Index of an image to its encoded maps, padded (batch of one).
-        key: Everything that the features depend on, JSON-plain.
+        key: Everything that the features depend on, JSON-serialisable.
         cache_dir: Cache folder; features go into `features/`.
         on_image: Called with (images done, images in total).
 

@@ -55,7 +55,7 @@ def test_every_problem_is_found(tmp_path: Path) -> None:
         "mask is 5 x 6",
         "no class: [9]",
         "e.jpg cannot be read as an image",
-        "the same image lies in more than one split: test/x, train/f",
+        "the same image is in more than one split: test/x, train/f",
     ):
         assert expected in found
     assert {split.split: split.num_images for split in report.splits} == {"test": 2, "train": 1}

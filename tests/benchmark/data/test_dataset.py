@@ -8,20 +8,18 @@ import pytest
 from support.layouts import write_folder
 
 from quadrat.benchmark.data import load_dataset
-from quadrat.benchmark.data.dataset import decode
+from quadrat.benchmark.data.dataset import DATASETS, decode
 from quadrat.benchmark.data.loaders.folder import Folder
 from quadrat.benchmark.data.loaders.scenes import Scenes
 from quadrat.benchmark.errors import DataError
 from quadrat.strategies.errors import PluginError
-from quadrat.strategies.registry import Registry
 
 
 def test_built_in_data_sets_are_registered_under_their_names() -> None:
-    registry = Registry(group="quadrat.datasets", kind="data set")
-    assert {"cityscapes", "voc", "camvid", "folder", "scenes"} <= set(registry.names())
-    for plugin in registry.listing():
+    assert {"cityscapes", "voc", "camvid", "folder", "scenes"} <= set(DATASETS.names())
+    for plugin in DATASETS.listing():
         assert plugin.error is None
-        assert registry.get(plugin.name).name == plugin.name
+        assert DATASETS.get(plugin.name).name == plugin.name
 
 
 def test_parameters_are_passed_on() -> None:

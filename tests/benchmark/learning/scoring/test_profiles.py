@@ -1,6 +1,7 @@
 """Profiles: what their numbers mean, and that they come through the registry."""
 
 from functools import lru_cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from support.learning_fakes import (
 
 from quadrat.benchmark.learning.network.upsampling import upsample
 from quadrat.benchmark.learning.scoring.profiles import (
+    PROFILES,
     class_bvsb,
     class_entropy,
     class_histogram,
@@ -27,12 +29,12 @@ from quadrat.benchmark.learning.scoring.profiles import (
 )
 from quadrat.benchmark.learning.scoring.score import Scores, score_regions
 from quadrat.benchmark.learning.scoring.signals import bvsb, entropy
+from quadrat.strategies import registry
 from quadrat.strategies.errors import PluginError
-from quadrat.strategies.registry import Registry
 
 IMAGES, MASKS = make_set()
 CPU = torch.device("cpu")
-PROFILES = {
+BUILT_IN = {
     "class-histogram": class_histogram,
     "class-probability": class_probability,
     "class-entropy": class_entropy,
@@ -46,7 +48,7 @@ predict = random_predict(IMAGES)
 def scores(region_size: int) -> Scores:
     signals = {"entropy": entropy, "bvsb": bvsb}
     grid = make_grid(MASKS, region_size)
-    return score_regions(predict, grid, signals, with_features=False, profiles=PROFILES, device=CPU)
+    return score_regions(predict, grid, signals, with_features=False, profiles=BUILT_IN, device=CPU)
 
 
 @pytest.mark.parametrize("region_size", [5, 12, 40])
@@ -93,8 +95,8 @@ def test_the_gradient_embedding_is_the_gradient_of_the_regions_mean_loss(region_
 def test_signals_are_the_same_with_and_without_profiles() -> None:
     grid = make_grid(MASKS)
     alone = score_regions(predict, grid, {"entropy": entropy}, with_features=True, device=CPU)
-    beside = score_regions(predict, grid, {"entropy": entropy}, with_features=True, profiles=PROFILES, device=CPU)
-    assert alone.profiles == {} and list(beside.profiles) == list(PROFILES)
+    beside = score_regions(predict, grid, {"entropy": entropy}, with_features=True, profiles=BUILT_IN, device=CPU)
+    assert alone.profiles == {} and list(beside.profiles) == list(BUILT_IN)
     np.testing.assert_array_equal(alone.signals["entropy"], beside.signals["entropy"])
     np.testing.assert_array_equal(alone.features, beside.features)
 
@@ -103,9 +105,8 @@ def test_the_learner_computes_registered_profiles(tmp_path: Path) -> None:
     grid = make_grid(MASKS)
     learner = make_learner(tiny_recipe(iterations=2), tmp_path, train=IMAGES, test=IMAGES)
     fitted = learner.fit(label(MASKS, grid), seed=0, round=0)
-    names = Registry(group="quadrat.profiles", kind="profile").names()
-    found = learner.score(fitted, grid, signals=(), features=False, profiles=names, seed=0, round=0)
-    assert set(PROFILES) <= set(found.profiles) and found.signals == {}
+    found = learner.score(fitted, grid, signals=(), features=False, profiles=PROFILES.names(), seed=0, round=0)
+    assert set(BUILT_IN) <= set(found.profiles) and found.signals == {}
     assert found.profiles["gradient-embedding"].shape == (grid.num_regions, NUM_CLASSES * 8)
 
 
@@ -114,11 +115,7 @@ def test_unknown_profile_names_the_known_ones() -> None:
         load_profiles(["class-histogramm"])
 
 
-def test_plugin_that_is_no_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoint
-
-    import quadrat.strategies.registry as registry
-
+def test_a_plugin_that_is_not_a_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoint(name="broken", value="math:sqrt", group="quadrat.profiles")
     monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
     with pytest.raises(

@@ -1,6 +1,7 @@
 """A frozen encoder: features computed once, cached whole or not at all, cropped like images."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,14 @@ def encode(index: int) -> Encoded:
     return ENCODER(ENCODER.prepare(torch.from_numpy(IMAGES.image(index))[None]))
 
 
-@pytest.fixture
-def maps(tmp_path: Path) -> FeatureMaps:
-    return open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def maps(cache: Path) -> FeatureMaps:
+    return open_or_encode(IMAGES, encode, {"images": "a"}, cache)
 
 
 def test_cache_holds_every_images_features_in_float16(maps: FeatureMaps) -> None:
@@ -44,14 +50,14 @@ def test_cache_holds_every_images_features_in_float16(maps: FeatureMaps) -> None
         torch.testing.assert_close(found.high, expected.high.half().float())
 
 
-def test_cached_features_are_not_encoded_again(tmp_path: Path, maps: FeatureMaps) -> None:
+def test_cached_features_are_not_encoded_again(cache: Path, maps: FeatureMaps) -> None:
     def refuse(index: int) -> Encoded:
         raise AssertionError("encoded again")
 
-    again = open_or_encode(IMAGES, refuse, {"images": "a"}, tmp_path)
+    again = open_or_encode(IMAGES, refuse, {"images": "a"}, cache)
     np.testing.assert_array_equal(again.high(3), maps.high(3))
     with pytest.raises(AssertionError, match="encoded again"):
-        open_or_encode(IMAGES, refuse, {"images": "b"}, tmp_path)
+        open_or_encode(IMAGES, refuse, {"images": "b"}, cache)
 
 
 def test_interrupted_encoding_leaves_no_cache(tmp_path: Path) -> None:
@@ -77,7 +83,8 @@ def test_a_full_disk_is_an_error_and_leaves_no_cache(tmp_path: Path) -> None:
     assert not (tmp_path / "features" / feature_key({"images": "a"})).exists()
 
 
-def test_damaged_cache_is_named(tmp_path: Path, maps: FeatureMaps) -> None:
+def test_damaged_cache_is_named(tmp_path: Path, cache: Path, maps: FeatureMaps) -> None:
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "features" / feature_key({"images": "a"})
     low = path / "low.f16"
     low.write_bytes(low.read_bytes()[:-2])
