@@ -1,8 +1,8 @@
-"""What trials share, and what they will cost: known from their specs before they run."""
+"""Rounds that trials share, and the training steps they need: known from their specs before they run."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
@@ -10,13 +10,16 @@ from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import Needs, load
 
 __all__ = [
+    "Fits",
     "SharedNeeds",
+    "count_fits",
     "expected_steps",
     "longest_first",
     "needs_of_suite",
     "needs_of_trial",
     "planned_round",
     "round_identity",
+    "round_steps",
 ]
 
 
@@ -50,6 +53,24 @@ def planned_round(spec: TrialSpec, round_: int) -> str:
         decided_by += [spec.strategy, spec.params]
     pool, labelled = spec.dataset.model_dump_json(), canonical_json(decided_by)
     return canonical_json(round_identity(spec, round_, pool=pool, labelled=labelled))
+
+
+class Fits(NamedTuple):
+    """Number of models that some trials train.
+
+    Attributes:
+        shared: With sharing: a round that several trials have in common counts once.
+        alone: Without sharing.
+    """
+
+    shared: int
+    alone: int
+
+
+def count_fits(trials: Iterable[TrialSpec]) -> Fits:
+    """Return how many models the trials train, at most: strategies may still select the same regions."""
+    rounds = [planned_round(spec, round_) for spec in trials for round_ in range(spec.num_rounds)]
+    return Fits(shared=len(set(rounds)), alone=len(rounds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,21 +125,30 @@ def needs_of_trial(spec: TrialSpec, round_: int, suite_needs: SharedNeeds) -> Sh
     return suite_needs if round_ == 0 and suite_needs.covers(own) else own
 
 
-def expected_steps(spec: TrialSpec, *, num_images: int, num_done: int = 0) -> int:
-    """Return the training steps that a trial still needs.
+def round_steps(spec: TrialSpec, round_: int, *, num_images: int) -> int:
+    """Return the training steps of a round, at most.
 
-    A recipe that counts iterations costs the same in every round, whatever is labelled; one that counts epochs grows
-    with the images that have a label, of which there are at most as many as labelled regions. A round that is shared
-    counts in full: whether another trial will have paid for it is not known here.
+    A recipe that counts iterations trains the same number in every round. One that counts epochs grows with the images
+    that have a label, of which there are at most as many as labelled regions.
+
+    Args:
+        spec: The trial.
+        round_: The round, counted from 0.
+        num_images: Images of the pool.
+    """
+    num_labelled = spec.budgets[round_] if spec.budgets else num_images  # full supervision has no budgets
+    return spec.learner.num_steps(min(num_labelled, num_images))
+
+
+def expected_steps(spec: TrialSpec, *, num_images: int, num_done: int = 0) -> int:
+    """Return the training steps that a trial still needs; a shared round counts in full.
 
     Args:
         spec: The trial.
         num_images: Images of the pool.
-        num_done: Rounds whose records are there.
+        num_done: Rounds that have a record.
     """
-    if spec.strategy == FULL_SUPERVISION:
-        return 0 if num_done else spec.learner.num_steps(num_images)
-    return sum(spec.learner.num_steps(min(budget, num_images)) for budget in spec.budgets[num_done:])
+    return sum(round_steps(spec, round_, num_images=num_images) for round_ in range(num_done, spec.num_rounds))
 
 
 def longest_first(
@@ -126,13 +156,13 @@ def longest_first(
 ) -> list[TrialSpec]:
     """Return trials in the order in which they are best started: the longest first, ties in the order given.
 
-    What is started last should be short, so that no machine is left with a long trial while the others have nothing to
-    do: the makespan of the longest-first rule is at most 4/3 of the shortest one [Graham, SIAM J. Appl. Math. 1969].
+    The trial that is started last should be short, so that no machine is left with a long one while the others idle:
+    the makespan of the longest-first rule is at most 4/3 of the shortest one [Graham, SIAM J. Appl. Math. 1969].
 
     Args:
-        trials: What is to run.
+        trials: Trials to run.
         num_images: Images of the pool.
-        done: (trial id, round) of every record that is there.
+        done: (trial id, round) of every existing record.
     """
     num_done: dict[str, int] = {}
     for trial_id, round_ in done:

@@ -140,8 +140,7 @@ class Suite(BaseModel):
             raise ValueError(f"strategies with different labels; {twice} occurs twice: give each its own 'label'")
         first: dict[str, str] = {}
         for entry in self.strategies:
-            size = entry.region_size or self.region_sizes[0]
-            same = canonical_json([entry.name, load(entry.name, **entry.params).params(), size])
+            same = self.effective(entry)
             if first.setdefault(same, entry.label) != entry.label:
                 raise ValueError(f"strategies that differ; '{first[same]}' and '{entry.label}' have equal parameters")
         return self
@@ -163,6 +162,11 @@ class Suite(BaseModel):
     def region_sizes(self) -> tuple[int, ...]:
         """All region sizes, the reference first."""
         return self.region_size if isinstance(self.region_size, tuple) else (self.region_size,)
+
+    def effective(self, entry: StrategyEntry) -> str:
+        """Return what makes two strategies of the suite the same: name, all parameters, region size."""
+        size = entry.region_size or self.region_sizes[0]
+        return canonical_json([entry.name, load(entry.name, **entry.params).params(), size])
 
     def trials(self) -> list[TrialSpec]:
         """Return every trial: the references first, then strategy by strategy with the seeds inside."""

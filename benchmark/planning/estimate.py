@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
-from quadrat.benchmark.planning.work import DataExtent, Workload, count_work
+from quadrat.benchmark.planning.work import Workload, count_work
 
 __all__ = ["Estimate", "estimate"]
 
-_BYTES_PER_PICK: Final = 28
+_BYTES_PER_SELECTED: Final = 28
 """A pick in a selection file: region and potential (8 each), image, row and column (4 each)."""
 
 
@@ -76,7 +77,7 @@ def estimate(suite: Suite, extent: DataExtent, measured: Measured, num_devices: 
         feature_bytes=(extent.num_pool + extent.num_test) * measured.feature_bytes,
         light_bytes=_light_models(suite, work) * measured.fitted_bytes,
         all_bytes=work.num_fits * measured.fitted_bytes + _score_bytes(suite, extent, work),
-        selection_bytes=work.num_picks * _BYTES_PER_PICK,
+        selection_bytes=work.num_selected * _BYTES_PER_SELECTED,
     )
 
 

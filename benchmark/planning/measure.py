@@ -21,7 +21,8 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.learner import Fitted, Learner
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.benchmark.planning.work import DataExtent, Workload
+from quadrat.benchmark.planning.extent import DataExtent
+from quadrat.benchmark.planning.work import Workload
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.oracle import RevealedLabels
 

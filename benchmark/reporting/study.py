@@ -14,10 +14,11 @@ from markupsafe import Markup
 
 from quadrat.benchmark.analysis.objective import value_of
 from quadrat.benchmark.analysis.statistics import paired_difference, summarise
+from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.study import Objective
 from quadrat.benchmark.reporting.files import VEGA_LITE, NamedTable
 from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table, interval, mean_std, signed
-from quadrat.benchmark.results.candidates import Candidate, StudyResults, read_study
+from quadrat.benchmark.results.study_results import StudyResults, read_study
 from quadrat.benchmark.results.trials import Results
 
 __all__ = ["Slice", "StudySection", "study_section"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from quadrat.benchmark.results.candidates import read_study
+from quadrat.benchmark.results.study_results import read_study
 from quadrat.benchmark.tracking.client import Experiment
 
 __all__ = ["log_candidates"]

@@ -203,7 +203,7 @@ def _follow(cluster: "Cluster", job_id: str, address: str) -> None:
 
 
 def _check_study(suite: "Suite", labels: Sequence[str], seeds: Sequence[int]) -> None:
-    from quadrat.benchmark.results.candidates import study_of
+    from quadrat.benchmark.config.candidates import study_of
 
     study_of(suite)
     if labels or seeds:

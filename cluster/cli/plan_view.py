@@ -1,4 +1,4 @@
-"""What `quadrat show --plan` says: how long a suite will take, and what it needs."""
+"""Text of `quadrat show --plan`: hours, memory and disk of a suite, estimated from what was measured."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,15 +10,16 @@ from rich.text import Text
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.planning.estimate import Estimate
+from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
-from quadrat.benchmark.planning.work import DataExtent, Workload
-from quadrat.cluster.cli.work_view import size
+from quadrat.benchmark.planning.work import Workload
+from quadrat.cluster.cli.suite_view import facts_table, show_bytes, show_needs
 
 __all__ = ["as_json", "hours", "render_plan"]
 
 
 def as_json(suite: Suite, extent: DataExtent, work: Workload, measured: Measured, plan: Estimate) -> dict[str, Any]:
-    """Return a plan, JSON-plain; times in seconds, sizes in bytes."""
+    """Return a plan with its inputs as a JSON-plain dictionary; times in seconds, sizes in bytes."""
     scorings = [
         {**dataclasses.asdict(needs), "passes": passes, "s_per_image": measured.score_s[needs]}
         for needs, passes in work.scorings.items()
@@ -35,7 +36,7 @@ def as_json(suite: Suite, extent: DataExtent, work: Workload, measured: Measured
 
 
 def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Estimate) -> Iterator[RenderableType]:
-    """Yield the parts of what is shown."""
+    """Yield the parts of the text."""
     unit, cost = "GPU" if measured.is_gpu else "CPU core", measured.cores
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     is_scaled = measured.host_bytes is None
@@ -49,9 +50,13 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
         hours(plan.fit_s * cost),
     )
     for needs, passes in work.scorings.items():
-        what = ", ".join([*needs.signals, *(["features"] if needs.features else []), *needs.profiles])
         images, each_s = passes * extent.num_pool, measured.score_s[needs]
-        table.add_row(f"score {what}", f"{images:,} images", f"{_short_s(each_s)} each", hours(images * each_s * cost))
+        table.add_row(
+            f"score {show_needs(needs)}",
+            f"{images:,} images",
+            f"{_short_s(each_s)} each",
+            hours(images * each_s * cost),
+        )
     table.add_row(
         "evaluate",
         f"{work.num_evaluations * extent.num_test:,} images",
@@ -79,7 +84,7 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
 
 
 def hours(seconds: float) -> str:
-    """Return seconds as hours for people.
+    """Return seconds as hours, with as many decimals as matter.
 
     Examples:
         >>> hours(36), hours(5400), hours(3600000)
@@ -91,29 +96,26 @@ def hours(seconds: float) -> str:
 
 def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) -> Table:
     devices = f"{plan.num_devices} {unit}{'s' if plan.num_devices > 1 else ''}"
-    memory = [f"{size(measured.gpu_bytes)} of GPU"] if measured.gpu_bytes is not None else []
+    memory = [f"{show_bytes(measured.gpu_bytes)} of GPU"] if measured.gpu_bytes is not None else []
     if measured.host_bytes is not None:
-        memory.append(f"{size(measured.host_bytes)} of host for a trial")
+        memory.append(f"{show_bytes(measured.host_bytes)} of host for a trial")
     else:
         memory.append("of host not measured, since images or iterations were scaled")
-    disk = [f"packed images {size(plan.packed_bytes)}"]
+    disk = [f"packed images {show_bytes(plan.packed_bytes)}"]
     if plan.feature_bytes:
-        disk.append(f"frozen features {size(plan.feature_bytes)}")
+        disk.append(f"frozen features {show_bytes(plan.feature_bytes)}")
     disk += [
-        f"store {size(plan.light_bytes)} (keep: light) or {size(plan.all_bytes)} (keep: all)",
-        f"selections {size(plan.selection_bytes)}",
+        f"store {show_bytes(plan.light_bytes)} (keep: light) or {show_bytes(plan.all_bytes)} (keep: all)",
+        f"selections {show_bytes(plan.selection_bytes)}",
     ]
     facts = {
         "images": f"{extent.num_pool:,} + {extent.num_test:,} of {extent.width} x {extent.height}: {extent.source}",
         "wall time": f"about {hours(plan.wall_s)} h on {devices}, {plan.in_flight} trials at a time",
         "memory": ", ".join(memory),
         "disk": ", ".join(disk),
-        "left out": "selecting, packing, starting Ray; how trials that run side by side slow each other",
+        "left out": "selecting, packing, starting Ray; slowdown of trials that run side by side",
     }
-    table = Table.grid(padding=(0, 2))
-    for name, text in facts.items():
-        table.add_row(Text(name, style="dim"), Text(text))
-    return table
+    return facts_table(facts)
 
 
 def _short_s(seconds: float) -> str:

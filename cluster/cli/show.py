@@ -38,7 +38,7 @@ def show(
 
     With --plan, measure its recipe on this machine and estimate hours, memory and disk.
     """
-    from quadrat.cluster.cli.suite_view import render
+    from quadrat.cluster.cli.suite_view import render_suite
 
     if (devices is not None or is_json) and not is_planned:
         raise click.UsageError("--devices and --json: expected with --plan; add it")
@@ -46,7 +46,7 @@ def show(
         local_copy(results)
     suite, results_dir = open_suite(suite_name, settings, results)
     if not is_json:
-        for part in render(suite, results_dir):
+        for part in render_suite(suite, results_dir):
             print_part(part)
     if is_planned:
         _plan(suite, results_dir, devices, is_json=is_json)
@@ -55,8 +55,9 @@ def show(
 def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bool) -> None:
     """Measure the suite's recipe on this machine, and print the estimate for the whole suite."""
     from quadrat.benchmark.planning.estimate import estimate
+    from quadrat.benchmark.planning.extent import data_extent
     from quadrat.benchmark.planning.measure import devices_at_hand, measure
-    from quadrat.benchmark.planning.work import count_work, data_extent
+    from quadrat.benchmark.planning.work import count_work
     from quadrat.cluster.cli.plan_view import as_json, render_plan
 
     extent = data_extent(suite, results_dir)

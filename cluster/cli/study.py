@@ -72,7 +72,7 @@ def study(
 
 def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     """Print the numbers of candidates by state, the best, failures, and how to resume an unfinished search."""
-    from quadrat.benchmark.results.candidates import study_dir
+    from quadrat.benchmark.results.study_results import study_dir
     from quadrat.cluster.progress.display import short
     from quadrat.cluster.study.search import show_params
     from quadrat.cluster.study.storage import DATABASE

@@ -1,126 +1,112 @@
-"""What `quadrat show` says about a suite before anything runs."""
+"""Text of `quadrat show`: what a suite resolves to, its work and its study, counted without running anything."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from quadrat.benchmark.config.sharing import SharedNeeds, count_fits
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.config.trial import TrialSpec, scale_budgets
+from quadrat.benchmark.errors import DataError, TrainingError
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.benchmark.planning.work import DataExtent, data_extent
-from quadrat.benchmark.results.folder import finished_trials, read_suite_json
-from quadrat.cluster.cli.work_view import render_forecast, warnings
+from quadrat.benchmark.planning.extent import DataExtent, data_extent
+from quadrat.benchmark.planning.work import count_study_fits, count_work
+from quadrat.benchmark.results.folder import finished_trials
 from quadrat.cluster.progress.display import percent
-from quadrat.cluster.progress.progress import num_fits
 from quadrat.strategies import sees_labels
 
-__all__ = ["PoolSize", "pool_size", "render"]
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["facts_table", "render_suite", "show_bytes", "show_needs"]
 
 
-class PoolSize(NamedTuple):
-    """How large a pool is.
-
-    Attributes:
-        num_px: Its pixels, None when the data is not at hand.
-        is_exact: Whether all images were measured.
-        source: How that is known, or why it is not.
-    """
-
-    num_px: int | None
-    is_exact: bool
-    source: str
-
-
-def pool_size(suite: Suite, results_dir: Path) -> PoolSize:
-    """Return the size of the suite's pool, exact once it is packed, else estimated from its first image."""
-    if (results_dir / "suite.json").is_file():
-        document = read_suite_json(results_dir)
-        if document["suite"]["dataset"] == json.loads(suite.dataset.model_dump_json()):
-            pool = document["dataset"]["pool"]
-            return PoolSize(int(pool["num_px"]), True, f"{pool['num_images']} images")
-    from quadrat.benchmark.data import load_dataset
-
-    try:
-        items = load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params).items(suite.dataset.pool)
-        height, width, _ = items[0].read_image().shape
-    except DataError as error:
-        return PoolSize(None, False, str(error))
-    source = f"{len(items)} images, about {width} x {height} (the first one's size)"
-    return PoolSize(len(items) * height * width, False, source)
-
-
-def render(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
-    """Yield the parts of what is shown."""
+def render_suite(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
+    """Yield the parts of the text: facts, budgets, work, warnings, trials, number of fits, study."""
     trials = suite.trials()
-    size = pool_size(suite, results_dir)
     complete = finished_trials(results_dir, trials)
+    try:
+        extent, data_text = data_extent(suite, results_dir), ""
+    except DataError as error:
+        extent, data_text = None, str(error)
     yield Text.assemble((suite.name, "bold"), f"  {suite.description}")
-    yield _facts(suite, results_dir, size)
+    yield facts_table(_facts(suite, results_dir, extent, data_text))
     yield Text()
-    yield _budgets(trials, size)
+    yield _budgets(trials, extent)
     yield Text()
-    extent = _extent(suite, results_dir)
     if extent is not None:
-        yield from render_forecast(suite, extent)
-    for warning in warnings(suite, extent):
+        yield facts_table(_work(suite, extent))
+    for warning in _warnings(suite, extent):
         yield Text(f"! {warning}", style="yellow")
     yield Text()
     yield _trials(trials, complete)
-    with_sharing, without_sharing = num_fits(trials)
-    yield Text(
-        f"\n{len(trials)} trials, {len(complete)} complete; {with_sharing} fits ({without_sharing} without sharing)"
-    )
+    fits = count_fits(trials)
+    yield Text(f"\n{len(trials)} trials, {len(complete)} complete; {fits.shared} fits ({fits.alone} without sharing)")
     if suite.study is not None:
-        from quadrat.cluster.cli.study_view import render_study  # here: Optuna takes a while to import
-
         yield Text()
-        yield render_study(suite)
+        yield facts_table(_study(suite))
 
 
-def _extent(suite: Suite, results_dir: Path) -> DataExtent | None:
-    """Return the size of the suite's data, None where nothing is known of it (which is said where the pool stands)."""
-    try:
-        return data_extent(suite, results_dir)
-    except DataError:
-        return None
-
-
-def _facts(suite: Suite, results_dir: Path, size: PoolSize) -> Table:
-    recipe, need = suite.learner, suite.resources
-    length = f"{recipe.iterations} iterations" if recipe.iterations is not None else f"{recipe.epochs} epochs"
-    facts = {
-        "data set": f"{suite.dataset.name} {suite.dataset.pool} / {suite.dataset.test}",
-        "pool": size.source,
-        "region": ", ".join(map(str, suite.region_sizes)) + " px",
-        "learner": f"DeepLabv3+ on {'frozen ' if recipe.frozen else ''}{recipe.encoder} ({recipe.weights} weights), "
-        f"{length}, batch {recipe.batch_size}, crop {recipe.crop}{_kernels(recipe)}",
-        "a trial": f"{need.cpus} CPUs, {need.gpus:g} GPUs",
-        "results": str(results_dir),
-    }
+def facts_table(facts: Mapping[str, str]) -> Table:
+    """Return names and texts as two columns."""
     table = Table.grid(padding=(0, 2))
     for name, text in facts.items():
         table.add_row(Text(name, style="dim"), Text(text))
     return table
 
 
-def _kernels(recipe: Recipe) -> str:
-    """Return what the recipe says of how it is computed, beyond the default."""
-    said = [
+def show_bytes(num_bytes: float) -> str:
+    """Return a number of bytes with its unit.
+
+    Examples:
+        >>> show_bytes(2_500_000), show_bytes(30_000_000_000)
+        ('2.5 MB', '30 GB')
+    """
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= scale:
+            value = num_bytes / scale
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{num_bytes / 1e3:.0f} kB"
+
+
+def show_needs(needs: SharedNeeds) -> str:
+    """Return what one pass over the pool computes, by name."""
+    return ", ".join([*needs.signals, *(["features"] if needs.features else []), *needs.profiles])
+
+
+def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text: str) -> dict[str, str]:
+    recipe, need = suite.learner, suite.resources
+    length = f"{recipe.iterations} iterations" if recipe.iterations is not None else f"{recipe.epochs} epochs"
+    if extent is not None:
+        pixels = f"{extent.pool_px:,} pixels, " if extent.exact else "about "
+        data_text = f"{extent.num_pool:,} images, {pixels}{extent.width} x {extent.height} ({extent.source})"
+    return {
+        "data set": f"{suite.dataset.name} {suite.dataset.pool} / {suite.dataset.test}",
+        "pool": data_text,
+        "region": ", ".join(map(str, suite.region_sizes)) + " px",
+        "learner": f"DeepLabv3+ on {'frozen ' if recipe.frozen else ''}{recipe.encoder} ({recipe.weights} weights), "
+        f"{length}, batch {recipe.batch_size}, crop {recipe.crop}{_numerics(recipe)}",
+        "a trial": f"{need.cpus} CPUs, {need.gpus:g} GPUs",
+        "results": str(results_dir),
+    }
+
+
+def _numerics(recipe: Recipe) -> str:
+    """Return the recipe's precision and compilation where they are not the default."""
+    parts = [
         recipe.precision if recipe.precision != "fp32" else "",
         f"scored and evaluated in {recipe.inference_precision}" if recipe.inference_precision else "",
         f"torch.compile ({recipe.compile})" if recipe.compile else "",
         "BatchNorm folded" if recipe.fold_batchnorm else "",
     ]
-    return "".join(f", {text}" for text in said if text)
+    return "".join(f", {part}" for part in parts if part)
 
 
-def _budgets(trials: list[TrialSpec], size: PoolSize) -> Table:
+def _budgets(trials: list[TrialSpec], extent: DataExtent | None) -> Table:
     """Return cumulative budgets by region size and round, in regions and as a share of the pool's pixels."""
     by_size = {spec.region_size: spec.budgets for spec in trials if spec.budgets}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -129,13 +115,48 @@ def _budgets(trials: list[TrialSpec], size: PoolSize) -> Table:
         table.add_column(str(round_), justify="right")
     for region_size, budgets in by_size.items():
         table.add_row(f"regions of {region_size} px", *(f"{budget:,}" for budget in budgets))
-        if size.num_px is not None:
+        if extent is not None:
             # A border cell is smaller than a whole one, so this is the most that a budget can be.
-            shares = [min(1.0, budget * region_size**2 / size.num_px) for budget in budgets]
+            shares = [min(1.0, budget * region_size**2 / extent.pool_px) for budget in budgets]
             table.add_row(
-                f"% of the pixels, {'at most' if size.is_exact else 'about'}", *map(percent, shares), style="dim"
+                f"% of the pixels, {'at most' if extent.exact else 'about'}", *map(percent, shares), style="dim"
             )
     return table
+
+
+def _work(suite: Suite, extent: DataExtent) -> dict[str, str]:
+    """Return the work of a suite and the disk that its images take."""
+    work = count_work(suite, extent)
+    most = "at most " if work.is_upper_bound else ""
+    scorings = ", ".join(f"{passes} x {show_needs(needs)}" for needs, passes in work.scorings.items())
+    return {
+        "work": f"{work.num_fits:,} fits, {most}{work.num_iterations:,} iterations together; "
+        f"{work.num_evaluations:,} evaluations of {extent.num_test:,} images; "
+        f"{work.num_scorings:,} scorings of {extent.num_pool:,} images ({scorings or 'nothing is scored'})",
+        "disk": f"{show_bytes(extent.packed_bytes)} of packed images; models and features: --plan",
+        "hours": f"quadrat show {suite.name} --plan measures them on this machine",
+    }
+
+
+def _warnings(suite: Suite, extent: DataExtent | None) -> Iterator[str]:
+    """Yield what would go wrong: an unknown encoder, budgets that exceed the pool."""
+    from quadrat.benchmark.learning.network.model import check_encoder  # here: torch takes seconds to import
+
+    try:
+        check_encoder(suite.learner.encoder)
+    except TrainingError as error:
+        yield str(error)
+    if extent is None:
+        return
+    for region_size in suite.region_sizes:
+        budgets = scale_budgets(suite.budgets, suite.region_sizes[0], region_size)
+        num_regions = extent.num_regions(region_size)
+        if budgets[-1] > num_regions:
+            first = next(round_ for round_, budget in enumerate(budgets) if budget > num_regions)
+            yield (
+                f"budget {budgets[first]:,} of round {first} is more than the pool's {num_regions:,} regions of "
+                f"{region_size} px: trials will end with that round, all regions labelled"
+            )
 
 
 def _trials(trials: list[TrialSpec], complete: set[str]) -> Table:
@@ -148,3 +169,37 @@ def _trials(trials: list[TrialSpec], complete: set[str]) -> Table:
         done = " (complete)" if spec.trial_id in complete else ""
         table.add_row(spec.trial_id, spec.label, str(spec.seed), f"{spec.num_rounds}{done}", params)
     return table
+
+
+def _study(suite: Suite) -> dict[str, str]:
+    """Return the candidates of a suite's study, their space, and how many models the study trains."""
+    study = suite.study
+    assert study is not None
+    fits = count_study_fits(suite)
+    pruner = type(study.make_pruner()).__name__
+    return {
+        "study": f"{study.candidates} candidates of {study.strategy}, compared by "
+        f"{' and '.join(study.objective)} on search seeds {', '.join(map(str, study.search_seeds))}"
+        f" and split {study.test or suite.dataset.test}",
+        "space": "\n".join(f"{name}  {_show_distribution(found)}" for name, found in study.distributions().items()),
+        "fixed": ", ".join(f"{name}={value}" for name, value in study.params.items()) or "nothing",
+        "proposed by": f"{study.sampler.name}; "
+        + ("no candidate is pruned" if pruner == "NopPruner" else f"{pruner} prunes after each round"),
+        "report": f"the best {study.best if study.best > 1 else 'one'} beside the strategies above, on seeds "
+        f"{', '.join(map(str, suite.seeds))}",
+        "fits": f"at most {fits.search.shared} in the search ({fits.search.alone} without sharing) and "
+        f"{fits.report.shared} for the report ({fits.report.alone}); fewer when candidates are pruned or select the "
+        "same regions",
+    }
+
+
+def _show_distribution(distribution: "BaseDistribution") -> str:
+    """Return a dimension of a space, its bounds or choices, as text."""
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return "one of " + ", ".join(map(str, distribution.choices))
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    log = ", logarithmic" if distribution.log else ""  # type: ignore[attr-defined]
+    step = distribution.step  # type: ignore[attr-defined]
+    return f"{low:g} to {high:g}{log}" + (f" in steps of {step:g}" if step not in (None, 1) else "")

@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from quadrat.benchmark.config.sharing import planned_round
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.round import Progress
 
-__all__ = ["Row", "RunProgress", "num_fits"]
+__all__ = ["Row", "RunProgress"]
 
 
 @dataclass(kw_only=True)
@@ -195,9 +194,3 @@ class RunProgress:
         )
         total_s = sum(in_flight_s) + num_waiting * round_s
         return max([total_s / len(self.rows), *in_flight_s])
-
-
-def num_fits(trials: Sequence[TrialSpec]) -> tuple[int, int]:
-    """Return how many models a set of trials trains: with what they share trained once, and without sharing."""
-    rounds = [planned_round(spec, round_) for spec in trials for round_ in range(spec.num_rounds)]
-    return len(set(rounds)), len(rounds)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from quadrat.benchmark.config.candidates import Candidate, search_suite, search_trials, study_of
 from quadrat.benchmark.config.suite import StrategyEntry, Suite
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.results.candidates import Candidate, search_suite, search_trials, study_of
 from quadrat.benchmark.results.records import Failure, Record
 from quadrat.benchmark.trial.round import Progress
 from quadrat.cluster.runner.actor import Place, here

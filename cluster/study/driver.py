@@ -4,16 +4,10 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from quadrat.benchmark.config.candidates import best_of, report_suite, study_of
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.data import load_dataset
-from quadrat.benchmark.results.candidates import (
-    StudyResults,
-    best_of,
-    check_study,
-    report_suite,
-    study_dir,
-    study_of,
-)
+from quadrat.benchmark.results.study_results import StudyResults, check_study, study_dir
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.runner.context import RunContext, RunOptions, lock_folder, open_context, prepare, start_mlflow
 from quadrat.cluster.runner.driver import Outcome, run_on_ray

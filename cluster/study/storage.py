@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from quadrat.benchmark.config.candidates import Candidate, State, entry_of, study_of
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.results.candidates import Candidate, State, StudyResults, effective, entry_of, space_of, study_of
+from quadrat.benchmark.results.study_results import StudyResults, space_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial, TrialState
@@ -83,7 +84,7 @@ class CandidateStorage:
         found = []
         for number, trial in sorted(newest.items()):
             params = trial.params or trial.system_attrs.get("fixed_params", {})
-            same = first.setdefault(effective(self._suite, entry_of(self._suite, params, "candidate")), number)
+            same = first.setdefault(self._suite.effective(entry_of(self._suite, params, "candidate")), number)
             found.append(_candidate(number, trial, params, same_as=None if same == number else same))
         return found
 

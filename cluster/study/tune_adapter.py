@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 from ray import tune
 from ray.tune.search import Searcher
 
+from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.results.candidates import Candidate, study_dir
+from quadrat.benchmark.results.study_results import study_dir
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.engine import OpenRunner
 from quadrat.cluster.runner.interrupt import StopRequest

@@ -1,9 +1,10 @@
-"""What trials will cost: which is started first, and which share a round."""
+"""Rounds that trials share, and the training steps they need."""
 
 from support.fake_trials import make_suite
 
 from quadrat.benchmark.config.sharing import (
     SharedNeeds,
+    count_fits,
     expected_steps,
     longest_first,
     needs_of_suite,
@@ -22,17 +23,17 @@ LEARNER = {"encoder": "test_resnet", "weights": "none", "batch_size": 4}
 
 
 def test_with_iterations_every_round_costs_the_same() -> None:
-    reference, *_, last = trials(learner={**LEARNER, "iterations": 50})
-    assert reference.strategy == FULL_SUPERVISION
-    assert expected_steps(reference, num_images=100) == 50
+    full, *_, last = trials(learner={**LEARNER, "iterations": 50})
+    assert full.strategy == FULL_SUPERVISION
+    assert expected_steps(full, num_images=100) == 50
     assert expected_steps(last, num_images=100) == 3 * 50
     assert expected_steps(last, num_images=100, num_done=2) == 50
 
 
 def test_with_epochs_a_round_costs_as_many_steps_as_its_labelled_images() -> None:
-    reference, *_, last = trials(learner={**LEARNER, "epochs": 2})
+    full, *_, last = trials(learner={**LEARNER, "epochs": 2})
     # 10 images, 4 a batch, twice; the budgets 4, 8, 16 are in 4, 8 and all 10 images at most
-    assert expected_steps(reference, num_images=10) == 5
+    assert expected_steps(full, num_images=10) == 5
     assert expected_steps(last, num_images=10) == 2 + 4 + 5
 
 
@@ -40,7 +41,7 @@ def test_the_longest_trial_is_started_first_and_ties_stay_in_the_order_of_the_su
     by_iterations = trials(learner={**LEARNER, "iterations": 50})
     assert longest_first(by_iterations, num_images=100) == by_iterations[2:] + by_iterations[:2]
     by_epochs = trials(learner={**LEARNER, "epochs": 2})
-    assert longest_first(by_epochs, num_images=1000) == by_epochs  # the references see every image
+    assert longest_first(by_epochs, num_images=1000) == by_epochs  # full supervision trains on every image
 
 
 def test_rounds_that_are_done_make_a_trial_shorter() -> None:
@@ -64,6 +65,17 @@ def test_a_later_round_is_shared_by_trials_that_agree_up_to_it() -> None:
         True,
         False,
     ]
+
+
+def test_round_0_is_one_fit_for_all_strategies_of_a_seed() -> None:
+    assert count_fits(make_suite().trials()) == (2 + 4 * 2, 4 * 3)
+    assert count_fits(trials()) == (2 + 2 + 4 * 2, 2 + 4 * 3)
+
+
+def test_trials_that_differ_in_their_label_alone_share_every_fit() -> None:
+    suite = make_suite(strategies=["random"], seeds=[0]).trials()
+    again = [spec.model_copy(update={"label": "again"}) for spec in suite]
+    assert count_fits([*suite, *again]) == (3, 6)
 
 
 def test_shared_needs_cover_those_of_every_strategy() -> None:

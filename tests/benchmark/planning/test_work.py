@@ -1,15 +1,14 @@
-"""What a suite computes, counted by hand; sizes of data that is not there."""
+"""Work of suites and studies, counted by hand."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
-from support.fake_trials import make_suite
+from support.fake_trials import STUDY, make_suite
 
-from quadrat.benchmark.config.sharing import SharedNeeds
+from quadrat.benchmark.config.sharing import SharedNeeds, count_fits
 from quadrat.benchmark.config.suite import Suite, load_suite
-from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.planning.work import DataExtent, count_work, data_extent
-from quadrat.cluster.progress.progress import num_fits
+from quadrat.benchmark.planning.extent import DataExtent
+from quadrat.benchmark.planning.work import count_study_fits, count_work
 
 EXTENT = DataExtent(num_pool=10, num_test=4, height=48, width=64, num_classes=3, source="by hand")
 ENTROPY = SharedNeeds(signals=("entropy",), features=False)
@@ -26,10 +25,10 @@ def test_round_0_is_trained_and_scored_once_for_all_strategies_of_a_seed() -> No
 
 
 def test_full_supervision_is_one_fit_and_no_scoring() -> None:
-    plain, with_reference = count_work(make_suite(), EXTENT), count_work(make_suite(full_supervision=True), EXTENT)
-    assert with_reference.num_fits == plain.num_fits + 2
-    assert with_reference.scorings == plain.scorings
-    assert with_reference.num_picks == plain.num_picks + 2 * 10 * 3 * 4
+    without, with_it = count_work(make_suite(), EXTENT), count_work(make_suite(full_supervision=True), EXTENT)
+    assert with_it.num_fits == without.num_fits + 2
+    assert with_it.scorings == without.scorings
+    assert with_it.num_selected == without.num_selected + 2 * 10 * 3 * 4
 
 
 def test_nothing_is_scored_for_random() -> None:
@@ -51,27 +50,31 @@ def test_epochs_grow_with_the_labels_up_to_the_pool() -> None:
 @pytest.mark.parametrize("name", ["quickstart", "cityscapes-paper", "camvid-region-size"])
 def test_fits_are_those_that_a_run_shares(name: str) -> None:
     suite = load_suite(name)
-    assert count_work(suite, EXTENT).num_fits == num_fits(suite.trials())[0]
+    assert count_work(suite, EXTENT).num_fits == count_fits(suite.trials()).shared
 
 
-def test_data_that_is_not_there_is_as_large_as_it_was_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("QUADRAT_DATA", raising=False)
-    extent = data_extent(load_suite("cityscapes-paper"), tmp_path)
-    assert (extent.num_pool, extent.num_test, extent.num_classes) == (2975, 500, 19)
-    assert extent.num_regions(128) == 380_800
-    assert extent.source.startswith("as published, since cityscapes is not at hand")
+def suite_with_study(**changes: Any) -> Suite:
+    """Return a suite with a study of four candidates, two search seeds and three rounds."""
+    return make_suite(strategies=["random", "entropy-spatial"], study={**STUDY, **changes})
 
 
-def test_data_of_unknown_size_is_an_error(tmp_path: Path) -> None:
-    suite = load_suite("cityscapes-paper", ["dataset.name=folder", f"dataset.root={tmp_path}"])
-    with pytest.raises(DataError):
-        data_extent(suite, tmp_path)
+def test_a_study_trains_round_0_once_for_each_region_size_and_search_seed() -> None:
+    fits = count_study_fits(suite_with_study(space={"region_size": [16, 8]}))
+    assert fits.search == (2 * (2 + 4 * 2), 2 * 4 * 3)  # two seeds: two sizes, and two more rounds of four candidates
+    # The suite's own trials: round 0 of two seeds, two more rounds of two strategies and two seeds. The best: two more
+    # rounds on each seed, and round 0 should its size be 8.
+    assert fits.report == ((2 + 2 * 2 * 2) + 2 * (2 + 1), 2 * 2 * 3 + 2 * 3)
 
 
-def test_scenes_are_counted(tmp_path: Path) -> None:
-    suite: Suite = load_suite("quickstart")
-    extent = data_extent(suite, tmp_path)
-    assert (extent.num_pool, extent.num_test) == (120, 48)
-    assert extent.packed_bytes == 4 * 168 * extent.height * extent.width
+def test_a_study_without_region_sizes_shares_round_0_among_all_candidates_of_a_seed() -> None:
+    fits = count_study_fits(suite_with_study(best=2))
+    assert fits.search == (2 * (1 + 4 * 2), 2 * 4 * 3)
+    assert fits.report == ((2 + 2 * 2 * 2) + 2 * 2 * 2, 2 * 2 * 3 + 2 * 2 * 3)
+
+
+def test_an_objective_that_needs_full_supervision_is_one_more_fit_a_search_seed() -> None:
+    without = suite_with_study()
+    study = {**without.model_dump()["study"], "objective": ["cost-95"]}
+    with_it = make_suite(**{**without.model_dump(), "full_supervision": True, "study": study})
+    assert count_study_fits(with_it).search.shared == count_study_fits(without).search.shared + 2
+    assert count_study_fits(with_it).search.alone == count_study_fits(without).search.alone + 2 * 4

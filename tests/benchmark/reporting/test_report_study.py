@@ -13,12 +13,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, dis
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.objective import value_of
+from quadrat.benchmark.config.candidates import Best, Candidate
 from quadrat.benchmark.config.study import Study
 from quadrat.benchmark.reporting.page import write_report
 from quadrat.benchmark.reporting.study import importance_of, slice_chart, study_section
 from quadrat.benchmark.reporting.tables.cells import ABSENT
-from quadrat.benchmark.results.candidates import Best, Candidate, StudyResults, write_study
 from quadrat.benchmark.results.records import read_records
+from quadrat.benchmark.results.study_results import StudyResults, write_study
 from quadrat.benchmark.results.trials import read_results
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.cluster.cli.main import cli

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from support.fake_trials import STUDY, make_suite, open_fake, plan, times_run
 
+from quadrat.benchmark.config.candidates import Candidate, search_trials
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.results.candidates import Candidate, search_trials
 from quadrat.cluster.study.candidate_runner import CandidateRound, CandidateRunner
 
 CANDIDATE = Candidate(number=0, state="running", params={"cutoff": 1.5})

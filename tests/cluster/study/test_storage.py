@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from support.fake_trials import STUDY, make_suite
 
+from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.results.candidates import Candidate
 from quadrat.cluster.study.storage import CandidateStorage
 
 

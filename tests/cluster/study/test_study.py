@@ -15,14 +15,14 @@ from click.testing import CliRunner
 from support.fake_trials import GRADED, STUDY, is_spent, make_record, make_suite, plan, times_run
 from support.ray_nodes import ray_nodes
 
+from quadrat.benchmark.config.candidates import Candidate, best_of, search_trials
 from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import DataError, ResultsError
-from quadrat.benchmark.results.candidates import Candidate, best_of, read_study, search_trials, study_dir
 from quadrat.benchmark.results.lock import fetch_results
 from quadrat.benchmark.results.records import read_failures, read_records
+from quadrat.benchmark.results.study_results import read_study, study_dir
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 from quadrat.cluster.cli.main import cli
-from quadrat.cluster.cli.study_view import study_size
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.progress.status import STATUS_NAME, StatusFile
 from quadrat.cluster.runner.actor import Place
@@ -46,33 +46,12 @@ def make_study(**changes: Any) -> Suite:
     )
 
 
-# ------------------------------------------------------------------------------------------------ sizes, without Ray
-
-
-def test_show_promises_round_0_once_for_each_region_size_and_search_seed() -> None:
-    size = study_size(make_study(space={"region_size": [16, 8]}))
-    assert size.search == 2 * (2 + 4 * 2)  # two seeds: two sizes, and two more rounds of four candidates
-    assert size.search_alone == 2 * 4 * 3
-    # The references: round 0 of two seeds, two more rounds of two strategies and two seeds. The best: two more rounds
-    # on each seed, and round 0 should its size be 8.
-    assert size.report == (2 + 2 * 2 * 2) + 2 * (2 + 1)
-    assert size.report_alone == 2 * 2 * 3 + 2 * 3
-
-
-def test_an_objective_that_needs_full_supervision_costs_one_more_fit_a_search_seed() -> None:
-    without = make_study()
-    with_it = make_suite(**{**without.model_dump(), "full_supervision": True, "study": {
-        **without.model_dump()["study"], "objective": ["cost-95"]
-    }})  # fmt: skip
-    assert study_size(with_it).search == study_size(without).search + NUM_SEEDS
-
-
 def test_show_says_candidates_space_and_fits(write_suite: Callable[..., Path]) -> None:
     study = {"strategy": "entropy-spatial", "candidates": 5, "search_seeds": [7], "space": {"region_size": [16, 8]}}
     found = CliRunner().invoke(cli, ["show", str(write_suite(study=study))])
     assert found.exit_code == 0, found.output
     for expected in (
-        "5 candidates of entropy-spatial, judged by area on search seeds 7",
+        "5 candidates of entropy-spatial, compared by area on search seeds 7",
         "w_spatial  0.25 to 4, logarithmic",
         "region_size  one of 16, 8",
         "at most 12 in the search (15 without sharing)",

@@ -1,26 +1,13 @@
-"""Candidates of a study: their trials, the best of them, and study.json."""
+"""Candidates of a study: their trials, the best of them, and the suite that reports those."""
 
-import json
-from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fake_trials import make_suite
 
+from quadrat.benchmark.config.candidates import Candidate, best_of, report_suite, search_trials, study_of
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.candidates import (
-    Candidate,
-    StudyResults,
-    best_of,
-    check_study,
-    read_study,
-    report_suite,
-    search_trials,
-    space_of,
-    study_dir,
-    study_of,
-    write_study,
-)
+from quadrat.benchmark.errors import SuiteError
 
 STUDY = {
     "strategy": "entropy-spatial",
@@ -31,30 +18,33 @@ STUDY = {
 }
 
 
-def suite_with(**changes: object) -> Suite:
+def suite_with(**changes: Any) -> Suite:
     study = changes.pop("study", {})
-    return make_suite(strategies=["random", "entropy-spatial"], study={**STUDY, **study}, **changes)  # type: ignore[dict-item]
+    return make_suite(strategies=["random", "entropy-spatial"], study={**STUDY, **study}, **changes)
 
 
-def done(number: int, *values: float, **changes: object) -> Candidate:
+def done(number: int, *values: float, **changes: Any) -> Candidate:
     params = {"cutoff": 1.0 + number, "region_size": 16}
-    return Candidate(**{"number": number, "state": "done", "params": params, "values": values, **changes})  # type: ignore[arg-type]
+    return Candidate(**{"number": number, "state": "done", "params": params, "values": values, **changes})
 
 
 def test_the_trials_of_a_candidate_run_on_the_search_seeds_at_the_same_number_of_pixels() -> None:
-    trials, references = search_trials(suite_with(), done(3, 0.4, params={"cutoff": 2.5, "region_size": 8}))
+    trials, full_supervision = search_trials(suite_with(), done(3, 0.4, params={"cutoff": 2.5, "region_size": 8}))
     assert [(spec.label, spec.seed, spec.region_size, spec.budgets) for spec in trials] == [
         ("candidate 3", 10, 8, (16, 32, 64)),
         ("candidate 3", 11, 8, (16, 32, 64)),
     ]
     assert trials[0].params["cutoff"] == 2.5 and trials[0].params["norm"] == 2
-    assert references == []
+    assert full_supervision == []
 
 
 def test_an_objective_in_percent_of_full_supervision_runs_it_on_the_search_seeds() -> None:
     suite = suite_with(study={"objective": "cost-95"}, full_supervision=True)
-    _, references = search_trials(suite, done(0, 0.4))
-    assert [(spec.strategy, spec.seed) for spec in references] == [("full-supervision", 10), ("full-supervision", 11)]
+    _, full_supervision = search_trials(suite, done(0, 0.4))
+    assert [(spec.strategy, spec.seed) for spec in full_supervision] == [
+        ("full-supervision", 10),
+        ("full-supervision", 11),
+    ]
 
 
 def test_candidates_may_be_judged_on_a_split_that_nothing_is_reported_on() -> None:
@@ -110,37 +100,6 @@ def test_a_best_candidate_that_is_a_strategy_of_the_suite_is_not_there_twice() -
     assert len(reported.trials()) == 4
 
 
-def results_of(suite: Suite, *candidates: Candidate) -> StudyResults:
-    study = study_of(suite)
-    return StudyResults(study=study, space=space_of(study), directions=study.directions, candidates=candidates)
-
-
-def test_study_json_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    written = results_of(suite_with(), done(0, 0.4, running=(0.3, 0.4)), done(1, 0.4, same_as=0))
-    write_study(tmp_path, written)
-    assert read_study(tmp_path) == written
-    assert read_study(tmp_path / "elsewhere") is None
-
-
-def test_a_study_may_grow_but_not_become_another(tmp_path: Path) -> None:
-    write_study(tmp_path, results_of(suite_with(), done(0, 0.4)))
-    check_study(tmp_path, suite_with(study={"candidates": 9, "best": 2}))
-    with pytest.raises(ResultsError, match=r"holds a study with search_seeds = \[10,11\], got search_seeds = \[12\]"):
-        check_study(tmp_path, suite_with(study={"search_seeds": [12]}))
-    with pytest.raises(ResultsError, match="holds a study with space"):
-        check_study(tmp_path, suite_with(study={"space": {"cutoff": {"float": [1, 5]}}}))
-
-
 def test_a_suite_without_a_study_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(ResultsError, match=r"expected a suite with a 'study', got 'fake' without one"):
+    with pytest.raises(SuiteError, match=r"expected a suite with a 'study', got 'fake' without one"):
         study_of(make_suite())
-
-
-@pytest.mark.parametrize(
-    ("text", "message"), [("{", "expected JSON"), (json.dumps({"schema": 99}), "expected schema 1 or older, got 99")]
-)
-def test_a_damaged_or_newer_study_json_is_an_error(tmp_path: Path, text: str, message: str) -> None:
-    study_dir(tmp_path).mkdir()
-    (study_dir(tmp_path) / "study.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ResultsError, match=message):
-        read_study(tmp_path)

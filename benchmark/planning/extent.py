@@ -1,0 +1,172 @@
+"""Size of a suite's data: exact where it was packed, else from one image, else as the data set declares it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.data import PackedSplit, RegionGrid, load_dataset, open_packed
+from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.results.folder import read_suite_json
+from quadrat.strategies.registry import Registry
+
+__all__ = ["DataExtent", "ExactCounts", "data_extent"]
+
+
+class ExactCounts(NamedTuple):
+    """What was counted over all images when they were packed.
+
+    Attributes:
+        pool_px: Pixels of the pool.
+        test_px: Pixels of the test set.
+        regions: Regions of the pool, by region size.
+    """
+
+    pool_px: int
+    test_px: int
+    regions: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataExtent:
+    """How much data a suite works on.
+
+    Attributes:
+        num_pool: Images of the pool.
+        num_test: Images of the test set.
+        height: Height of an image, pixels; of a typical one where they differ.
+        width: Width of an image, pixels.
+        num_classes: Classes.
+        source: Where the size comes from, for people.
+        exact: Counts over all images; None where every image is taken to be as large as the typical one.
+    """
+
+    num_pool: int
+    num_test: int
+    height: int
+    width: int
+    num_classes: int
+    source: str
+    exact: ExactCounts | None = None
+
+    @property
+    def pool_px(self) -> int:
+        """Pixels of the pool."""
+        return self.exact.pool_px if self.exact else self.num_pool * self.height * self.width
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of both splits when they are packed: three channels and a mask a pixel."""
+        test_px = self.exact.test_px if self.exact else self.num_test * self.height * self.width
+        return 4 * (self.pool_px + test_px)
+
+    def num_regions(self, region_size: int) -> int:
+        """Return the regions of the pool, clipped ones at the borders included."""
+        if self.exact and region_size in self.exact.regions:
+            return self.exact.regions[region_size]
+        return self.num_pool * -(-self.height // region_size) * -(-self.width // region_size)
+
+
+def data_extent(suite: Suite, results_dir: Path) -> DataExtent:
+    """Return the size of a suite's data.
+
+    The first of these that is there: the packed images of the results folder; what its suite.json counted when they
+    were packed; the data set, of which the first image stands for all; the sizes that the data set declares.
+
+    Raises:
+        DataError: When the data is not at hand and the data set declares no sizes.
+    """
+    recorded = _recorded(suite, results_dir)
+    if recorded is None:
+        return _of_dataset(suite)
+    try:
+        pool, test = (open_packed(results_dir, recorded[split]) for split in ("pool", "test"))
+    except DataError:  # a cache, which may be deleted
+        return _of_counts(suite, recorded)
+    return _of_packed(suite, pool, test)
+
+
+def _recorded(suite: Suite, results_dir: Path) -> Mapping[str, Any] | None:
+    """Return what suite.json says of the data, None when there is no such file, or it is of other data."""
+    if not (results_dir / "suite.json").is_file():
+        return None
+    document = read_suite_json(results_dir)
+    is_same = document["suite"]["dataset"] == json.loads(suite.dataset.model_dump_json())
+    return document["dataset"] if is_same else None
+
+
+def _of_packed(suite: Suite, pool: PackedSplit, test: PackedSplit) -> DataExtent:
+    height, width = pool.commonest_size
+    region_sizes = {*suite.region_sizes, *(spec.region_size for spec in suite.trials())}
+    regions = {size: RegionGrid(pool.sizes, size).num_regions for size in region_sizes}
+    return DataExtent(
+        num_pool=len(pool),
+        num_test=len(test),
+        height=height,
+        width=width,
+        num_classes=len(pool.classes),
+        source="the commonest size of the packed images",
+        exact=ExactCounts(pool.num_px, test.num_px, regions),
+    )
+
+
+def _of_counts(suite: Suite, recorded: Mapping[str, Any]) -> DataExtent:
+    """Return the counts of suite.json; the typical image is the data set's, or of mean area where that is gone."""
+    pool, test = recorded["pool"], recorded["test"]
+    try:
+        typical = _of_dataset(suite)
+        height, width, source = typical.height, typical.width, typical.source
+    except DataError:
+        area = pool["num_px"] / pool["num_images"]
+        height = round((area * 3 / 4) ** 0.5)
+        width, source = (
+            round(area / height),
+            "mean area, taken to be 4:3, since neither packed images nor data are here",
+        )
+    return DataExtent(
+        num_pool=pool["num_images"],
+        num_test=test["num_images"],
+        height=height,
+        width=width,
+        num_classes=len(recorded["classes"]),
+        source=source,
+        exact=ExactCounts(
+            pool["num_px"], test["num_px"], {int(size): num for size, num in pool["num_regions"].items()}
+        ),
+    )
+
+
+def _of_dataset(suite: Suite) -> DataExtent:
+    """Return the data set's images, each taken to be as large as the first one, or its declared sizes."""
+    spec = suite.dataset
+    try:
+        dataset = load_dataset(spec.name, spec.root, **spec.params)
+        pool, test = dataset.items(spec.pool), dataset.items(spec.test)
+        height, width, _ = pool[0].read_image().shape
+    except DataError as error:
+        published = getattr(Registry(group="quadrat.datasets", kind="dataset").get(spec.name), "published", None)
+        if published is None or not {spec.pool, spec.test} <= published.num_images.keys():
+            raise
+        return DataExtent(
+            num_pool=published.num_images[spec.pool],
+            num_test=published.num_images[spec.test],
+            height=published.height,
+            width=published.width,
+            num_classes=published.num_classes,
+            source=f"as published, since {spec.name} is not at hand ({_first_line(error)})",
+        )
+    return DataExtent(
+        num_pool=len(pool),
+        num_test=len(test),
+        height=height,
+        width=width,
+        num_classes=len(dataset.classes),
+        source="the first image's size",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).partition("\n")[0]
+    return text if len(text) <= 300 else text[:297] + "..."

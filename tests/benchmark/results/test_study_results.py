@@ -1,0 +1,69 @@
+"""study.json: written, read back, and compared with the study that a suite asks for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fake_trials import make_suite
+
+from quadrat.benchmark.config.candidates import Candidate, study_of
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.study_results import (
+    StudyResults,
+    check_study,
+    read_study,
+    space_of,
+    study_dir,
+    write_study,
+)
+
+STUDY = {
+    "strategy": "entropy-spatial",
+    "params": {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0},
+    "space": {"cutoff": {"float": [1, 4]}, "region_size": [16, 8]},
+    "candidates": 4,
+    "search_seeds": [10, 11],
+}
+
+
+def suite_with(**changes: Any) -> Suite:
+    study = changes.pop("study", {})
+    return make_suite(strategies=["random", "entropy-spatial"], study={**STUDY, **study}, **changes)
+
+
+def done(number: int, *values: float, **changes: Any) -> Candidate:
+    params = {"cutoff": 1.0 + number, "region_size": 16}
+    return Candidate(**{"number": number, "state": "done", "params": params, "values": values, **changes})
+
+
+def results_of(suite: Suite, *candidates: Candidate) -> StudyResults:
+    study = study_of(suite)
+    return StudyResults(study=study, space=space_of(study), directions=study.directions, candidates=candidates)
+
+
+def test_study_json_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    written = results_of(suite_with(), done(0, 0.4, running=(0.3, 0.4)), done(1, 0.4, same_as=0))
+    write_study(tmp_path, written)
+    assert read_study(tmp_path) == written
+    assert read_study(tmp_path / "elsewhere") is None
+
+
+def test_a_study_may_grow_but_not_become_another(tmp_path: Path) -> None:
+    write_study(tmp_path, results_of(suite_with(), done(0, 0.4)))
+    check_study(tmp_path, suite_with(study={"candidates": 9, "best": 2}))
+    with pytest.raises(ResultsError, match=r"holds a study with search_seeds = \[10,11\], got search_seeds = \[12\]"):
+        check_study(tmp_path, suite_with(study={"search_seeds": [12]}))
+    with pytest.raises(ResultsError, match="holds a study with space"):
+        check_study(tmp_path, suite_with(study={"space": {"cutoff": {"float": [1, 5]}}}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "expected JSON"), (json.dumps({"schema": 99}), "expected schema 1 or older, got 99")]
+)
+def test_a_damaged_or_newer_study_json_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    study_dir(tmp_path).mkdir()
+    (study_dir(tmp_path) / "study.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ResultsError, match=message):
+        read_study(tmp_path)
