@@ -1,4 +1,4 @@
-"""Estimates of time left and of the number of fits."""
+"""Estimates of the time left."""
 
 import pytest
 from support.fake_trials import (
@@ -7,7 +7,7 @@ from support.fake_trials import (
     make_suite,
 )
 
-from quadrat.cluster.progress.progress import RunProgress, num_fits
+from quadrat.cluster.progress.progress import RunProgress
 
 SUITE = make_suite()
 TRIALS = SUITE.trials()
@@ -35,9 +35,3 @@ def test_rounds_that_come_from_the_store_say_nothing_about_time() -> None:
     now[0] = 0.001
     progress.record(make_record(TRIALS[0], 0))
     assert progress.round_s() is None
-
-
-def test_round_0_is_trained_once_for_all_strategies_of_a_seed() -> None:
-    assert num_fits(TRIALS) == (2 + 4 * 2, 4 * 3)
-    with_reference = make_suite(full_supervision=True).trials()
-    assert num_fits(with_reference) == (2 + 2 + 4 * 2, 2 + 4 * 3)
