@@ -29,7 +29,7 @@ check: ## format, lint, types, import direction
 test: dev ## all tests but those marked gpu (slow ones included)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
 
-chaos: dev ## kill a small suite KILLS times at drawn places, go on each time, compare with a run that was not killed
+chaos: dev ## fault injection: kill a small suite KILLS times at drawn places, resume each time, compare with a run that was not killed
 	cd tests && ../$(BIN)/python -m support.chaos --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
 
 gpu: dev ## on a machine with a GPU: its tests, the learner's benchmarks and camvid's plan, as files in OUT

@@ -1,15 +1,15 @@
-"""Chaos: kill quadrat again and again, run the same command again, and compare with a run that was never killed.
+"""Fault injection: kill quadrat repeatedly, run the same command again, and compare with a run that was never killed.
 
-    python tests/chaos.py --kills 100 --url-kills 20 --ray-kills 9
+    cd tests && python -m support.chaos --kills 100 --url-kills 20 --ray-kills 9
 
-A story is a results folder: its runs are killed with SIGKILL at a drawn place, again and again, until one reaches the
-end. Places are every operation on the file system that the uninterrupted run made (before it; at an fsync also with the
-file cut to a part of its length, which is what a kill inside the write leaves), every step of every phase, and instants
-on the clock. Then records, selections and leftovers are compared. Exit code 1 on any difference.
+A scenario is a results folder whose runs are killed with SIGKILL at drawn places until one reaches the end. Places are
+all operations on the file system that the uninterrupted run made (before it; at an fsync also with the file truncated,
+as a kill inside the write leaves it), every step of every phase, and instants on the clock. Then records, selections
+and leftover files are compared. Exit code 1 on any difference.
 
-With --url-kills the results lie on a local S3-compatible server, every call to it is a place to die at, and every other
-time the machine is lost with the process: the next run finds no local file. With --ray-kills a suite runs on a local
-Ray cluster of two nodes, and an actor, a node (its raylet) and the driver are killed in turn, at drawn instants.
+With --url-kills the results are on a local S3-compatible server, and every call to it is a place. After half of these
+kills the local files are lost too, as with the machine. With --ray-kills a suite runs on a local Ray cluster of two
+nodes, and an actor, a node (its raylet) and the driver are killed in turn, at drawn instants.
 """
 
 import argparse
@@ -42,10 +42,7 @@ from support.tiny_suite import TINY_SUITE
 SUITE = {**TINY_SUITE, "learner": {**TINY_SUITE["learner"], "iterations": 4}}
 TRIALS = ("random", "entropy-spatial")
 _MAX_BAD = 3
-"""Stories that may differ before the rest is not worth the time."""
-
-
-# ------------------------------------------------------------------------------------------------ what has to be equal
+"""Scenarios that may differ before the rest is skipped."""
 
 
 def records_without_seconds(folder: Path) -> list[str]:
@@ -77,15 +74,12 @@ def faults(reference: Path, folder: Path) -> list[str]:
     return lines
 
 
-# ------------------------------------------------------------------------------------------------------------- stories
-
-
 class Tally:
-    """What happened so far."""
+    """Kills, scenarios and faults so far."""
 
     def __init__(self) -> None:
         self.kills: Counter[str] = Counter()
-        self.num_stories = 0
+        self.num_scenarios = 0
         self.num_bad = 0
         self.faults: list[str] = []
 
@@ -93,15 +87,15 @@ class Tally:
     def num_kills(self) -> int:
         return sum(self.kills.values())
 
-    def take(self, folder: Path, ended: Ended, found: list[str] | None, say: Callable[[str], None]) -> None:
-        """Note how a story ended: with these faults, or, when they are None, not well at all."""
-        self.num_stories += 1
+    def add(self, folder: Path, ended: Ended, found: list[str] | None, report: Callable[[str], None]) -> None:
+        """Count a scenario with the faults that were found; None when its last run failed."""
+        self.num_scenarios += 1
         if found is None:
             found = [f"exit code {ended.code}:\n{ended.output}"]
         if found:
             self.num_bad += 1
             self.faults += [f"{folder.name}: {line}" for line in found]
-            say(f"{folder.name} DIFFERS, kept at {folder}")
+            report(f"{folder.name} DIFFERS, kept at {folder}")
         else:
             shutil.rmtree(folder)
 
@@ -118,23 +112,23 @@ def draw_kill(rng: random.Random, first: float, last: float, run_s: float) -> Ki
 
 
 class Place(NamedTuple):
-    """Where the results of a story lie."""
+    """Location of the results of a scenario."""
 
     argument: str
-    """What --results says."""
+    """Value of --results."""
     folder: Path
-    """All local files are below it."""
+    """Parent of all local files."""
     bucket: Any = None
-    """The bucket when they lie on S3, a resource of boto3 (which, unlike s3fs, survives a fork)."""
+    """Bucket of results on S3, a resource of boto3 (which, unlike s3fs, works after a fork)."""
 
     def environment(self, machine: int) -> dict[str, str]:
-        """Return what makes a run one on the machine of this number."""
+        """Return the environment variables of a run on machine number `machine`."""
         if self.bucket is None:
             return {}
         return {"QUADRAT_WORK": str(self.folder / f"machine-{machine}"), "QUADRAT_LEASE_S": "4"}
 
     def collected(self) -> Path:
-        """Return a folder with what counts, for the comparison."""
+        """Return a folder with the results, downloaded if they are on S3."""
         if self.bucket is None:
             return self.folder
         folder = self.folder / "collected"
@@ -146,10 +140,10 @@ class Place(NamedTuple):
         return folder
 
 
-def tell_stories(
-    work: Path, num_kills: int, rng: random.Random, say: Callable[[str], None], bucket: Any = None
+def run_scenarios(
+    work: Path, num_kills: int, rng: random.Random, report: Callable[[str], None], bucket: Any = None
 ) -> Tally:
-    """Kill `quadrat trial` until `num_kills` kills have hit, and compare every story with the uninterrupted run."""
+    """Kill `quadrat trial` until `num_kills` kills have hit, and compare every scenario with the uninterrupted run."""
     suite = work / "suite.yaml"
     suite.write_text(yaml.safe_dump(SUITE), encoding="utf-8")
 
@@ -169,11 +163,11 @@ def tell_stories(
             raise SystemExit("the uninterrupted run on S3 differs:\n" + "\n".join(found))
     if whole.code:
         raise SystemExit(f"the uninterrupted run failed:\n{whole.output}")
-    say(f"uninterrupted: {whole.num_operations} places to be killed at, {whole.elapsed_s:.1f} s")
+    report(f"uninterrupted: {whole.num_operations} places, {whole.elapsed_s:.1f} s")
     tally = Tally()
     while tally.num_kills < num_kills and tally.num_bad < _MAX_BAD:
-        story = place(f"story-{tally.num_stories}")
-        # The first kill of each story goes through the whole run in order, so that no phase is left out by chance.
+        scenario = place(f"scenario-{tally.num_scenarios}")
+        # The first kills of the scenarios go through the whole run in order, so that no phase is left out by chance.
         share = tally.num_kills / num_kills
         first, last, left, machine = share, min(1.0, share + 0.1), rng.randrange(1, 5), 0
         while True:
@@ -182,7 +176,7 @@ def tell_stories(
                 kill = draw_kill(rng, first, last, whole.elapsed_s)
                 if kill.how != "clock":
                     kill = kill._replace(place=int(kill.place * whole.num_operations))
-            ended = run_once(commands(story.argument), story.folder, kill, story.environment(machine))
+            ended = run_once(commands(scenario.argument), scenario.folder, kill, scenario.environment(machine))
             if ended.code != -signal.SIGKILL:
                 break
             left -= 1
@@ -190,19 +184,16 @@ def tell_stories(
             assert kill is not None
             tally.kills[f"{'by the clock, after: ' if kill.how == 'clock' else ''}{ended.place}"] += 1
             if bucket is not None and rng.random() < 0.5:
-                shutil.rmtree(story.folder / f"machine-{machine}", ignore_errors=True)
+                shutil.rmtree(scenario.folder / f"machine-{machine}", ignore_errors=True)
                 machine += 1
-        tally.take(story.folder, ended, faults(reference, story.collected()) if ended.code == 0 else None, say)
-        if tally.num_stories % 10 == 0:
-            say(f"{tally.num_kills} kills in {tally.num_stories} stories, {len(tally.faults)} faults")
+        tally.add(scenario.folder, ended, faults(reference, scenario.collected()) if ended.code == 0 else None, report)
+        if tally.num_scenarios % 10 == 0:
+            report(f"{tally.num_kills} kills in {tally.num_scenarios} scenarios, {len(tally.faults)} faults")
     return tally
 
 
-# --------------------------------------------------------------------------------------------------------------- on Ray
-
-
-def tell_ray_stories(work: Path, num_kills: int, rng: random.Random, say: Callable[[str], None]) -> Tally:
-    """Kill actors, nodes and drivers of `quadrat run` on a cluster of two nodes, one kill a story."""
+def run_ray_scenarios(work: Path, num_kills: int, rng: random.Random, report: Callable[[str], None]) -> Tally:
+    """Kill actors, nodes and drivers of `quadrat run` on a cluster of two nodes, one kill a scenario."""
     from ray.cluster_utils import Cluster
 
     suite = work / "suite-on-ray.yaml"
@@ -218,15 +209,15 @@ def tell_ray_stories(work: Path, num_kills: int, rng: random.Random, say: Callab
     if whole.code:
         raise SystemExit(f"the uninterrupted run failed:\n{whole.output}")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = _patiently(
+    cluster = _with_retries(
         lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     )
     tally = Tally()
     try:
-        nodes = [_patiently(lambda: cluster.add_node(num_cpus=1)) for _ in range(2)]
+        nodes = [_with_retries(lambda: cluster.add_node(num_cpus=1)) for _ in range(2)]
         while tally.num_kills < num_kills and tally.num_bad < _MAX_BAD:
             target = ("actor", "node", "driver")[tally.num_kills % 3]
-            folder = work / f"ray-story-{tally.num_stories}"
+            folder = work / f"ray-scenario-{tally.num_scenarios}"
             command = [sys.executable, "-c", "from quadrat.cluster.cli.main import main; main()", "run", str(suite)]
             command += ["--results", str(folder), "--mlflow", "none", "--no-report", "--ray", cluster.address]
             with (work / f"{folder.name}.log").open("w+") as log:
@@ -238,7 +229,7 @@ def tell_ray_stories(work: Path, num_kills: int, rng: random.Random, say: Callab
                     elif target == "node":
                         node = nodes.pop(rng.randrange(2))
                         cluster.remove_node(node, allow_graceful=False)  # SIGKILL to all of its processes
-                        nodes.append(_patiently(lambda: cluster.add_node(num_cpus=1)))
+                        nodes.append(_with_retries(lambda: cluster.add_node(num_cpus=1)))
                     else:
                         os.kill(rng.choice(_actors(cluster)), signal.SIGKILL)
                     tally.kills[f"{target}, {place}"] += 1
@@ -250,33 +241,33 @@ def tell_ray_stories(work: Path, num_kills: int, rng: random.Random, say: Callab
                     driver.kill()
                 log.seek(0)
                 ended = Ended(code, "", 0, 0.0, log.read())
-            with lock_results(folder):  # as the next command does, which sweeps what the dead left
+            with lock_results(folder):  # as the next command does, which removes temporary files
                 pass
-            tally.take(folder, ended, faults(reference, folder) if code == 0 else None, say)
-            say(f"{tally.num_kills} kills on Ray, {len(tally.faults)} faults")
+            tally.add(folder, ended, faults(reference, folder) if code == 0 else None, report)
+            report(f"{tally.num_kills} kills on Ray, {len(tally.faults)} faults")
     finally:
         cluster.shutdown()
     return tally
 
 
-def _patiently(start: Callable[[], Any]) -> Any:
-    """Start a part of Ray, again if it fails: on a busy machine 30 s, Ray's limit, are not always enough."""
+def _with_retries(start: Callable[[], Any]) -> Any:
+    """Start a part of Ray, up to four times: on a busy machine Ray's limit of 30 s is not always enough."""
     for _ in range(3):
         try:
             return start()
         except Exception as error:  # Ray raises a bare Exception here
-            print(f"again: {error}", flush=True)
+            print(f"retry: {error}", flush=True)
     return start()
 
 
 def _await_instant(driver: "subprocess.Popen[bytes]", folder: Path, rng: random.Random) -> str:
     """Wait for a drawn instant: some time after the run's first or a later record, or after its first fit began."""
-    sign, number = rng.choice([("store/fit", 1), ("records.jsonl", 1), ("records.jsonl", 4), ("records.jsonl", 8)])
-    path = folder / sign
+    name, number = rng.choice([("store/fit", 1), ("records.jsonl", 1), ("records.jsonl", 4), ("records.jsonl", 8)])
+    path = folder / name
     until_s = time.monotonic() + RUN_LIMIT_S * 3
     while True:
         if time.monotonic() > until_s or driver.poll() is not None:
-            raise SystemExit(f"{folder}: the run ended, or came nowhere, before it was to be killed")
+            raise SystemExit(f"{folder}: the run ended, or hung, before it could be killed")
         if path.is_dir() or (path.is_file() and path.read_bytes().count(b"\n") >= number):
             break
         time.sleep(0.01)
@@ -285,8 +276,8 @@ def _await_instant(driver: "subprocess.Popen[bytes]", folder: Path, rng: random.
 
 
 def _actors(cluster: Any) -> list[int]:
-    """Return the processes of the actors that are at a trial; wait a while for one, as there is none between two."""
-    names = tuple(f"ray::{name} seed" for name in TRIALS)  # a worker is called after the task that it is at
+    """Return the processes of the actors that run a trial; wait for one, as there is none between two trials."""
+    names = tuple(f"ray::{name} seed" for name in TRIALS)  # a worker process is named after its task
     until_s = time.monotonic() + 30.0
     while time.monotonic() < until_s:
         raylets = [
@@ -297,18 +288,18 @@ def _actors(cluster: Any) -> list[int]:
         ]
         found = []
         for worker in [child for raylet in raylets for child in raylet.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it has ended meanwhile
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):  # it has ended
                 if " ".join(worker.cmdline()).startswith(names):
                     found.append(worker.pid)
         if found:
             return found
         time.sleep(0.05)
-    raise SystemExit("no actor was at a trial that could be killed")
+    raise SystemExit("no actor ran a trial that could be killed")
 
 
 @contextlib.contextmanager
 def s3_bucket() -> Iterator[Any]:
-    """Give a bucket on an S3-compatible server of this machine, for which the environment is set."""
+    """Yield a bucket on a local S3-compatible server; the environment variables are set for it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -347,31 +338,31 @@ def main() -> int:
     import quadrat.cluster.runner.driver
     import quadrat.cluster.runner.engine  # noqa: F401
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         print(text, flush=True)
 
-    num_kills, num_stories, num_faults, start_s = 0, 0, 0, time.monotonic()
+    num_kills, num_scenarios, num_faults, start_s = 0, 0, 0, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as scratch, contextlib.ExitStack() as stack:
         top = options.keep.absolute() if options.keep else Path(scratch)
         parts: list[tuple[str, int, Callable[[Path, int, random.Random, Callable[[str], None]], Tally]]] = [
-            ("the foreground", options.kills, tell_stories),
-            ("results on S3", options.url_kills, lambda *rest: tell_stories(*rest, stack.enter_context(s3_bucket()))),
-            ("Ray", options.ray_kills, tell_ray_stories),
+            ("the foreground", options.kills, run_scenarios),
+            ("results on S3", options.url_kills, lambda *rest: run_scenarios(*rest, stack.enter_context(s3_bucket()))),
+            ("Ray", options.ray_kills, run_ray_scenarios),
         ]
-        for name, number, tell in parts:
+        for name, number, run in parts:
             if not number:
                 continue
-            say(f"\n{name}: {number} kills")
+            report(f"\n{name}: {number} kills")
             work = top / name.replace(" ", "-")
             work.mkdir(parents=True, exist_ok=True)
-            tally = tell(work, number, random.Random(options.seed), say)
-            say(f"where the kills fell\n{tally.table()}")
+            tally = run(work, number, random.Random(options.seed), report)
+            report(f"where the kills fell\n{tally.table()}")
             for line in tally.faults:
-                say(f"FAULT {line}")
-            num_kills, num_stories = num_kills + tally.num_kills, num_stories + tally.num_stories
+                report(f"FAULT {line}")
+            num_kills, num_scenarios = num_kills + tally.num_kills, num_scenarios + tally.num_scenarios
             num_faults += len(tally.faults)
-    say(
-        f"\n{num_kills} kills in {num_stories} stories, {time.monotonic() - start_s:.0f} s: "
+    report(
+        f"\n{num_kills} kills in {num_scenarios} scenarios, {time.monotonic() - start_s:.0f} s: "
         + (f"{num_faults} faults" if num_faults else "records equal, none lost, none doubled")
     )
     return 1 if num_faults else 0

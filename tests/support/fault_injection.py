@@ -1,8 +1,8 @@
-"""Killing a run of quadrat at a drawn place: before the n-th thing that it does to the disk, in a write, by the clock.
+"""Fault injection: kill a run of quadrat before its n-th operation on disk or remote, inside a write, or by the clock.
 
-A run is a fork of this process, which has imported everything and done nothing: it takes a second instead of ten, and
-the code that is killed is the code that users run. What counts operations lives here: an audit hook of the interpreter,
-a wrapped `os.fsync`, and wrapped calls to the storage of a URL.
+A run is a fork of this process, which has imported everything and computed nothing: it takes a second instead of ten,
+and what is killed is the code that users run. Operations are counted by an audit hook of the interpreter, a wrapped
+`os.fsync` and wrapped calls of `Remote`.
 """
 
 import mmap
@@ -23,31 +23,28 @@ __all__ = ["RUN_LIMIT_S", "Ended", "Kill", "kind_of", "run_once"]
 RUN_LIMIT_S = 120.0
 
 
-# ------------------------------------------------------------------------------------------------ where a run is killed
-
-
 class Kill(NamedTuple):
-    """Where a run is to die."""
+    """Where to kill a run."""
 
     how: Literal["before", "inside", "clock"]
     place: float
-    """Number of the operation, counted from 0; seconds for "clock"."""
+    """Index of the operation; seconds for "clock"."""
     part: float = 0.5
-    """For "inside": the part of the file that was written."""
+    """For "inside": the share of the file that is written."""
 
 
 @dataclass(eq=False)
 class FaultInjector:
-    """Counts what a run does under `folder`, and kills it where `kill` says. Lives in the forked run alone."""
+    """Counts the operations of this process under `folder`, and kills it at `kill`. For the forked run only."""
 
     folder: Path
     kill: Kill | None
-    note: mmap.mmap
+    last_operation: mmap.mmap
     count: int = 0
 
     def install(self) -> None:
         os.fsync = self._wrapped_fsync(os.fsync)  # type: ignore[assignment]
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._on_audit_event)
         from quadrat.cluster.runner.recorder import Recorder
 
         original = Recorder.update
@@ -60,17 +57,17 @@ class FaultInjector:
         from quadrat.benchmark.storage.remote import Remote
 
         for name in ("read", "write", "create", "upload", "download", "delete"):
-            setattr(Remote, name, self._announced(name, getattr(Remote, name)))
+            setattr(Remote, name, self._counted(name, getattr(Remote, name)))
 
-    def _announced(self, operation: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def announced(remote: Any, name: str, *arguments: Any) -> Any:
+    def _counted(self, operation: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(remote: Any, name: str, *arguments: Any) -> Any:
             part = "store/" if remote.url.endswith("/store") else ""
             self._at(f"s3 {operation} {kind_of(part + name)}")
             return method(remote, name, *arguments)
 
-        return announced
+        return counted
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_audit_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             if isinstance(path, str | os.PathLike) and isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
@@ -91,8 +88,7 @@ class FaultInjector:
             if path.startswith(str(self.folder)):
                 name = f"fsync {kind_of(os.path.relpath(path, self.folder))}"
                 if self._is_next and self.kill is not None and self.kill.how == "inside" and os.path.isfile(path):
-                    # What is on its way when a writer dies inside its write: the beginning of the file, for a log the
-                    # beginning of its last line.
+                    # What a kill inside a write leaves: the beginning of the file; of a log, that of its last line.
                     data = Path(path).read_bytes()
                     start = data.rstrip(b"\n").rfind(b"\n") + 1 if path.endswith(".jsonl") else 0
                     os.truncate(path, start + int((len(data) - start) * self.kill.part))
@@ -110,13 +106,13 @@ class FaultInjector:
         is_here = self._is_next
         self.count += 1
         line = name.encode()[:250]
-        self.note[: len(line) + 1] = line + b"\0"
+        self.last_operation[: len(line) + 1] = line + b"\0"
         if is_here:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def kind_of(path: str) -> str:
-    """Return what kind of file lies at a path relative to a results folder: its table row."""
+    """Return the kind of file at a path relative to a results folder, a row of the table of kills."""
     path, num_temporary = re.subn(r"(^|/)\.([^/]+)\.[0-9a-f]{8}-\d+-[0-9a-f]{8}\.tmp", r"\1\2", path)
     parts = Path(path).parts
     if parts and parts[0].startswith("machine-"):
@@ -127,16 +123,13 @@ def kind_of(path: str) -> str:
     return (parts[0] if parts else ".") + temporary
 
 
-# ------------------------------------------------------------------------------------------------------ running one run
-
-
 class Ended(NamedTuple):
     """How a run ended."""
 
     code: int
     """Exit code, or minus the signal."""
     place: str
-    """The last operation before its end."""
+    """Its last operation."""
     num_operations: int
     elapsed_s: float
     output: str
@@ -145,13 +138,15 @@ class Ended(NamedTuple):
 def run_once(
     arguments: Sequence[Sequence[str]], folder: Path, kill: Kill | None, environment: dict[str, str] | None = None
 ) -> Ended:
-    """Call the command line in a fork of this process, once for each of `arguments`, and return how that ended."""
-    note, counted = mmap.mmap(-1, 256), mmap.mmap(-1, 8)
+    """Call the command line in a fork of this process, once for each of `arguments`, and return how it ended."""
+    last_operation, counted = mmap.mmap(-1, 256), mmap.mmap(-1, 8)
     start_s = time.monotonic()
     with tempfile.TemporaryFile() as output:
         pid = os.fork()
         if pid == 0:
-            _be_the_run(arguments, FaultInjector(folder, kill, note), counted, output.fileno(), environment or {})
+            _run_in_child(
+                arguments, FaultInjector(folder, kill, last_operation), counted, output.fileno(), environment or {}
+            )
         deadline_s = start_s + RUN_LIMIT_S
         if kill is not None and kill.how == "clock":
             deadline_s = start_s + kill.place
@@ -163,7 +158,7 @@ def run_once(
                 raise SystemExit(f"a run hung for {RUN_LIMIT_S:.0f} s")
         output.seek(0)
         text = output.read().decode(errors="replace")
-    place = note[: note.find(b"\0")].decode()
+    place = last_operation[: last_operation.find(b"\0")].decode()
     assert code is not None
     return Ended(code, place, int.from_bytes(counted[:8], "little"), time.monotonic() - start_s, text)
 
@@ -178,14 +173,14 @@ def _wait(pid: int, deadline_s: float | None) -> int | None:
         time.sleep(0.002)
 
 
-def _be_the_run(
+def _run_in_child(
     arguments: Sequence[Sequence[str]],
     fault_injector: FaultInjector,
     counted: mmap.mmap,
     output: int,
     environment: dict[str, str],
 ) -> None:
-    """Be the process that is killed; never returns."""
+    """Run the commands in the forked process; never returns."""
     code = 3
     try:
         os.dup2(output, 1)
@@ -194,7 +189,7 @@ def _be_the_run(
         from quadrat.benchmark.learning.learner import Learner
         from quadrat.cluster.cli.main import cli
 
-        # A checkpoint after every step: the small fits of this suite would be over before the first.
+        # A checkpoint after every step: the small fits of this suite would end before the first.
         assert Learner.__init__.__kwdefaults__ is not None
         Learner.__init__.__kwdefaults__["checkpoint_every_s"] = 0.0
         fault_injector.install()

@@ -1,4 +1,4 @@
-"""Chaos in small: `make chaos` kills a hundred times, this a few times, and shows that the comparison sees a fault."""
+"""Fault injection with a few kills (`make chaos` has a hundred); the comparison detects each kind of fault."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ from quadrat.cluster.cli.main import cli
 
 
 @pytest.mark.slow
-def test_runs_that_are_killed_and_run_again_end_as_if_they_had_not_been(tmp_path: Path) -> None:
+def test_runs_that_are_killed_and_run_again_equal_one_that_was_not_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "support.chaos", "--kills", "6", "--seed", "1"]
     done = subprocess.run([*command, "--keep", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_at_any_point_is_one_clear_error_and_the_same_comma
     assert faults(tmp_path / "whole", tmp_path / "full") == []
 
 
-def test_the_comparison_sees_what_is_lost_doubled_changed_or_left_over(tmp_path: Path) -> None:
+def test_the_comparison_detects_lost_doubled_changed_and_leftover_files(tmp_path: Path) -> None:
     spec = make_suite().trials()[0]
     good, bad = tmp_path / "good", tmp_path / "bad"
     for round_ in range(2):
@@ -80,7 +80,7 @@ def test_the_comparison_sees_what_is_lost_doubled_changed_or_left_over(tmp_path:
     assert faults(good, bad) == ["left over: .suite.json.00000000-1-00000000.tmp"]
 
 
-def test_places_are_told_by_the_kind_of_file() -> None:
+def test_places_are_named_by_the_kind_of_file() -> None:
     assert kind_of("store/fit/.0a1b.0123abcd-17-89abcdef.tmp/fitted.pt") == "store/fit (temporary)"
     assert kind_of("store/scores/0a1b/signals.npz") == "store/scores"
     assert kind_of(".records.jsonl.0123abcd-17-89abcdef.tmp") == "records.jsonl (temporary)"
