@@ -1,16 +1,17 @@
-"""Where a run took place: versions, hardware and commit, written beside its records."""
+"""Versions, hardware and commit of a run, written beside its records."""
 
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from quadrat.benchmark.config.suite import Suite
 
-__all__ = ["describe_environment"]
+__all__ = ["describe_environment", "environment_differences"]
 
 _PACKAGES = (
     "quadrat",
@@ -49,6 +50,25 @@ def describe_environment(suite: Suite, device: str) -> dict[str, Any]:
         "commit": _commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def environment_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two environments and may change the last bits of a number.
+
+    Args:
+        there: environment.json of the published results.
+        here: The same of this machine.
+    """
+    lines = [
+        f"{name} {there[name]} there, {here.get(name)} here"
+        for name in ("device", "threads", "processor", "gpus", "cuda", "python")
+        if name in there and there[name] != here.get(name)
+    ]
+    packages, ours = there.get("packages", {}), here.get("packages", {})
+    for name in sorted(packages.keys() | ours.keys()):
+        if packages.get(name) != ours.get(name):
+            lines.append(f"{name} {packages.get(name, 'absent')} there, {ours.get(name, 'absent')} here")
+    return lines
 
 
 def _version(name: str) -> str | None:

@@ -1,5 +1,6 @@
 """The selections of a results folder: one file a round below `selections/`, or all of them in `selections.zip`."""
 
+import hashlib
 import zipfile
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,15 @@ from quadrat.benchmark.storage.atomic import atomic_file, atomic_write
 from quadrat.strategies import Selection
 from quadrat.strategies.selection_file import Place, SelectionFile, round_name, rounds_in
 
-__all__ = ["ARCHIVE", "FOLDER", "Selections", "pack_selections", "selection_path", "write_selection"]
+__all__ = [
+    "ARCHIVE",
+    "FOLDER",
+    "Selections",
+    "pack_selections",
+    "selection_digest",
+    "selection_path",
+    "write_selection",
+]
 
 FOLDER: Final = "selections"
 ARCHIVE: Final = "selections.zip"
@@ -47,6 +56,11 @@ def write_selection(
         select_s=select_s,
     )
     atomic_write(path, file.to_bytes())
+
+
+def selection_digest(selection: Selection) -> str:
+    """Return the SHA-256 of the selected regions in their order, independent of byte order."""
+    return hashlib.sha256(selection.regions.astype("<i8").tobytes()).hexdigest()
 
 
 class Selections:

@@ -32,7 +32,7 @@ class LabelState:
 
     @property
     def digest(self) -> str:
-        """Hash of the set, whatever the order in which it was bought."""
+        """Hash of the set, whatever the order in which it was labelled."""
         return hashlib.sha256(np.packbits(self._labelled).tobytes()).hexdigest()
 
     def add(self, regions: npt.NDArray[np.int64]) -> None:

@@ -1,4 +1,4 @@
-"""The oracle: reveals the labels of the regions that were bought, and meters what they cost and what they hold."""
+"""The oracle: reveals the labels of selected regions, and meters what they cost and what they contain."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from quadrat.benchmark.trial.labels import LabelState
 __all__ = ["VOID", "Cost", "Oracle", "RevealedLabels"]
 
 VOID = 255
-"""Value of a pixel without a label, and of one whose label was not bought."""
+"""Value of a pixel without a label, in the ground truth or because its region is not labelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What has been spent since the start of the trial.
+    """Cumulative cost of the labels since the start of the trial.
 
     Attributes:
         regions: Number of labelled regions.
@@ -36,7 +36,7 @@ class Cost:
 
 
 class RevealedLabels:
-    """The labels that were bought, as the learner may see them: everything else reads as void.
+    """The labels of the labelled regions, as the learner sees them: everything else is void.
 
     Args:
         masks: Ground truth of the pool.
@@ -66,12 +66,12 @@ class RevealedLabels:
 
 
 class Oracle:
-    """Sells the labels of regions. It alone turns a purchase into labels and into a cost.
+    """Labels regions: reveals their ground truth and meters the cost. Nothing else in a trial holds ground truth.
 
     Args:
-        masks: Ground truth of the pool; nothing but the oracle holds it.
+        masks: Ground truth of the pool.
         grid: The regions of the pool.
-        state: The trial's labelled regions, which `buy` grows.
+        state: The trial's labelled regions, which `label` grows.
         clicks: int64 (R,), what each region costs in clicks.
     """
 
@@ -81,35 +81,35 @@ class Oracle:
         self._state = state
         self._clicks = clicks
 
-    def buy(self, regions: npt.NDArray[np.int64]) -> Cost:
-        """Label `regions`, int64 (B,), and return what has been spent since the start of the trial.
+    def label(self, regions: npt.NDArray[np.int64]) -> Cost:
+        """Label `regions`, int64 (B,), and return the cost of all labels so far.
 
         Raises:
-            ValueError: When a region is bought twice or does not exist; nothing is bought then.
+            ValueError: When a region does not exist or is labelled already; nothing is labelled then.
         """
         self._state.add(regions)
         return self.cost()
 
     def cost(self) -> Cost:
-        """Return what has been spent since the start of the trial."""
-        bought = self._state.regions
-        labelled_px = int(self._grid.pixels[bought].sum())
+        """Return the cost of all labels so far."""
+        labelled = self._state.regions
+        labelled_px = int(self._grid.pixels[labelled].sum())
         return Cost(
-            regions=int(bought.size),
+            regions=int(labelled.size),
             labelled_px=labelled_px,
             labelled_fraction=labelled_px / int(self._grid.pixels.sum()),
-            clicks=int(self._clicks[bought].sum()),
-            class_px=self._class_px(bought),
-            images_opened=int(np.unique(self._grid.image[bought]).size),
+            clicks=int(self._clicks[labelled].sum()),
+            class_px=self._class_px(labelled),
+            images_opened=int(np.unique(self._grid.image[labelled]).size),
         )
 
-    def _class_px(self, bought: npt.NDArray[np.int64]) -> tuple[int, ...]:
-        """Return the pixels of each class in `bought`, int64 (L,), ascending: those of an image lie side by side."""
+    def _class_px(self, labelled: npt.NDArray[np.int64]) -> tuple[int, ...]:
+        """Return the pixels of each class in `labelled`, int64 (L,), ascending: those of an image lie side by side."""
         counts = np.zeros(256, dtype=np.int64)
-        for image in np.unique(self._grid.image[bought]).tolist():
+        for image in np.unique(self._grid.image[labelled]).tolist():
             mask = self._masks.mask(image)
             first, end = self._grid.first[image : image + 2]
-            regions = bought[slice(*np.searchsorted(bought, (first, end)))]
+            regions = labelled[slice(*np.searchsorted(labelled, (first, end)))]
             if regions.size == end - first:
                 counts += np.bincount(mask.ravel(), minlength=256)
                 continue
@@ -136,5 +136,5 @@ class Oracle:
         return shares
 
     def reveal(self) -> RevealedLabels:
-        """Return the labels bought so far, for the learner."""
+        """Return all labels so far, for the learner."""
         return RevealedLabels(self._masks, self._grid, self._state.labelled)

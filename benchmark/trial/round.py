@@ -1,65 +1,32 @@
 """The phases of a round as artefacts: fit, evaluate, preview, score; each computed once and found by its content."""
 
-import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.config.sharing import SharedNeeds, round_identity
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.results.previews import MAX_EDGE, fixed_images, pack_previews
+from quadrat.benchmark.results.previews import MAX_EDGE, fixed_images, pack_previews, previews_path
 from quadrat.benchmark.storage.atomic import atomic_write
 from quadrat.benchmark.storage.store import Artefact
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.oracle import RevealedLabels
+from quadrat.benchmark.trial.progress import Reporter
 
 if TYPE_CHECKING:
     from quadrat.benchmark.learning.learner import Fitted, Scores
 
-__all__ = ["Evaluation", "Phase", "Progress", "ProgressCallback", "Round"]
-
-Phase = Literal["select", "fit", "evaluate", "score", "wait"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a trial is, for displays.
-
-    Attributes:
-        trial_id: The trial.
-        label: What its strategy is called.
-        seed: Its seed.
-        round: The round at work, counted from 0.
-        num_rounds: Rounds in all.
-        phase: What is being done; "wait" while another process computes what both need.
-        done: Steps or images done in this phase.
-        total: Steps or images of this phase, 0 where it has none.
-        miou: mIoU of the last finished round.
-    """
-
-    trial_id: str
-    label: str
-    seed: int
-    round: int
-    num_rounds: int
-    phase: Phase
-    done: int
-    total: int
-    miou: float | None
-
-
-ProgressCallback = Callable[[Phase, int, int], None]
+__all__ = ["Evaluation", "Round"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What one round's model does on the test set.
+    """The result of evaluating one round's model on the test set.
 
     Attributes:
         confusion: int64 (C, C), rows = truth, columns = prediction.
@@ -81,56 +48,50 @@ class Round:
 
     Args:
         spec: The trial.
-        bench: What trials share.
+        context: What trials share.
         round_: The round, counted from 0.
-        labels: The labels bought so far.
+        labels: All labels so far.
         labels_digest: Hash of the set of labelled regions.
-        on_progress: Told of the phase and its steps.
+        report: Called with the phase, and the steps done and total.
     """
 
     def __init__(
         self,
         spec: TrialSpec,
-        bench: TrialContext,
+        context: TrialContext,
         *,
         round_: int,
         labels: RevealedLabels,
         labels_digest: str,
-        on_progress: ProgressCallback,
+        report: Reporter,
     ) -> None:
-        self._bench = bench
-        self._seed = spec.seed
-        self._round = round_
+        self.number = round_
+        self._spec = spec
+        self._context = context
+        self._data = context.data
+        self._store = context.artefacts.store
         self._labels = labels
-        self._on_progress = on_progress
-        self._key = round_identity(spec, round_, pool=bench.pool.fingerprint, labelled=labels_digest)
-        if bench.weight_file_sha256 is not None:
-            self._key["weights"] = bench.weight_file_sha256
-
-    @property
-    def _evaluation_key(self) -> dict[str, Any]:
-        return {**self._key, "test": self._bench.test.fingerprint}
-
-    def _scores_key(self, needs: SharedNeeds) -> dict[str, Any]:
-        wanted = {"signals": list(needs.signals), "features": needs.features, "profiles": list(needs.profiles)}
-        return {**self._key, **wanted}
+        self._report = report
+        self._key = round_identity(spec, round_, pool=context.data.pool.fingerprint, labelled=labels_digest)
+        if context.weights_sha256 is not None:
+            self._key["weights"] = context.weights_sha256
 
     def _fit(self) -> tuple["Fitted", float]:
         from quadrat.benchmark.learning.learner import Fitted
 
-        checkpoint = self._bench.store.checkpoint("fit", self._key)
+        checkpoint = self._store.checkpoint("fit", self._key)
 
         def compute(folder: Path) -> None:
             checkpoint.fetch()
 
             def on_step(done: int, total: int) -> None:
                 checkpoint.upload()
-                self._on_progress("fit", done, total)
+                self._report("fit", done, total)
 
-            fitted = self._bench.learner.fit(
+            fitted = self._context.learner.fit(
                 self._labels,
-                seed=self._seed,
-                round=self._round,
+                seed=self._spec.seed,
+                round=self.number,
                 checkpoint=checkpoint.path,
                 on_step=on_step,
             )
@@ -139,20 +100,31 @@ class Round:
         def load(artefact: Artefact) -> tuple[Fitted, float]:
             return Fitted.load(artefact.path / "fitted.pt"), artefact.elapsed_s
 
-        loaded = self._bench.store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait)
+        loaded = self._store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait)
         checkpoint.remove()
         return loaded
 
     def evaluate(self) -> Evaluation:
-        """Fit (or find the fit) and evaluate the last weights on the test set."""
+        """Fit (or find the fit) and evaluate the last weights on the test set; leave previews of the first seed."""
+        evaluation = self._evaluation()
+        if self._spec.seed == self._context.suite.seeds[0]:
+            artefacts = self._context.artefacts
+            path = artefacts.sync(previews_path(artefacts.results_dir, self._spec.trial_id, self.number))
+            if not path.is_file():
+                self._write_previews(path)
+                artefacts.sync(path)
+        return evaluation
+
+    def _evaluation(self) -> Evaluation:
+        key = {**self._key, "test": self._data.test.fingerprint}
 
         def compute(folder: Path) -> None:
             fitted, fit_s = self._fit()
             start = time.perf_counter()
-            confusion = self._bench.learner.evaluate(
+            confusion = self._context.learner.evaluate(
                 fitted,
-                self._bench.test.masks,
-                on_step=lambda done, total: self._on_progress("evaluate", done, total),
+                self._data.test.masks,
+                on_step=lambda done, total: self._report("evaluate", done, total),
             )
             np.save(folder / "confusion.npy", confusion)
             summary = {
@@ -169,20 +141,18 @@ class Round:
                 **json.loads((artefact.path / "summary.json").read_text(encoding="utf-8")),
             )
 
-        return self._bench.store.load_or_compute("evaluation", self._evaluation_key, compute, load, on_wait=self._wait)
+        return self._store.load_or_compute("evaluation", key, compute, load, on_wait=self._wait)
 
-    def preview(self, path: Path) -> None:
-        """Write what the model says of a few fixed images of the pool to `path`, unless it is there already."""
-        if path.is_file():
-            return
-        images = fixed_images(len(self._bench.pool.ids))
+    def _write_previews(self, path: Path) -> None:
+        """Write the model's predictions for a few fixed images of the pool."""
+        images = fixed_images(len(self._data.pool.ids))
 
         def compute(folder: Path) -> None:
             fitted, _ = self._fit()
-            previews = self._bench.learner.preview(fitted, images, max_edge=MAX_EDGE)
-            (folder / "previews.npz").write_bytes(pack_previews(images, self._bench.pool.sizes[images], previews))
+            previews = self._context.learner.preview(fitted, images, max_edge=MAX_EDGE)
+            (folder / "previews.npz").write_bytes(pack_previews(images, self._data.pool.sizes[images], previews))
 
-        artefact = self._bench.store.get_or_compute("preview", self._key, compute, on_wait=self._wait)
+        artefact = self._store.get_or_compute("preview", self._key, compute, on_wait=self._wait)
         atomic_write(path, (artefact.path / "previews.npz").read_bytes())
 
     def score(self, needs: SharedNeeds) -> tuple["Scores", float]:
@@ -192,22 +162,22 @@ class Round:
         """
         from quadrat.benchmark.learning.learner import Scores
 
-        if needs == SharedNeeds(signals=(), features=False):
+        if needs == SharedNeeds():
             return Scores(signals={}, features=None), 0.0
 
         def compute(folder: Path) -> None:
             fitted, _ = self._fit()
             start = time.perf_counter()
-            scores = self._bench.learner.score(
+            scores = self._context.learner.score(
                 fitted,
                 self._labels.grid,
                 signals=needs.signals,
                 features=needs.features,
                 profiles=needs.profiles,
-                seed=self._seed,
-                round=self._round,
+                seed=self._spec.seed,
+                round=self.number,
                 folder=folder,  # features and profiles of a large pool are never held
-                on_step=lambda done, total: self._on_progress("score", done, total),
+                on_step=lambda done, total: self._report("score", done, total),
             )
             arrays: dict[str, Any] = {f"signal/{name}": values for name, values in scores.signals.items()}
             np.savez(folder / "signals.npz", elapsed_s=np.float64(time.perf_counter() - start), **arrays)
@@ -220,22 +190,22 @@ class Round:
             profiles = {name: np.load(artefact.path / f"profile-{name}.npy", mmap_mode="r") for name in needs.profiles}
             return Scores(signals=signals, features=features, profiles=profiles), elapsed_s
 
-        return self._bench.store.load_or_compute("scores", self._scores_key(needs), compute, load, on_wait=self._wait)
+        return self._store.load_or_compute("scores", self._scores_key(needs), compute, load, on_wait=self._wait)
 
     def errors(self) -> tuple[npt.NDArray[np.float32], float]:
         """Return the share of wrong pixels of every region of the pool, (R,), and the seconds that took.
 
-        It is computed from the pool's ground truth, for oracle strategies only.
+        It is computed from the pool's ground truth, and only for strategies that may see labels.
         """
 
         def compute(folder: Path) -> None:
             fitted, _ = self._fit()
             start = time.perf_counter()
-            errors = self._bench.learner.errors(
+            errors = self._context.learner.errors(
                 fitted,
                 self._labels.grid,
-                self._bench.pool.masks,
-                on_step=lambda done, total: self._on_progress("score", done, total),
+                self._data.pool.masks,
+                on_step=lambda done, total: self._report("score", done, total),
             )
             np.savez(folder / "errors.npz", errors=errors, elapsed_s=np.float64(time.perf_counter() - start))
 
@@ -243,7 +213,7 @@ class Round:
             with np.load(artefact.path / "errors.npz") as file:
                 return file["errors"], float(file["elapsed_s"])
 
-        return self._bench.store.load_or_compute("errors", self._key, compute, load, on_wait=self._wait)
+        return self._store.load_or_compute("errors", self._key, compute, load, on_wait=self._wait)
 
     def release(self, needs: SharedNeeds) -> None:
         """Drop what no later step of this trial needs. Round 0 stays: other strategies of the seed use it.
@@ -251,17 +221,15 @@ class Round:
         In a store that suites share the weights stay as well, since the same trial may be part of another suite; scores
         are large, and come again from the weights in one pass.
         """
-        if self._round == 0 or self._bench.suite.resources.keep == "all":
+        if self.number == 0 or self._context.suite.resources.keep == "all":
             return
-        if not self._bench.store.is_shared:
-            self._bench.store.drop("fit", self._key)
-        self._bench.store.drop("scores", self._scores_key(needs))
-        self._bench.store.drop("errors", self._key)
+        if not self._store.is_shared:
+            self._store.drop("fit", self._key)
+        self._store.drop("scores", self._scores_key(needs))
+        self._store.drop("errors", self._key)
+
+    def _scores_key(self, needs: SharedNeeds) -> dict[str, Any]:
+        return {**self._key, **asdict(needs)}
 
     def _wait(self) -> None:
-        self._on_progress("wait", 0, 0)
-
-
-def digest_of_picks(regions: npt.NDArray[np.int64]) -> str:
-    """Return the SHA-256 of the picks in pick order, independent of byte order."""
-    return hashlib.sha256(regions.astype("<i8").tobytes()).hexdigest()
+        self._report("wait")

@@ -1,17 +1,16 @@
-"""Verification: whether a results folder says what its suite, run again here, would say.
+"""Verification: published rounds are run again from their selections in a scratch folder, and compared.
 
-A round is a pure function of its labelled regions. So one round of one trial can be recomputed from the published
-selections up to it, without its predecessors; and its selection can be derived once more from the model of the round
-before, which is trained again from the selections before it. What selections alone decide (picks, costs) is checked for
-every round, since that takes seconds.
+A round is a pure function of its labelled regions. So one round of one trial is recomputed from the selections up to
+it, without its predecessors; its own selection is made again from the model of the round before. What follows from
+selections alone (their digests and costs) is checked for every round, since that takes seconds.
 """
 
 import dataclasses
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -22,31 +21,25 @@ from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Record, differing_fields, read_records
-from quadrat.benchmark.results.selections import Selections
+from quadrat.benchmark.results.selections import ARCHIVE, Selections, pack_selections, selection_digest
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.context import TrialContext
-from quadrat.benchmark.trial.labels import LabelState
-from quadrat.benchmark.trial.loop import choose, everything, first_selection, record_of
-from quadrat.benchmark.trial.oracle import Oracle
-from quadrat.benchmark.trial.round import Phase, Round, digest_of_picks
-from quadrat.strategies import Selection, load
+from quadrat.benchmark.trial.data import OnPack
+from quadrat.benchmark.trial.loop import run_round
+from quadrat.benchmark.trial.progress import OnProgress
+from quadrat.benchmark.trial.state import Selected, TrialState, first_selection
+from quadrat.strategies import Selection
 
 __all__ = [
     "Published",
     "RoundCheck",
-    "check_data",
     "check_selections",
-    "environment_differences",
     "estimate_s",
+    "open_scratch",
     "read_published",
     "recompute",
     "sample",
 ]
-
-OnStep = Callable[[Phase, int, int], None]
-
-_UNREADABLE: Final = (QuadratError, ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile)
-"""What a damaged, foreign or contradictory selection raises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +69,10 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundCheck:
-    """What came of checking one round.
+    """The result of checking one round.
 
     Attributes:
-        record: As it was published.
+        record: The published record.
         differences: One line each; none means equal, field by field.
     """
 
@@ -88,15 +81,8 @@ class RoundCheck:
 
     @property
     def name(self) -> str:
-        """What the round is called in messages."""
+        """The round's name in messages."""
         return _name(self.record)
-
-
-class _Replayed(NamedTuple):
-    """A trial with everything bought before a round."""
-
-    state: LabelState
-    oracle: Oracle
 
 
 def read_published(
@@ -165,38 +151,30 @@ def _fault(results_dir: Path, specs: Mapping[str, TrialSpec], record: Record) ->
     return None
 
 
-def check_data(published: Published, bench: TrialContext) -> None:
-    """Refuse data other than that of the published results.
+def open_scratch(
+    published: Published, scratch_dir: Path, *, cache_dir: Path | None = None, on_pack: OnPack | None = None
+) -> TrialContext:
+    """Return the context to run published trials again, with their selections copied to a results folder of its own.
+
+    Args:
+        published: What is verified.
+        scratch_dir: The results folder to work in; nothing is written to that of `published`.
+        cache_dir: Where packed splits and frozen features are kept; by default in `scratch_dir`.
+        on_pack: Called while packing.
 
     Raises:
-        ResultsError: When a split's fingerprint differs.
+        ResultsError: When the data are not those of the published results.
     """
-    for split, here in (("pool", bench.pool), ("test", bench.test)):
+    pack_selections(published.path, scratch_dir / ARCHIVE)
+    context = TrialContext.open(published.suite, scratch_dir, cache_dir=cache_dir, on_pack=on_pack)
+    for split, here in (("pool", context.data.pool), ("test", context.data.test)):
         there = published.dataset[split]["fingerprint"]
         if there != here.fingerprint:
             raise ResultsError(
                 f"{published.path} was made on {split} images with fingerprint {there[:12]}, got images with "
                 f"fingerprint {here.fingerprint[:12]} here: other data can't verify it"
             )
-
-
-def environment_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two environments and may change the last bits of a number.
-
-    Args:
-        there: environment.json of the published results.
-        here: The same of this machine.
-    """
-    lines = [
-        f"{name} {there[name]} there, {here.get(name)} here"
-        for name in ("device", "threads", "processor", "gpus", "cuda", "python")
-        if name in there and there[name] != here.get(name)
-    ]
-    packages, ours = there.get("packages", {}), here.get("packages", {})
-    for name in sorted(packages.keys() | ours.keys()):
-        if packages.get(name) != ours.get(name):
-            lines.append(f"{name} {packages.get(name, 'absent')} there, {ours.get(name, 'absent')} here")
-    return lines
+    return context
 
 
 def sample(published: Published, num: int | None) -> tuple[Record, ...]:
@@ -227,39 +205,40 @@ def estimate_s(published: Published, chosen: Sequence[Record]) -> float:
     return total_s + sum(fits.values())
 
 
-def check_selections(published: Published, bench: TrialContext) -> Iterator[RoundCheck]:
-    """Yield the check of every round's picks and costs against its record; nothing is trained.
+def check_selections(published: Published, context: TrialContext) -> Iterator[RoundCheck]:
+    """Yield the check of every round's selection and cost against its record; nothing is trained.
 
-    Picks that are labelled already or that the pool does not have, another number, digest or cost of them, and a round
-    0 that is not the seed's are differences.
+    Differences are another number, digest or cost of the selected regions, regions that are labelled already or that
+    the pool does not have, and a round 0 that is not the random one of its seed.
     """
-    for record in published.rounds:
-        spec = published.specs[record.trial_id]
-        try:
-            replayed = _replay(published, bench, spec, record.round)
-            selection = _published_selection(published, bench, spec, record.round)
-            cost = replayed.oracle.buy(selection.regions)
-        except _UNREADABLE as error:
-            yield _not_replayed(record, error)
-            continue
-        expected: dict[str, Any] = {
-            "picked": int(selection.regions.size),
-            "picks_digest": digest_of_picks(selection.regions),
-            **dataclasses.asdict(cost),
-        }
-        lines = [
-            f"{name} is {getattr(record, name)} in the record and {value} by its selection"
-            for name, value in expected.items()
-            if getattr(record, name) != value
-        ]
-        if record.round == 0 and spec.strategy != FULL_SUPERVISION:
-            first = first_selection(bench.grid(spec.region_size).num_regions, spec.budgets[0], spec.seed)
-            if not np.array_equal(first.regions, selection.regions):
-                lines.append("the selection is not the random first batch of its seed")
-        yield RoundCheck(record=record, differences=tuple(lines))
+    for trial_id, records in itertools.groupby(published.rounds, key=lambda record: record.trial_id):
+        trial = TrialState(published.specs[trial_id], context)
+        for record in records:
+            try:
+                trial.label_up_to(record.round)
+                selected = _published_selection(trial)
+                cost = trial.label(selected)
+            except ValueError as error:
+                yield _not_replayed(record, error)
+                continue
+            regions = selected.selection.regions
+            expected = {"picked": regions.size, "picks_digest": selection_digest(selected.selection)}
+            lines = [
+                f"{name} is {getattr(record, name)} in the record and {value} by its selection"
+                for name, value in {**expected, **dataclasses.asdict(cost)}.items()
+                if getattr(record, name) != value
+            ]
+            if record.round == 0 and trial.spec.strategy != FULL_SUPERVISION:
+                num_regions = context.data.grid(trial.spec.region_size).num_regions
+                first = first_selection(num_regions, trial.budgets[0], trial.spec.seed)
+                if not np.array_equal(first.regions, regions):
+                    lines.append("the selection is not the random first batch of its seed")
+            yield RoundCheck(record=record, differences=tuple(lines))
 
 
-def recompute(published: Published, bench: TrialContext, record: Record, on_step: OnStep | None = None) -> RoundCheck:
+def recompute(
+    published: Published, context: TrialContext, record: Record, on_progress: OnProgress | None = None
+) -> RoundCheck:
     """Return the check of one round that is computed again: its selection from the model before, its record from both.
 
     The record is made from the published selection, so a selection that comes out otherwise does not hide whether the
@@ -267,23 +246,19 @@ def recompute(published: Published, bench: TrialContext, record: Record, on_step
 
     Args:
         published: What is verified.
-        bench: On the same data, with a results folder of its own.
+        context: As `open_scratch` returns it.
         record: One of `published.rounds`.
-        on_step: Told of phases and steps.
+        on_progress: Called with the round, its phase, and the steps done and total.
     """
     spec = published.specs[record.trial_id]
-    tell: OnStep = on_step or (lambda phase, done, total: None)
     try:
-        _replay(published, bench, spec, record.round + 1)
-    except _UNREADABLE as error:
+        TrialState(spec, context).label_up_to(record.round + 1)
+    except ValueError as error:
         return _not_replayed(record, error)
-    replayed = _replay(published, bench, spec, record.round)
-    selection = _published_selection(published, bench, spec, record.round)
-    budget = bench.budgets(spec)[record.round] - replayed.state.regions.size
-    lines = _selection_differences(spec, bench, replayed, record.round, budget, selection, tell)
-    cost = replayed.oracle.buy(selection.regions)
-    work = _work(spec, bench, replayed, record.round, tell)
-    again = record_of(spec, bench, record.round, cost, selection, work.evaluate(), selection.regions.size < budget, {})
+    trial = TrialState(spec, context, on_progress)
+    trial.label_up_to(record.round)
+    lines = _selection_differences(trial)
+    again = run_round(trial)
     lines += [
         f"{name} is {getattr(record, name)} in the record and {getattr(again, name)} here"
         for name in differing_fields(record, again)
@@ -291,71 +266,41 @@ def recompute(published: Published, bench: TrialContext, record: Record, on_step
     return RoundCheck(record=record, differences=tuple(lines))
 
 
+def _published_selection(trial: TrialState) -> Selected:
+    selected = trial.read_selection()
+    assert selected is not None, "rounds without their selections are not among those to check"
+    return selected
+
+
 def _not_replayed(record: Record, error: Exception) -> RoundCheck:
     return RoundCheck(record=record, differences=(f"its selection can't be replayed: {error}",))
 
 
-def _selection_differences(
-    spec: TrialSpec,
-    bench: TrialContext,
-    replayed: _Replayed,
-    round_: int,
-    budget: int,
-    published: Selection,
-    tell: OnStep,
-) -> list[str]:
+def _selection_differences(trial: TrialState) -> list[str]:
     """Return how the selection that the strategy makes here differs from the published one, in at most one line."""
-    if spec.strategy == FULL_SUPERVISION:
+    if trial.spec.strategy == FULL_SUPERVISION:
         return []
-    strategy = load(spec.strategy, **spec.params)
-    previous = _work(spec, bench, replayed, round_ - 1, tell) if round_ > 0 else None
-    grid = bench.grid(spec.region_size)
+    published = _published_selection(trial).selection
     try:
-        again, _ = choose(spec, bench, grid, replayed.state, replayed.oracle, strategy, previous, round_, budget)
+        again = trial.make_selection().selection
     except QuadratError as error:  # such as a replay whose folder is not here: the record can still be checked
         return [f"the selection can't be made again: {error}"]
+    return _compare(published, again)
+
+
+def _compare(published: Selection, again: Selection) -> list[str]:
     if not np.array_equal(again.regions, published.regions):
         num = min(again.regions.size, published.regions.size)
         same = again.regions[:num] == published.regions[:num]
         place = int(same.argmin()) if not same.all() else num
         shared = np.intersect1d(again.regions, published.regions).size
         return [
-            f"the selection is another: {shared} of {published.regions.size} regions are picked here too, the order "
-            f"differs from pick {place} on"
+            f"the selection is another: {shared} of {published.regions.size} regions are selected here too, the order "
+            f"differs from place {place} on"
         ]
     if not np.array_equal(again.potential, published.potential, equal_nan=True):
-        return ["the selection has the same picks with other potentials"]
+        return ["the selection has the same regions with other potentials"]
     return []
-
-
-def _replay(published: Published, bench: TrialContext, spec: TrialSpec, num_rounds: int) -> _Replayed:
-    """Return a trial with the selections of its first `num_rounds` rounds bought."""
-    grid = bench.grid(spec.region_size)
-    state = LabelState(grid.num_regions)
-    oracle = Oracle(bench.pool.masks, grid, state, bench.clicks(spec.region_size))
-    for round_ in range(num_rounds):
-        state.add(_published_selection(published, bench, spec, round_).regions)
-    return _Replayed(state, oracle)
-
-
-def _published_selection(published: Published, bench: TrialContext, spec: TrialSpec, round_: int) -> Selection:
-    grid = bench.grid(spec.region_size)
-    if spec.strategy == FULL_SUPERVISION:
-        return everything(grid.num_regions)
-    found = Selections(published.path).read(spec.trial_id, round_, grid)
-    assert found is not None, "rounds without their selections are not among those to check"
-    return found.selection
-
-
-def _work(spec: TrialSpec, bench: TrialContext, replayed: _Replayed, round_: int, tell: OnStep) -> Round:
-    return Round(
-        spec,
-        bench,
-        round_=round_,
-        labels=replayed.oracle.reveal(),
-        labels_digest=replayed.state.digest,
-        on_progress=tell,
-    )
 
 
 def _name(record: Record) -> str:

@@ -40,13 +40,11 @@ def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run")
 def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, cache: Path | None) -> None:
     """Decode and check the images of SUITE and pack them into the cache of `quadrat run`."""
-    from quadrat.benchmark.trial.context import TrialContext
+    from quadrat.benchmark.trial.data import TrialData
 
     suite, results_dir = open_suite(suite_name, settings, results)
-    context = TrialContext.open(
-        suite, results_dir, cache_dir=cache.absolute() if cache else None, on_pack=_show_progress
-    )
-    for split in (context.pool, context.test):
+    data = TrialData.open(suite.dataset, cache.absolute() if cache else results_dir / "cache", _show_progress)
+    for split in (data.pool, data.test):
         click.echo(f"{split.split}: {len(split.ids)} images, fingerprint {split.fingerprint[:12]}, {split.path}")
 
 

@@ -1,4 +1,4 @@
-"""The command `verify`: recompute a sample of published rounds and say whether they are the same."""
+"""The command `verify`: run a sample of published rounds again and compare."""
 
 import sys
 import tempfile
@@ -38,7 +38,7 @@ __all__ = ["COMMANDS"]
     "--scratch",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where to work; kept, so that a second call goes on. Default: a folder that is removed at the end",
+    help="Where to work; kept, so that a second call resumes. Default: a folder that is removed at the end",
 )
 def verify(
     results_dir: Path,
@@ -50,14 +50,13 @@ def verify(
     cache: Path | None,
     scratch: Path | None,
 ) -> None:
-    """Recompute published results and say whether they are the same; exit code 1 when they are not.
+    """Recompute published results and compare; exit code 1 when they differ.
 
-    Picks and costs of all rounds are checked against the selections, without training. A sample of rounds (the same in
-    every call; a larger one holds the smaller) is trained again from the selections, and compared field by field.
+    Selections and costs of all rounds are checked against the records, without training. A sample of rounds (the same
+    in every call; a larger one holds the smaller) is trained again from the selections, and compared field by field.
     Nothing is written to DIR.
     """
-    from quadrat.benchmark.trial.context import TrialContext
-    from quadrat.benchmark.trial.verify import check_data, estimate_s, read_published, sample
+    from quadrat.benchmark.trial.verify import estimate_s, open_scratch, read_published, sample
     from quadrat.cluster.progress.display import seconds
 
     published = read_published(results_dir, labels=labels, seeds=seeds, root=root)
@@ -68,60 +67,60 @@ def verify(
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quadrat-verify-")))
         if cache is None and (results_dir / "cache").is_dir():
             cache = results_dir / "cache"
-        bench = TrialContext.open(
-            published.suite, scratch.absolute(), cache_dir=cache.absolute() if cache else None, on_pack=_tell
+        context = open_scratch(
+            published, scratch.absolute(), cache_dir=cache.absolute() if cache else None, on_pack=_show_progress
         )
-        check_data(published, bench)
-        num_faults = _check_selections(published, bench)
+        num_faults = _check_selections(published, context)
         chosen = sample(published, None if is_all else num_rounds)
-        _say_environment(results_dir, bench)
+        _show_environment(results_dir, context)
         whole_s = estimate_s(published, published.rounds)
         click.echo(
             f"{len(chosen)} of {len(published.rounds)} rounds are trained again, about "
             f"{seconds(estimate_s(published, chosen))} by the recorded seconds (all of them: {seconds(whole_s)})"
         )
-        num_faults += sum(not _recompute(published, bench, record) for record in chosen)
+        num_faults += sum(not _recompute(published, context, record) for record in chosen)
     _conclude(published, len(chosen), num_faults)
 
 
-def _check_selections(published: "Published", bench: "TrialContext") -> int:
+def _check_selections(published: "Published", context: "TrialContext") -> int:
     from quadrat.benchmark.trial.verify import check_selections
 
-    faults = [check for check in check_selections(published, bench) if check.differences]
+    faults = [check for check in check_selections(published, context) if check.differences]
     for check in faults:
         _show(check)
     num = len(published.rounds)
-    click.echo(f"picks and costs of {num} rounds, without training: {num - len(faults)} as recorded")
+    click.echo(f"selections and costs of {num} rounds, without training: {num - len(faults)} as recorded")
     return len(faults)
 
 
-def _say_environment(results_dir: Path, bench: "TrialContext") -> None:
-    """Say what may change the last bits of a number: only the same device, threads and libraries give equal bytes."""
+def _show_environment(results_dir: Path, context: "TrialContext") -> None:
+    """List what may change the last bits of a number: only the same device, threads and libraries give equal bytes."""
     import json
 
-    from quadrat.benchmark.results.environment import describe_environment
-    from quadrat.benchmark.trial.verify import environment_differences
+    from quadrat.benchmark.results.environment import describe_environment, environment_differences
 
     path = results_dir / "environment.json"
     if not path.is_file():
         click.echo("! environment.json is not there: hardware and versions can't be compared")
         return
     differences = environment_differences(
-        json.loads(path.read_text(encoding="utf-8")), describe_environment(bench.suite, bench.device)
+        json.loads(path.read_text(encoding="utf-8")), describe_environment(context.suite, context.device)
     )
     for line in differences:
         click.echo(f"! {line}")
     if differences:
         click.echo(
-            "! so the last digits may differ, and training and picking make much of little: a round that is trained "
-            "again may have other picks and another mIoU. Equal records need the same processor, threads and libraries"
+            "! so the last digits may differ, and training amplifies them: a round that is trained again may have "
+            "another selection and another mIoU. Equal records need the same processor, threads and libraries"
         )
 
 
-def _recompute(published: "Published", bench: "TrialContext", record: "Record") -> bool:
+def _recompute(published: "Published", context: "TrialContext", record: "Record") -> bool:
     from quadrat.benchmark.trial.verify import recompute
 
-    check = recompute(published, bench, record, _tell)
+    check = recompute(
+        published, context, record, lambda progress: _show_progress(progress.phase, progress.done, progress.total)
+    )
     if check.differences:
         _show(check)
         return False
@@ -142,13 +141,13 @@ def _conclude(published: "Published", num_trained: int, num_faults: int) -> None
     elif not published.rounds:
         click.echo(f"nothing could be checked{unchecked}")
     elif not num_trained:
-        click.echo(f"picks and costs are as recorded; no round was trained again{unchecked}")
+        click.echo(f"selections and costs are as recorded; no round was trained again{unchecked}")
     else:
         click.echo(f"the same, as far as it was checked: {num_trained} rounds trained again{unchecked}")
     sys.exit(1 if num_faults or left or not published.rounds else 0)
 
 
-def _tell(what: str, done: int, total: int) -> None:
+def _show_progress(what: str, done: int, total: int) -> None:
     """Show progress on a terminal, in one line that the next output replaces."""
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{what}  {done}/{total}" if done < total else "\r\033[K", nl=False, err=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 
 __all__ = ["Row", "RunProgress"]
 

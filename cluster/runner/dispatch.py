@@ -8,7 +8,7 @@ from quadrat.benchmark.config.sharing import longest_first, planned_round
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Failure, read_records_so_far
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.events import Event, Raised, failure_of
 from quadrat.cluster.runner.ray_session import ray_for

@@ -9,7 +9,7 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.folder import finished_trials, read_suite_json
 from quadrat.benchmark.results.records import Failure, finalise, read_failures, read_records_so_far
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import Display, open_display, short
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.runner.context import (

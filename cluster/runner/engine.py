@@ -1,4 +1,4 @@
-"""What runs a trial, so that drivers and workers can be tested with something that does not train."""
+"""The engine that runs trials: an argument of drivers and workers, so that tests can pass one that does not train."""
 
 import functools
 import importlib
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.data import OnPack
+from quadrat.benchmark.trial.progress import OnProgress
 
 if TYPE_CHECKING:
     from quadrat.benchmark.trial.context import TrialContext
@@ -21,7 +22,7 @@ __all__ = ["Engine", "OnPack", "OpenRunner", "TrialRunner", "WarmUp", "benchmark
 class TrialRunner(Protocol):
     """Runs the trials of one suite."""
 
-    def __call__(self, spec: TrialSpec, on_progress: Callable[[Progress], None]) -> Iterator[Record]:
+    def __call__(self, spec: TrialSpec, on_progress: OnProgress) -> Iterator[Record]:
         """Yield the records of `spec` round by round, those of rounds that were finished before too."""
 
 
@@ -30,9 +31,6 @@ OpenRunner = Callable[[Suite, Path], TrialRunner]
 
 WarmUp = Callable[[Suite], None]
 """Loads what trials will need; raises a `QuadratError` when the suite's recipe is wrong. It travels as well."""
-
-OnPack = Callable[[str, int, int], None]
-"""Told (split, images done, images in all) while images are packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +52,18 @@ class Engine:
 
 
 def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, store: str | None = None) -> Engine:
-    """Return the engine that trains: the benchmark's loop on a workbench.
+    """Return the engine that trains: the benchmark's loop over real images.
 
     Args:
         cache_dir: Where packed images and frozen features are kept; by default inside the results folder.
         url: Where the results are kept as well, so that each machine can have a results folder of its own.
         store: Folder or URL of a store that several suites share; by default inside the results folder.
     """
-    open_bench = functools.partial(_open_bench, cache_dir=cache_dir, url=url, store=store)
+    open_context = functools.partial(_open_context, cache_dir=cache_dir, url=url, store=store)
     return Engine(
         check=_check,
-        prepare=functools.partial(_prepare, open_bench=open_bench),
-        open_runner=functools.partial(_open_runner, open_bench=open_bench),
+        prepare=functools.partial(_prepare, open_context=open_context),
+        open_runner=functools.partial(_open_runner, open_context=open_context),
         warm_up=_warm_up,
     )
 
@@ -85,7 +83,7 @@ def _warm_up(suite: Suite) -> None:
     check_encoder(suite.learner.encoder)
 
 
-def _open_bench(
+def _open_context(
     suite: Suite,
     results_dir: Path,
     on_pack: OnPack | None = None,
@@ -111,12 +109,12 @@ def _open_bench(
     )
 
 
-def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, open_bench: "Callable[..., TrialContext]") -> None:
-    open_bench(suite, results_dir, on_pack).prepare_results()
+def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, open_context: "Callable[..., TrialContext]") -> None:
+    open_context(suite, results_dir, on_pack).prepare_results()
 
 
-def _open_runner(suite: Suite, results_dir: Path, *, open_bench: "Callable[..., TrialContext]") -> TrialRunner:
+def _open_runner(suite: Suite, results_dir: Path, *, open_context: "Callable[..., TrialContext]") -> TrialRunner:
     from quadrat.benchmark.trial.loop import run_trial
 
-    bench = open_bench(suite, results_dir)
-    return lambda spec, on_progress: run_trial(spec, bench, on_progress)
+    context = open_context(suite, results_dir)
+    return lambda spec, on_progress: run_trial(spec, context, on_progress)

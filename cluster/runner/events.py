@@ -11,7 +11,7 @@ from typing import Final, Self
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import QuadratError
 from quadrat.benchmark.results.records import Failure, Record
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 
 __all__ = ["Event", "Raised", "failure_of", "stream"]

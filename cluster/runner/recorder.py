@@ -7,7 +7,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Failure, Record, append_record, differing_fields, record_failure
 from quadrat.benchmark.tracking.logger import MlflowLogger
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import Display
 from quadrat.cluster.progress.progress import RunProgress
 

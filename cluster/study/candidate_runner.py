@@ -8,7 +8,7 @@ from quadrat.benchmark.config.candidates import Candidate, search_suite, search_
 from quadrat.benchmark.config.suite import StrategyEntry, Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Failure, Record
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.actor import Place, here
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner
 from quadrat.cluster.runner.events import Raised

@@ -13,7 +13,7 @@ from typing import Any, Final
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import run_on_ray
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner, benchmark_engine

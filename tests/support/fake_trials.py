@@ -14,7 +14,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import write_json
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import Engine, OnPack, TrialRunner
 from quadrat.strategies import StrategyError
 

@@ -112,10 +112,10 @@ def test_no_shipped_suite_buys_more_than_its_pool_holds():
 @pytest.mark.parametrize("name", SCENES)
 def test_a_suite_on_scenes_runs_its_first_rounds(name, tmp_path: Path):
     small = ["dataset.params={num_train: 16, num_test: 2}", "learner.iterations=2", "seeds=[0]", "budgets=[8, 16]"]
-    bench = TrialContext.open(load_suite(name, small), tmp_path)
-    bench.prepare_results()
-    for spec in bench.suite.trials():
-        rounds = [record.round for record in run_trial(spec, bench)]
+    context = TrialContext.open(load_suite(name, small), tmp_path)
+    context.prepare_results()
+    for spec in context.suite.trials():
+        rounds = [record.round for record in run_trial(spec, context)]
         assert rounds == list(range(spec.num_rounds))
 
 

@@ -77,29 +77,31 @@ def ran(tmp_path_factory) -> TrialContext:
     folder: Path = tmp_path_factory.mktemp("ran")
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump({**TINY_SUITE, "seeds": [3, 1], "budgets": [6, 12]}), encoding="utf-8")
-    bench = TrialContext.open(load_suite(path), folder / "results")
-    for spec in bench.suite.trials():
-        list(run_trial(spec, bench))
-    return bench
+    context = TrialContext.open(load_suite(path), folder / "results")
+    for spec in context.suite.trials():
+        list(run_trial(spec, context))
+    return context
 
 
 def test_every_round_of_the_first_seed_leaves_previews_of_the_same_images(ran):
     for spec in ran.suite.trials():
-        found = [read_previews(previews_path(ran.results_dir, spec.trial_id, round_)) for round_ in range(2)]
-        expected = fixed_images(len(ran.pool.ids)) if spec.seed == 3 else []
+        found = [read_previews(previews_path(ran.artefacts.results_dir, spec.trial_id, round_)) for round_ in range(2)]
+        expected = fixed_images(len(ran.data.pool.ids)) if spec.seed == 3 else []
         assert [[one.image for one in previews] for previews in found] == [expected, expected]
 
 
 def test_previews_of_the_shared_round_0_are_computed_once(ran):
-    assert len(list((ran.results_dir / "store" / "preview").iterdir())) == 1 + 2
-    first = [previews_path(ran.results_dir, spec.trial_id, 0) for spec in ran.suite.trials() if spec.seed == 3]
+    assert len(list((ran.artefacts.results_dir / "store" / "preview").iterdir())) == 1 + 2
+    first = [
+        previews_path(ran.artefacts.results_dir, spec.trial_id, 0) for spec in ran.suite.trials() if spec.seed == 3
+    ]
     assert len({path.read_bytes() for path in first}) == 1
 
 
 def test_previews_that_are_there_need_neither_the_store_nor_a_fit(ran):
-    shutil.rmtree(ran.results_dir / "store" / "preview")
+    shutil.rmtree(ran.artefacts.results_dir / "store" / "preview")
     spec = ran.suite.trials()[0]
     phases = []
     list(run_trial(spec, ran, lambda progress: phases.append(progress.phase)))
     assert "fit" not in phases
-    assert not (ran.results_dir / "store" / "preview").exists()
+    assert not (ran.artefacts.results_dir / "store" / "preview").exists()

@@ -16,23 +16,23 @@ SHIPPED = sorted(name for name, plugin in available().items() if plugin.distribu
 def test_every_shipped_strategy_runs_a_whole_trial_and_a_replay_repeats_it(write_suite, tmp_path) -> None:
     names = [name for name in SHIPPED if name != "precomputed"]
     budgets = [6, 12, 17]
-    bench = TrialContext.open(load_suite(write_suite(strategies=names, budgets=budgets)), tmp_path / "results")
+    context = TrialContext.open(load_suite(write_suite(strategies=names, budgets=budgets)), tmp_path / "results")
     folders = {}
-    for spec in bench.suite.trials():
-        records = list(run_trial(spec, bench))
+    for spec in context.suite.trials():
+        records = list(run_trial(spec, context))
         if spec.strategy in names:
             assert [record.regions for record in records] == budgets
-            folders[spec.strategy] = selection_path(bench.results_dir, spec.trial_id, 0).parent
+            folders[spec.strategy] = selection_path(context.artefacts.results_dir, spec.trial_id, 0).parent
     assert sorted(folders) == names
 
     replayed = {"name": "precomputed", "label": "again", "params": {"folder": str(folders["bald"])}}
     again = TrialContext.open(
-        load_suite(write_suite(strategies=[replayed], budgets=budgets)), tmp_path / "again", cache_dir=bench.cache_dir
+        load_suite(write_suite(strategies=[replayed], budgets=budgets)), tmp_path / "again", cache_dir=context.cache_dir
     )
     [spec] = [spec for spec in again.suite.trials() if spec.strategy == "precomputed"]
     list(run_trial(spec, again))
     for round_ in range(3):
-        first = Selections(bench.results_dir).read(folders["bald"].name, round_)
-        second = Selections(again.results_dir).read(spec.trial_id, round_)
+        first = Selections(context.artefacts.results_dir).read(folders["bald"].name, round_)
+        second = Selections(again.artefacts.results_dir).read(spec.trial_id, round_)
         assert first is not None and second is not None
         np.testing.assert_array_equal(second.regions, first.regions)

@@ -1,4 +1,4 @@
-"""Buying regions: no region twice, spent = sum of costs, revealed pixels = spent pixels."""
+"""Labelling regions: no region twice, cost = sum over regions, revealed pixels = labelled pixels."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ class Masks:
         return self._masks[image]
 
 
-class BuyingRegions(RuleBasedStateMachine):
-    """Any sequence of purchases keeps label state, meter and revealed labels in step."""
+class LabellingRegions(RuleBasedStateMachine):
+    """Any sequence of selections keeps label state, cost and revealed labels in step."""
 
     @initialize(
         sizes=st.lists(st.tuples(st.integers(5, 14), st.integers(5, 14)), min_size=1, max_size=3),
@@ -37,29 +37,29 @@ class BuyingRegions(RuleBasedStateMachine):
         self.state = LabelState(self.grid.num_regions)
         self.clicks = np.arange(self.grid.num_regions) + 1
         self.oracle = Oracle(self.masks, self.grid, self.state, self.clicks)
-        self.bought: set[int] = set()
+        self.labelled: set[int] = set()
 
     @rule(data=st.data())
-    def buy_new(self, data):
-        left = sorted(set(range(self.grid.num_regions)) - self.bought)
+    def label_new(self, data):
+        left = sorted(set(range(self.grid.num_regions)) - self.labelled)
         if not left:
             return
         chosen = data.draw(st.lists(st.sampled_from(left), unique=True, max_size=5))
-        cost = self.oracle.buy(np.array(chosen, dtype=np.int64))
-        self.bought |= set(chosen)
-        assert cost.labelled_px == int(self.grid.pixels[sorted(self.bought)].sum())
+        cost = self.oracle.label(np.array(chosen, dtype=np.int64))
+        self.labelled |= set(chosen)
+        assert cost.labelled_px == int(self.grid.pixels[sorted(self.labelled)].sum())
 
     @rule(data=st.data())
-    def buying_again_changes_nothing(self, data):
-        if not self.bought:
+    def labelling_again_changes_nothing(self, data):
+        if not self.labelled:
             return
         before = self.oracle.cost()
         with pytest.raises(ValueError, match="not labelled yet"):
-            self.oracle.buy(np.array([data.draw(st.sampled_from(sorted(self.bought)))], dtype=np.int64))
+            self.oracle.label(np.array([data.draw(st.sampled_from(sorted(self.labelled)))], dtype=np.int64))
         assert self.oracle.cost() == before
 
     @invariant()
-    def revealed_pixels_are_the_pixels_paid_for(self):
+    def revealed_pixels_are_the_pixels_in_the_cost(self):
         if not hasattr(self, "grid"):
             return
         labels = self.oracle.reveal()
@@ -74,13 +74,13 @@ class BuyingRegions(RuleBasedStateMachine):
         cost = self.oracle.cost()
         assert revealed == cost.labelled_px
         assert cost.class_px == tuple(class_px)
-        assert cost.clicks == sum(region + 1 for region in self.bought)
-        assert cost.regions == len(self.bought) == labels.regions.size
-        assert cost.images_opened == len({int(self.grid.image[region]) for region in self.bought})
+        assert cost.clicks == sum(region + 1 for region in self.labelled)
+        assert cost.regions == len(self.labelled) == labels.regions.size
+        assert cost.images_opened == len({int(self.grid.image[region]) for region in self.labelled})
 
 
-TestBuyingRegions = BuyingRegions.TestCase
-TestBuyingRegions.settings = settings(max_examples=30, stateful_step_count=12, deadline=None)
+TestLabellingRegions = LabellingRegions.TestCase
+TestLabellingRegions.settings = settings(max_examples=30, stateful_step_count=12, deadline=None)
 
 
 @pytest.fixture
@@ -90,14 +90,14 @@ def oracle():
 
 
 @pytest.mark.parametrize("regions", [[0, 0], [-1], [6]])
-def test_regions_that_repeat_or_do_not_exist_are_refused_and_nothing_is_bought(oracle, regions):
+def test_regions_that_repeat_or_do_not_exist_are_refused_and_nothing_is_labelled(oracle, regions):
     with pytest.raises(ValueError, match="expected"):
-        oracle.buy(np.array(regions, dtype=np.int64))
+        oracle.label(np.array(regions, dtype=np.int64))
     assert oracle.cost().regions == 0
 
 
 def test_a_window_that_sticks_out_of_the_image_is_void_there(oracle):
-    oracle.buy(np.array([0], dtype=np.int64))
+    oracle.label(np.array([0], dtype=np.int64))
     window = oracle.reveal().crop(0, -1, -1, 4, 4)
     assert (window[0] == VOID).all() and (window[:, 0] == VOID).all() and (window[3] == VOID).all()
     assert (window[1:3, 1:3] != VOID).all()
@@ -107,15 +107,15 @@ def test_void_counts_as_area_and_as_no_class():
     masks, grid = Masks([(4, 6)], seed=1), RegionGrid(np.array([[4, 6]], dtype=np.int32), 2)
     masks.mask(0)[:, :] = [[0, 0, 2, VOID, 1, 1]]
     oracle = Oracle(masks, grid, LabelState(grid.num_regions), np.array([1, 2, 3, 4, 5, 6]))
-    cost = oracle.buy(np.array([1, 3]))
+    cost = oracle.label(np.array([1, 3]))
     assert (cost.labelled_px, cost.class_px, cost.clicks) == (8, (4, 0, 2), 6)
-    assert oracle.buy(np.array([0, 2, 4, 5])).class_px == (8, 8, 4)  # all of the image, which is counted at once
+    assert oracle.label(np.array([0, 2, 4, 5])).class_px == (8, 8, 4)  # all of the image, which is counted at once
 
 
-def test_labels_revealed_earlier_do_not_grow_with_later_purchases(oracle):
-    oracle.buy(np.array([0], dtype=np.int64))
+def test_labels_revealed_earlier_do_not_grow_with_later_ones(oracle):
+    oracle.label(np.array([0], dtype=np.int64))
     before = oracle.reveal()
-    oracle.buy(np.array([1], dtype=np.int64))
+    oracle.label(np.array([1], dtype=np.int64))
     assert before.regions.tolist() == [0]
     assert (before.crop(0, 0, 2, 2, 2) == VOID).all()
 

@@ -25,44 +25,44 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def bench_of(write_suite, tmp_path, cache):
+def context_of(write_suite, tmp_path, cache):
     def make(results: str = "results", **changes) -> TrialContext:
         return TrialContext.open(load_suite(write_suite(**changes)), tmp_path / results, cache_dir=cache)
 
     return make
 
 
-def records_of(bench: TrialContext) -> list[dict]:
-    return [without_timings(record) for spec in bench.suite.trials() for record in run_trial(spec, bench)]
+def records_of(context: TrialContext) -> list[dict]:
+    return [without_timings(record) for spec in context.suite.trials() for record in run_trial(spec, context)]
 
 
-def test_every_round_spends_its_budget_exactly(bench_of):
-    bench = bench_of()
-    pixels = bench.grid(16).pixels
+def test_every_round_spends_its_budget_exactly(context_of):
+    context = context_of()
+    pixels = context.data.grid(16).pixels
     bought: dict[str, list[int]] = {}
-    for record in records_of(bench):
-        path = selection_path(bench.results_dir, record["trial_id"], record["round"])
+    for record in records_of(context):
+        path = selection_path(context.artefacts.results_dir, record["trial_id"], record["round"])
         with np.load(path) as file:
             bought.setdefault(record["trial_id"], []).extend(file["regions"].tolist())
         regions = bought[record["trial_id"]]
         assert record["regions"] == len(set(regions)) == len(regions) == (6, 12, 24)[record["round"]]
         assert record["labelled_px"] == pixels[regions].sum()
         assert record["labelled_fraction"] == pytest.approx(pixels[regions].sum() / pixels.sum())
-        assert record["clicks"] == bench.clicks(16)[regions].sum() >= len(regions)
+        assert record["clicks"] == context.data.clicks(16)[regions].sum() >= len(regions)
         assert 0 < sum(record["class_px"]) <= record["labelled_px"] and len(record["class_px"]) == len(
-            bench.pool.classes
+            context.data.pool.classes
         )
         assert record["steps"] == 3
         assert 0 <= record["miou"] <= 1
 
 
-def test_two_runs_from_scratch_are_equal_but_for_the_timings(bench_of):
-    assert records_of(bench_of("first")) == records_of(bench_of("second"))
+def test_two_runs_from_scratch_are_equal_but_for_the_timings(context_of):
+    assert records_of(context_of("first")) == records_of(context_of("second"))
 
 
-def test_round_0_is_shared_by_all_strategies_of_a_seed(bench_of, tmp_path):
-    bench = bench_of(seeds=[0, 1])
-    first = {(record["label"], record["seed"]): record for record in records_of(bench) if record["round"] == 0}
+def test_round_0_is_shared_by_all_strategies_of_a_seed(context_of, tmp_path):
+    context = context_of(seeds=[0, 1])
+    first = {(record["label"], record["seed"]): record for record in records_of(context) if record["round"] == 0}
     for seed in (0, 1):
         assert first["random", seed]["picks_digest"] == first["entropy-spatial", seed]["picks_digest"]
         assert first["random", seed]["miou"] == first["entropy-spatial", seed]["miou"]
@@ -71,47 +71,47 @@ def test_round_0_is_shared_by_all_strategies_of_a_seed(bench_of, tmp_path):
     assert len(list((tmp_path / "results" / "store" / "evaluation").iterdir())) == 2 * (1 + 2 * 2)
 
 
-def test_an_interrupted_trial_goes_on_and_ends_with_the_same_records(bench_of):
-    whole = records_of(bench_of("whole"))
-    spec = bench_of().suite.trials()[1]
-    interrupted = run_trial(spec, bench_of("cut"))
+def test_an_interrupted_trial_goes_on_and_ends_with_the_same_records(context_of):
+    whole = records_of(context_of("whole"))
+    spec = context_of().suite.trials()[1]
+    interrupted = run_trial(spec, context_of("cut"))
     next(interrupted)
     next(interrupted)
     interrupted.close()
     phases = []
-    resumed = list(run_trial(spec, bench_of("cut"), lambda progress: phases.append((progress.round, progress.phase))))
+    resumed = list(run_trial(spec, context_of("cut"), lambda progress: phases.append((progress.round, progress.phase))))
     assert [without_timings(record) for record in resumed] == [r for r in whole if r["trial_id"] == spec.trial_id]
     assert (0, "fit") not in phases and (1, "fit") not in phases and (2, "fit") in phases
 
 
-def test_a_finished_trial_is_replayed_from_its_artefacts_without_training(bench_of):
-    bench = bench_of()
-    spec = bench.suite.trials()[0]
-    first = list(run_trial(spec, bench))
+def test_a_finished_trial_is_replayed_from_its_artefacts_without_training(context_of):
+    context = context_of()
+    spec = context.suite.trials()[0]
+    first = list(run_trial(spec, context))
     phases = []
-    again = list(run_trial(spec, bench, lambda progress: phases.append(progress.phase)))
+    again = list(run_trial(spec, context, lambda progress: phases.append(progress.phase)))
     assert again == first  # timings too: they are those of the computation
     assert set(phases) == {"select"}
 
 
-def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_alone(bench_of):
-    bench = bench_of()
-    trials = bench.suite.trials()
-    records = [record for spec in trials for record in run_trial(spec, bench)]
+def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_alone(context_of):
+    context = context_of()
+    trials = context.suite.trials()
+    records = [record for spec in trials for record in run_trial(spec, context)]
     for kind in ("fit", "scores"):
-        shutil.rmtree(bench.store.path(kind, {}).parent)
-    bench = bench_of()
-    assert [record for spec in trials for record in run_trial(spec, bench)] == records  # seconds too
-    assert not (bench.results_dir / "store" / "fit").exists()
+        shutil.rmtree(context.artefacts.store.path(kind, {}).parent)
+    context = context_of()
+    assert [record for spec in trials for record in run_trial(spec, context)] == records  # seconds too
+    assert not (context.artefacts.results_dir / "store" / "fit").exists()
 
 
-def test_a_replay_makes_the_same_picks_with_another_recipe(bench_of):
-    first = bench_of(seeds=[0, 1])
+def test_a_replay_makes_the_same_picks_with_another_recipe(context_of):
+    first = context_of(seeds=[0, 1])
     original = [list(run_trial(spec, first)) for spec in first.suite.trials() if spec.label == "entropy-spatial"]
-    folder = first.results_dir / "selections" / "entropy-spatial-r16-s{seed}-*"
+    folder = first.artefacts.results_dir / "selections" / "entropy-spatial-r16-s{seed}-*"
     replay = {"name": "precomputed", "label": "entropy-spatial", "params": {"folder": str(folder)}}
     recipe = {**first.suite.learner.model_dump(mode="json"), "iterations": 5}
-    second = bench_of("replay", seeds=[0, 1], strategies=[replay], learner=recipe)
+    second = context_of("replay", seeds=[0, 1], strategies=[replay], learner=recipe)
     again = [list(run_trial(spec, second)) for spec in second.suite.trials()]
     for trial, copy in zip(original, again, strict=True):
         assert [record.picks_digest for record in copy] == [record.picks_digest for record in trial]
@@ -119,46 +119,48 @@ def test_a_replay_makes_the_same_picks_with_another_recipe(bench_of):
         assert all(ours.steps == 5 and theirs.steps == 3 for ours, theirs in zip(copy, trial, strict=True))
 
 
-def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(bench_of, tmp_path):
+def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(context_of, tmp_path):
     path = tmp_path / "encoder.pth"
     digests = []
     for content in (b"one", b"two"):
         path.write_bytes(content)
         learner = {"encoder": "test_resnet", "weights": str(path), "iterations": 3}
-        digests.append(bench_of(learner=learner).weight_file_sha256)
+        digests.append(context_of(learner=learner).weights_sha256)
     assert digests[0] != digests[1]
     path.unlink()
     with pytest.raises(TrainingError, match=r"learner\.weights: expected .* got '.*encoder\.pth'"):
-        bench_of(learner=learner)
+        context_of(learner=learner)
 
 
-def test_the_reference_trial_labels_everything_in_one_round(bench_of):
-    bench = bench_of(full_supervision=True)
-    (record,) = run_trial(bench.suite.trials()[0], bench)
+def test_the_reference_trial_labels_everything_in_one_round(context_of):
+    context = context_of(full_supervision=True)
+    (record,) = run_trial(context.suite.trials()[0], context)
     assert record.label == "full-supervision"
-    assert record.regions == bench.grid(16).num_regions
+    assert record.regions == context.data.grid(16).num_regions
     assert record.labelled_fraction == 1.0
 
 
-def test_a_budget_larger_than_the_pool_runs_to_exhaustion_and_says_so(bench_of):
-    bench = bench_of(budgets=[90, 1000, 2000])
-    num_regions = bench.grid(16).num_regions
-    records = list(run_trial(bench.suite.trials()[0], bench))
+def test_a_budget_larger_than_the_pool_runs_to_exhaustion_and_says_so(context_of):
+    context = context_of(budgets=[90, 1000, 2000])
+    num_regions = context.data.grid(16).num_regions
+    records = list(run_trial(context.suite.trials()[0], context))
     assert 90 < num_regions < 1000
     assert [(record.regions, record.exhausted) for record in records] == [(90, False), (num_regions, True)]
-    bench.prepare_results()
+    context.prepare_results()
     for record in records:
-        append_record(bench.results_dir, record)
-    assert finished_trials(bench.results_dir, bench.suite.trials()) == {bench.suite.trials()[0].trial_id}
+        append_record(context.artefacts.results_dir, record)
+    assert finished_trials(context.artefacts.results_dir, context.suite.trials()) == {
+        context.suite.trials()[0].trial_id
+    }
 
 
-def test_a_region_larger_than_the_image_is_an_error_that_names_both(bench_of):
-    bench = bench_of(region_size=512)
+def test_a_region_larger_than_the_image_is_an_error_that_names_both(context_of):
+    context = context_of(region_size=512)
     with pytest.raises(DataError, match="512"):
-        next(run_trial(bench.suite.trials()[0], bench))
+        next(run_trial(context.suite.trials()[0], context))
 
 
-def test_a_loss_that_is_not_finite_is_an_error_and_nothing_is_kept(bench_of, tmp_path):
+def test_a_loss_that_is_not_finite_is_an_error_and_nothing_is_kept(context_of, tmp_path):
     learner = {
         "encoder": "test_resnet",
         "weights": "none",
@@ -168,17 +170,17 @@ def test_a_loss_that_is_not_finite_is_an_error_and_nothing_is_kept(bench_of, tmp
         "batch_size": 2,
         "crop": 32,
     }
-    bench = bench_of(learner=learner)
+    context = context_of(learner=learner)
     with pytest.raises(TrainingError, match="lr"):
-        next(run_trial(bench.suite.trials()[0], bench))
+        next(run_trial(context.suite.trials()[0], context))
     assert not list((tmp_path / "results" / "store").glob("fit/[0-9a-f]*"))
 
 
-def test_selections_are_files_that_name_image_row_and_column(bench_of, tmp_path):
-    bench = bench_of()
-    spec = bench.suite.trials()[1]
-    list(run_trial(spec, bench))
-    grid = bench.grid(16)
+def test_selections_are_files_that_name_image_row_and_column(context_of, tmp_path):
+    context = context_of()
+    spec = context.suite.trials()[1]
+    list(run_trial(spec, context))
+    grid = context.data.grid(16)
     with np.load(tmp_path / "results" / "selections" / spec.trial_id / "round-1.npz") as file:
         assert file["regions"].shape == (6,)
         assert np.array_equal(file["image"], grid.image[file["regions"]])
@@ -186,23 +188,23 @@ def test_selections_are_files_that_name_image_row_and_column(bench_of, tmp_path)
         assert np.isfinite(file["potential"]).all()
 
 
-def test_a_selection_of_another_grid_is_refused(bench_of, tmp_path):
-    bench = bench_of()
-    spec = bench.suite.trials()[0]
-    next(run_trial(spec, bench))
-    other = bench_of("other", region_size=8).suite.trials()[0]
+def test_a_selection_of_another_grid_is_refused(context_of, tmp_path):
+    context = context_of()
+    spec = context.suite.trials()[0]
+    next(run_trial(spec, context))
+    other = context_of("other", region_size=8).suite.trials()[0]
     source = tmp_path / "results" / "selections" / spec.trial_id
     shutil.copytree(source, tmp_path / "other" / "selections" / other.trial_id)
     with pytest.raises(ResultsError, match="grid of 8 px"):
-        next(run_trial(other, bench_of("other", region_size=8)))
+        next(run_trial(other, context_of("other", region_size=8)))
 
 
-def test_suite_json_gives_back_every_trial_under_the_same_id(bench_of):
-    bench = bench_of(seeds=[0, 1], full_supervision=True)
-    bench.prepare_results()
-    trials = read_suite_json(bench.results_dir)["trials"]
+def test_suite_json_gives_back_every_trial_under_the_same_id(context_of):
+    context = context_of(seeds=[0, 1], full_supervision=True)
+    context.prepare_results()
+    trials = read_suite_json(context.artefacts.results_dir)["trials"]
     assert [TrialSpec.model_validate(trial["spec"]).trial_id for trial in trials] == [t["trial_id"] for t in trials]
-    assert [trial["trial_id"] for trial in trials] == [spec.trial_id for spec in bench.suite.trials()]
+    assert [trial["trial_id"] for trial in trials] == [spec.trial_id for spec in context.suite.trials()]
 
 
 @pytest.mark.parametrize(
@@ -213,28 +215,30 @@ def test_suite_json_gives_back_every_trial_under_the_same_id(bench_of):
         ({"budgets": [1, 2]}, r"budgets = \[6,12,24\], got budgets = \[1,2\]"),
     ],
 )
-def test_a_folder_of_another_suite_is_refused_before_any_data_is_read(bench_of, write_suite, changes, fragment):
-    bench = bench_of()
-    bench.prepare_results()
+def test_a_folder_of_another_suite_is_refused_before_any_data_is_read(context_of, write_suite, changes, fragment):
+    context = context_of()
+    context.prepare_results()
     with pytest.raises(ResultsError, match=fragment):
-        check_results(bench.results_dir, load_suite(write_suite(**changes)))
+        check_results(context.artefacts.results_dir, load_suite(write_suite(**changes)))
 
 
-def test_a_folder_with_results_on_other_images_is_refused(bench_of):
-    bench = bench_of()
-    bench.prepare_results()
-    path = bench.results_dir / "suite.json"
+def test_a_folder_with_results_on_other_images_is_refused(context_of):
+    context = context_of()
+    context.prepare_results()
+    path = context.artefacts.results_dir / "suite.json"
     value = json.loads(path.read_text())
     value["dataset"]["pool"]["fingerprint"] = "0" * 64
     path.write_text(json.dumps(value))
     with pytest.raises(ResultsError, match="the data changed"):
-        bench.prepare_results()
+        context.prepare_results()
 
 
-def test_more_seeds_and_strategies_may_join_a_folder_and_none_is_forgotten(bench_of):
-    bench_of(seeds=[0]).prepare_results()
-    bench_of(seeds=[1], strategies=["entropy"]).prepare_results()
-    labels = [(trial["label"], trial["seed"]) for trial in read_suite_json(bench_of().results_dir)["trials"]]
+def test_more_seeds_and_strategies_may_join_a_folder_and_none_is_forgotten(context_of):
+    context_of(seeds=[0]).prepare_results()
+    context_of(seeds=[1], strategies=["entropy"]).prepare_results()
+    labels = [
+        (trial["label"], trial["seed"]) for trial in read_suite_json(context_of().artefacts.results_dir)["trials"]
+    ]
     assert labels == [("entropy", 1), ("random", 0), ("entropy-spatial", 0)]
 
 

@@ -13,13 +13,16 @@ from support.tiny_suite import TINY_SUITE
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.environment import environment_differences
+from quadrat.benchmark.results.publish import publish
 from quadrat.benchmark.results.records import Record, append_record, read_records
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
 from quadrat.benchmark.trial.verify import (
+    Published,
     check_selections,
-    environment_differences,
     estimate_s,
+    open_scratch,
     read_published,
     recompute,
     sample,
@@ -29,13 +32,13 @@ from quadrat.cluster.cli.main import cli
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of two strategies and the reference; its cache lies inside."""
+    """A finished run of two strategies and full supervision; its cache lies inside."""
     folder = tmp_path_factory.mktemp("original")
     suite = Suite.model_validate({**TINY_SUITE, "full_supervision": True})
-    bench = TrialContext.open(suite, folder)
-    bench.prepare_results()
+    context = TrialContext.open(suite, folder)
+    context.prepare_results()
     for spec in suite.trials():
-        for record in run_trial(spec, bench):
+        for record in run_trial(spec, context):
             append_record(folder, record)
     return folder
 
@@ -47,8 +50,9 @@ def copy(original: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(original: Path, tmp_path: Path) -> TrialContext:
-    return TrialContext.open(read_published(original).suite, tmp_path / "scratch", cache_dir=original / "cache")
+def scratch(original: Path, tmp_path: Path) -> Callable[[Published], TrialContext]:
+    """Returns the context that runs published trials again, on the images of the original run."""
+    return lambda published: open_scratch(published, tmp_path / "scratch", cache_dir=original / "cache")
 
 
 def change(folder: Path, label: str, round_: int, **changes: object) -> None:
@@ -65,32 +69,45 @@ def record_of(folder: Path, label: str, round_: int) -> Record:
 
 
 @pytest.mark.parametrize(("label", "round_"), [("random", 0), ("entropy-spatial", 2), ("full-supervision", 0)])
-def test_a_round_is_recomputed_alone_and_equal(copy: Path, bench: TrialContext, label: str, round_: int) -> None:
-    check = recompute(read_published(copy), bench, record_of(copy, label, round_))
+def test_a_round_is_recomputed_alone_and_equal(
+    copy: Path, scratch: Callable[[Published], TrialContext], label: str, round_: int
+) -> None:
+    published = read_published(copy)
+    context = scratch(published)
+    check = recompute(published, context, record_of(copy, label, round_))
     assert check.differences == ()
-    fits = len(list((bench.results_dir / "store" / "fit").glob("[0-9a-f]*")))
+    fits = len(list((context.artefacts.results_dir / "store" / "fit").glob("[0-9a-f]*")))
     assert fits == (2 if round_ else 1)  # the round's own, and that of the round before which made the selection
 
 
-def test_a_number_that_training_does_not_give_is_found(copy: Path, bench: TrialContext) -> None:
+def test_a_number_that_training_does_not_give_is_found(
+    copy: Path, scratch: Callable[[Published], TrialContext]
+) -> None:
     change(copy, "random", 1, miou=0.987, loss=0.5)
     published = read_published(copy)
-    assert all(check.differences == () for check in check_selections(published, bench))
-    check = recompute(published, bench, record_of(copy, "random", 1))
+    context = scratch(published)
+    assert all(check.differences == () for check in check_selections(published, context))
+    check = recompute(published, context, record_of(copy, "random", 1))
     assert [line.split(" in the record")[0] for line in check.differences] == ["miou is 0.987", "loss is 0.5"]
 
 
-def test_picks_and_costs_of_every_round_are_checked_without_training(copy: Path, bench: TrialContext) -> None:
+def test_selections_and_costs_of_every_round_are_checked_without_training(
+    copy: Path, scratch: Callable[[Published], TrialContext]
+) -> None:
     change(copy, "entropy-spatial", 1, clicks=7, labelled_px=8)
-    found = {check.name: check.differences for check in check_selections(read_published(copy), bench)}
+    published = read_published(copy)
+    context = scratch(published)
+    found = {check.name: check.differences for check in check_selections(published, context)}
     assert len(found) == 7
     faults = found.pop("entropy-spatial seed 0 round 1")
     assert [line.split(" in the record")[0] for line in faults] == ["labelled_px is 8", "clicks is 7"]
     assert set(found.values()) == {()}
-    assert not (bench.results_dir / "store" / "fit").exists()
+    assert not (context.artefacts.results_dir / "store" / "fit").exists()
 
 
-def test_a_selection_that_the_strategy_does_not_make_is_found(copy: Path, bench: TrialContext) -> None:
+def test_a_selection_that_the_strategy_does_not_make_is_found(
+    copy: Path, scratch: Callable[[Published], TrialContext]
+) -> None:
     record = record_of(copy, "entropy-spatial", 1)
     path = copy / "selections" / record.trial_id / "round-1.npz"
     arrays = dict(np.load(path))
@@ -98,39 +115,58 @@ def test_a_selection_that_the_strategy_does_not_make_is_found(copy: Path, bench:
         arrays[name] = arrays[name][::-1].copy()
     np.savez(path, **arrays)
     published = read_published(copy)
-    (line,) = recompute(published, bench, replace(record, picks_digest="0")).differences[:1]
-    assert line == "the selection is another: 6 of 6 regions are picked here too, the order differs from pick 0 on"
-    static = {check.name: check.differences for check in check_selections(published, bench)}
+    context = scratch(published)
+    (line,) = recompute(published, context, replace(record, picks_digest="0")).differences[:1]
+    assert line == "the selection is another: 6 of 6 regions are selected here too, the order differs from place 0 on"
+    static = {check.name: check.differences for check in check_selections(published, context)}
     assert "picks_digest" in static["entropy-spatial seed 0 round 1"][0]
 
 
-def test_a_first_batch_of_another_seed_is_found(copy: Path, bench: TrialContext) -> None:
+def test_a_first_batch_of_another_seed_is_found(copy: Path, scratch: Callable[[Published], TrialContext]) -> None:
     record = record_of(copy, "random", 0)
     path = copy / "selections" / record.trial_id / "round-0.npz"
     arrays = dict(np.load(path))
     order = np.argsort(arrays["regions"])[::-1]
     np.savez(path, **{name: array[order] if array.ndim else array for name, array in arrays.items()})
-    found = {check.name: check.differences for check in check_selections(read_published(copy), bench)}
+    published = read_published(copy)
+    context = scratch(published)
+    found = {check.name: check.differences for check in check_selections(published, context)}
     assert "the selection is not the random first batch of its seed" in found["random seed 0 round 0"]
 
 
-def test_a_region_that_is_bought_twice_is_found(copy: Path, bench: TrialContext) -> None:
+def test_a_region_that_is_labelled_twice_is_found(copy: Path, scratch: Callable[[Published], TrialContext]) -> None:
     folder = copy / "selections" / record_of(copy, "random", 0).trial_id
     shutil.copy(folder / "round-0.npz", folder / "round-1.npz")
-    found = {check.name: check.differences for check in check_selections(read_published(copy), bench)}
+    published = read_published(copy)
+    context = scratch(published)
+    found = {check.name: check.differences for check in check_selections(published, context)}
     assert (
         "its selection can't be replayed: expected regions that are not labelled yet"
         in found["random seed 0 round 1"][0]
     )
 
 
-def test_a_damaged_selection_is_found_with_and_without_training(copy: Path, bench: TrialContext) -> None:
+def test_a_damaged_selection_is_found_with_and_without_training(
+    copy: Path, scratch: Callable[[Published], TrialContext]
+) -> None:
     record = record_of(copy, "random", 2)
     (copy / "selections" / record.trial_id / "round-1.npz").write_bytes(b"PK")
     published = read_published(copy)
-    found = {check.name: check.differences for check in check_selections(published, bench)}
+    context = scratch(published)
+    found = {check.name: check.differences for check in check_selections(published, context)}
     assert "its selection can't be replayed" in found["random seed 0 round 2"][0]
-    assert "its selection can't be replayed" in recompute(published, bench, record).differences[0]
+    assert "its selection can't be replayed" in recompute(published, context, record).differences[0]
+
+
+def test_a_published_copy_with_its_selections_in_one_zip_file_is_verified_like_the_folder(
+    copy: Path, tmp_path: Path, scratch: Callable[[Published], TrialContext]
+) -> None:
+    publish(copy, tmp_path / "published")
+    published = read_published(tmp_path / "published")
+    assert (len(published.rounds), published.uncheckable) == (7, ())
+    context = scratch(published)
+    assert all(check.differences == () for check in check_selections(published, context))
+    assert recompute(published, context, record_of(copy, "entropy-spatial", 1)).differences == ()
 
 
 def test_a_suite_of_another_version_is_a_clear_error(copy: Path) -> None:
@@ -210,7 +246,7 @@ def test_the_command_says_the_same_and_writes_nothing_to_the_folder(copy: Path, 
     before = sorted(copy.rglob("*"))
     result = verify(copy, "--rounds", 1)
     assert result.exit_code == 0, result.output
-    assert "picks and costs of 7 rounds, without training: 7 as recorded" in result.stdout
+    assert "selections and costs of 7 rounds, without training: 7 as recorded" in result.stdout
     assert "1 of 7 rounds are trained again, about " in result.stdout
     assert "equal    " in result.stdout
     assert result.stdout.endswith("the same, as far as it was checked: 1 rounds trained again\n")

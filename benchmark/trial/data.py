@@ -1,0 +1,105 @@
+"""The images that the trials of a suite work on: the pool whose regions are labelled, and the test set."""
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from quadrat.benchmark.config.trial import DatasetSpec
+from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, load_dataset, pack
+from quadrat.benchmark.data.clicks import click_source, region_clicks
+
+__all__ = ["OnPack", "TrialData"]
+
+OnPack = Callable[[str, int, int], None]
+"""Called with (split, images done, images in all) while images are packed."""
+
+
+class TrialData:
+    """Pool and test set, packed, with the region grids over the pool and what each region costs.
+
+    Args:
+        dataset: The data set that the splits were packed from.
+        pool: Packed split whose regions can be labelled.
+        test: Packed split that is reported on.
+    """
+
+    def __init__(self, *, dataset: Dataset, pool: PackedSplit, test: PackedSplit) -> None:
+        self.dataset = dataset
+        self.pool = pool
+        self.test = test
+        self._grids: dict[int, RegionGrid] = {}
+        self._clicks: dict[int, npt.NDArray[np.int64]] = {}
+
+    @classmethod
+    def open(cls, spec: DatasetSpec, cache_dir: Path, on_pack: OnPack | None = None) -> Self:
+        """Pack both splits, or find them packed.
+
+        Args:
+            spec: The data set.
+            cache_dir: Where packed splits are kept.
+            on_pack: Called while packing.
+
+        Raises:
+            DataError: When the data set is missing or contradicts itself.
+        """
+        dataset = load_dataset(spec.name, spec.root, **spec.params)
+        pool, test = (
+            pack(dataset, split, cache_dir, on_progress=functools.partial(on_pack, split) if on_pack else None)
+            for split in (spec.pool, spec.test)
+        )
+        return cls(dataset=dataset, pool=pool, test=test)
+
+    def grid(self, region_size: int) -> RegionGrid:
+        """Return the grid of `region_size` over the pool, made once.
+
+        Raises:
+            DataError: When a region is larger than an image.
+        """
+        if region_size not in self._grids:
+            self._grids[region_size] = RegionGrid(self.pool.sizes, region_size, ids=self.pool.ids)
+        return self._grids[region_size]
+
+    def clicks(self, region_size: int, on_progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
+        """Return what each region of the pool costs in clicks, int64 (R,); counted once for all trials.
+
+        Args:
+            region_size: Edge of a region, pixels.
+            on_progress: Called with (images done, images in all) while counting.
+
+        Raises:
+            DataError: When polygons are missing or damaged.
+        """
+        if region_size not in self._clicks:
+            items = self.dataset.items(self.pool.split)
+            self._clicks[region_size] = region_clicks(self.pool, self.grid(region_size), items, on_progress)
+        return self._clicks[region_size]
+
+    def describe(self, results_dir: Path, region_sizes: Iterable[int]) -> dict[str, Any]:
+        """Return the data as suite.json describes it, JSON-plain; paths inside `results_dir` are relative to it."""
+        pool = {
+            **_describe(self.pool, results_dir),
+            "num_regions": {str(size): self.grid(size).num_regions for size in region_sizes},
+            "clicks_from": click_source(self.dataset.items(self.pool.split)),
+        }
+        return {
+            "classes": list(self.pool.classes),
+            "colours": [list(colour) for colour in self.pool.colours],
+            "pool": pool,
+            "test": _describe(self.test, results_dir),
+        }
+
+
+def _describe(split: PackedSplit, results_dir: Path) -> dict[str, Any]:
+    sizes: npt.NDArray[np.int64] = split.sizes.astype(np.int64)
+    inside = split.path.is_relative_to(results_dir)
+    return {
+        "split": split.split,
+        "fingerprint": split.fingerprint,
+        "path": str(split.path.relative_to(results_dir) if inside else split.path),
+        "num_images": len(split.ids),
+        "num_px": int((sizes[:, 0] * sizes[:, 1]).sum()),
+    }

@@ -1,0 +1,213 @@
+"""The state of a trial between two phases, and the steps that change it."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.learning.scoring.metrics import iou_per_class, mean_iou, pixel_accuracy
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.results.selections import Selections, selection_digest, selection_path, write_selection
+from quadrat.benchmark.seeds import rng
+from quadrat.benchmark.trial.context import TrialContext
+from quadrat.benchmark.trial.labels import LabelState
+from quadrat.benchmark.trial.oracle import Cost, Oracle
+from quadrat.benchmark.trial.progress import OnProgress, Reporter
+from quadrat.benchmark.trial.round import Evaluation, Round
+from quadrat.strategies import OracleStrategy, Pool, Selection, Truth, load
+
+__all__ = ["Selected", "TrialState", "first_selection"]
+
+
+class Selected(NamedTuple):
+    """The selection of a round.
+
+    Attributes:
+        selection: The regions, in the order selected.
+        score_s: Seconds of the scoring pass before it.
+        select_s: Seconds that the strategy took.
+    """
+
+    selection: Selection
+    score_s: float = 0.0
+    select_s: float = 0.0
+
+
+class TrialState:
+    """One trial: which regions are labelled so far, and the model that is trained on them.
+
+    Args:
+        spec: The trial.
+        context: What the trials of this process share.
+        on_progress: Called with the round, its phase, and the steps done and total.
+
+    Attributes:
+        budgets: Cumulative number of labelled regions after each round; full supervision labels all in its one round.
+        round: The round that is selected next, counted from 0.
+    """
+
+    def __init__(self, spec: TrialSpec, context: TrialContext, on_progress: OnProgress | None = None) -> None:
+        self.spec = spec
+        self._context = context
+        self._grid = context.data.grid(spec.region_size)
+        self._labels = LabelState(self._grid.num_regions)
+        clicks = context.data.clicks(spec.region_size)
+        self._oracle = Oracle(context.data.pool.masks, self._grid, self._labels, clicks)
+        self._strategy = None if spec.strategy == FULL_SUPERVISION else load(spec.strategy, **spec.params)
+        self._report = Reporter(spec, on_progress)
+        self._last: Round | None = None
+        self._before_last: Round | None = None
+        self.budgets = spec.budgets or (self._grid.num_regions,)
+        self.round = 0
+
+    def select(self) -> Selected:
+        """Return the selection of the next round: from its file if it was made before, else made now and written."""
+        self._report("select")
+        selected = self.read_selection()
+        if selected is None:
+            selected = self.make_selection()
+            path = selection_path(self._context.artefacts.results_dir, self.spec.trial_id, self.round)
+            write_selection(path, selected.selection, self._grid, score_s=selected.score_s, select_s=selected.select_s)
+            self._context.artefacts.sync(path)
+        return selected
+
+    def read_selection(self) -> Selected | None:
+        """Return the next round's selection if it has been made; full supervision always selects every region."""
+        if self._strategy is None:
+            return Selected(Selection.of(np.arange(self._grid.num_regions, dtype=np.int64)))
+        results_dir = self._context.artefacts.results_dir
+        self._context.artefacts.sync(selection_path(results_dir, self.spec.trial_id, self.round))
+        file = Selections(results_dir).read(self.spec.trial_id, self.round, self._grid)
+        return None if file is None else Selected(file.selection, file.score_s, file.select_s)
+
+    def make_selection(self) -> Selected:
+        """Return what the strategy selects for the next round; no file of a selection is read or written."""
+        assert self._strategy is not None, "full supervision selects every region"
+        budget = self.budgets[self.round] - self._labels.regions.size
+        if self._last is None:
+            start = time.perf_counter()
+            first = first_selection(self._grid.num_regions, budget, self.spec.seed)
+            return Selected(first, select_s=time.perf_counter() - start)
+        scores, score_s = self._last.score(self._needs(self._last))
+        needs = self._strategy.needs
+        pool = Pool(
+            image=self._grid.image,
+            row=self._grid.row,
+            col=self._grid.col,
+            pixels=self._grid.pixels,
+            labelled=self._labels.labelled,
+            signals={name: scores.signals[name] for name in needs.signals},
+            features=scores.features if needs.features else None,
+            profiles={name: scores.profiles[name] for name in needs.profiles},
+        )
+        generator = rng(self.spec.seed, "select", self.round, self.spec.strategy)
+        if isinstance(self._strategy, OracleStrategy):
+            truth, truth_s = self._truth_for(self._strategy, self._last)
+            start = time.perf_counter()
+            selection = self._strategy.select(pool, budget, generator, truth)
+            return Selected(selection, score_s + truth_s, time.perf_counter() - start)
+        start = time.perf_counter()
+        selection = self._strategy.select(pool, budget, generator)
+        return Selected(selection, score_s, time.perf_counter() - start)
+
+    def label(self, selected: Selected) -> Cost:
+        """Have the oracle label a selection, and return the cost of all labels so far.
+
+        Raises:
+            ValueError: When a region does not exist, or is labelled already; nothing is changed then.
+        """
+        cost = self._oracle.label(selected.selection.regions)
+        self._before_last = self._last
+        self._last = Round(
+            self.spec,
+            self._context,
+            round_=self.round,
+            labels=self._oracle.reveal(),
+            labels_digest=self._labels.digest,
+            report=self._report,
+        )
+        self.round += 1
+        return cost
+
+    def label_up_to(self, round_: int) -> None:
+        """Label the selections of all rounds before `round_`, as their files give them, without training.
+
+        Raises:
+            ResultsError: When a selection has not been made, is damaged, or is of another grid.
+            ValueError: As `label`.
+        """
+        while self.round < round_:
+            selected = self.read_selection()
+            if selected is None:
+                raise ResultsError(f"expected the selection of round {self.round} of {self.spec.trial_id}, got none")
+            self.label(selected)
+
+    def evaluate(self) -> Evaluation:
+        """Train a model on all labels so far, or find it, and evaluate it on the test set."""
+        assert self._last is not None, "labels before training"
+        return self._last.evaluate()
+
+    def record(self, selected: Selected, cost: Cost, evaluation: Evaluation) -> Record:
+        """Return the record of the round that was labelled last."""
+        round_ = self.round - 1
+        iou = iou_per_class(evaluation.confusion)
+        return Record(
+            suite=self._context.suite.name,
+            trial_id=self.spec.trial_id,
+            label=self.spec.label,
+            strategy=self.spec.strategy,
+            params=self.spec.params,
+            dataset=self.spec.dataset.name,
+            region_size=self.spec.region_size,
+            recipe=self.spec.learner.digest(),
+            seed=self.spec.seed,
+            round=round_,
+            regions=cost.regions,
+            picked=len(selected.selection),
+            labelled_px=cost.labelled_px,
+            labelled_fraction=cost.labelled_fraction,
+            clicks=cost.clicks,
+            class_px=cost.class_px,
+            images_opened=cost.images_opened,
+            exhausted=cost.regions < self.budgets[round_],
+            miou=float(mean_iou(evaluation.confusion)),
+            iou=tuple(None if np.isnan(value) else float(value) for value in iou),
+            pixel_accuracy=float(pixel_accuracy(evaluation.confusion)),
+            steps=evaluation.steps,
+            loss=evaluation.loss,
+            picks_digest=selection_digest(selected.selection),
+            seconds={
+                "score": selected.score_s,
+                "select": selected.select_s,
+                "fit": evaluation.fit_s,
+                "evaluate": evaluation.evaluate_s,
+            },
+        )
+
+    def end_round(self, record: Record) -> None:
+        """Drop what no later step of the trial needs: the model and scores of the round before `record`."""
+        if self._before_last is not None:
+            self._before_last.release(self._needs(self._before_last))
+        self._report = self._report.next_round(record.miou)
+
+    def _needs(self, round_: Round) -> SharedNeeds:
+        return needs_of_trial(self.spec, round_.number, self._context.suite_needs)
+
+    def _truth_for(self, strategy: OracleStrategy, last: Round) -> tuple[Truth, float]:
+        """Return what a strategy that may see labels asks of the oracle, and the seconds that it took."""
+        if strategy.asks == "class_shares":
+            start = time.perf_counter()
+            return Truth(class_shares=self._oracle.class_shares()), time.perf_counter() - start
+        errors, errors_s = last.errors()
+        return Truth(errors=errors), errors_s
+
+
+def first_selection(num_regions: int, budget: int, seed: int) -> Selection:
+    """Return round 0: `budget` regions uniformly at random, the same for every strategy of a seed.
+
+    Budgets that differ share their beginning: a smaller selection is the beginning of a larger one.
+    """
+    return Selection.of(rng(seed, "initial-labels").permutation(num_regions)[:budget])
