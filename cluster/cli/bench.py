@@ -27,7 +27,7 @@ _COLUMNS: Final = (
 
 @click.group()
 def bench() -> None:
-    """Measure speed and memory, as ratios to naive baselines in the same run."""
+    """Measure speed and memory relative to naive baselines."""
 
 
 @bench.command()

@@ -25,7 +25,7 @@ def data() -> None:
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Parameter of its loader (repeatable)")
 @click.option("--split", "splits", multiple=True, help="Only this split (repeatable)")
 def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[str]) -> None:
-    """Report the sizes and class frequencies of a data set, and all problems."""
+    """Report sizes, class frequencies and problems of a data set."""
     from quadrat.benchmark.data import load_dataset
     from quadrat.benchmark.data.check import check as check_dataset
 
@@ -39,7 +39,10 @@ def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[
 @results_option
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="As for run")
 def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, cache: Path | None) -> None:
-    """Decode and check the images of SUITE and pack them into the cache of `quadrat run`."""
+    """Pack the images of SUITE into the cache of `quadrat run`.
+
+    They are decoded once, and checked.
+    """
     from quadrat.benchmark.trial.data import TrialData
 
     suite, results_dir = open_suite(suite_name, settings, results)

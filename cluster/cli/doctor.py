@@ -27,7 +27,7 @@ _WORTHWHILE: Final = 0.8
 @click.command()
 @results_option
 def doctor(results: Path | str | None) -> None:
-    """Check versions, devices, weights, plugins, Ray, MLflow and the disk.
+    """Check versions, devices, weights, plugins, Ray, MLflow and disk.
 
     The exit code is 1 when something is bad. With --results, check that folder's disk or that URL.
     """

@@ -77,11 +77,11 @@ def submit(
     ship: bool,
     wait: bool,
 ) -> None:
-    """Run a suite, or its study, as a job on a Ray cluster; follow its log and exit with its code.
+    """Run a suite, or its study, as a job on a Ray cluster.
 
-    Ctrl-C stops following, not the job. To resume a suite that was interrupted, submit it again with the same
-    --results. The cluster's token is read where Ray reads it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or
-    ~/.ray/auth_token.
+    The log is followed until the job ends, and the exit code is the job's. Ctrl-C stops following, not the job. To
+    resume a suite that was interrupted, submit it again with the same --results. The cluster's token is read where Ray
+    reads it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token.
     """
     suite = open_suite(suite_name, settings).suite
     if is_study:  # an error here, not minutes later on the cluster
@@ -173,7 +173,10 @@ def status(target: str | None, address: str, follow: bool, is_json: bool) -> Non
 @click.argument("job_id", metavar="JOB")
 @_address_option
 def stop(job_id: str, address: str) -> None:
-    """Stop a job, as Ctrl-C would: trials in flight resume when the suite is submitted again."""
+    """Stop a job, as Ctrl-C would.
+
+    Trials in flight resume when the suite is submitted again.
+    """
     cluster = _connect(address)
     job = cluster.stop(job_id)
     click.echo(f"{job.id} had {job.state}" if job.has_ended else f"{job.id} is asked to stop")

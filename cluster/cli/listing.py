@@ -20,7 +20,7 @@ REGISTRIES: Final = {
 @click.command(name="list")
 @click.argument("what", type=click.Choice([*REGISTRIES, "suites"]))
 def list_(what: str) -> None:
-    """List what a suite can name, plugins included, or the shipped suites.
+    """List what a suite can name (plugins included), or the suites.
 
     A plugin that cannot be imported is listed as BROKEN, with its error.
     """

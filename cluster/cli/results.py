@@ -79,7 +79,10 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
 @results_argument()
 @mlflow_option
 def track(results: Path | str, mlflow_uri: str | None) -> None:
-    """Log a results folder to MLflow from its files; a second time changes nothing."""
+    """Log a results folder to MLflow, from its files.
+
+    Doing it twice changes nothing.
+    """
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.results.folder import read_suite_json
     from quadrat.benchmark.results.lock import lock_results

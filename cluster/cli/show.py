@@ -34,7 +34,7 @@ def show(
     devices: int | None,
     is_json: bool,
 ) -> None:
-    """Show a suite's trials, budgets, work and disk before anything runs.
+    """Show a suite's trials, budgets, work and disk; run nothing.
 
     With --plan, measure its recipe on this machine and estimate hours, memory and disk.
     """

@@ -46,10 +46,11 @@ def study(
     store: Path | str | None,
     report: bool,
 ) -> None:
-    """Search the parameters of a suite's study, then report the best on other seeds.
+    """Search a strategy's parameters, then report the best.
 
-    Candidates are compared on the study's search seeds. The best and the suite's own strategies then run on the
-    suite's seeds; those figures are the results. After Ctrl-C, a crash or an error, run the same command again.
+    The suite's key `study` says what is searched. Candidates are compared on the study's search seeds. The best and the
+    suite's own strategies then run on the suite's seeds; those figures are the results. After Ctrl-C, a crash or an
+    error, run the same command again.
     """
     suite, results_dir = open_suite(suite_name, settings, results)
     options = run_options(

@@ -28,7 +28,7 @@ _CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
 @mlflow_option
 @click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1")
 def ui(target: str, mlflow_uri: str | None, port: int) -> None:
-    """Open MLflow's web pages on the results of a suite, until Ctrl-C."""
+    """Serve MLflow's web pages on a suite's results until Ctrl-C."""
     from quadrat.benchmark.storage.remote import is_url
 
     folder = local_copy(target) if is_url(target) else Path(target)

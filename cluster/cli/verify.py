@@ -50,7 +50,7 @@ def verify(
     cache: Path | None,
     scratch: Path | None,
 ) -> None:
-    """Recompute published results and compare; exit code 1 when they differ.
+    """Recompute published results; exit code 1 when they differ.
 
     Selections and costs of all rounds are checked against the records, without training. A sample of rounds (the same
     in every call; a larger one holds the smaller) is trained again from the selections, and compared field by field.
