@@ -38,8 +38,8 @@ def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False)
         first, second = (
             {key: record for key, record in records.items() if key[0] in common} for records in (first, second)
         )
-    lines = [f"{_name(first[key])}: only in {first_dir}" for key in first if key not in second]
-    lines += [f"{_name(second[key])}: only in {second_dir}" for key in second if key not in first]
+    lines = [f"{first[key].name}: only in {first_dir}" for key in first if key not in second]
+    lines += [f"{second[key].name}: only in {second_dir}" for key in second if key not in first]
     for key in first:
         if key in second:
             lines += _differing_fields(first[key], second[key])
@@ -82,10 +82,6 @@ def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
 
 def _differing_fields(first: Record, second: Record) -> list[str]:
     return [
-        f"{_name(first)}: {name} is {getattr(first, name)} and {getattr(second, name)}"
+        f"{first.name}: {name} is {getattr(first, name)} and {getattr(second, name)}"
         for name in differing_fields(first, second)
     ]
-
-
-def _name(record: Record) -> str:
-    return f"{record.label} seed {record.seed} round {record.round}"

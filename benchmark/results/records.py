@@ -97,6 +97,11 @@ class Record:
         """Trial and round: unique within a results folder."""
         return self.trial_id, self.round
 
+    @property
+    def name(self) -> str:
+        """The round as messages name it."""
+        return f"{self.label} seed {self.seed} round {self.round}"
+
     def to_line(self) -> str:
         """Return the record as one JSON line; floats read back to the same bits."""
         return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"

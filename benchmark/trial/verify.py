@@ -7,21 +7,18 @@ selections alone (their digests and costs) is checked for every round, since tha
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial, planned_round
-from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.errors import QuadratError, ResultsError
-from quadrat.benchmark.results.folder import read_suite_json
-from quadrat.benchmark.results.records import Record, differing_fields, read_records
-from quadrat.benchmark.results.selections import ARCHIVE, Selections, pack_selections, selection_digest
+from quadrat.benchmark.results.published import Published
+from quadrat.benchmark.results.records import Record, differing_fields
+from quadrat.benchmark.results.selections import ARCHIVE, pack_selections, selection_digest
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.data import OnPack
@@ -31,40 +28,13 @@ from quadrat.benchmark.trial.state import Selected, TrialState, first_selection
 from quadrat.strategies import Selection
 
 __all__ = [
-    "Published",
     "RoundCheck",
     "check_selections",
     "estimate_s",
     "open_scratch",
-    "read_published",
     "recompute",
     "sample",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A results folder as it is to be verified.
-
-    Attributes:
-        path: The folder.
-        suite: Its suite.
-        dataset: What suite.json says of the data.
-        specs: Trial id -> what the trial is, for every trial that has records.
-        rounds: Every record, by trial in suite order and round.
-        uncheckable: One line for each round that can't be recomputed, with the reason.
-    """
-
-    path: Path
-    suite: Suite
-    dataset: Mapping[str, Any]
-    specs: Mapping[str, TrialSpec]
-    rounds: tuple[Record, ...]
-    uncheckable: tuple[str, ...]
-
-    def of_trial(self, trial_id: str) -> dict[int, Record]:
-        """Return round -> record of one trial."""
-        return {record.round: record for record in self.rounds if record.trial_id == trial_id}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,73 +52,7 @@ class RoundCheck:
     @property
     def name(self) -> str:
         """The round's name in messages."""
-        return _name(self.record)
-
-
-def read_published(
-    results_dir: Path, *, labels: Sequence[str] = (), seeds: Sequence[int] = (), root: Path | None = None
-) -> Published:
-    """Return what a results folder holds that can be verified.
-
-    Args:
-        results_dir: What `quadrat run` wrote.
-        labels: Only these strategies; none means all.
-        seeds: Only these seeds; none means all.
-        root: Folder of the data set, where it lies elsewhere than the suite says.
-
-    Raises:
-        ResultsError: When the folder holds no results, or nothing with such a label and seed.
-    """
-    described = read_suite_json(results_dir)
-    try:
-        suite = Suite.model_validate(described["suite"])
-    except ValidationError as error:
-        raise ResultsError(
-            f"{results_dir / 'suite.json'}: expected a suite that this quadrat can run, got {error.error_count()} "
-            f"mistakes ({error.errors()[0]['msg']}); use the version of its environment.json"
-        ) from error
-    if root is not None:
-        suite = suite.model_copy(update={"dataset": suite.dataset.model_copy(update={"root": root.absolute()})})
-    specs = {entry["trial_id"]: TrialSpec.model_validate(entry["spec"]) for entry in described["trials"]}
-    place = {trial_id: index for index, trial_id in enumerate(specs)}
-    records = read_records(results_dir)
-    known = {record.label for record in records}, {record.seed for record in records}
-    for what, asked, there in (("--strategy", labels, known[0]), ("--seed", seeds, known[1])):
-        for one in asked:
-            if one not in there:
-                raise ResultsError(
-                    f"{what}: expected one that {results_dir} has records of ({', '.join(map(str, sorted(there)))}), "
-                    f"got {one}"
-                )
-    wanted = [
-        record for record in records if (not labels or record.label in labels) and (not seeds or record.seed in seeds)
-    ]
-    wanted.sort(key=lambda record: (place.get(record.trial_id, len(place)), record.round))
-    faults = {record.key: fault for record in wanted if (fault := _fault(results_dir, specs, record)) is not None}
-    return Published(
-        path=results_dir,
-        suite=suite,
-        dataset=described["dataset"],
-        specs=specs,
-        rounds=tuple(record for record in wanted if record.key not in faults),
-        uncheckable=tuple(f"{_name(record)}: {faults[record.key]}" for record in wanted if record.key in faults),
-    )
-
-
-def _fault(results_dir: Path, specs: Mapping[str, TrialSpec], record: Record) -> str | None:
-    """Return why a round can't be recomputed, or None."""
-    spec = specs.get(record.trial_id)
-    if spec is None:
-        return "suite.json does not describe its trial"
-    if spec.trial_id != record.trial_id:
-        return f"suite.json describes its trial with settings that are known as {spec.trial_id}"
-    if spec.strategy == FULL_SUPERVISION:
-        return None
-    selections = Selections(results_dir)
-    for round_ in range(record.round + 1):
-        if selections.find(record.trial_id, round_) is None:
-            return f"its selections are not all there, first missing that of round {round_}"
-    return None
+        return self.record.name
 
 
 def open_scratch(
@@ -193,16 +97,15 @@ def estimate_s(published: Published, chosen: Sequence[Record]) -> float:
 
     Packing the data and, for a frozen encoder, computing its features come on top when the cache does not hold them.
     """
-    fits: dict[str, float] = {}
-    total_s = 0.0
+    specs = published.specs
+    fit_s = {planned_round(specs[one.trial_id], one.round): one.seconds.get("fit", 0.0) for one in published.rounds}
+    fits = {planned_round(specs[one.trial_id], one.round) for one in chosen}
     for record in chosen:
-        rounds, spec = published.of_trial(record.trial_id), published.specs[record.trial_id]
-        fits[planned_round(spec, record.round)] = record.seconds.get("fit", 0.0)
-        total_s += sum(record.seconds.get(phase, 0.0) for phase in ("evaluate", "score", "select"))
-        before = rounds.get(record.round - 1)
-        if before is not None and needs_of_trial(spec, 1, SharedNeeds()) != SharedNeeds():
-            fits[planned_round(spec, before.round)] = before.seconds.get("fit", 0.0)
-    return total_s + sum(fits.values())
+        spec = specs[record.trial_id]
+        if record.round > 0 and needs_of_trial(spec, record.round, SharedNeeds()) != SharedNeeds():
+            fits.add(planned_round(spec, record.round - 1))
+    others_s = sum(record.seconds.get(phase, 0.0) for record in chosen for phase in ("evaluate", "score", "select"))
+    return others_s + sum(fit_s.get(fit, 0.0) for fit in fits)
 
 
 def check_selections(published: Published, context: TrialContext) -> Iterator[RoundCheck]:
@@ -301,7 +204,3 @@ def _compare(published: Selection, again: Selection) -> list[str]:
     if not np.array_equal(again.potential, published.potential, equal_nan=True):
         return ["the selection has the same regions with other potentials"]
     return []
-
-
-def _name(record: Record) -> str:
-    return f"{record.label} seed {record.seed} round {record.round}"

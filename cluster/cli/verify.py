@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
+    from quadrat.benchmark.results.published import Published
     from quadrat.benchmark.results.records import Record
     from quadrat.benchmark.trial.context import TrialContext
-    from quadrat.benchmark.trial.verify import Published, RoundCheck
+    from quadrat.benchmark.trial.verify import RoundCheck
 
 __all__ = ["COMMANDS"]
 
@@ -56,7 +57,8 @@ def verify(
     in every call; a larger one holds the smaller) is trained again from the selections, and compared field by field.
     Nothing is written to DIR.
     """
-    from quadrat.benchmark.trial.verify import estimate_s, open_scratch, read_published, sample
+    from quadrat.benchmark.results.published import read_published
+    from quadrat.benchmark.trial.verify import estimate_s, open_scratch, sample
     from quadrat.cluster.progress.display import seconds
 
     published = read_published(results_dir, labels=labels, seeds=seeds, root=root)

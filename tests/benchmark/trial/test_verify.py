@@ -15,15 +15,14 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.environment import environment_differences
 from quadrat.benchmark.results.publish import publish
+from quadrat.benchmark.results.published import Published, read_published
 from quadrat.benchmark.results.records import Record, append_record, read_records
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
 from quadrat.benchmark.trial.verify import (
-    Published,
     check_selections,
     estimate_s,
     open_scratch,
-    read_published,
     recompute,
     sample,
 )
