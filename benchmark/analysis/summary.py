@@ -123,10 +123,10 @@ def evidence(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> 
     """
     values = values_by_seed(results.records, metric)
     labels = [label for label in results.labels if label in values]
-    done = curves_of(_records_of(results, is_reference=False), cost, metric)
+    done = curves_of(_records_of(results, is_full_supervision=False), cost, metric)
     references = {
         record.seed: value
-        for record in _records_of(results, is_reference=True)
+        for record in _records_of(results, is_full_supervision=True)
         if (value := metric.of(record)) is not None
     }
     round_ = last_shared_round(values, results.baselines)
@@ -152,8 +152,10 @@ def evidence(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> 
     )
 
 
-def _records_of(results: Results, *, is_reference: bool) -> list[Record]:
-    trials = [trial for trial in results.trials if trial.is_reference == is_reference and trial.state == "done"]
+def _records_of(results: Results, *, is_full_supervision: bool) -> list[Record]:
+    trials = [
+        trial for trial in results.trials if trial.is_full_supervision == is_full_supervision and trial.state == "done"
+    ]
     return [record for trial in trials for record in trial.records]
 
 

@@ -97,7 +97,7 @@ def strategy_settings(results: Results) -> tuple[Fact, ...]:
             f"{trial.strategy}({', '.join(f'{key}={_plain(value)}' for key, value in trial.params.items())})"
             f"{SEES_LABELS if sees_labels(trial.strategy) else ''}",
         )
-        for trial in {trial.label: trial for trial in results.trials if not trial.is_reference}.values()
+        for trial in {trial.label: trial for trial in results.trials if not trial.is_full_supervision}.values()
     )
 
 

@@ -101,10 +101,10 @@ def _scale(objective: Objective) -> float:
 
 def _report_values(results: Results, objective: Objective) -> dict[str, dict[int, float]]:
     """Return label -> report seed -> objective, for the trials that are complete."""
-    full = {record.seed: record for record in results.references}
+    full = {record.seed: record for record in results.full_supervision}
     values: dict[str, dict[int, float]] = {}
     for trial in results.trials:
-        if trial.is_reference or trial.state != "done" or (objective == "cost-95" and trial.seed not in full):
+        if trial.is_full_supervision or trial.state != "done" or (objective == "cost-95" and trial.seed not in full):
             continue
         references = [full[trial.seed]] if trial.seed in full else []
         value = _scale(objective) * value_of(objective, trial.records, references)

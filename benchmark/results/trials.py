@@ -42,7 +42,7 @@ class Trial:
     failure: Failure | None
 
     @property
-    def is_reference(self) -> bool:
+    def is_full_supervision(self) -> bool:
         """Whether this is full supervision, not a strategy."""
         return self.strategy == FULL_SUPERVISION
 
@@ -83,28 +83,28 @@ class Results:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """The records of all strategies, references left out, in suite order."""
-        return tuple(record for trial in self.trials if not trial.is_reference for record in trial.records)
+        """The records of all strategies, without full supervision, in suite order."""
+        return tuple(record for trial in self.trials if not trial.is_full_supervision for record in trial.records)
 
     @property
-    def references(self) -> tuple[Record, ...]:
+    def full_supervision(self) -> tuple[Record, ...]:
         """The records of full supervision, one a seed."""
-        return tuple(record for trial in self.trials if trial.is_reference for record in trial.records)
+        return tuple(record for trial in self.trials if trial.is_full_supervision for record in trial.records)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The label of every strategy in suite order, those without a record too."""
-        return tuple(dict.fromkeys(trial.label for trial in self.trials if not trial.is_reference))
+        return tuple(dict.fromkeys(trial.label for trial in self.trials if not trial.is_full_supervision))
 
     @property
     def strategies(self) -> dict[str, str]:
         """The registered name behind each label."""
-        return {trial.label: trial.strategy for trial in self.trials if not trial.is_reference}
+        return {trial.label: trial.strategy for trial in self.trials if not trial.is_full_supervision}
 
     @property
     def sizes(self) -> dict[str, int | None]:
         """The region size behind each label; None where the suite does not say which of several."""
-        return {trial.label: trial.region_size for trial in self.trials if not trial.is_reference}
+        return {trial.label: trial.region_size for trial in self.trials if not trial.is_full_supervision}
 
     @property
     def has_several_sizes(self) -> bool:
@@ -119,7 +119,7 @@ class Results:
     @property
     def num_rounds(self) -> int:
         """Rounds of the longest trial that the suite asks for."""
-        return max((trial.num_rounds for trial in self.trials if not trial.is_reference), default=1)
+        return max((trial.num_rounds for trial in self.trials if not trial.is_full_supervision), default=1)
 
     @property
     def baselines(self) -> dict[str, str]:
@@ -131,7 +131,9 @@ class Results:
         return {
             trial.label: randoms[trial.region_size]
             for trial in self.trials
-            if not trial.is_reference and trial.region_size in randoms and trial.label != randoms[trial.region_size]
+            if not trial.is_full_supervision
+            and trial.region_size in randoms
+            and trial.label != randoms[trial.region_size]
         }
 
 
@@ -175,7 +177,7 @@ def _trials(
     for entry in described["trials"]:
         rounds = by_trial.get(entry["trial_id"], {})
         mine = tuple(rounds[round_] for round_ in sorted(rounds))
-        is_reference = entry["strategy"] == FULL_SUPERVISION
+        is_full_supervision = entry["strategy"] == FULL_SUPERVISION
         yield Trial(
             trial_id=entry["trial_id"],
             label=entry["label"],
@@ -183,7 +185,7 @@ def _trials(
             params=entry["params"],
             seed=entry["seed"],
             region_size=_region_size(entry, suite, mine),
-            num_rounds=entry.get("num_rounds", 1 if is_reference else len(suite["budgets"])),
+            num_rounds=entry.get("num_rounds", 1 if is_full_supervision else len(suite["budgets"])),
             records=mine,
             failure=failures.get(entry["trial_id"]),
         )

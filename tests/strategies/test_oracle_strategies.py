@@ -97,7 +97,7 @@ def test_list_and_show_mark_them(write_suite: WriteSuite) -> None:
 
 def test_the_report_marks_them() -> None:
     names = ["random", *ORACLE_STRATEGIES]
-    trials = [SimpleNamespace(label=name, strategy=name, params={}, is_reference=False) for name in names]
+    trials = [SimpleNamespace(label=name, strategy=name, params={}, is_full_supervision=False) for name in names]
     facts = strategy_settings(cast(Results, SimpleNamespace(trials=trials)))
     assert [SEES_LABELS in fact.text for fact in facts] == [False, True, True]
 

@@ -92,7 +92,7 @@ def learning_curves(
     ]
     layers = [
         means.mark_area(opacity=0.13).encode(x=x, y=alt.Y("bottom:Q"), y2="top:Q", color=colour),
-        *(_reference_layers() if results.references else ()),
+        *(_reference_layers() if results.full_supervision else ()),
         means.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash),
         means.mark_point(filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7).encode(
             x=x, y=y, color=colour, shape=shape, tooltip=tooltip
@@ -161,7 +161,7 @@ def _seed_row(record: Record, costs: Sequence[Cost], metrics: Sequence[Metric]) 
 def _reference_rows(results: Results, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     rows = []
     for metric in metrics:
-        values = [value for record in results.references if (value := metric.of(record)) is not None]
+        values = [value for record in results.full_supervision if (value := metric.of(record)) is not None]
         if values:
             rows.append({"metric": metric.key, **_summary_fields(summarise(values))})
     return rows

@@ -112,7 +112,7 @@ def draw_gallery(
     chosen = choose_images(_counts(picks.values(), len(pool.ids)), num_images)
     rounds = [round_ for by_round in picks.values() for round_ in by_round]
     seeds = {trial.seed for trial in results.trials if trial.trial_id in picks}
-    trials = [trial for trial in results.trials if not trial.is_reference and trial.seed in seeds]
+    trials = [trial for trial in results.trials if not trial.is_full_supervision and trial.seed in seeds]
     palette = class_palette(results)
     return Gallery(
         pictures=tuple(_picture(pool, index, palette) for index in chosen),

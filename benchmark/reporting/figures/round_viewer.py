@@ -88,7 +88,7 @@ def draw_film(
         return None
     seed = next(trial.seed for trial in results.trials if trial.trial_id in found)
     trials = [trial for trial in results.trials if trial.trial_id in found and trial.seed == seed]
-    trials.sort(key=lambda trial: trial.is_reference)
+    trials.sort(key=lambda trial: trial.is_full_supervision)
     first = next(iter(found[trials[0].trial_id].values()))
     maps, palette = _Maps(), class_palette(results)
     frames = {

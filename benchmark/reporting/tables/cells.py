@@ -47,12 +47,12 @@ class Row:
     Attributes:
         label: Its head: a strategy, or a class in the table of classes.
         cells: One per column; the reference has one for all of them.
-        is_reference: Whether it is full supervision, which has no budget.
+        is_full_supervision: Whether it is full supervision, which has no budget.
     """
 
     label: str
     cells: tuple[Cell, ...]
-    is_reference: bool = False
+    is_full_supervision: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def diversity_table(results: Results) -> Table:
     rows = by_round(results, DIVERSITY, lambda summary: mean_std(summary, 1))
     pool = full_cell(results, DIVERSITY, 1)
     if pool is not None:
-        rows.append(Row(label=FULL_SUPERVISION, cells=(pool,), is_reference=True))
+        rows.append(Row(label=FULL_SUPERVISION, cells=(pool,), is_full_supervision=True))
     return round_table(results, rows)
 
 
@@ -34,8 +34,8 @@ def class_share_table(results: Results) -> Table:
     """
     finals = final_records(results)
     groups = {label: finals[label] for label in results.labels if finals.get(label)}
-    if results.references:
-        groups[FULL_SUPERVISION] = list(results.references)
+    if results.full_supervision:
+        groups[FULL_SUPERVISION] = list(results.full_supervision)
     shares = {label: _shares(records) for label, records in groups.items()}
     return Table(
         corner="class",

@@ -51,7 +51,7 @@ def to_latex(table: Table, caption: str) -> str:
         r"\midrule",
     ]
     for row in table.rows:
-        if row.is_reference:
+        if row.is_full_supervision:
             lines.append(r"\midrule")
         cells = [_bold(_latex(_plain(cell)), cell.is_best, r"\textbf{{{}}}") for cell in _cells(table, row)]
         lines.append(" & ".join([_latex(row.label), *cells]) + r" \\")

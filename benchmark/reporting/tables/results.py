@@ -42,15 +42,15 @@ def budget_table(results: Results, metric: Metric = MIOU, *, digits: int = 2) ->
     rows = by_round(results, metric, lambda summary: mean_std(summary, digits))
     reference = full_cell(results, metric, digits)
     if reference is not None:
-        rows.append(Row(label=FULL_SUPERVISION, cells=(reference,), is_reference=True))
+        rows.append(Row(label=FULL_SUPERVISION, cells=(reference,), is_full_supervision=True))
     return round_table(results, rows)
 
 
 def share_table(results: Results) -> Table | None:
     """Return the mean mIoU at each budget in percent of the mean of full supervision; None without a reference."""
-    if not results.references:
+    if not results.full_supervision:
         return None
-    full = summarise([100 * record.miou for record in results.references]).mean
+    full = summarise([100 * record.miou for record in results.full_supervision]).mean
     return round_table(results, by_round(results, MIOU, lambda summary: f"{100 * summary.mean / full:.1f}"))
 
 
@@ -118,9 +118,9 @@ def class_table(results: Results) -> Table:
     finals = final_records(results)
     columns = [label for label in results.labels if finals.get(label)]
     groups = [finals[label] for label in columns]
-    if results.references:
+    if results.full_supervision:
         columns.append(FULL_SUPERVISION)
-        groups.append(list(results.references))
+        groups.append(list(results.full_supervision))
     metrics = [class_iou(results.classes, index) for index in range(len(results.classes))]
     means = [[_mean(metric, records) for records in groups] for metric in (*metrics, MIOU)]
     rows = tuple(
@@ -221,7 +221,7 @@ def round_table(results: Results, rows: Sequence[Row]) -> Table:
 
 def full_cell(results: Results, metric: Metric, digits: int) -> Cell | None:
     """Return mean (std) of `metric` over the seeds of full supervision, or None without a reference."""
-    values = [value for record in results.references if (value := metric.of(record)) is not None]
+    values = [value for record in results.full_supervision if (value := metric.of(record)) is not None]
     if not values:
         return None
     summary = summarise(values)

@@ -250,7 +250,7 @@ def test_records_of_trials_outside_the_suite_are_counted_and_left_out(tmp_path: 
 
 def test_best_mean_is_bold_and_round_zero_never_is(whole: Path) -> None:
     table = budget_table(read_results(whole))
-    rows = [row for row in table.rows if not row.is_reference]
+    rows = [row for row in table.rows if not row.is_full_supervision]
     assert not any(row.cells[0].is_best for row in rows)
     means = [float(row.cells[-1].text.split()[0]) for row in rows]
     assert [row.cells[-1].is_best for row in rows] == [mean == max(means) for mean in means]
@@ -268,7 +268,7 @@ def test_share_of_full_supervision_is_the_ratio_of_the_means(whole: Path) -> Non
     results = read_results(whole)
     table = share_table(results)
     assert table is not None
-    full = np.mean([record.miou for record in results.references])
+    full = np.mean([record.miou for record in results.full_supervision])
     random = np.mean([record.miou for record in results.records if (record.label, record.round) == ("random", 3)])
     assert table.rows[0].cells[3].text == f"{100 * random / full:.1f}"
 

@@ -76,7 +76,7 @@ def test_label_diversity_has_the_pool_as_its_last_row(results):
     table = diversity_table(results)
     assert has_diversity(results)
     assert [row.label for row in table.rows] == [*STRATEGIES, "full-supervision"]
-    assert table.rows[-1].is_reference
+    assert table.rows[-1].is_full_supervision
     last = {row.label: float(row.cells[-1].text.split()[0]) for row in table.rows}
     assert last["entropy-spatial"] > last["random"]  # the fake labels of entropy strategies are more even
 

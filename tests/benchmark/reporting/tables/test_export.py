@@ -13,7 +13,7 @@ TABLE = Table(
     rows=(
         Row(label="a_b", cells=(Cell(text="38.6 (1.7)"), Cell(text="41.8 (1.1)", is_best=True))),
         Row(label="c|d & e", cells=(Cell(text=ABSENT), Cell(text="40.0", note="2 of 3 seeds"))),
-        Row(label="full-supervision", cells=(Cell(text="53.1"),), is_reference=True),
+        Row(label="full-supervision", cells=(Cell(text="53.1"),), is_full_supervision=True),
     ),
 )
 
