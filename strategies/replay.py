@@ -31,8 +31,8 @@ class Precomputed(Strategy):
 
     folder: str = ""
     """Folder of the ``round-<n>.npz`` files, such as ``results/camvid/selections/<trial>``, or inside a zip file,
-    ``results/camvid/selections.zip/<trial>``. A pattern (``*``) that one folder matches will do, so that a suite need
-    not know the hash in a trial's name. Only this text is part of a trial's identity, not what is in the folder."""
+    ``results/camvid/selections.zip/<trial>``. A pattern (``*``) that matches one folder is allowed, so that a suite
+    need not know the hash in a trial's name. A trial's identity includes this text, not the content of the folder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,7 +74,7 @@ class Precomputed(Strategy):
         return Selection.of(np.array(regions[:budget], np.int64), np.array(potentials[:budget], np.float64))
 
     def _files(self) -> tuple[Place, dict[int, Place]]:
-        """Return the one folder that is meant, and round -> file."""
+        """Return the folder of the selection, and round -> file."""
         found = folders_matching(self.folder)
         if len(found) != 1:
             names = ": " + ", ".join(folder.name for folder in found) if found else ""

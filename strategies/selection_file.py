@@ -1,4 +1,4 @@
-"""The file of one round's selection: written by a run, read by whatever replays, checks or draws it.
+"""The file of one round's selection: written by a run, read by replays, verification and figures.
 
 A run keeps ``selections/<trial>/round-<n>.npz``. Published results may hold the same names in one ``selections.zip``,
 which is read like a folder: ``results/camvid/selections.zip/<trial>`` is the path of a trial's selections.
