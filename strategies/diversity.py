@@ -19,7 +19,14 @@ from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.features import project
 from quadrat.strategies.greedy.engine import maximise
 from quadrat.strategies.greedy.objective import NormSchedule, Objective, SetFunction
-from quadrat.strategies.greedy.spatial import Images, Norm, largest_in_image, linear_table, piecewise_table
+from quadrat.strategies.greedy.spatial import (
+    Images,
+    Norm,
+    SpatialDistance,
+    largest_in_image,
+    linear_table,
+    piecewise_table,
+)
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.validation import check_choice, check_count, check_number, check_signal
 
@@ -120,22 +127,19 @@ class Diversification(Strategy):
         utility = np.zeros(pool.num_regions)
         if self.w_uncertainty > 0:
             utility = self.w_uncertainty * min_max(pool.signals[self.uncertainty])
-        features = images = table = None
+        features = spatial = None
         if self.w_feature > 0:
             assert pool.features is not None  # checked by select
             features = project(pool.features, self.pca_dim)
         if self.w_spatial > 0:
             images = Images.of(pool.image)
-            table = self._table(pool, images)
+            spatial = SpatialDistance(self._table(pool, images), images, pool.row, pool.col)
         return Objective(
             utility=utility,
             labelled=pool.labelled,
             features=features,
             w_feature=self.w_feature,
-            images=images,
-            row=pool.row,
-            col=pool.col,
-            table=table,
+            spatial=spatial,
             w_spatial=self.w_spatial,
             set_function=self.set_function,
             norm_schedule=self.norm_schedule,

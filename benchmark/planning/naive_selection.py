@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from quadrat.strategies.features import mean_feature, nearest_bound
 from quadrat.strategies.greedy.engine import maximise_reference
 from quadrat.strategies.greedy.objective import Objective
-from quadrat.strategies.greedy.spatial import distance_to_labelled
 
 __all__ = ["LoopTime", "time_baseline", "time_reference"]
 
@@ -52,9 +51,8 @@ def time_baseline(objective: Objective, num_steps: int) -> LoopTime:
     begin = time.perf_counter()
     potential = objective.utility.copy()
     search_s = 0.0
-    if objective.images is not None and objective.table is not None:
-        assert objective.row is not None and objective.col is not None
-        spatial = distance_to_labelled(objective.table, objective.images, objective.row, objective.col, labelled)
+    if objective.spatial is not None:
+        distance = objective.spatial.to_nearest(labelled)
         search_s = time.perf_counter() - begin
     features = objective.features
     if features is not None:
@@ -70,8 +68,8 @@ def time_baseline(objective: Objective, num_steps: int) -> LoopTime:
     for _ in range(num_steps):
         if features is not None:
             total = potential + np.sqrt(nearest)
-            if objective.images is not None:
-                total += spatial
+            if objective.spatial is not None:
+                total += distance
             total[in_set] = -np.inf
             best = int(total.argmax())
             squared = squared_norm + squared_norm[best] - 2.0 * (features @ features[best])
@@ -81,15 +79,12 @@ def time_baseline(objective: Objective, num_steps: int) -> LoopTime:
             best = int(potential.argmax())
             potential[best] = -np.inf
         in_set[best] = True
-        if objective.images is not None and objective.table is not None:
-            assert objective.row is not None and objective.col is not None
-            members = objective.images.members(int(objective.images.of_region[best]))
-            down = np.abs(objective.row[members] - objective.row[best])
-            across = np.abs(objective.col[members] - objective.col[best])
-            nearer = np.minimum(spatial[members], objective.table[down, across])
+        if objective.spatial is not None:
+            members = objective.spatial.same_image(best)
+            nearer = np.minimum(distance[members], objective.spatial.between(best, members))
             if features is None:
-                potential[members] += nearer - spatial[members]
-            spatial[members] = nearer
+                potential[members] += nearer - distance[members]
+            distance[members] = nearer
     return LoopTime(search_s, (time.perf_counter() - begin) / num_steps)
 
 

@@ -18,7 +18,6 @@ from quadrat.strategies.features import squared_distance
 from quadrat.strategies.greedy.lazy import maximise_lazily
 from quadrat.strategies.greedy.merge import maximise_by_merging
 from quadrat.strategies.greedy.objective import Objective, diameter_bound
-from quadrat.strategies.greedy.spatial import distance_to_labelled
 from quadrat.strategies.pool import Selection
 
 __all__ = ["maximise", "maximise_reference"]
@@ -64,7 +63,7 @@ def maximise_reference(objective: Objective, budget: int) -> Selection:
     """
     num_regions, labelled = len(objective.labelled), np.flatnonzero(objective.labelled)
     feature = _FeatureTerm(objective, labelled) if objective.features is not None else None
-    spatial = _SpatialTerm(objective, labelled) if objective.table is not None else None
+    spatial = _SpatialTerm(objective, labelled) if objective.spatial is not None else None
     utility = objective.utility if objective.set_function == "max-min" else 0.5 * objective.utility
     in_set = objective.labelled.copy()
     regions, potentials = np.empty(budget, np.int64), np.empty(budget)
@@ -124,32 +123,26 @@ class _SpatialTerm:
     """Normalised spatial distance of every region to S, one member of S at a time."""
 
     def __init__(self, objective: Objective, labelled: NDArray[np.int64]) -> None:
-        assert objective.images is not None and objective.row is not None
-        assert objective.col is not None and objective.table is not None
-        self._images, self._row, self._col, self._table = (
-            objective.images,
-            objective.row,
-            objective.col,
-            objective.table,
-        )
+        assert objective.spatial is not None
+        self._spatial = objective.spatial
         self._sums = objective.set_function == "max-sum"
         self._size = 0
-        self._value_R = np.zeros(len(self._row))
+        self._value_R = np.zeros(len(objective.labelled))
         if self._sums:
             for region in labelled:
                 self.add(int(region))
         else:
-            self._value_R = distance_to_labelled(self._table, self._images, self._row, self._col, labelled)
+            self._value_R = self._spatial.to_nearest(labelled)
 
     def add(self, region: int) -> None:
         """Add one region to S; changes the values of its image only."""
-        members = self._images.members(int(self._images.of_region[region]))
-        down, across = np.abs(self._row[members] - self._row[region]), np.abs(self._col[members] - self._col[region])
+        members = self._spatial.same_image(region)
+        distance = self._spatial.between(region, members)
         if self._sums:
-            self._value_R[members] += self._table[down, across] - 1.0
+            self._value_R[members] += distance - 1.0
             self._size += 1
         else:
-            self._value_R[members] = np.minimum(self._value_R[members], self._table[down, across])
+            self._value_R[members] = np.minimum(self._value_R[members], distance)
 
     def value(self) -> NDArray[np.float64]:
         """Return the (R,) distances to the present S, less ``common``."""

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from quadrat.strategies.features import squared_distance
 from quadrat.strategies.greedy.nearest import NearestDistance, Points, round_up
 from quadrat.strategies.greedy.objective import Objective
-from quadrat.strategies.greedy.spatial import distance_to_labelled, update_nearest_distance
 from quadrat.strategies.pool import Selection
 from quadrat.strategies.ranking import SortKey, top_k
 
@@ -68,12 +67,7 @@ class _LazyGreedy:
         labelled = np.flatnonzero(objective.labelled)
         self._nearest = NearestDistance(objective.features, labelled, budget, squared_R)
         self._scale = self._nearest.largest() or 1.0
-        self._spatial_R: NDArray[np.float64] | None = None
-        if objective.table is not None:
-            assert objective.images is not None and objective.row is not None and objective.col is not None
-            self._spatial_R = distance_to_labelled(
-                objective.table, objective.images, objective.row, objective.col, labelled
-            )
+        self._spatial_R = None if objective.spatial is None else objective.spatial.to_nearest(labelled)
         self.bound_R = self._potential(np.arange(len(objective.labelled)))
         self.bound_R[labelled] = -np.inf
 
@@ -145,26 +139,19 @@ class _LazyGreedy:
         selected: int,
     ) -> NDArray[np.int64]:
         """Lower ``spatial_N`` to the distance to ``selected`` and return the positions in the batch of its image."""
-        objective = self._objective
-        assert objective.images is not None and objective.row is not None
-        assert objective.col is not None and objective.table is not None
-        image = objective.images.of_region
-        neighbours = np.flatnonzero((image[regions] == image[selected]) & (potential_N > -np.inf))
-        down = np.abs(objective.row[regions[neighbours]] - objective.row[selected])
-        across = np.abs(objective.col[regions[neighbours]] - objective.col[selected])
-        spatial_N[neighbours] = np.minimum(spatial_N[neighbours], objective.table[down, across])
-        return neighbours
+        spatial = self._objective.spatial
+        assert spatial is not None
+        image = spatial.images.of_region
+        changed = np.flatnonzero((image[regions] == image[selected]) & (potential_N > -np.inf))
+        spatial_N[changed] = np.minimum(spatial_N[changed], spatial.between(selected, regions[changed]))
+        return changed
 
     def _update_spatial_term(self, selected: NDArray[np.int64]) -> None:
         """Update the spatial term and the bound of all regions in the images of ``selected``."""
-        objective = self._objective
-        if self._spatial_R is None or len(selected) == 0:
+        spatial = self._objective.spatial
+        if spatial is None or self._spatial_R is None or len(selected) == 0:
             return
-        assert objective.images is not None and objective.row is not None
-        assert objective.col is not None and objective.table is not None
-        changed = update_nearest_distance(
-            self._spatial_R, objective.table, objective.images, objective.row, objective.col, selected
-        )
+        changed = spatial.update_nearest(self._spatial_R, selected)
         changed = changed[self.bound_R[changed] > -np.inf]
         self.bound_R[changed] = self._potential(changed)
 

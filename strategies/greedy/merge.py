@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.greedy.objective import Objective
-from quadrat.strategies.greedy.spatial import Images, distance_to_labelled
+from quadrat.strategies.greedy.spatial import Images, SpatialDistance
 from quadrat.strategies.pool import Selection
 from quadrat.strategies.ranking import largest
 
@@ -41,12 +41,12 @@ def maximise_by_merging(objective: Objective, budget: int) -> Selection:
     Returns:
         The selection in order. O(R + C (L + K) + K log K) for images of C regions; memory O(R).
     """
-    if objective.table is None:
+    if objective.spatial is None:
         utility = objective.utility if objective.set_function == "max-min" else 0.5 * objective.utility
         candidates = np.flatnonzero(~objective.labelled)
         regions = candidates[largest(utility[candidates], budget)]
         return Selection.of(regions, utility[regions])
-    found = _select_in_every_image(objective, budget)
+    found = _select_in_every_image(objective, objective.spatial, budget)
     by_region = np.argsort(found.region)
     region, potential = found.region[by_region], found.potential[by_region]
     merged = largest(potential, budget)
@@ -57,11 +57,10 @@ def maximise_by_merging(objective: Objective, budget: int) -> Selection:
     return Selection.of(region, potential)
 
 
-def _select_in_every_image(objective: Objective, budget: int) -> _Selected:
+def _select_in_every_image(objective: Objective, spatial: SpatialDistance, budget: int) -> _Selected:
     """Return the greedy sequence of each image, as far as it can reach into the ``budget`` best of all."""
-    assert objective.images is not None and objective.row is not None and objective.col is not None
-    initial = _initial_spatial_value(objective)
-    blocks = [_Block(objective, objective.images, images, initial) for images in _similar_sizes(objective.images)]
+    initial = _initial_spatial_value(objective, spatial)
+    blocks = [_Block(objective, spatial, images, initial) for images in _similar_sizes(spatial.images)]
     regions: list[NDArray[np.int64]] = []
     potentials: list[NDArray[np.float64]] = []
     floor, num_found = -np.inf, 0  # the budget-th best potential so far: no lower one can be selected
@@ -79,19 +78,15 @@ def _select_in_every_image(objective: Objective, budget: int) -> _Selected:
             floor = np.partition(best, num_found - budget)[num_found - budget]
 
 
-def _initial_spatial_value(objective: Objective) -> NDArray[np.float64]:
+def _initial_spatial_value(objective: Objective, spatial: SpatialDistance) -> NDArray[np.float64]:
     """Return the (R,) spatial values before the first step: distance to S, or under max-sum distance to S less |S|."""
-    assert objective.images is not None and objective.row is not None
-    assert objective.col is not None and objective.table is not None
     labelled = np.flatnonzero(objective.labelled)
     if objective.set_function == "max-min":
-        return distance_to_labelled(objective.table, objective.images, objective.row, objective.col, labelled)
+        return spatial.to_nearest(labelled)
     value = np.zeros(len(objective.labelled))
-    for region in labelled:
-        members = objective.images.members(int(objective.images.of_region[region]))
-        down = np.abs(objective.row[members] - objective.row[region])
-        across = np.abs(objective.col[members] - objective.col[region])
-        value[members] += objective.table[down, across] - 1.0
+    for region in labelled.tolist():
+        members = spatial.same_image(region)
+        value[members] += spatial.between(region, members) - 1.0
     return value
 
 
@@ -111,14 +106,14 @@ class _Block:
     """Images of similar size as rows of a matrix; ``select_next`` takes one greedy step in each of them."""
 
     def __init__(
-        self, objective: Objective, images: Images, members: NDArray[np.int64], initial: NDArray[np.float64]
+        self, objective: Objective, spatial: SpatialDistance, images: NDArray[np.int64], initial: NDArray[np.float64]
     ) -> None:
-        assert objective.row is not None and objective.col is not None and objective.table is not None
-        first, sizes = images.first[members], np.diff(images.first)[members]
+        first, sizes = spatial.images.first[images], np.diff(spatial.images.first)[images]
         slot = np.arange(sizes.max())
         filled = slot < sizes[:, None]
-        self._region = images.order[np.minimum(first[:, None] + slot, len(images.order) - 1)]
-        self._row, self._col = objective.row[self._region], objective.col[self._region]
+        order = spatial.images.order
+        self._region = order[np.minimum(first[:, None] + slot, len(order) - 1)]
+        self._row, self._col = spatial.row[self._region], spatial.col[self._region]
         self._value = initial[self._region]
         self._sums = objective.set_function == "max-sum"
         self._weight = objective.w_spatial
@@ -126,7 +121,7 @@ class _Block:
         if self._sums:
             self._utility *= 0.5
         self._utility[~filled | objective.labelled[self._region]] = -np.inf
-        self._table, self._num_cols = objective.table.ravel() - (1.0 if self._sums else 0.0), objective.table.shape[1]
+        self._table, self._num_cols = spatial.table.ravel() - (1.0 if self._sums else 0.0), spatial.table.shape[1]
 
     def select_next(self, floor: float) -> _Selected:
         """Select the best region of every image where it is at least ``floor``, and drop the other images."""

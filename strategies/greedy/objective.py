@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.features import mean_feature, squared_distance
-from quadrat.strategies.greedy.spatial import Images
+from quadrat.strategies.greedy.spatial import SpatialDistance
 
 __all__ = ["NormSchedule", "Objective", "SetFunction", "diameter_bound"]
 
@@ -50,14 +50,8 @@ class Objective:
     """(R, D), None without a feature term."""
     w_feature: float = 0.0
     """Weight of the feature term."""
-    images: Images | None = None
-    """The regions, image by image; None without a spatial term."""
-    row: NDArray[np.int32] | None = None
-    """(R,) row of each region's cell."""
-    col: NDArray[np.int32] | None = None
-    """(R,) column of each region's cell."""
-    table: NDArray[np.float64] | None = None
-    """Spatial distance inside an image by row and column difference; 1 to regions of other images."""
+    spatial: SpatialDistance | None = None
+    """Spatial distance of regions, None without a spatial term."""
     w_spatial: float = 0.0
     """Weight of the spatial term."""
     set_function: SetFunction = "max-min"

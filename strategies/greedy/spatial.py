@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 __all__ = [
     "Images",
     "Norm",
+    "SpatialDistance",
     "centre_distance",
-    "distance_to_labelled",
     "largest_in_image",
     "linear_table",
     "piecewise_table",
-    "update_nearest_distance",
 ]
 
 Norm = Literal[1, 2, "inf"]
@@ -127,68 +126,60 @@ def largest_in_image(
     return num_rows, num_cols, float(distance.max())
 
 
-def distance_to_labelled(
-    table: NDArray[np.float64],
-    images: Images,
-    row: NDArray[np.int32],
-    col: NDArray[np.int32],
-    labelled: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Return each region's distance to the nearest labelled region; 1 where its image has none.
+class SpatialDistance(NamedTuple):
+    """Distance between the regions of a pool: a table within an image, 1 between images."""
 
-    Args:
-        table: Distance inside an image by row and column difference.
-        images: The regions, image by image.
-        row: (R,) row of each region's cell.
-        col: (R,) column of each region's cell.
-        labelled: (L,) row numbers of the labelled regions.
+    table: NDArray[np.float64]
+    """Distance within an image by row and column difference."""
+    images: Images
+    """The regions, image by image."""
+    row: NDArray[np.int32]
+    """(R,) row of each region's cell."""
+    col: NDArray[np.int32]
+    """(R,) column of each region's cell."""
 
-    Returns:
-        (R,) distances in [0, 1].
-    """
-    nearest = np.ones(len(row))
-    update_nearest_distance(nearest, table, images, row, col, labelled)
-    return nearest
+    def between(self, region: int, members: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the distances of ``region`` to ``members``, which are regions of the same image."""
+        down, across = np.abs(self.row[members] - self.row[region]), np.abs(self.col[members] - self.col[region])
+        return np.asarray(self.table[down, across])
 
+    def same_image(self, region: int) -> NDArray[np.int64]:
+        """Return the row numbers of all regions of the image that contains ``region``, ascending."""
+        return self.images.members(int(self.images.of_region[region]))
 
-def update_nearest_distance(
-    nearest: NDArray[np.float64],
-    table: NDArray[np.float64],
-    images: Images,
-    row: NDArray[np.int32],
-    col: NDArray[np.int32],
-    new: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Lower ``nearest`` in place to the distance to each of ``new``, and return the regions of their images.
+    def to_nearest(self, members: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return each region's distance to the nearest of ``members``, (R,) in [0, 1]; 1 where its image has none."""
+        nearest = np.ones(len(self.row))
+        self.update_nearest(nearest, members)
+        return nearest
 
-    Handles the n-th new region of all images at once. O(sum over new regions of the number of regions in its image).
+    def update_nearest(self, nearest: NDArray[np.float64], new: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Lower ``nearest`` in place to the distance to each of ``new``, and return the regions of their images.
 
-    Args:
-        nearest: (R,) distances to the set before; changed in place.
-        table: Distance inside an image by row and column difference.
-        images: The regions, image by image.
-        row: (R,) row of each region's cell.
-        col: (R,) column of each region's cell.
-        new: Row numbers of the regions that are added to the set.
+        Handles the n-th new region of all images at once. O(sum over new regions of the number of regions in its
+        image).
 
-    Returns:
-        Row numbers of all regions that may have changed, each once.
-    """
-    image = images.of_region[new]
-    by_image = np.argsort(image, kind="stable")
-    new, image = new[by_image], image[by_image]
-    number = np.arange(len(image)) - np.searchsorted(
-        image, image
-    )  # 0 for the first new region of an image, then 1, ...
-    num_cols, flat, changed = table.shape[1], table.ravel(), np.empty(0, np.int64)
-    for step in range(int(number.max(initial=-1)) + 1):
-        sources, among = new[number == step], image[number == step]
-        begin, length = images.first[among], images.first[among + 1] - images.first[among]
-        slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
-        members = images.order[slot]
-        index = np.abs(row[members] - np.repeat(row[sources], length)) * num_cols
-        index += np.abs(col[members] - np.repeat(col[sources], length))
-        nearest[members] = np.minimum(nearest[members], flat[index])
-        if step == 0:
-            changed = members
-    return changed
+        Args:
+            nearest: (R,) distances to the set before; changed in place.
+            new: Row numbers of the regions that are added to the set.
+
+        Returns:
+            Row numbers of all regions whose distance may have changed, each once.
+        """
+        image = self.images.of_region[new]
+        by_image = np.argsort(image, kind="stable")
+        new, image = new[by_image], image[by_image]
+        number = np.arange(len(image)) - np.searchsorted(image, image)  # 0, 1, ... for the new regions of an image
+        num_cols, flat, changed = self.table.shape[1], self.table.ravel(), np.empty(0, np.int64)
+        for step in range(int(number.max(initial=-1)) + 1):
+            sources, among = new[number == step], image[number == step]
+            begin = self.images.first[among]
+            length = self.images.first[among + 1] - begin
+            slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
+            members = self.images.order[slot]
+            index = np.abs(self.row[members] - np.repeat(self.row[sources], length)) * num_cols
+            index += np.abs(self.col[members] - np.repeat(self.col[sources], length))
+            nearest[members] = np.minimum(nearest[members], flat[index])
+            if step == 0:
+                changed = members
+        return changed

@@ -107,8 +107,8 @@ def test_max_sum_is_at_least_half_the_optimum() -> None:
         diversification = load("entropy-spatial", set_function="max-sum")
         assert isinstance(diversification, Diversification)
         objective = diversification.objective(pool)
-        assert objective.table is not None
-        distance = objective.table[0, np.abs(np.subtract.outer(np.arange(8), np.arange(8)))]
+        assert objective.spatial is not None
+        distance = objective.spatial.table[0, np.abs(np.subtract.outer(np.arange(8), np.arange(8)))]
 
         def value(members: tuple[int, ...], u: FloatArray = objective.utility, d: FloatArray = distance) -> float:
             return float(u[list(members)].sum() + sum(d[a, b] for a, b in itertools.combinations(members, 2)))

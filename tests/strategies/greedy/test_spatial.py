@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from quadrat.strategies.greedy.spatial import (
     Images,
     Norm,
+    SpatialDistance,
     centre_distance,
-    distance_to_labelled,
     largest_in_image,
     linear_table,
     piecewise_table,
@@ -94,4 +94,4 @@ def test_distance_to_labelled_agrees_with_brute_force() -> None:
         min([1.0, *(table[abs(row[i] - row[s]), abs(col[i] - col[s])] for s in labelled if image[s] == image[i])])
         for i in range(len(cells))
     ]
-    np.testing.assert_array_equal(distance_to_labelled(table, Images.of(image), row, col, labelled), expected)
+    np.testing.assert_array_equal(SpatialDistance(table, Images.of(image), row, col).to_nearest(labelled), expected)
