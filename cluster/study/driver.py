@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from quadrat.benchmark.config.candidates import best_of, report_suite, study_of
 from quadrat.benchmark.config.suite import Suite
@@ -59,39 +58,18 @@ def run_study(suite: Suite, options: RunOptions) -> StudyOutcome:
     """
     study_of(suite)
     check_address(options.ray_address)
-    found = _search(suite, options)
-    outcome = None
-    if found.report_suite is not None:
-        outcome = run_on_ray(found.report_suite, found.report_suite.trials(), options)
-    return StudyOutcome(
-        study=found.study,
-        report=outcome,
-        stop_code=found.stop_code if outcome is None else outcome.stop_code,
-        num_fits=found.num_fits,
-        num_shared=found.num_shared,
-    )
+    outcome, reported = _search(suite, options)
+    if reported is None:
+        return outcome
+    report = run_on_ray(reported, reported.trials(), options)
+    return replace(outcome, report=report, stop_code=report.stop_code)
 
 
-class _SearchOutcome(NamedTuple):
-    """Result of a search.
+def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | None]:
+    """Run candidates until there are as many as the study wants, and return the suite of the report seeds.
 
-    Attributes:
-        study: The candidates, and the best of them once the search has ended.
-        report_suite: The suite that is run on the report seeds; None when the user stopped, or no candidate is done.
-        stop_code: Exit code when the user stopped the search, else None.
-        num_fits: Rounds whose model was trained in this run of it.
-        num_shared: Rounds that took a model from the store.
-    """
-
-    study: StudyResults
-    report_suite: Suite | None
-    stop_code: int | None
-    num_fits: int
-    num_shared: int
-
-
-def _search(suite: Suite, options: RunOptions) -> _SearchOutcome:
-    """Run candidates until there are as many as the study wants, and choose the best of them.
+    That suite holds the best candidates beside the suite's own strategies; None when the user stopped the search, or no
+    candidate is done.
 
     All of it with the lock held: with results on a URL, the next driver to take the lock gets the files from there.
     """
@@ -120,19 +98,20 @@ def _search(suite: Suite, options: RunOptions) -> _SearchOutcome:
                 _run(context, search)
             search.finalise()
         results = storage.results()
-        reported = None
+        reported: Suite | None = None
         chosen = best_of(results.candidates, results.directions, results.study.best)
         if chosen and locked.stop.exit_code is None:
             reported, best = report_suite(suite, chosen)
             search.write(best)
             results = replace(results, best=tuple(best))
-        return _SearchOutcome(
+        outcome = StudyOutcome(
             study=results,
-            report_suite=reported,
+            report=None,
             stop_code=locked.stop.exit_code,
             num_fits=search.num_fits,
             num_shared=search.num_shared,
         )
+        return outcome, reported
 
 
 def _run(context: RunContext, search: Search) -> None:

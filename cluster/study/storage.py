@@ -8,14 +8,14 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from quadrat.benchmark.config.candidates import Candidate, State, entry_of, study_of
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.study_results import StudyResults, space_of
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial, Trial, TrialState
 
 __all__ = ["DATABASE", "CandidateStorage"]
 
@@ -42,8 +42,6 @@ class CandidateStorage:
     """
 
     def __init__(self, folder: Path, suite: Suite) -> None:
-        import optuna
-
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder.mkdir(parents=True, exist_ok=True)
         self._suite = suite
@@ -62,10 +60,8 @@ class CandidateStorage:
         self._in_flight: dict[int, Trial] = {}
         self._interrupted, self._failed = self._unfinished()
 
-    def _unfinished(self) -> "tuple[list[FrozenTrial], list[Candidate]]":
+    def _unfinished(self) -> tuple[list[FrozenTrial], list[Candidate]]:
         """Return the candidates that were running when an earlier run ended, and those that failed in it."""
-        from optuna.trial import TrialState
-
         interrupted = []
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             if _NUMBER in trial.user_attrs and trial.params.keys() == self._space.keys():
@@ -110,13 +106,11 @@ class CandidateStorage:
         number = self._ask()
         return self._candidate(number)
 
-    def _reopened(self, trial_number: int) -> "Trial":
+    def _reopened(self, trial_number: int) -> Trial:
         """Return a running trial of an earlier process as one that can be reported to."""
-        import optuna
-
         study_id = self._storage.get_study_id_from_name(self._study.study_name)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial_number)
-        return optuna.trial.Trial(self._study, trial_id)
+        return Trial(self._study, trial_id)
 
     def _ask(self) -> int:
         number = len(self.candidates())
@@ -146,24 +140,18 @@ class CandidateStorage:
 
     def finish(self, number: int, values: tuple[float, ...]) -> None:
         """Store the objectives of a candidate that has run all its rounds."""
-        from optuna.trial import TrialState
-
         self._end(number, TrialState.COMPLETE, list(values))
 
     def prune(self, number: int) -> None:
         """Store that a candidate was pruned."""
-        from optuna.trial import TrialState
-
         self._end(number, TrialState.PRUNED)
 
     def fail(self, number: int, exception: str) -> None:
         """Store that a candidate has failed, and why."""
-        from optuna.trial import TrialState
-
         self._in_flight[number].set_user_attr(_EXCEPTION, exception)
         self._end(number, TrialState.FAIL)
 
-    def _end(self, number: int, state: "TrialState", values: list[float] | None = None) -> None:
+    def _end(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
         try:
             self._study.tell(self._in_flight.pop(number), values, state=state)
         except RuntimeError as error:
@@ -194,9 +182,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _candidate(number: int, trial: "FrozenTrial", params: dict[str, Any], *, same_as: int | None) -> Candidate:
-    from optuna.trial import TrialState
-
+def _candidate(number: int, trial: FrozenTrial, params: dict[str, Any], *, same_as: int | None) -> Candidate:
     states: dict[TrialState, State] = {
         TrialState.COMPLETE: "done",
         TrialState.PRUNED: "pruned",

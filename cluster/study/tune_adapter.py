@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar
 from ray import tune
 from ray.tune.search import Searcher
 
-from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.study_results import study_dir
 from quadrat.cluster.runner.context import RunContext
@@ -22,10 +21,10 @@ from quadrat.cluster.runner.engine import OpenRunner
 from quadrat.cluster.runner.interrupt import StopRequest
 from quadrat.cluster.runner.ray_session import num_slots
 from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS
-from quadrat.cluster.study.candidate_runner import CandidateRound, CandidateRunner
+from quadrat.cluster.study.candidate_runner import CandidateRunner
 from quadrat.cluster.study.search import Search
 
-__all__ = ["GuardedSearch", "run_candidates"]
+__all__ = ["CandidateSource", "run_candidates"]
 
 _T = TypeVar("_T")
 
@@ -61,7 +60,7 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
     for name, value in _TUNE_DEFAULTS.items():
         os.environ.setdefault(name, value)
     need, results_dir = context.suite.resources, context.options.results_dir
-    guarded = GuardedSearch(search, context.stop, context.refresh)
+    source = CandidateSource(search, context.stop, context.refresh)
     scratch = study_dir(results_dir) / _SCRATCH
     actor = tune.with_parameters(
         _CandidateActor, suite=context.suite, results_dir=results_dir, open_runner=context.options.engine.open_runner
@@ -69,7 +68,7 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
     tuner = tune.Tuner(
         tune.with_resources(actor, {"cpu": need.cpus, "gpu": need.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=_CandidateSearcher(guarded),
+            search_alg=source,
             num_samples=search.num_open,
             # As many as are in flight, so that a proposal knows of all candidates that ended before it starts. A
             # cluster that was joined may grow, hence only the user's bound there.
@@ -79,7 +78,7 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
         run_config=tune.RunConfig(
             name="search",
             storage_path=str(scratch),
-            stop=_RoundStopper(guarded),
+            stop=source,
             failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
@@ -89,8 +88,8 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        if guarded.error is not None:
-            raise guarded.error
+        if source.error is not None:
+            raise source.error
 
 
 class _CandidateActor(tune.Trainable):  # type: ignore[misc]
@@ -109,11 +108,17 @@ class _CandidateActor(tune.Trainable):  # type: ignore[misc]
         return {_ROUND: found, "done": found.is_done or found.failure is not None}
 
 
-class GuardedSearch:
-    """A search as Tune calls it: an error is kept for after the run, out of Tune's hands, and ends the run.
+class CandidateSource(Searcher, tune.Stopper):  # type: ignore[misc]
+    """What Tune calls in the driver: as its searcher for candidates, and as its stopper with every round of one.
+
+    An error of `search` is kept for after the run, out of Tune's hands, and ends the run.
+
+    Not `ray.tune.search.optuna.OptunaSearch`, though that takes an Optuna storage too: it would propose N new
+    candidates to every run, leave those of a killed one running for ever, draw again what it drew before (one sampler,
+    one seed), and call a candidate complete that was pruned.
 
     Args:
-        search: The search.
+        search: Hands out candidates and takes their rounds.
         stop: Whether the user has asked to stop.
         refresh: Brings display and status up to date.
 
@@ -122,31 +127,38 @@ class GuardedSearch:
     """
 
     def __init__(self, search: Search, stop: StopRequest, refresh: Callable[[], None]) -> None:
+        super().__init__()
         self._search = search
         self._stop = stop
         self._refresh = refresh
+        self._numbers: dict[str, int] = {}
         self.error: Exception | None = None
 
-    @property
-    def must_stop(self) -> bool:
-        """Whether the user has asked to stop, or there was an error."""
-        return self.error is not None or self._stop.signal is not None
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next candidate as a configuration."""
+        candidate = None if self._must_stop else self._call(self._search.start, on_error=None)
+        if candidate is None:
+            return Searcher.FINISHED
+        self._numbers[trial_id] = candidate.number
+        return {_CANDIDATE: candidate}
 
-    def start(self) -> Candidate | None:
-        """Return the next candidate; None when there is none, or the run is to stop."""
-        return None if self.must_stop else self._call(self._search.start, on_error=None)
-
-    def on_round(self, event: CandidateRound) -> bool:
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Record a round and return whether its candidate is to be stopped."""
-        return self._call(lambda: self._search.on_round(event), on_error=True)
+        return self._call(lambda: self._search.on_round(result[_ROUND]), on_error=True)
 
-    def on_worker_died(self, number: int) -> None:
-        """Record that a candidate has failed because its worker died again and again."""
-        self._call(lambda: self._search.on_worker_died(number), on_error=None)
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Record that a candidate has failed because its actor died too often, which Tune alone knows."""
+        if error:
+            self._call(lambda: self._search.on_worker_died(self._numbers[trial_id]), on_error=None)
 
-    def refresh(self) -> None:
-        """Bring display and status up to date."""
+    def stop_all(self) -> bool:
+        """Return whether to stop all candidates. Tune asks several times a second."""
         self._call(self._refresh, on_error=None)
+        return self._must_stop
+
+    @property
+    def _must_stop(self) -> bool:
+        return self.error is not None or self._stop.signal is not None
 
     def _call(self, call: Callable[[], _T], *, on_error: _T) -> _T:
         try:
@@ -155,49 +167,8 @@ class GuardedSearch:
             self.error = self.error or error
             return on_error
 
-
-class _CandidateSearcher(Searcher):  # type: ignore[misc]
-    """Hands candidates to Tune. Not `ray.tune.search.optuna.OptunaSearch`, though that takes an Optuna storage too.
-
-    It would propose N new candidates to every run, leave those of a killed one running for ever, draw again what it
-    drew before (one sampler, one seed), and call a candidate complete that was pruned.
-    """
-
-    def __init__(self, search: GuardedSearch) -> None:
-        super().__init__()
-        self._search = search
-        self._numbers: dict[str, int] = {}
-
-    def suggest(self, trial_id: str) -> Any:
-        candidate = self._search.start()
-        if candidate is None:
-            return Searcher.FINISHED
-        self._numbers[trial_id] = candidate.number
-        return {_CANDIDATE: candidate}
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if error:  # the actor died too often, which Tune alone knows
-            self._search.on_worker_died(self._numbers[trial_id])
-
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the candidates are in the storage."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # for Tune's snapshot of its settings, which is never read
-
-
-class _RoundStopper(tune.Stopper):  # type: ignore[misc]
-    """Passes every round to the search, which decides whether the candidate goes on."""
-
-    def __init__(self, search: GuardedSearch) -> None:
-        self._search = search
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self._search.on_round(result[_ROUND])
-
-    def stop_all(self) -> bool:
-        self._search.refresh()  # Tune asks several times a second
-        return self._search.must_stop
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # as for the searcher

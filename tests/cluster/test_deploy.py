@@ -1,14 +1,20 @@
 """The files of cluster/deploy: they parse, name fields that exist, and agree with the lock file and each other."""
 
 import re
-from typing import Any
+import shlex
+import tomllib
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from support.paths import ROOT
 
 DEPLOY = ROOT / "cluster" / "deploy"
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PYTHON_OF = {"ubuntu24.04": "3.12"}
+"""The Python that a distribution's python3 is."""
 MANIFESTS = ("raycluster.yaml", "rayjob.yaml", "ray-cluster.yaml", "compose.yaml")
 
 # ray.io/v1 as in KubeRay 1.6 (https://docs.ray.io/en/master/cluster/kubernetes/references/api.html), what we use of it.
@@ -30,11 +36,38 @@ JOB_FIELDS = {
 }
 
 
+class Instruction(NamedTuple):
+    """An instruction of the Dockerfile, its words split as a shell does."""
+
+    name: str
+    words: list[str]
+
+
+def dockerfile() -> list[Instruction]:
+    """Return the instructions of the Dockerfile, without comments."""
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [Instruction(name, shlex.split(rest)) for name, _, rest in (line.partition(" ") for line in lines)]
+
+
+def words_of(name: str) -> list[list[str]]:
+    return [instruction.words for instruction in dockerfile() if instruction.name == name]
+
+
+def base_image() -> tuple[str, list[str]]:
+    """Return name and tag of the image that ours starts from, the tag split at its dashes."""
+    ((image,),) = words_of("FROM")
+    name, _, tag = image.partition(":")
+    return name, tag.split("-")
+
+
 def locked(name: str) -> str:
     """Return the version that the lock file has of a package."""
-    found = re.search(rf"^{re.escape(name)}==([^ ;]+)", LOCK, flags=re.MULTILINE)
-    assert found is not None, name
-    return found[1]
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line.rstrip(" \\")) for line in lines if line[:1].isalnum()]
+    (found,) = [pin for pin in pins if pin.name == name]
+    (version,) = found.specifier
+    return version.version
 
 
 def documents(name: str) -> list[Any]:
@@ -53,13 +86,12 @@ def images(value: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_every_file_parses_and_says_what_it_is_for(name: str) -> None:
+def test_every_file_parses_and_is_listed_in_the_readme(name: str) -> None:
     assert documents(name)
-    assert (DEPLOY / name).read_text(encoding="utf-8").startswith("# ")
     assert f"]({name})" in (DEPLOY / "README.md").read_text(encoding="utf-8")
 
 
-def test_kuberay_is_told_the_ray_of_the_lock_file() -> None:
+def test_kuberay_manifests_name_the_ray_of_the_lock_file() -> None:
     assert [spec["rayVersion"] for spec in cluster_specs()] == [locked("ray")] * 2
 
 
@@ -67,29 +99,24 @@ def test_the_base_image_has_the_cuda_that_torch_was_built_for() -> None:
     torch = pytest.importorskip("torch")
     if torch.version.cuda is None:
         pytest.skip("torch without CUDA")
-    base = re.search(r"^FROM nvidia/cuda:(\d+\.\d+)\.\d+-base-ubuntu24\.04$", dockerfile(), flags=re.MULTILINE)
-    assert base is not None and base[1] == torch.version.cuda
+    name, (version, *_) = base_image()
+    cuda = ".".join(version.split(".")[:2])
+    assert (name, cuda) == ("nvidia/cuda", torch.version.cuda)
     assert locked("torch").split("+")[0] == torch.__version__.split("+")[0]
-    assert locked("cuda-toolkit").startswith(base[1] + ".")
+    assert locked("cuda-toolkit").startswith(f"{cuda}.")
 
 
 def test_the_python_of_the_image_is_one_that_we_support() -> None:
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', project)
-    assert found is not None
-    assert int(found[1]) <= 12 < int(found[2])  # Ubuntu 24.04 has 3.12
-    assert "Python is 3.12" in dockerfile()
+    _, (*_, distribution) = base_image()
+    assert PYTHON_OF[distribution] in SpecifierSet(PYPROJECT["project"]["requires-python"])
 
 
-def test_the_image_is_called_the_same_everywhere_and_after_our_version() -> None:
-    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert version is not None
+def test_the_image_is_named_after_our_version_everywhere() -> None:
     ours = {image for name in MANIFESTS for part in documents(name) for image in images(part) if "quadrat" in image}
-    assert ours == {f"quadrat:{version[1]}"}
-    assert f"-t quadrat:{version[1]} " in dockerfile()
+    assert ours == {f"quadrat:{PYPROJECT['project']['version']}"}
 
 
-def test_no_image_is_whatever_is_latest() -> None:
+def test_every_image_has_a_version() -> None:
     found = [image for name in MANIFESTS for part in documents(name) for image in images(part)]
     assert len(found) >= 8
     assert all(re.search(r":\d[\w.-]*$", image) for image in found), found
@@ -98,15 +125,20 @@ def test_no_image_is_whatever_is_latest() -> None:
 def test_the_image_holds_what_the_servers_of_compose_need() -> None:
     for name in ("mlflow", "psycopg2-binary", "boto3"):
         assert locked(name)
-    assert "--require-hashes --requirement /tmp/requirements.lock" in dockerfile()
+    installs = [words for words in words_of("RUN") if words[:2] == ["pip", "install"]]
+    assert any({"--require-hashes", "/tmp/requirements.lock"} <= set(words) for words in installs)
 
 
-def test_what_the_dockerfile_copies_is_there() -> None:
-    sources = [
-        word for line in re.findall(r"^COPY (.+) \S+$", dockerfile(), flags=re.MULTILINE) for word in line.split()
-    ]
-    assert {"requirements.lock", "pyproject.toml", "strategies", "benchmark", "cluster"} <= set(sources)
+def test_the_image_copies_every_package_and_nothing_that_is_missing() -> None:
+    sources = {source for *found, _ in words_of("COPY") for source in found}
+    assert {"requirements.lock", "pyproject.toml", *PYPROJECT["tool"]["setuptools"]["package-dir"].values()} <= sources
     assert all((ROOT / source).exists() for source in sources)
+
+
+def test_the_image_does_not_run_as_root_and_holds_no_token() -> None:
+    assert words_of("USER")[-1] != ["root"]
+    variables = {word.partition("=")[0]: word.partition("=")[2] for words in words_of("ENV") for word in words}
+    assert variables["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN" not in variables
 
 
 def test_kuberay_manifests_use_fields_that_exist_and_the_token() -> None:
@@ -179,7 +211,3 @@ def test_compose_refuses_to_start_without_passwords_and_shows_no_port_to_the_net
     assert ports and all(str(port).startswith("127.0.0.1:") for port in ports)
     for service in services.values():
         assert set(service.get("depends_on", {})) <= set(services)
-
-
-def dockerfile() -> str:
-    return (DEPLOY / "Dockerfile").read_text(encoding="utf-8")

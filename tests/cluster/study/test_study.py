@@ -32,7 +32,7 @@ from quadrat.cluster.study.candidate_runner import CandidateRound
 from quadrat.cluster.study.driver import run_study
 from quadrat.cluster.study.search import Search
 from quadrat.cluster.study.storage import CandidateStorage
-from quadrat.cluster.study.tune_adapter import GuardedSearch
+from quadrat.cluster.study.tune_adapter import CandidateSource
 
 NUM_ROUNDS, NUM_SEEDS = 3, 2
 
@@ -165,9 +165,9 @@ def test_storage_that_fails_ends_the_search_with_its_own_error(tmp_path: Path) -
     def publish(*names: str) -> None:
         raise ResultsError("the storage is away")
 
-    guarded = GuardedSearch(open_search(make_study(), tmp_path, publish), StopRequest(), lambda: None)
-    assert guarded.start() is None and guarded.must_stop
-    assert isinstance(guarded.error, ResultsError) and "the storage is away" in str(guarded.error)
+    source = CandidateSource(open_search(make_study(), tmp_path, publish), StopRequest(), lambda: None)
+    assert source.suggest("trial of Tune") == CandidateSource.FINISHED and source.stop_all()
+    assert isinstance(source.error, ResultsError) and "the storage is away" in str(source.error)
 
 
 # ---------------------------------------------------------------------------------------------------------- on Ray
