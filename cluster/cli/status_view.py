@@ -39,7 +39,7 @@ def print_status(status: dict[str, Any], stale_s: float = STALE_S) -> None:
     click.echo(f"\n{status['suite']}  {_totals(status)}  {status['results']}")
     age_s = (datetime.now(UTC) - datetime.fromisoformat(status["written_at"])).total_seconds()
     if status["state"] == "running" and age_s > stale_s:
-        click.echo(f"! its driver has said nothing for {seconds(age_s)}: it was killed, or hangs")
+        click.echo(f"! its driver has not written its status for {seconds(age_s)}: it was killed, or hangs")
     if not status["in_flight"]:
         click.echo(status["activity"])
         return

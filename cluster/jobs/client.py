@@ -197,7 +197,7 @@ class Cluster:
         """Return the status that the driver of a job wrote last, None when it has written none yet."""
         if job.ray_id is None or job.node is None:
             return None
-        # `ray.util.state.get_log` does the same, but sends the token only where RAY_AUTH_MODE says so here.
+        # `ray.util.state.get_log` does the same, but sends the token only where RAY_AUTH_MODE is "token" here.
         with self._explained():
             reply = requests.get(
                 f"{self._url}/api/v0/logs/file",

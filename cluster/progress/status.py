@@ -1,4 +1,4 @@
-"""Status of a run: one small JSON file that says where its trials are, for other processes to read."""
+"""Status of a run: one small JSON file about its trials in flight, for other processes to read."""
 
 import json
 import os

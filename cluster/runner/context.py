@@ -115,7 +115,7 @@ def open_context(
         locked: Its results folder.
         progress: Progress of the run.
         display: Shows it.
-        describe_status: Returns what the status file says; `progress` is described by default.
+        describe_status: Returns the content of the status file; `progress` is described by default.
     """
     with StatusFile(
         describe_status or partial(describe, progress),
@@ -130,7 +130,7 @@ def open_context(
 
 
 def prepare(context: RunContext) -> None:
-    """Open the data set, pack its images where nobody has, and write suite.json and environment.json.
+    """Open the data set, pack its images unless they are packed, and write suite.json and environment.json.
 
     Raises:
         DataError: When the data set is missing or contradicts itself.

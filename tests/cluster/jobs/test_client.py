@@ -1,4 +1,4 @@
-"""Submitting, looking and stopping against a dashboard that is none: what is sent, what is said, each error."""
+"""Submit, status and stop against a fake dashboard: what is sent, what is printed, each error."""
 
 import json
 import threading
@@ -236,7 +236,7 @@ def test_submit_follows_the_log_over_a_broken_connection_and_exits_as_the_job_do
     assert ends_as.lower() in result.stderr
 
 
-def test_status_lists_jobs_and_says_what_runs_where(quadrat: Callable[..., Result], dashboard: Dashboard) -> None:
+def test_status_lists_jobs_and_shows_the_trials_of_one(quadrat: Callable[..., Result], dashboard: Dashboard) -> None:
     assert "no job was submitted" in quadrat("status").output
     dashboard.add_job({"submission_id": "tiny-1", "entrypoint": "quadrat run s.yaml --seed 1"}, "RUNNING")
     dashboard.add_job({"submission_id": "search", "entrypoint": "python -m quadrat.cluster study t.yaml"}, "RUNNING")
@@ -249,10 +249,10 @@ def test_status_lists_jobs_and_says_what_runs_where(quadrat: Callable[..., Resul
         and "running" in listing
         and "failed (3)" in listing
     )
-    said = quadrat("status", "tiny-1").output
+    shown = quadrat("status", "tiny-1").output
     for expected in ("0/2 trials", "2/6 rounds", "random", "2/3", "fit 2/3", "25.0 %", "node-1", "01234567", "7"):
-        assert expected in said
-    assert "has said nothing for" in said  # the status is old
+        assert expected in shown
+    assert "has not written its status for" in shown  # the status is old
     assert json.loads(quadrat("status", "tiny-1", "--json").output)["run"]["in_flight"][0]["label"] == "random"
 
 
@@ -277,10 +277,12 @@ def test_status_of_results_on_a_url_shows_what_their_driver_showed_last(
 
     put()
     shown = quadrat("status", url).output
-    assert "fit 2/3" in shown and "has said nothing for" in shown
+    assert "fit 2/3" in shown and "has not written its status for" in shown
     assert json.loads(quadrat("status", url, "--json").output)["rounds"]["done"] == 2
     put(status={**STATUS, "written_at": (datetime.now(UTC) - timedelta(seconds=45)).isoformat()})
-    assert "has said nothing for" not in quadrat("status", url).output  # within two renewals more than a folder's limit
+    assert (
+        "has not written its status for" not in quadrat("status", url).output
+    )  # within two renewals more than a folder's limit
     put(status=None)
     result = quadrat("status", url)
     assert result.exit_code == 2 and "in use by process 4242 on node-7" in result.stderr
@@ -312,7 +314,7 @@ def test_an_unknown_job_is_named_with_the_known_ones(
     assert "(the latest: tiny-1), got 'tiny-2'" in result.stderr
 
 
-def test_a_wrong_and_a_missing_token_are_told_apart(
+def test_a_wrong_and_a_missing_token_are_different_errors(
     quadrat: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")

@@ -1,4 +1,4 @@
-"""Studies: what is searched, killed, continued and reported; on a local Ray where the test says `cluster`."""
+"""Studies: searched, killed, resumed and reported; on a local Ray where marked `cluster`."""
 
 import json
 import shutil
