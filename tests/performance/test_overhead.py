@@ -11,7 +11,7 @@ from performance.overhead import open_timed, short_trials
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 
 SUITE = make_suite()

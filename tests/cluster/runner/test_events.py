@@ -14,7 +14,7 @@ from support.fake_trials import (
 
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.trial.round import Progress
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 from quadrat.cluster.runner.events import Raised, stream
 
