@@ -1,19 +1,32 @@
-"""Learning curves over any cost: their points, the band of their mean, and the area under them.
+"""Learning curves over any cost: points, band of the mean, area under the curve, first crossing of a target.
 
 A curve belongs to one label and one seed. Between two rounds nothing was measured; where a value there is needed it is
 interpolated linearly in the cost.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from quadrat.benchmark.analysis.measures import Cost, Metric
 from quadrat.benchmark.analysis.statistics import Summary, summarise
 from quadrat.benchmark.results.records import Record
 
-__all__ = ["Curve", "CurvePoint", "Curves", "area", "areas", "common_range", "curves_of", "mean_curve"]
+__all__ = [
+    "Curve",
+    "CurvePoint",
+    "Curves",
+    "area",
+    "areas",
+    "common_range",
+    "curves_of",
+    "first_crossing",
+    "mean_curve",
+]
+
+# Legend: B curves, R rounds.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,35 +119,69 @@ def common_range(curves: Iterable[Curve]) -> tuple[float, float] | None:
     return (low, high) if low < high else None
 
 
-def area(curve: Curve, low: float, high: float) -> float:
+def area(costs: Sequence[float], values: Sequence[float], low: float | None = None, high: float | None = None) -> float:
     """Return the area under a curve between two costs, by trapezoids, divided by `high - low`.
 
-    So it has the unit of the metric: the mean height of the curve over the budget (AUBC, as in nnActive).
+    It has the unit of the metric: the mean height of the curve over the budget (AUBC, as in nnActive). Where there is
+    no width, as after a single round, it is the last value.
 
     Args:
-        curve: It covers `low` to `high`.
-        low: Cost to begin at.
-        high: Cost to end at.
+        costs: Ascending, covering `low` to `high`.
+        values: One for each cost.
+        low: Cost to begin at; by default the first.
+        high: Cost to end at; by default the last.
 
     Examples:
-        >>> curve = Curve(label="a", seed=0, rounds=(0, 1, 2), costs=(0, 1, 3), values=(10, 20, 40))
-        >>> area(curve, 0, 3)  # (15 * 1 + 30 * 2) / 3
+        >>> area((0, 1, 3), (10, 20, 40))  # (15 * 1 + 30 * 2) / 3
         25.0
     """
-    costs, values = np.array(curve.costs, dtype=float), np.array(curve.values, dtype=float)
-    inside = (costs > low) & (costs < high)
-    x = np.array([low, *costs[inside], high])
-    y = np.array([np.interp(low, costs, values), *values[inside], np.interp(high, costs, values)])
+    x, y = np.array(costs, dtype=float), np.array(values, dtype=float)
+    low, high = x[0] if low is None else low, x[-1] if high is None else high
+    if low == high:
+        return float(y[-1])
+    inside = (x > low) & (x < high)
+    y = np.array([np.interp(low, x, y), *y[inside], np.interp(high, x, y)])
+    x = np.array([low, *x[inside], high])
     return float(np.trapezoid(y, x) / (high - low))
 
 
 def areas(curves: Curves) -> dict[str, dict[int, float]]:
     """Return label -> seed -> normalised area over the costs that all curves cover; empty when they share none.
 
-    One range for all, since a strategy that buys regions full of clicks goes further on that axis than the others:
-    areas over different ranges can't be compared.
+    One range for all, since areas over different ranges can't be compared: a strategy whose regions take many clicks
+    spends more clicks than the others for the same number of regions.
     """
     shared = common_range(curve for seeds in curves.values() for curve in seeds.values())
     if shared is None:
         return {}
-    return {label: {seed: area(curve, *shared) for seed, curve in seeds.items()} for label, seeds in curves.items()}
+    return {
+        label: {seed: area(curve.costs, curve.values, *shared) for seed, curve in seeds.items()}
+        for label, seeds in curves.items()
+    }
+
+
+def first_crossing(
+    costs_BR: npt.NDArray[np.float64], values_BR: npt.NDArray[np.float64], target_B: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the cost at which each curve is first at its target or above, inf where it never is.
+
+    Between two rounds the curve is interpolated linearly.
+
+    Args:
+        costs_BR: (B, R), ascending.
+        values_BR: (B, R).
+        target_B: (B,).
+
+    Examples:
+        >>> costs, values = np.array([[1.0, 2.0, 4.0]]), np.array([[10.0, 20.0, 40.0]])
+        >>> first_crossing(costs, values, np.array([25.0]))  # a quarter of the way from 2 to 4
+        array([2.5])
+    """
+    is_reached_BR = values_BR >= target_B[:, None]
+    draw = np.arange(len(values_BR))
+    at = is_reached_BR.argmax(axis=1)
+    before = np.maximum(at - 1, 0)
+    rise = values_BR[draw, at] - values_BR[draw, before]
+    part = np.divide(target_B - values_BR[draw, before], rise, out=np.ones(len(draw)), where=(at > 0) & (rise > 0))
+    crossing: npt.NDArray[np.float64] = costs_BR[draw, before] + part * (costs_BR[draw, at] - costs_BR[draw, before])
+    return np.where(is_reached_BR.any(axis=1), crossing, np.inf)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.analysis.curves import Curve
+from quadrat.benchmark.analysis.curves import Curve, first_crossing
 from quadrat.benchmark.analysis.statistics import LEVEL
 from quadrat.benchmark.seeds import rng
 
@@ -103,31 +103,6 @@ class _Interval(NamedTuple):
     low: float | None
     high: float | None
     fraction_never: float
-
-
-def first_crossing(
-    costs_BR: npt.NDArray[np.float64], values_BR: npt.NDArray[np.float64], target_B: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the cost at which each curve is first at its target or above, inf where it never is.
-
-    Args:
-        costs_BR: (B, R), never falling.
-        values_BR: (B, R).
-        target_B: (B,).
-
-    Examples:
-        >>> costs, values = np.array([[1.0, 2.0, 4.0]]), np.array([[10.0, 20.0, 40.0]])
-        >>> first_crossing(costs, values, np.array([25.0]))  # a quarter of the way from 2 to 4
-        array([2.5])
-    """
-    is_there_BR = values_BR >= target_B[:, None]
-    draw = np.arange(len(values_BR))
-    at = is_there_BR.argmax(axis=1)
-    before = np.maximum(at - 1, 0)
-    rise = values_BR[draw, at] - values_BR[draw, before]
-    part = np.divide(target_B - values_BR[draw, before], rise, out=np.ones(len(draw)), where=(at > 0) & (rise > 0))
-    crossing: npt.NDArray[np.float64] = costs_BR[draw, before] + part * (costs_BR[draw, at] - costs_BR[draw, before])
-    return np.where(is_there_BR.any(axis=1), crossing, np.inf)
 
 
 def reach(

@@ -1,9 +1,10 @@
 """Learning curves: their points, bands and areas, against sums done by hand."""
 
+import numpy as np
 import pytest
 from support.fake_results import make_record
 
-from quadrat.benchmark.analysis.curves import Curve, area, areas, common_range, curves_of, mean_curve
+from quadrat.benchmark.analysis.curves import Curve, area, areas, common_range, curves_of, first_crossing, mean_curve
 from quadrat.benchmark.analysis.measures import CLICKS, DIVERSITY, FRACTION, MIOU, REGIONS, class_iou
 
 
@@ -31,10 +32,11 @@ def test_a_mean_curve_has_the_band_of_each_round() -> None:
 
 
 def test_the_area_is_the_sum_of_trapezoids_over_the_width() -> None:
-    found = curve((0, 1, 3), (10, 20, 40))
-    assert area(found, 0, 3) == pytest.approx((15 * 1 + 30 * 2) / 3)
-    assert area(found, 0.5, 2) == pytest.approx(((15 + 20) / 2 * 0.5 + (20 + 30) / 2 * 1) / 1.5)
-    assert area(curve((5, 9), (7, 7)), 5, 9) == 7.0
+    found = ((0, 1, 3), (10, 20, 40))
+    assert area(*found) == area(*found, 0, 3) == pytest.approx((15 * 1 + 30 * 2) / 3)
+    assert area(*found, 0.5, 2) == pytest.approx(((15 + 20) / 2 * 0.5 + (20 + 30) / 2 * 1) / 1.5)
+    assert area((5, 9), (7, 7)) == 7.0
+    assert area((5,), (7,)) == 7.0  # a single round has no width
 
 
 def test_areas_are_taken_over_the_costs_that_all_curves_cover() -> None:
@@ -47,6 +49,26 @@ def test_curves_without_a_stretch_in_common_have_no_area() -> None:
     assert areas({"a": {0: curve((0, 1), (1, 1))}, "b": {0: curve((1, 2), (1, 1), label="b")}}) == {}
     assert areas({}) == {}
     assert common_range([]) is None
+
+
+def crossing(costs: tuple[float, ...], values: tuple[float, ...], target: float) -> float:
+    return float(first_crossing(np.array([costs], float), np.array([values], float), np.array([target]))[0])
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [(25, 2.5), (20, 2.0), (40, 4.0), (10, 1.0), (5, 1.0), (40.1, np.inf)],
+)
+def test_a_crossing_is_interpolated_between_rounds(target: float, expected: float) -> None:
+    assert crossing((1, 2, 4), (10, 20, 40), target) == pytest.approx(expected)
+
+
+def test_the_first_crossing_counts_where_a_curve_falls_again() -> None:
+    assert crossing((1, 2, 4, 8), (10, 30, 10, 40), 20) == pytest.approx(1.5)
+
+
+def test_a_cost_that_stands_still_is_crossed_where_it_stands() -> None:
+    assert crossing((5, 5), (10, 20), 15) == 5.0
 
 
 def test_every_cost_can_be_the_axis() -> None:

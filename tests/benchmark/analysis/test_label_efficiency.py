@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from quadrat.benchmark.analysis.curves import Curve
-from quadrat.benchmark.analysis.label_efficiency import Reach, Saving, first_crossing, reach, saving
+from quadrat.benchmark.analysis.curves import Curve, first_crossing
+from quadrat.benchmark.analysis.label_efficiency import Reach, Saving, reach, saving
 
 
 def curves(*values: tuple[float, ...], costs: tuple[float, ...] = (1, 2, 4), label: str = "a") -> dict[int, Curve]:
@@ -14,26 +14,6 @@ def curves(*values: tuple[float, ...], costs: tuple[float, ...] = (1, 2, 4), lab
         seed: Curve(label=label, seed=seed, rounds=tuple(range(len(row))), costs=costs[: len(row)], values=row)
         for seed, row in enumerate(values)
     }
-
-
-def crossing(costs: tuple[float, ...], values: tuple[float, ...], target: float) -> float:
-    return float(first_crossing(np.array([costs], float), np.array([values], float), np.array([target]))[0])
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [(25, 2.5), (20, 2.0), (40, 4.0), (10, 1.0), (5, 1.0), (40.1, np.inf)],
-)
-def test_a_crossing_is_interpolated_between_rounds(target: float, expected: float) -> None:
-    assert crossing((1, 2, 4), (10, 20, 40), target) == pytest.approx(expected)
-
-
-def test_the_first_crossing_counts_where_a_curve_falls_again() -> None:
-    assert crossing((1, 2, 4, 8), (10, 30, 10, 40), 20) == pytest.approx(1.5)
-
-
-def test_a_cost_that_stands_still_is_crossed_where_it_stands() -> None:
-    assert crossing((5, 5), (10, 20), 15) == 5.0
 
 
 def found_reach(*arguments: object, **options: object) -> Reach:
