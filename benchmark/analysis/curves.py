@@ -1,7 +1,6 @@
 """Learning curves over any cost: points, band of the mean, area under the curve, first crossing of a target.
 
-A curve belongs to one label and one seed. Between two rounds nothing was measured; where a value there is needed it is
-interpolated linearly in the cost.
+A curve belongs to one label and one seed. Between two rounds it is interpolated linearly in the cost.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,10 +33,10 @@ class Curve:
     """The learning curve of one trial.
 
     Attributes:
-        label: What its strategy is called.
+        label: Of its strategy.
         seed: Its seed.
         rounds: The rounds that have both cost and value, ascending.
-        costs: What was spent after each; never falls.
+        costs: Cumulative cost after each, ascending.
         values: The metric after each, percent.
     """
 
@@ -111,7 +110,7 @@ def mean_curve(curves: Mapping[int, Curve]) -> tuple[CurvePoint, ...]:
 
 
 def common_range(curves: Iterable[Curve]) -> tuple[float, float] | None:
-    """Return the costs that all `curves` cover, lowest and highest, or None when they share no stretch."""
+    """Return the costs that all `curves` cover, lowest and highest, or None when their ranges do not overlap."""
     ends = [(curve.costs[0], curve.costs[-1]) for curve in curves]
     if not ends:
         return None
@@ -146,7 +145,7 @@ def area(costs: Sequence[float], values: Sequence[float], low: float | None = No
 
 
 def areas(curves: Curves) -> dict[str, dict[int, float]]:
-    """Return label -> seed -> normalised area over the costs that all curves cover; empty when they share none.
+    """Return label -> seed -> normalised area over the costs that all curves cover; empty when there are none.
 
     One range for all, since areas over different ranges can't be compared: a strategy whose regions take many clicks
     spends more clicks than the others for the same number of regions.

@@ -1,10 +1,10 @@
-"""What it costs to get somewhere: to a share of full supervision, or to where Random ends; with bootstrap intervals.
+"""Label efficiency: the cost to reach a target, a share of full supervision or Random's final value, with intervals.
 
-The cost is read off the mean curve over seeds: the first place where it is at the target, interpolated linearly between
-rounds. Intervals are bootstrap percentiles [Efron] over seeds: whole seeds are drawn with replacement, and what is
-paired within a seed (strategy, baseline, full supervision) stays together. A draw whose curve never reaches the target
-counts as a cost beyond the budget; the share of such draws is told. With few seeds such intervals are too narrow (three
-seeds give ten different draws): read them as the spread that the seeds show, not as a guarantee.
+The cost is read off the mean curve over seeds: its first crossing of the target, interpolated linearly between rounds.
+Intervals are bootstrap percentiles [Efron] over seeds: whole seeds are drawn with replacement, so values that are
+paired within a seed (strategy, baseline, full supervision) stay together. A draw whose curve never reaches the target
+counts as a cost beyond the budget; the fraction of such draws is reported. With few seeds such intervals are too narrow
+(three seeds give ten different draws): they describe the spread of the seeds at hand and guarantee no coverage.
 
 References:
     [Efron] "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
@@ -21,7 +21,7 @@ from quadrat.benchmark.analysis.curves import Curve, first_crossing
 from quadrat.benchmark.analysis.statistics import LEVEL
 from quadrat.benchmark.seeds import rng
 
-__all__ = ["RESAMPLES", "SHARES", "Reach", "Saving", "first_crossing", "reach", "saving"]
+__all__ = ["RESAMPLES", "SHARES", "CostToTarget", "LabelEfficiency", "cost_to_target", "label_efficiency"]
 
 # Legend: B draws, S seeds, R rounds.
 
@@ -29,25 +29,25 @@ RESAMPLES: Final = 10_000
 """Bootstrap draws: the percentiles are then steady to about a hundredth of the interval."""
 
 SHARES: Final = (0.90, 0.95, 0.99)
-"""The shares of full supervision that are asked for."""
+"""Shares of full supervision that serve as targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reach:
-    """What it costs a strategy to reach a share of full supervision.
+class CostToTarget:
+    """The cost at which a strategy reaches a share of full supervision.
 
     Attributes:
         label: The strategy.
         share: Of full supervision's mean, 0..1.
         target: That value, percent.
-        cost: Where the mean curve first is at the target, in the unit of the cost; None when it never is.
+        cost: First crossing of the target by the mean curve, in the unit of the cost; None when there is none.
         low: Lower end of the 95 % interval; None when that lies beyond the budget, and for one seed.
         high: Upper end; None when it lies beyond the budget (more than 2.5 % of the draws never reach the target), and
             for one seed.
         is_at_most: Whether the curve starts at the target or above, so that the true cost may be lower.
         num_seeds: Seeds of the curve.
-        num_reaching: Those whose own curve reaches the target.
-        fraction_never: Share of bootstrap draws that never reach it, 0..1; 0 or 1 for one seed.
+        num_reaching: Seeds whose own curve reaches the target.
+        fraction_not_reached: Fraction of bootstrap draws that never reach it, 0..1; 0 or 1 for one seed.
     """
 
     label: str
@@ -59,35 +59,35 @@ class Reach:
     is_at_most: bool
     num_seeds: int
     num_reaching: int
-    fraction_never: float
+    fraction_not_reached: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saving:
-    """How much of Random's labels a strategy needs to get where Random ends.
+class LabelEfficiency:
+    """The labels a strategy needs to match Random's final value, relative to those that Random needed.
 
     Attributes:
         label: The strategy.
         baseline: The label of Random that it is compared to.
-        target: Where Random ends: the mean of its last round over the shared seeds, percent.
-        ratio: Cost of the strategy at the target / cost of Random's last round: 0.6 means 40 % of the labels saved,
-            above 1 means that more are needed; None when the strategy never gets there.
-        low: Lower end of the 95 % interval of the ratio; None as in `Reach`.
-        high: Upper end; None as in `Reach`.
-        is_at_most: As in `Reach`.
+        target: Random's final value: the mean of its last round over the shared seeds, percent.
+        relative_cost: Cost of the strategy at the target / cost of Random's last round: 0.6 means 40 % of the labels
+            saved, above 1 means that more are needed; None when the strategy never reaches the target.
+        low: Lower end of its 95 % interval; None as in `CostToTarget`.
+        high: Upper end; None as in `CostToTarget`.
+        is_at_most: As in `CostToTarget`.
         num_seeds: Seeds that both have.
-        fraction_never: Share of bootstrap draws that never get there, 0..1.
+        fraction_not_reached: Fraction of bootstrap draws that never reach the target, 0..1.
     """
 
     label: str
     baseline: str
     target: float
-    ratio: float | None
+    relative_cost: float | None
     low: float | None
     high: float | None
     is_at_most: bool
     num_seeds: int
-    fraction_never: float
+    fraction_not_reached: float
 
 
 class _Stack(NamedTuple):
@@ -102,37 +102,37 @@ class _Stack(NamedTuple):
 class _Interval(NamedTuple):
     low: float | None
     high: float | None
-    fraction_never: float
+    fraction_not_reached: float
 
 
-def reach(
-    curves: Mapping[int, Curve], references: Mapping[int, float], share: float, *, resamples: int = RESAMPLES
-) -> Reach | None:
-    """Return what it costs to reach `share` of full supervision, or None when there is no curve or no reference.
+def cost_to_target(
+    curves: Mapping[int, Curve], full_supervision: Mapping[int, float], share: float, *, resamples: int = RESAMPLES
+) -> CostToTarget | None:
+    """Return the cost to reach `share` of full supervision, or None when there is no curve or no full supervision.
 
     Args:
         curves: Seed -> curve of one label.
-        references: Seed -> value of full supervision, percent. Where every seed of the curve has one, both are drawn
-            together; else the mean of the references is taken as known.
+        full_supervision: Seed -> value of full supervision, percent. Where every seed of the curve has one, both are
+            drawn together; else their mean is taken as known.
         share: 0..1.
         resamples: Bootstrap draws.
     """
     seeds = sorted(curves)
     stack = _stacked([curves[seed] for seed in seeds])
-    if stack is None or not references:
+    if stack is None or not full_supervision:
         return None
-    target = share * float(np.mean(list(references.values())))
+    target = share * float(np.mean(list(full_supervision.values())))
     targets_S = np.full(len(seeds), target)
-    if set(seeds) <= references.keys():
-        targets_S = share * np.array([references[seed] for seed in seeds])
-        # Seeds of full supervision alone belong to the target all the same: only the spread is that of the shared ones.
+    if set(seeds) <= full_supervision.keys():
+        targets_S = share * np.array([full_supervision[seed] for seed in seeds])
+        # The target is the mean over all seeds of full supervision; only its spread is that of the shared ones.
         targets_S += target - targets_S.mean()
     cost = first_crossing(stack.costs.mean(0)[None], stack.values.mean(0)[None], np.array([target]))[0]
-    picks_BS = _draws(len(seeds), resamples)
-    drawn = first_crossing(stack.costs[picks_BS].mean(1), stack.values[picks_BS].mean(1), targets_S[picks_BS].mean(1))
+    draws_BS = _draws(len(seeds), resamples)
+    drawn = first_crossing(stack.costs[draws_BS].mean(1), stack.values[draws_BS].mean(1), targets_S[draws_BS].mean(1))
     own = first_crossing(stack.costs, stack.values, np.full(len(seeds), target))
     found = _interval(drawn, len(seeds))
-    return Reach(
+    return CostToTarget(
         label=curves[seeds[0]].label,
         share=share,
         target=target,
@@ -142,12 +142,14 @@ def reach(
         is_at_most=bool(stack.values[:, 0].mean() >= target),
         num_seeds=len(seeds),
         num_reaching=int(np.isfinite(own).sum()),
-        fraction_never=found.fraction_never,
+        fraction_not_reached=found.fraction_not_reached,
     )
 
 
-def saving(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], *, resamples: int = RESAMPLES) -> Saving | None:
-    """Return how much of the baseline's labels a strategy needs to get where the baseline ends.
+def label_efficiency(
+    curves: Mapping[int, Curve], baseline: Mapping[int, Curve], *, resamples: int = RESAMPLES
+) -> LabelEfficiency | None:
+    """Return the labels a strategy needs to match the baseline's final value, relative to the baseline's.
 
     Args:
         curves: Seed -> curve of the strategy.
@@ -163,21 +165,21 @@ def saving(curves: Mapping[int, Curve], baseline: Mapping[int, Curve], *, resamp
         return None
     target, spent = float(theirs.values[:, -1].mean()), float(theirs.costs[:, -1].mean())
     cost = first_crossing(ours.costs.mean(0)[None], ours.values.mean(0)[None], np.array([target]))[0]
-    picks_BS = _draws(len(seeds), resamples)
+    draws_BS = _draws(len(seeds), resamples)
     drawn = first_crossing(
-        ours.costs[picks_BS].mean(1), ours.values[picks_BS].mean(1), theirs.values[picks_BS, -1].mean(1)
+        ours.costs[draws_BS].mean(1), ours.values[draws_BS].mean(1), theirs.values[draws_BS, -1].mean(1)
     )
-    found = _interval(drawn / theirs.costs[picks_BS, -1].mean(1), len(seeds))
-    return Saving(
+    found = _interval(drawn / theirs.costs[draws_BS, -1].mean(1), len(seeds))
+    return LabelEfficiency(
         label=curves[seeds[0]].label,
         baseline=baseline[seeds[0]].label,
         target=target,
-        ratio=_finite(cost / spent),
+        relative_cost=_finite(cost / spent),
         low=found.low,
         high=found.high,
         is_at_most=bool(ours.values[:, 0].mean() >= target),
         num_seeds=len(seeds),
-        fraction_never=found.fraction_never,
+        fraction_not_reached=found.fraction_not_reached,
     )
 
 
@@ -199,12 +201,12 @@ def _draws(num_seeds: int, resamples: int) -> npt.NDArray[np.int64]:
 
 
 def _interval(drawn_B: npt.NDArray[np.float64], num_seeds: int) -> _Interval:
-    fraction_never = float(np.isinf(drawn_B).mean())
+    fraction_not_reached = float(np.isinf(drawn_B).mean())
     if num_seeds < 2:
-        return _Interval(None, None, fraction_never)
+        return _Interval(None, None, fraction_not_reached)
     # A percentile that is one of the draws: between a cost and "beyond the budget" there is nothing to interpolate.
     low, high = np.quantile(drawn_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
-    return _Interval(_finite(low), _finite(high), fraction_never)
+    return _Interval(_finite(low), _finite(high), fraction_not_reached)
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""What of a record can be put on an axis: costs, metrics, and how diverse the labelled classes are."""
+"""The axes of a learning curve, computed from a record: costs, metrics, and the diversity of the labelled classes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One way to count what was spent on labels.
+    """One way to count the cost of labels.
 
     Attributes:
         key: Its name in figures and files.
@@ -41,7 +41,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One way to judge a model, in percent.
+    """One way to score a model, in percent.
 
     Attributes:
         key: Its name in figures and files.
@@ -64,7 +64,7 @@ FRACTION = Cost(
 IMAGES = Cost(key="images-opened", title="images opened", format=",d", of=lambda record: record.images_opened)
 CLICKS = Cost(key="clicks", title="clicks", format="~s", of=lambda record: record.clicks)
 COSTS = (REGIONS, FRACTION, CLICKS, IMAGES)
-"""Every cost, in the order in which they are offered."""
+"""Every cost, in the order of the menus."""
 
 MIOU = Metric(key="miou", title="mIoU (%)", of=lambda record: 100 * record.miou)
 ACCURACY = Metric(key="pixel-accuracy", title="pixel accuracy (%)", of=lambda record: 100 * record.pixel_accuracy)
@@ -79,8 +79,8 @@ def _diversity(record: Record) -> float | None:
 
 DIVERSITY = Metric(key="label-diversity", title="label diversity (%)", of=_diversity)
 """Entropy of the classes of the labelled pixels, in percent of what it would be were all classes equally frequent: 0
-when only one class is labelled. It tells how diverse picks are, not how good a model is, so `metrics_of` leaves it out.
-None when all labelled pixels are void."""
+when only one class is labelled. It describes the selections, not a model, so `metrics_of` leaves it out. None when all
+labelled pixels are void."""
 
 
 def class_iou(classes: Sequence[str], index: int) -> Metric:

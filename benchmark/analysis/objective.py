@@ -14,10 +14,19 @@ from quadrat.benchmark.analysis.curves import area, first_crossing
 from quadrat.benchmark.config.study import Objective
 from quadrat.benchmark.results.records import Record
 
-__all__ = ["cost_to_target", "value_of"]
+__all__ = ["DISPLAY_SCALE", "DISPLAY_TITLE", "cost_or_penalty", "value_of"]
 
 _SHARE: Final = 0.95
 """Of full supervision, the target of `cost-95`: the paper's yardstick."""
+
+DISPLAY_SCALE: Final[dict[Objective, float]] = {"area": 100.0, "cost-95": 100.0, "select-seconds": 1.0}
+"""Factor from the value of an objective to the number that a reader sees."""
+
+DISPLAY_TITLE: Final[dict[Objective, str]] = {
+    "area": "area under the curve (%)",
+    "cost-95": "pixels to 95 % of full supervision (%)",
+    "select-seconds": "selection time (s)",
+}
 
 
 def value_of(objective: Objective, records: Sequence[Record], full_supervision: Sequence[Record] = ()) -> float:
@@ -25,7 +34,7 @@ def value_of(objective: Objective, records: Sequence[Record], full_supervision: 
 
     `area`: mean over seeds of the area under the mIoU curve over labelled pixels, divided by the curve's width: 0..1.
     `cost-95`: share of the pool's pixels at which the mean curve over seeds reaches 95 % of the mean mIoU of full
-    supervision, see `cost_to_target`. `select-seconds`: mean over seeds of the seconds spent selecting, all rounds.
+    supervision, see `cost_or_penalty`. `select-seconds`: mean over seeds of the seconds spent selecting, all rounds.
 
     The rounds may be the first ones only: then it is the running value, comparable between candidates after as many
     rounds. After round 0 the area is the mIoU.
@@ -46,14 +55,14 @@ def value_of(objective: Objective, records: Sequence[Record], full_supervision: 
     if objective == "select-seconds":
         return statistics.fmean(math.fsum(record.seconds["select"] for record in rounds) for rounds in by_seed.values())
     shared = list(zip(*by_seed.values(), strict=False))  # the rounds that all seeds have
-    return cost_to_target(
+    return cost_or_penalty(
         [statistics.fmean(record.labelled_fraction for record in round_) for round_ in shared],
         [statistics.fmean(record.miou for record in round_) for round_ in shared],
         _SHARE * statistics.fmean(record.miou for record in full_supervision),
     )
 
 
-def cost_to_target(costs: Sequence[float], mious: Sequence[float], target: float) -> float:
+def cost_or_penalty(costs: Sequence[float], mious: Sequence[float], target: float) -> float:
     """Return the cost at which a curve first reaches `target`, or a penalty above 1 where it never does.
 
     Candidates have to be ranked even when none reaches the target, so the penalty is 1 plus the share of the target
@@ -66,9 +75,9 @@ def cost_to_target(costs: Sequence[float], mious: Sequence[float], target: float
         target: mIoU above 0.
 
     Examples:
-        >>> cost_to_target([0.1, 0.3], [0.2, 0.6], target=0.4)
+        >>> cost_or_penalty([0.1, 0.3], [0.2, 0.6], target=0.4)
         0.2
-        >>> cost_to_target([0.1, 0.3], [0.2, 0.6], target=0.8)
+        >>> cost_or_penalty([0.1, 0.3], [0.2, 0.6], target=0.8)
         1.25
     """
     cost = float(first_crossing(np.array([costs]), np.array([mious]), np.array([target]))[0])

@@ -1,10 +1,9 @@
-"""All strategies against each other: the penalty matrix and average ranks.
+"""Pairwise comparisons of all strategies: tests at one round, the penalty matrix over all rounds, average ranks.
 
 References:
     [BADGE] Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds", ICLR 2020, section 4:
-        the pairwise penalty matrix. Ours differs where theirs invites misreading: round 0, which all strategies share,
-        is left out; tests are Holm-corrected (the uncorrected matrix is there too); seeds are paired; the orientation
-        is the one that this module states, whatever other docstrings say.
+        the pairwise penalty matrix. Differences from theirs: round 0, which all strategies share, is left out; tests
+        are Holm-corrected (the uncorrected matrix is returned too); seeds are paired; a row holds wins, not losses.
     [Friedman] "The use of ranks to avoid the assumption of normality", J. American Statistical Association 32, 1937.
 """
 
@@ -19,7 +18,7 @@ from quadrat.benchmark.analysis.statistics import (
     Difference,
     Values,
     holm,
-    judged,
+    holm_corrected,
     paired_difference,
     summarise,
 )
@@ -33,37 +32,37 @@ class PairwiseTests:
 
     Attributes:
         round: The round.
-        pairs: (first, second) -> first minus second; `better` means that the first is told to be higher. Each pair is
-            there once, in the order of the labels.
+        pairs: (first, second) -> first minus second; `better` means that the first is significantly higher. Each pair
+            occurs once, in the order of the labels.
     """
 
     round: int
     pairs: Mapping[tuple[str, str], Comparison]
 
     @property
-    def told_apart(self) -> tuple[tuple[str, str], ...]:
-        """The pairs that can be told apart, the better one first."""
+    def significant(self) -> tuple[tuple[str, str], ...]:
+        """The significantly different pairs, the better one first."""
         return tuple(
             pair if found.verdict == "better" else (pair[1], pair[0])
             for pair, found in self.pairs.items()
-            if found.verdict != "undecided"
+            if found.verdict != "not significant"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyMatrix:
-    """How often each strategy beats each other one.
+    """How often each strategy is significantly better than each other one.
 
-    **Orientation**: `wins[row][column]` is the share of the rounds in which the ROW strategy is told to be better than
-    the COLUMN strategy. A high row is good; a high column is bad, and its mean is the penalty.
+    **Orientation**: `wins[row][column]` is the share of the rounds in which the ROW strategy is significantly better
+    than the COLUMN strategy. A high row is good; a high column is bad, and its mean is the penalty.
 
     Attributes:
         labels: Of rows and columns.
         rounds: The rounds that are tested: all but round 0, which the strategies share.
         wins: Holm-corrected over all pairs and rounds as one family; 0..1, None on the diagonal and for pairs without
             `MIN_SEEDS` shared seeds in any round.
-        wins_uncorrected: The same at p < 0.05 for each test on its own, as published matrices have it: of 20 tests
-            between equal strategies one wins by chance.
+        wins_uncorrected: The same at p < 0.05 for each test on its own, as in published matrices: of 20 tests between
+            equal strategies one is then significant by chance.
         num_tests: Size of the family.
     """
 
@@ -75,7 +74,7 @@ class PenaltyMatrix:
 
     @property
     def penalties(self) -> dict[str, float | None]:
-        """Label -> mean of its column: how often it is beaten; lower is better. None where it was never tested."""
+        """Label -> mean of its column: how often it is significantly worse. None where it was never tested."""
         return dict(zip(self.labels, (_mean(column) for column in zip(*self.wins, strict=True)), strict=True))
 
 
@@ -88,7 +87,7 @@ class Ranks:
         by_seed: Label -> seed -> mean rank over the rounds.
         num_seeds: Seeds in which every label has every round: others are left out.
         p_value: Friedman's test that all labels rank alike, over seeds as blocks; None for fewer than `MIN_SEEDS` seeds
-            or three labels. It leans on large samples: with few seeds read it as a hint.
+            or three labels. Its p-value is an asymptotic one: with few seeds read it as a hint.
     """
 
     mean: Mapping[str, float]
@@ -102,7 +101,7 @@ def pairwise_tests(values: Values, labels: Sequence[str], round_: int) -> Pairwi
 
     Args:
         values: Of one metric.
-        labels: What to compare; pairs without a shared seed are left out.
+        labels: To compare; pairs without a shared seed are left out.
         round_: The round.
     """
     found = {
@@ -110,7 +109,7 @@ def pairwise_tests(values: Values, labels: Sequence[str], round_: int) -> Pairwi
         for first, second in itertools.combinations(labels, 2)
         if (difference := _difference(values, first, second, round_)) is not None
     }
-    return PairwiseTests(round=round_, pairs=judged(found))
+    return PairwiseTests(round=round_, pairs=holm_corrected(found))
 
 
 def penalty_matrix(values: Values, labels: Sequence[str]) -> PenaltyMatrix:
@@ -140,17 +139,17 @@ def _wins(
     labels: Sequence[str], tests: Mapping[tuple[str, str, int], Difference], p_values: Sequence[float]
 ) -> tuple[tuple[float | None, ...], ...]:
     won: dict[tuple[str, str], int] = {}
-    played: dict[tuple[str, str], int] = {}
+    tested: dict[tuple[str, str], int] = {}
     for ((first, second, _), difference), p_value in zip(tests.items(), p_values, strict=True):
-        is_told = p_value < 1 - LEVEL
+        is_significant = p_value < 1 - LEVEL
         for row, column, is_ahead in (
             (first, second, difference.summary.mean > 0),
             (second, first, difference.summary.mean < 0),
         ):
-            played[row, column] = played.get((row, column), 0) + 1
-            won[row, column] = won.get((row, column), 0) + (is_told and is_ahead)
+            tested[row, column] = tested.get((row, column), 0) + 1
+            won[row, column] = won.get((row, column), 0) + (is_significant and is_ahead)
     return tuple(
-        tuple(won[row, column] / played[row, column] if (row, column) in played else None for column in labels)
+        tuple(won[row, column] / tested[row, column] if (row, column) in tested else None for column in labels)
         for row in labels
     )
 
@@ -183,7 +182,7 @@ def average_ranks(values: Values, labels: Sequence[str]) -> Ranks | None:
     p_value = None
     if len(complete) >= MIN_SEEDS and len(labels) >= 3:
         rows = [list(by_seed[label].values()) for label in labels]
-        # Where all rank alike in every seed there is nothing to test, and scipy divides by zero.
+        # Where all are tied in every seed there is nothing to test, and scipy divides by zero.
         is_tied = all(len(set(block)) == 1 for block in zip(*rows, strict=True))
         p_value = 1.0 if is_tied else float(stats.friedmanchisquare(*rows).pvalue)
     return Ranks(

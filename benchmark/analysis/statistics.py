@@ -1,7 +1,7 @@
 """Statistics over seeds: pure functions from records to numbers.
 
-Seeds are paired: every strategy of a seed starts from the same round-0 picks and model, so two strategies are compared
-by their differences within a seed, which leaves out the spread that they share.
+Seeds are paired: all strategies of a seed share the labels and the model of round 0, so two strategies are compared by
+their differences within a seed, which removes the spread that they share.
 
 References:
     [Student] "The probable error of a mean", Biometrika 6, 1908: intervals and tests from few normal values.
@@ -27,10 +27,9 @@ __all__ = [
     "Values",
     "Verdict",
     "compare",
-    "first_round_reaching",
     "half_width",
     "holm",
-    "judged",
+    "holm_corrected",
     "last_shared_round",
     "paired_difference",
     "summarise",
@@ -41,20 +40,20 @@ LEVEL = 0.95
 """Confidence level of every interval; tests are at 1 - LEVEL."""
 
 MIN_SEEDS = 3
-"""Fewer shared seeds than this are never judged: two differences leave one degree of freedom, and a t-test on that
-turns on how alike two numbers happen to be."""
+"""Differences over fewer shared seeds are not tested: two leave one degree of freedom, and the p-value of a t-test then
+depends on how close two numbers happen to be."""
 
 Values = dict[str, dict[int, dict[int, float]]]
 """label -> round -> seed -> value."""
 
-Verdict = Literal["better", "worse", "undecided"]
+Verdict = Literal["better", "worse", "not significant"]
 
 K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Values of several seeds in short.
+    """Mean, spread and confidence interval of a value over seeds.
 
     Attributes:
         num: Number of seeds.
@@ -95,12 +94,12 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A difference judged as one of several.
+    """A difference with its p-value corrected for multiple comparisons.
 
     Attributes:
         difference: The paired difference.
-        adjusted_p: Its p-value after Holm's correction over all comparisons that are judged; None below MIN_SEEDS.
-        verdict: `undecided` unless `adjusted_p` is below 1 - LEVEL.
+        adjusted_p: Its p-value after Holm's correction over all comparisons of the family; None below MIN_SEEDS.
+        verdict: `not significant` unless `adjusted_p` is below 1 - LEVEL.
     """
 
     difference: Difference
@@ -111,8 +110,8 @@ class Comparison:
 def half_width(std: float, num: int) -> float:
     """Return half the width of the t-interval [Student] of a mean: t(num - 1) * std / sqrt(num).
 
-    It is also the smallest mean difference that `num` paired seeds of that spread could have told from zero, before
-    any correction for several comparisons.
+    It is also the smallest mean difference that is significant with `num` paired seeds of that spread, before any
+    correction for multiple comparisons.
 
     Args:
         std: Sample standard deviation.
@@ -150,7 +149,7 @@ def summarise(values: Iterable[float]) -> Summary:
 
 
 def values_by_seed(records: Iterable[Record], measure: Metric | Cost) -> Values:
-    """Return label -> round -> seed -> value of `measure`; what a record does not have is left out."""
+    """Return label -> round -> seed -> value of `measure`; records without a value are left out."""
     values: Values = {}
     for record in records:
         value = measure.of(record)
@@ -167,7 +166,7 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
 
     Args:
         values: Seed -> value of the strategy.
-        baseline: Seed -> value of what it is compared to.
+        baseline: Seed -> value of the baseline.
     """
     by_seed = {seed: values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())}
     if not by_seed:
@@ -207,7 +206,7 @@ def compare(values: Values, baselines: Mapping[str, str], round_: int) -> dict[s
 
     Args:
         values: Of one metric.
-        baselines: Label -> label that it is compared to.
+        baselines: Label -> label of its baseline.
         round_: The round; labels without a seed in common with their baseline there are left out.
     """
     differences: dict[str, Difference] = {}
@@ -215,11 +214,11 @@ def compare(values: Values, baselines: Mapping[str, str], round_: int) -> dict[s
         difference = paired_difference(values.get(label, {}).get(round_, {}), values.get(baseline, {}).get(round_, {}))
         if difference is not None:
             differences[label] = difference
-    return judged(differences)
+    return holm_corrected(differences)
 
 
-def judged(differences: Mapping[K, Difference]) -> dict[K, Comparison]:
-    """Return differences judged together, Holm-corrected as one family; those of too few seeds stay undecided."""
+def holm_corrected(differences: Mapping[K, Difference]) -> dict[K, Comparison]:
+    """Return the differences as one Holm-corrected family; those over too few seeds are not tested."""
     tested = {
         label: found.p_value
         for label, found in differences.items()
@@ -238,7 +237,7 @@ def judged(differences: Mapping[K, Difference]) -> dict[K, Comparison]:
 
 def _verdict(mean: float, adjusted_p: float | None) -> Verdict:
     if adjusted_p is None or adjusted_p >= 1 - LEVEL:
-        return "undecided"
+        return "not significant"
     return "better" if mean > 0 else "worse"
 
 
@@ -253,13 +252,3 @@ def last_shared_round(values: Values, baselines: Mapping[str, str]) -> int | Non
         ),
         default=None,
     )
-
-
-def first_round_reaching(rounds: Mapping[int, Mapping[int, float]], threshold: float) -> int | None:
-    """Return the first round whose mean over seeds is at least `threshold`, or None.
-
-    Args:
-        rounds: Round -> seed -> value of one label.
-        threshold: In the unit of the values.
-    """
-    return next((round_ for round_ in sorted(rounds) if summarise(rounds[round_].values()).mean >= threshold), None)

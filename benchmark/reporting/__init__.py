@@ -1,4 +1,4 @@
-"""From records to a page that a researcher would show: statistics, figures, tables and the picks drawn over images."""
+"""The report of a results folder: an HTML page with summary, figures and tables, and the same as files beside it."""
 
 from quadrat.benchmark.reporting.page import write_report
 from quadrat.benchmark.reporting.readme import update_readme

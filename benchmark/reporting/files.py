@@ -1,9 +1,8 @@
-"""What lies beside the page, for papers and slides: every figure as SVG and PDF, every table as CSV and LaTeX."""
+"""Files beside the page, for papers and slides: every figure as SVG and PDF, every table as CSV and LaTeX."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +11,18 @@ import vl_convert
 
 from quadrat.benchmark.analysis.measures import COSTS, Metric
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
-from quadrat.benchmark.reporting.tables.cells import Table
+from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.export import to_csv, to_latex
 from quadrat.benchmark.results.trials import Results
 from quadrat.benchmark.storage.atomic import atomic_write
 
-__all__ = ["FOLDER", "VEGA_LITE", "NamedTable", "write_files"]
+__all__ = ["FOLDER", "VEGA_LITE", "write_files"]
 
 FOLDER = "files"
-"""Where they lie, beside the page."""
+"""Their folder, beside the page."""
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 """The version of Vega-Lite that Altair writes for; vl-convert carries it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamedTable:
-    """A table of the page.
-
-    Attributes:
-        name: Of its files.
-        caption: What it says.
-        table: The cells.
-        kind: How the page draws it: "" or "heat".
-    """
-
-    name: str
-    caption: str
-    table: Table
-    kind: str = ""
 
 
 def write_files(
@@ -53,11 +35,11 @@ def write_files(
     """Write figures, tables and the numbers behind the curves into `folder`, and return the names without endings.
 
     Args:
-        folder: Where to.
+        folder: The folder to write.
         figures: Name -> Vega-Lite specification.
         tables: The tables of the page.
         results: For `learning-curves.csv`: one line per label, round and metric.
-        metrics: What that file holds.
+        metrics: The metrics in that file.
     """
     names = []
     for name, spec in figures.items():

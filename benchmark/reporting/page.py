@@ -11,8 +11,8 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from quadrat.benchmark.analysis.analyse import analyse
 from quadrat.benchmark.analysis.measures import COSTS, FRACTION, MIOU, Metric
-from quadrat.benchmark.analysis.summary import evidence
 from quadrat.benchmark.reporting.figures.charts import (
     BANDS,
     axis_of,
@@ -22,15 +22,15 @@ from quadrat.benchmark.reporting.figures.charts import (
     learning_curves,
     metrics_shown,
 )
-from quadrat.benchmark.reporting.figures.gallery import Gallery, NoGallery, draw_gallery
-from quadrat.benchmark.reporting.figures.outlines import read_picks
+from quadrat.benchmark.reporting.figures.gallery import Gallery, draw_gallery
 from quadrat.benchmark.reporting.figures.palette import Look, looks_of, round_colours
-from quadrat.benchmark.reporting.figures.pictures import open_pool
-from quadrat.benchmark.reporting.figures.round_viewer import Film, draw_film
-from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, NamedTable, write_files
+from quadrat.benchmark.reporting.figures.pictures import Unavailable, open_pool, read_selections
+from quadrat.benchmark.reporting.figures.round_viewer import RoundViewer, draw_round_viewer
+from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, write_files
 from quadrat.benchmark.reporting.provenance import all_settings, facts, strategy_settings
 from quadrat.benchmark.reporting.study import study_section
-from quadrat.benchmark.reporting.summary import Answer, answer
+from quadrat.benchmark.reporting.summary import ReportSummary, report_summary
+from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.contents import tables_of
 from quadrat.benchmark.reporting.tables.results import steps_of
 from quadrat.benchmark.results.trials import Results, read_results
@@ -55,40 +55,40 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     results = read_results(Path(results_dir))
     folder = Path(results_dir) / "report" if out_dir is None else Path(out_dir)
     looks = looks_of(results.strategies, results.sizes)
-    found = answer(results)
+    found = report_summary(results)
     by_cost = [
-        found.evidence if cost == FRACTION else evidence(results, cost) for cost in (COSTS if results.records else ())
+        found.analysis if cost == FRACTION else analyse(results, cost) for cost in (COSTS if results.records else ())
     ]
-    tables = tables_of(results, found, by_cost)
+    tables = tables_of(results, by_cost)
     metrics = metrics_shown(results)
     figures = _figures(results, looks, found)
     names = write_files(folder / FOLDER, figures, tables.values(), results, metrics)
     page = folder / "index.html"
-    picks, pool = read_picks(results), open_pool(results, cache_dir)
-    gallery, film = draw_gallery(results, picks, pool), draw_film(results, picks, pool)
-    atomic_write(page, _render(results, looks, found, tables, metrics, names, gallery, film).encode())
+    selections, pool = read_selections(results), open_pool(results, cache_dir)
+    gallery, viewer = draw_gallery(results, selections, pool), draw_round_viewer(results, selections, pool)
+    atomic_write(page, _render(results, looks, found, tables, metrics, names, gallery, viewer).encode())
     return page
 
 
-def _figures(results: Results, looks: Mapping[str, Look], found: Answer) -> dict[str, dict[str, Any]]:
+def _figures(results: Results, looks: Mapping[str, Look], found: ReportSummary) -> dict[str, dict[str, Any]]:
     """Return the figures to be written beside the page: the learning curves over each cost, the differences."""
     if not results.records:
         return {}
     figures = {f"learning-curves-{cost.key}": learning_curves(results, looks, cost=cost, metric=MIOU) for cost in COSTS}
-    if found.comparisons:
-        figures["difference-to-random"] = differences(found.comparisons, looks, width=560)
+    if found.analysis.to_random:
+        figures["difference-to-random"] = differences(found.analysis.to_random, looks, width=560)
     return figures
 
 
 def _render(
     results: Results,
     looks: Mapping[str, Look],
-    found: Answer,
+    found: ReportSummary,
     tables: Mapping[str, NamedTable],
     metrics: Sequence[Metric],
     names: tuple[str, ...],
-    gallery: Gallery | NoGallery,
-    film: Film | None,
+    gallery: Gallery | Unavailable,
+    viewer: RoundViewer | None,
 ) -> str:
     return (
         _environment()
@@ -96,7 +96,7 @@ def _render(
         .render(
             results=results,
             unfinished=[trial for trial in results.trials if trial.state != "done"],
-            answer=found,
+            summary=found,
             facts=facts(results),
             settings=all_settings(results),
             strategies=strategy_settings(results),
@@ -112,14 +112,14 @@ def _render(
             tables=tables,
             steps=steps_of(results),
             gallery=gallery,
-            film=film,
+            viewer=viewer,
             study=study_section(results),
             round_colours=round_colours(results.num_rounds),
             style=Markup(_read("style.css")),  # ours, no user text in it
-            script=Markup("\n".join(_read(name) for name in ("page.js", "film.js"))),
+            script=Markup("\n".join(_read(name) for name in ("page.js", "round_viewer.js"))),
             vega=_vega() if results.records else "",
             data=_script_json(_data(results, looks, found, metrics)),
-            film_data=None if film is None else _film_json(film, results.num_rounds),
+            viewer_data=None if viewer is None else _viewer_json(viewer, results.num_rounds),
         )
     )
 
@@ -152,7 +152,9 @@ def _vega() -> Markup:
     return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
 
 
-def _data(results: Results, looks: Mapping[str, Look], found: Answer, metrics: Sequence[Metric]) -> dict[str, Any]:
+def _data(
+    results: Results, looks: Mapping[str, Look], found: ReportSummary, metrics: Sequence[Metric]
+) -> dict[str, Any]:
     """Return what the page's scripts draw, and the axes that they may switch to."""
     if not results.records:
         return {}
@@ -160,14 +162,14 @@ def _data(results: Results, looks: Mapping[str, Look], found: Answer, metrics: S
         "curves": learning_curves(
             results, looks, cost=default_cost(results), metric=MIOU, with_legend=False, width="container"
         ),
-        "differences": differences(found.comparisons, looks) if found.comparisons else None,
+        "differences": differences(found.analysis.to_random, looks) if found.analysis.to_random else None,
         "axes": {cost.key: axis_of(results, cost) for cost in COSTS},
         "titles": {metric.key: metric.title for metric in metrics},
     }
 
 
-def _film_json(film: Film, num_rounds: int) -> Markup:
-    return _script_json({**film.for_script(), "colours": round_colours(num_rounds)})
+def _viewer_json(viewer: RoundViewer, num_rounds: int) -> Markup:
+    return _script_json({**viewer.for_script(), "colours": round_colours(num_rounds)})
 
 
 def _script_json(value: object) -> Markup:

@@ -1,4 +1,4 @@
-"""What was run, on what, and with which versions: the facts a reader needs to judge or repeat a result."""
+"""Provenance: suite, data, recipe, code, hardware and settings, to judge or repeat a result."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ SEES_LABELS: Final = " ⚠ sees labels through the oracle: an upper bound that n
 
 
 class Fact(NamedTuple):
-    """A term and what there is to say about it."""
+    """A term and its description."""
 
     term: str
     text: str
 
 
 def facts(results: Results) -> tuple[Fact, ...]:
-    """Return what was run in short: the lines at the top of the report."""
+    """Return suite, data, budgets, seeds, recipe, code and hardware in short."""
     return tuple(_facts(results))
 
 
@@ -34,14 +34,14 @@ def _facts(results: Results) -> Iterator[Fact]:
         "data set",
         f"{named['name']}, {len(results.classes)} classes. Pool “{named.get('pool', 'train')}”: "
         f"{pool['num_images']:,} images, {regions}, "
-        f"{pool['num_px']:,} pixels. Reported on “{named.get('test', 'test')}”: {test['num_images']:,} images.",
+        f"{pool['num_px']:,} pixels. Evaluated on “{named.get('test', 'test')}”: {test['num_images']:,} images.",
     )
     yield Fact(
         "budgets", f"{', '.join(f'{budget:,}' for budget in suite['budgets'])} labelled regions after each round"
     )
     yield Fact(
         "seeds",
-        f"{', '.join(map(str, results.seeds))}; round 0 (picks and model) is shared by all strategies of a seed",
+        f"{', '.join(map(str, results.seeds))}; all strategies of a seed share round 0 (labels and model)",
     )
     yield Fact("recipe", _recipe(suite["learner"]))
     yield Fact("code", _code(environment))
@@ -65,7 +65,7 @@ def _recipe(learner: Mapping[str, Any]) -> str:
         f"{learner.get('decoder_channels')} decoder channels, output stride {learner.get('output_stride')}; "
         f"{optimizers.get(optimizer, optimizer)}, learning rate {learner.get('lr')}, {length}, "
         f"batch {learner.get('batch_size')}, crop {learner.get('crop')}, {precision}; "
-        "trained anew every round; last weights evaluated"
+        "retrained from scratch in every round; last weights evaluated"
     )
 
 
@@ -94,7 +94,7 @@ def strategy_settings(results: Results) -> tuple[Fact, ...]:
     return tuple(
         Fact(
             trial.label,
-            f"{trial.strategy}({', '.join(f'{key}={_plain(value)}' for key, value in trial.params.items())})"
+            f"{trial.strategy}({', '.join(f'{key}={_text(value)}' for key, value in trial.params.items())})"
             f"{SEES_LABELS if sees_labels(trial.strategy) else ''}",
         )
         for trial in {trial.label: trial for trial in results.trials if not trial.is_full_supervision}.values()
@@ -104,9 +104,9 @@ def strategy_settings(results: Results) -> tuple[Fact, ...]:
 def all_settings(results: Results) -> tuple[Fact, ...]:
     """Return every setting of the recipe, every recorded fact of the environment, and the fingerprints of the data."""
     return (
-        *(Fact(f"learner.{key}", _plain(value)) for key, value in results.suite["learner"].items()),
+        *(Fact(f"learner.{key}", _text(value)) for key, value in results.suite["learner"].items()),
         *(Fact(f"{split}.fingerprint", results.dataset[split]["fingerprint"]) for split in ("pool", "test")),
-        *(Fact(f"dataset.{key}", _plain(value)) for key, value in results.suite["dataset"].get("params", {}).items()),
+        *(Fact(f"dataset.{key}", _text(value)) for key, value in results.suite["dataset"].get("params", {}).items()),
         *(
             Fact(name, text)
             for key, value in results.environment.items()
@@ -121,8 +121,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         for key, inner in value.items():
             yield from _flat(f"{name}.{key}", inner)
     else:
-        yield name, _plain(value)
+        yield name, _text(value)
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The results block of a README: the headline, the learning curves and the table of a results folder, in Markdown."""
+"""The results block of a README: headline, learning curves and table of a results folder, in Markdown."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.files import FOLDER
-from quadrat.benchmark.reporting.summary import answer
+from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.export import to_markdown
 from quadrat.benchmark.reporting.tables.results import budget_table
 from quadrat.benchmark.results.trials import Results, read_results
@@ -19,7 +19,7 @@ END: Final = "<!-- results:end -->"
 
 
 def update_readme(readme: Path, results_dir: Path, page: Path) -> None:
-    """Put the results of a folder between the markers of a README, in place of what is there.
+    """Replace the text between the two markers of a README by the results of a folder.
 
     Args:
         readme: A Markdown file with the two markers, each on a line of its own.
@@ -34,7 +34,7 @@ def update_readme(readme: Path, results_dir: Path, page: Path) -> None:
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
         raise ResultsError(
             f"{readme}: expected the markers {START} and {END}, each once and in this order, got "
-            f"{text.count(START)} and {text.count(END)}; put them where the results should stand"
+            f"{text.count(START)} and {text.count(END)}; put them where the results belong"
         )
     block = results_block(read_results(Path(results_dir)), readme.parent, Path(page))
     before, after = text[: text.index(START)], text[text.index(END) :]
@@ -42,7 +42,7 @@ def update_readme(readme: Path, results_dir: Path, page: Path) -> None:
 
 
 def results_block(results: Results, base: Path, page: Path) -> str:
-    """Return headline, figure, table and how they were made.
+    """Return headline, figure, table, and the command, commit and hardware that made them.
 
     Args:
         results: At least one record of a strategy.
@@ -61,11 +61,11 @@ def results_block(results: Results, base: Path, page: Path) -> str:
     made = [
         f"mIoU in % on {what}, {spread}, by labelled regions of {_sizes(results)} px and their share of the pool's "
         "pixels; highest mean of each budget in bold.",
-        f"[Report]({_link(page, base)}) with intervals, costs and picks · "
+        f"[Report]({_link(page, base)}) with intervals, label efficiency and selected regions · "
         f"[records]({_link(results.path / 'records.jsonl', base)}) · {_made(results)}",
     ]
     return (
-        f"**{answer(results).headline}**\n\n![Learning curves on {what}]({figure})\n\n"
+        f"**{report_summary(results).headline}**\n\n![Learning curves on {what}]({figure})\n\n"
         f"{to_markdown(budget_table(results, digits=1))}\n" + "\n".join(made) + "\n"
     )
 

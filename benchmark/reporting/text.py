@@ -1,16 +1,16 @@
-"""The statistics as plain text for a terminal, and as JSON for other programs."""
+"""The output of `quadrat stats`: the statistics as plain text for a terminal, and as JSON for other programs."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.analysis.measures import COSTS, FRACTION, Cost, Metric
-from quadrat.benchmark.analysis.summary import Evidence
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.reporting.summary import answer
+from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.results.trials import Results, Trial
 
-__all__ = ["as_json", "cost_of_key", "plain_text"]
+__all__ = ["as_json", "as_text", "cost_of_key"]
 
 
 def cost_of_key(key: str) -> Cost:
@@ -25,24 +25,25 @@ def cost_of_key(key: str) -> Cost:
     return cost
 
 
-def plain_text(results: Results, cost: Cost = FRACTION) -> str:
-    """Return what failed or is missing, the answer, what it leans on, and average ranks, as lines of text."""
+def as_text(results: Results, cost: Cost = FRACTION) -> str:
+    """Return unfinished trials, headline, findings, caveats and average ranks, as lines of text."""
     return "\n".join(_lines(results, cost)) + "\n"
 
 
 def _lines(results: Results, cost: Cost) -> Iterator[str]:
-    found = answer(results, cost)
-    unfinished = found.evidence.unfinished
+    summary = report_summary(results, cost)
+    unfinished, ranks = summary.analysis.unfinished, summary.analysis.ranks
     if unfinished:
-        yield f"{len(unfinished)} of {len(results.trials)} trials are failed or missing; they are in no number below:"
+        yield (
+            f"{len(unfinished)} of {len(results.trials)} trials are failed or missing; areas and costs leave them out:"
+        )
         for trial in unfinished:
             why = f": {trial.failure.exception}" if trial.failure is not None else ""
             yield f"  {trial.state}  {trial.label} seed {trial.seed}, {len(trial.records)} rounds{why}"
         yield ""
-    yield found.headline
-    yield from ("", *(f"- {fact}" for fact in found.facts))
-    yield from ("", *(f"! {caveat}" for caveat in found.caveats))
-    ranks = found.evidence.ranks
+    yield summary.headline
+    yield from ("", *(f"- {finding}" for finding in summary.findings))
+    yield from ("", *(f"! {caveat}" for caveat in summary.caveats))
     if ranks is not None:
         order = sorted(ranks.mean, key=lambda label: ranks.mean[label])
         yield ""
@@ -51,25 +52,25 @@ def _lines(results: Results, cost: Cost) -> Iterator[str]:
         )
 
 
-def as_json(found: Evidence) -> dict[str, Any]:
-    """Return the statistics JSON-plain, under the names of `Evidence`'s fields; pairs are written "first - second"."""
-    plain = _plain(found)
-    assert isinstance(plain, dict)
-    return plain
+def as_json(found: Analysis) -> dict[str, Any]:
+    """Return the statistics JSON-plain, under the names of `Analysis`'s fields; pairs are written "first - second"."""
+    value = _json(found)
+    assert isinstance(value, dict)
+    return value
 
 
-def _plain(value: object) -> Any:
+def _json(value: object) -> Any:
     if isinstance(value, Cost | Metric):
         return value.key
     if isinstance(value, Trial):
         why = value.failure.exception if value.failure is not None else None
         return {"trial_id": value.trial_id, "state": value.state, "rounds": len(value.records), "exception": why}
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: _json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {_key(key): _plain(item) for key, item in value.items()}
+        return {_key(key): _json(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_json(item) for item in value]
     return value
 
 

@@ -1,4 +1,4 @@
-"""The trials of a results folder: what the suite asked for, what each has left, and what is missing."""
+"""The contents of a results folder: the suite's trials with their records and failures, finished or not."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,18 +17,18 @@ State = Literal["failed", "missing", "partial", "done"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A trial that the suite asks for, with what it has left.
+    """A trial of the suite with its records so far.
 
     Attributes:
         trial_id: Its identity.
-        label: What its strategy is called in tables and figures.
+        label: Name of its strategy in tables and figures.
         strategy: Registered name, or `full-supervision`.
         params: The strategy's parameters.
         seed: Its seed.
-        region_size: Edge of a region in pixels; None when the suite does not say which of several sizes.
-        num_rounds: Rounds it has when the pool does not run out.
+        region_size: Edge of a region in pixels.
+        num_rounds: Rounds planned; fewer when the pool runs out.
         records: One a round, in order, from round 0.
-        failure: The last one recorded, even when the trial was finished later.
+        failure: The last one recorded, also when the trial was finished later.
     """
 
     trial_id: str
@@ -36,7 +36,7 @@ class Trial:
     strategy: str
     params: Mapping[str, Any]
     seed: int
-    region_size: int | None
+    region_size: int
     num_rounds: int
     records: tuple[Record, ...]
     failure: Failure | None
@@ -58,15 +58,15 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Everything a report may use.
+    """A results folder as the analysis and the report read it.
 
     Attributes:
         path: The results folder.
         suite: The resolved suite.
         dataset: Classes, colours, and the fingerprints and counts of pool and test set.
-        environment: Versions, hardware, commit, weights, as the run wrote them.
+        environment: Versions, hardware, commit and weights, as the run wrote them.
         trials: In suite order.
-        num_foreign_records: Records of trials that the suite does not name; they are counted and not used.
+        num_foreign_records: Number of records of trials that are not in the suite; they are not used.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class Results:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """The records of all strategies, without full supervision, in suite order."""
+        """The records of all strategies in suite order, without full supervision."""
         return tuple(record for trial in self.trials if not trial.is_full_supervision for record in trial.records)
 
     @property
@@ -93,7 +93,7 @@ class Results:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The label of every strategy in suite order, those without a record too."""
+        """The label of every strategy in suite order, with or without records."""
         return tuple(dict.fromkeys(trial.label for trial in self.trials if not trial.is_full_supervision))
 
     @property
@@ -102,8 +102,8 @@ class Results:
         return {trial.label: trial.strategy for trial in self.trials if not trial.is_full_supervision}
 
     @property
-    def sizes(self) -> dict[str, int | None]:
-        """The region size behind each label; None where the suite does not say which of several."""
+    def sizes(self) -> dict[str, int]:
+        """The region size behind each label."""
         return {trial.label: trial.region_size for trial in self.trials if not trial.is_full_supervision}
 
     @property
@@ -118,13 +118,13 @@ class Results:
 
     @property
     def num_rounds(self) -> int:
-        """Rounds of the longest trial that the suite asks for."""
+        """Rounds of the longest trial of the suite."""
         return max((trial.num_rounds for trial in self.trials if not trial.is_full_supervision), default=1)
 
     @property
     def baselines(self) -> dict[str, str]:
         """The label of Random that each other label is compared to: the one with the same region size."""
-        randoms: dict[int | None, str] = {}
+        randoms: dict[int, str] = {}
         for trial in self.trials:
             if trial.strategy == "random":
                 randoms.setdefault(trial.region_size, trial.label)
@@ -138,7 +138,7 @@ class Results:
 
 
 def read_results(path: Path) -> Results:
-    """Return what lies in a results folder, finished or not.
+    """Return the contents of a results folder, finished or not.
 
     Raises:
         ResultsError: When `path` is not a results folder or one of its files is damaged.
@@ -155,7 +155,7 @@ def read_results(path: Path) -> Results:
     environment = _read_json(environment_file) if environment_file.is_file() else {}
     records = read_records(path) if (path / "records.jsonl").is_file() else []  # none yet: every trial is missing
     failures = {failure.trial_id: failure for failure in read_failures(path)}
-    trials = tuple(_trials(described, records, failures))
+    trials = tuple(_trials(described["trials"], records, failures))
     known = {trial.trial_id for trial in trials}
     return Results(
         path=path,
@@ -168,34 +168,24 @@ def read_results(path: Path) -> Results:
 
 
 def _trials(
-    described: Mapping[str, Any], records: Sequence[Record], failures: Mapping[str, Failure]
+    described: Sequence[Mapping[str, Any]], records: Sequence[Record], failures: Mapping[str, Failure]
 ) -> Iterable[Trial]:
-    suite = described["suite"]
     by_trial: dict[str, dict[int, Record]] = {}
     for record in records:
         by_trial.setdefault(record.trial_id, {})[record.round] = record
-    for entry in described["trials"]:
+    for entry in described:
         rounds = by_trial.get(entry["trial_id"], {})
-        mine = tuple(rounds[round_] for round_ in sorted(rounds))
-        is_full_supervision = entry["strategy"] == FULL_SUPERVISION
         yield Trial(
             trial_id=entry["trial_id"],
             label=entry["label"],
             strategy=entry["strategy"],
             params=entry["params"],
             seed=entry["seed"],
-            region_size=_region_size(entry, suite, mine),
-            num_rounds=entry.get("num_rounds", 1 if is_full_supervision else len(suite["budgets"])),
-            records=mine,
+            region_size=entry["region_size"],
+            num_rounds=entry["num_rounds"],
+            records=tuple(rounds[round_] for round_ in sorted(rounds)),
             failure=failures.get(entry["trial_id"]),
         )
-
-
-def _region_size(entry: Mapping[str, Any], suite: Mapping[str, Any], records: Sequence[Record]) -> int | None:
-    if records:
-        return records[0].region_size
-    size = entry.get("region_size", suite["region_size"])
-    return size if isinstance(size, int) else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -67,12 +67,12 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
     """
     import json
 
-    from quadrat.benchmark.analysis.summary import evidence
-    from quadrat.benchmark.reporting.text import as_json, cost_of_key, plain_text
+    from quadrat.benchmark.analysis.analyse import analyse
+    from quadrat.benchmark.reporting.text import as_json, as_text, cost_of_key
     from quadrat.benchmark.results.trials import read_results
 
     found, cost = read_results(local_copy(results)), cost_of_key(cost_key)
-    click.echo(json.dumps(as_json(evidence(found, cost)), indent=1) if is_json else plain_text(found, cost), nl=is_json)
+    click.echo(json.dumps(as_json(analyse(found, cost)), indent=1) if is_json else as_text(found, cost), nl=is_json)
 
 
 @click.command()

@@ -127,7 +127,7 @@ def write_fake_results(
         strategies: Labels, which are the registered names too.
         seeds: Seeds.
         budgets: Cumulative regions by round.
-        has_full_supervision: Whether the suite has the reference.
+        has_full_supervision: Whether the suite has full supervision.
         absent: Classes without an IoU.
         num_rounds: (label, seed) -> rounds it has finished, where not all.
         failed: (label, seed) -> exception.
@@ -148,11 +148,21 @@ def write_fake_results(
         for seed in seeds:
             trial_id = f"{label}-s{seed}"
             is_full = label == "full-supervision"
-            trials.append({"trial_id": trial_id, "label": label, "strategy": label, "params": {}, "seed": seed})
-            picks = _picks(label, seed, grid, budgets)
             planned = 1 if is_full else len(budgets)
+            trials.append(
+                {
+                    "trial_id": trial_id,
+                    "label": label,
+                    "strategy": label,
+                    "params": {},
+                    "seed": seed,
+                    "region_size": region_size,
+                    "num_rounds": planned,
+                }
+            )
+            selections = _selections(label, seed, grid, budgets)
             for round_ in range(num_rounds.get((label, seed), planned)):
-                bought = np.concatenate(picks[: round_ + 1])
+                labelled = np.concatenate(selections[: round_ + 1])
                 iou = _iou(label, seed, round_, noise, absent)
                 present = [value for value in iou if value is not None]
                 record = make_record(
@@ -162,13 +172,13 @@ def write_fake_results(
                     seed=seed,
                     round=round_,
                     region_size=region_size,
-                    regions=grid.num_regions if is_full else len(bought),
-                    picked=grid.num_regions if is_full else len(picks[round_]),
-                    labelled_px=total_px if is_full else int(grid.pixels[bought].sum()),
-                    labelled_fraction=1.0 if is_full else float(grid.pixels[bought].sum() / total_px),
-                    clicks=5 * (grid.num_regions if is_full else len(bought)),
-                    class_px=_class_px(label, total_px if is_full else int(grid.pixels[bought].sum())),
-                    images_opened=len(packed.ids) if is_full else len(np.unique(grid.image[bought])),
+                    regions=grid.num_regions if is_full else len(labelled),
+                    picked=grid.num_regions if is_full else len(selections[round_]),
+                    labelled_px=total_px if is_full else int(grid.pixels[labelled].sum()),
+                    labelled_fraction=1.0 if is_full else float(grid.pixels[labelled].sum() / total_px),
+                    clicks=5 * (grid.num_regions if is_full else len(labelled)),
+                    class_px=_class_px(label, total_px if is_full else int(grid.pixels[labelled].sum())),
+                    images_opened=len(packed.ids) if is_full else len(np.unique(grid.image[labelled])),
                     miou=float(np.mean(present)),
                     iou=iou,
                     pixel_accuracy=0.72 + 0.04 * round_,
@@ -184,7 +194,7 @@ def write_fake_results(
                 if has_previews and seed == seeds[0]:
                     _write_previews(folder, trial_id, round_, packed)
                 if has_pool and not is_full:
-                    selection = Selection.of(picks[round_], np.zeros(len(picks[round_])))
+                    selection = Selection.of(selections[round_], np.zeros(len(selections[round_])))
                     write_selection(selection_path(folder, trial_id, round_), selection, grid)
             if (label, seed) in failed:
                 failure = Failure(
@@ -255,10 +265,10 @@ def _class_px(label: str, labelled_px: int) -> tuple[int, ...]:
     return tuple((0.9 * labelled_px * weights / weights.sum()).astype(int).tolist())
 
 
-def _picks(label: str, seed: int, grid: RegionGrid, budgets: Sequence[int]) -> list[npt.NDArray[np.int64]]:
-    """Return the picks of each round; round 0 is shared, later ones cluster for strategies without a spatial term."""
+def _selections(label: str, seed: int, grid: RegionGrid, budgets: Sequence[int]) -> list[npt.NDArray[np.int64]]:
+    """Return the selection of each round; after the shared round 0 they cluster unless there is a spatial term."""
     order = _rng("initial", seed).permutation(grid.num_regions)
-    picks = [order[: budgets[0]]]
+    selections = [order[: budgets[0]]]
     left = order[budgets[0] :]
     rng = _rng("picks", label, seed)
     for before, after in itertools.pairwise(budgets):
@@ -268,9 +278,9 @@ def _picks(label: str, seed: int, grid: RegionGrid, budgets: Sequence[int]) -> l
             weight = 1.0 / (1.0 + (grid.row[left] - grid.row[left].max() / 2) ** 2 + grid.image[left] % 5)
         size = min(after - before, len(left))
         chosen = rng.choice(len(left), size=size, replace=False, p=weight / weight.sum())
-        picks.append(left[chosen])
+        selections.append(left[chosen])
         left = np.delete(left, chosen)
-    return picks
+    return selections
 
 
 def _write_previews(folder: Path, trial_id: str, round_: int, packed: PackedSplit) -> None:

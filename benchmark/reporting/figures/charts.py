@@ -26,7 +26,7 @@ BANDS: Mapping[Band, str] = {
     "range": "lowest to highest seed",
     "interval": "95 % interval of the mean",
 }
-"""What the band around a mean line can show."""
+"""The band around a mean line, and its title in the menu."""
 
 _DIGITS = 6
 _FONT = "Arial, 'Liberation Sans', sans-serif"  # of the same widths wherever a figure is drawn or opened
@@ -92,7 +92,7 @@ def learning_curves(
     ]
     layers = [
         means.mark_area(opacity=0.13).encode(x=x, y=alt.Y("bottom:Q"), y2="top:Q", color=colour),
-        *(_reference_layers() if results.full_supervision else ()),
+        *(_full_supervision_layers() if results.full_supervision else ()),
         means.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash),
         means.mark_point(filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7).encode(
             x=x, y=y, color=colour, shape=shape, tooltip=tooltip
@@ -104,7 +104,7 @@ def learning_curves(
     spec["datasets"] = {  # not through Altair, which would check every row against its schema
         "means": _mean_rows(results, labels, costs, metrics),
         "seeds": [_seed_row(record, costs, metrics) for record in results.records],
-        "reference": _reference_rows(results, metrics),
+        "full_supervision": _full_supervision_rows(results, metrics),
     }
     return spec
 
@@ -158,7 +158,7 @@ def _seed_row(record: Record, costs: Sequence[Cost], metrics: Sequence[Metric]) 
     return row | {key: None if value is None else _short(value) for key, value in values.items()}
 
 
-def _reference_rows(results: Results, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+def _full_supervision_rows(results: Results, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     rows = []
     for metric in metrics:
         values = [value for record in results.full_supervision if (value := metric.of(record)) is not None]
@@ -167,8 +167,8 @@ def _reference_rows(results: Results, metrics: Sequence[Metric]) -> list[dict[st
     return rows
 
 
-def _reference_layers() -> list[alt.Chart]:
-    base = alt.Chart(alt.NamedData(name="reference")).transform_filter("datum.metric == metric")
+def _full_supervision_layers() -> list[alt.Chart]:
+    base = alt.Chart(alt.NamedData(name="full_supervision")).transform_filter("datum.metric == metric")
     text = base.transform_calculate(text=f"'{FULL_SUPERVISION} ' + format(datum.mean, '.1f')")
     return [
         base.mark_rule(strokeDash=[6, 4], strokeWidth=1.4, color="black").encode(y=alt.Y("mean:Q")),

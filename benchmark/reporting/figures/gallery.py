@@ -1,6 +1,6 @@
-"""The picked regions drawn over a few images of the pool, the same images for every strategy (the paper's figure 3).
+"""Selected regions drawn over a few images of the pool, the same images for every strategy (the paper's figure 3).
 
-An image is stored in the page once, as JPEG; the picks are SVG paths over it, one per round, so that seeds and rounds
+An image is stored in the page once, as JPEG; the regions are SVG paths over it, one per round, so that seeds and rounds
 can be switched without another picture.
 """
 
@@ -11,12 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data import PackedSplit
-from quadrat.benchmark.reporting.figures.outlines import paths_in_image
-from quadrat.benchmark.reporting.figures.pictures import NoPool, class_palette, photo_uri, truth_uri
+from quadrat.benchmark.reporting.figures.pictures import (
+    Unavailable,
+    class_palette,
+    paths_in_image,
+    photo_uri,
+    truth_uri,
+)
 from quadrat.benchmark.results.trials import Results, Trial
 from quadrat.strategies.selection_file import SelectionFile
 
-__all__ = ["Drawing", "Gallery", "NoGallery", "Picture", "choose_images", "draw_gallery"]
+__all__ = ["Drawing", "Gallery", "Picture", "choose_images", "draw_gallery"]
 
 NUM_IMAGES = 4
 
@@ -30,7 +35,7 @@ class Picture:
         id: Its name.
         width: In pixels of the pool.
         height: In pixels of the pool.
-        uri: The image as a data URI: paled, and scaled down when it is large.
+        uri: The image as a data URI: faded, and scaled down when it is large.
         truth_uri: Its ground truth as a data URI, small.
     """
 
@@ -44,14 +49,14 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """What one strategy picked in one image with one seed.
+    """The regions that one strategy selected in one image with one seed.
 
     Attributes:
         label: The strategy.
         seed: The seed.
         picture: Index into `Gallery.pictures`.
-        paths: Round -> SVG path in pixels of the pool; rounds without a pick in the image are left out.
-        num_regions: Regions picked in the image over all rounds; None when the trial has no selection.
+        paths: Round -> SVG path in pixels of the pool; rounds that select none in the image are left out.
+        num_regions: Regions selected in the image over all rounds; None when the trial has no selection.
     """
 
     label: str
@@ -63,12 +68,12 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Pictures and what was picked in them.
+    """Pictures and the regions selected in them.
 
     Attributes:
         pictures: In pool order.
         labels: Strategies in suite order.
-        seeds: Seeds for which there are selections.
+        seeds: Seeds that have selections.
         num_rounds: Rounds to show.
         drawings: One for every label, seed and picture, in that order, so that a place in the page is a strategy.
     """
@@ -80,38 +85,27 @@ class Gallery:
     drawings: tuple[Drawing, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoGallery:
-    """Why there is no gallery.
-
-    Attributes:
-        reason: A sentence for the page.
-    """
-
-    reason: str
-
-
 def draw_gallery(
     results: Results,
-    picks: Mapping[str, Mapping[int, SelectionFile]],
-    pool: PackedSplit | NoPool,
+    selections: Mapping[str, Mapping[int, SelectionFile]],
+    pool: PackedSplit | Unavailable,
     num_images: int = NUM_IMAGES,
-) -> Gallery | NoGallery:
-    """Return the gallery, or the reason why the picks can't be drawn.
+) -> Gallery | Unavailable:
+    """Return the gallery, or why the selected regions can't be drawn.
 
     Args:
         results: The results folder.
-        picks: Trial id -> round -> picks, see `read_picks`.
+        selections: Trial id -> round -> selected regions, see `read_selections`.
         pool: The packed pool, or why it is not there.
         num_images: How many images.
     """
-    if not picks:
-        return NoGallery(reason="There are no selections in the results folder, so no picks can be drawn.")
-    if isinstance(pool, NoPool):
-        return NoGallery(reason=pool.reason)
-    chosen = choose_images(_counts(picks.values(), len(pool.ids)), num_images)
-    rounds = [round_ for by_round in picks.values() for round_ in by_round]
-    seeds = {trial.seed for trial in results.trials if trial.trial_id in picks}
+    if not selections:
+        return Unavailable(reason="There are no selections in the results folder, so no regions can be drawn.")
+    if isinstance(pool, Unavailable):
+        return Unavailable(reason=pool.reason)
+    chosen = choose_images(_counts(selections.values(), len(pool.ids)), num_images)
+    rounds = [round_ for by_round in selections.values() for round_ in by_round]
+    seeds = {trial.seed for trial in results.trials if trial.trial_id in selections}
     trials = [trial for trial in results.trials if not trial.is_full_supervision and trial.seed in seeds]
     palette = class_palette(results)
     return Gallery(
@@ -120,18 +114,18 @@ def draw_gallery(
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
         num_rounds=max(rounds) + 1,
         drawings=tuple(
-            _drawing(trial, picks.get(trial.trial_id), pool, index, place)
+            _drawing(trial, selections.get(trial.trial_id), pool, index, place)
             for trial in trials
             for place, index in enumerate(chosen)
         ),
     )
 
 
-def _counts(picks: Iterable[Mapping[int, SelectionFile]], num_images: int) -> npt.NDArray[np.int64]:
-    """Return int64 (N,): regions picked in each image over all trials, the shared round 0 left out where it can be."""
+def _counts(selections: Iterable[Mapping[int, SelectionFile]], num_images: int) -> npt.NDArray[np.int64]:
+    """Return int64 (N,): regions selected in each image over all trials, without the shared round 0 where possible."""
     counts = np.zeros(num_images, dtype=np.int64)
     first = np.zeros(num_images, dtype=np.int64)
-    for by_round in picks:
+    for by_round in selections:
         for round_, found in by_round.items():
             target = counts if round_ > 0 else first
             target += np.bincount(found.image, minlength=num_images)
@@ -139,12 +133,12 @@ def _counts(picks: Iterable[Mapping[int, SelectionFile]], num_images: int) -> np
 
 
 def choose_images(counts: npt.NDArray[np.int64], num: int) -> list[int]:
-    """Return up to `num` images: the pool is cut into `num` runs of neighbours, and each gives the one picked most.
+    """Return up to `num` images: the pool is cut into `num` runs of neighbours, and each gives the one selected most.
 
     Pools are often video, where neighbours look alike; runs keep the pictures apart. Ties go to the first.
 
     Args:
-        counts: int64 (N,), regions picked in each image.
+        counts: int64 (N,), regions selected in each image.
         num: How many images.
 
     Examples:
@@ -166,7 +160,7 @@ def _drawing(
         seed=trial.seed,
         picture=place,
         paths=paths_in_image(found, index, height, width),
-        num_regions=None if by_round is None else sum(int((picks.image == index).sum()) for picks in found.values()),
+        num_regions=None if by_round is None else sum(int((one.image == index).sum()) for one in found.values()),
     )
 
 

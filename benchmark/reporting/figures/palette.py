@@ -1,6 +1,6 @@
-"""How each strategy looks: one colour, dash and mark over the whole page, and from report to report.
+"""Colour, dash and mark of each strategy: the same over the whole page, and from report to report.
 
-The colours were searched for by computer: the smallest CIE Lab distance of any two of them (and of the black of full
+The colours were found by a search: the smallest CIE Lab distance of any two of them (and of the black of full
 supervision) is 29 as readers with protanopia or deuteranopia see them, simulated after [Machado2009]; the well-known
 palette of Okabe and Ito reaches 8 with its yellow darkened for white paper. Marks and dashes say the same once more:
 a solid line has a spatial term, a dashed one has none, Random is dotted.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 
-__all__ = ["REFERENCE", "Look", "looks_of", "round_colours"]
+__all__ = ["FULL_SUPERVISION_LOOK", "Look", "looks_of", "round_colours"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ _PLUS = "M-.35,-1h.7v.65h.65v.7h-.65v.65h-.7v-.65h-.65v-.7h.65z"
 _STAR = "M0,-1.15L.3,-.4L1.1,-.36L.48,.15L.68,.93L0,.49L-.68,.93L-.48,.15L-1.1,-.36L-.3,-.4z"
 _BAR = "M-1.1,-.45h2.2v.9h-2.2z"
 
-REFERENCE = Look(colour="#000000", mark=_BAR, dash=(6, 4))
+FULL_SUPERVISION_LOOK = Look(colour="#000000", mark=_BAR, dash=(6, 4))
 
 _SOLID, _DASHED, _DOTTED, _MIXED = (), (7, 3), (2, 2), (9, 3, 2, 3)
 _DASHES: tuple[tuple[int, ...], ...] = (_SOLID, _DASHED, _DOTTED, _MIXED)
@@ -63,11 +63,11 @@ _LATER = ("#f0f921", "#fdb130", "#ed6a52", "#cc3080", "#8f0da4")
 """Plasma (van der Walt and Smith, 2015) without its dark end, which is lost on photographs."""
 
 
-def looks_of(strategies: Mapping[str, str], sizes: Mapping[str, int | None] | None = None) -> dict[str, Look]:
+def looks_of(strategies: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> dict[str, Look]:
     """Return the look of each label; a shipped strategy has the same one in every report.
 
-    A second label of the same strategy (other parameters) and strategies that are not ours take the colours that are
-    left; when all are taken, they begin again with another dash. Where there are several region sizes, a strategy keeps
+    A second label of the same strategy (other parameters) and strategies of plugins take the colours that are left;
+    when all are taken, they begin again with another dash. Where there are several region sizes, a strategy keeps
     colour and mark over all of them and the dash tells the size.
 
     Args:
@@ -83,7 +83,7 @@ def looks_of(strategies: Mapping[str, str], sizes: Mapping[str, int | None] | No
         looks = {label: replace(own[bases[label]], dash=dashes[sizes[label]]) for label in strategies}
     else:
         looks = _looks_of_labels(strategies)
-    return looks | {FULL_SUPERVISION: REFERENCE}
+    return looks | {FULL_SUPERVISION: FULL_SUPERVISION_LOOK}
 
 
 def _looks_of_labels(strategies: Mapping[str, str]) -> dict[str, Look]:
@@ -99,7 +99,7 @@ def _looks_of_labels(strategies: Mapping[str, str]) -> dict[str, Look]:
     free = itertools.chain(left, (look for look in others if look not in used))
     for label in strategies:
         if label not in looks:
-            looks[label] = next(free, REFERENCE)
+            looks[label] = next(free, FULL_SUPERVISION_LOOK)
     return {label: looks[label] for label in strategies}
 
 

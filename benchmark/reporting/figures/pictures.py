@@ -1,4 +1,4 @@
-"""Images of the pool, ground truth and maps of a model as small data URIs for the page.
+"""Images of the pool, maps of a model and outlines of selected regions, as data URIs and SVG paths for the page.
 
 Whatever is committed with a report must stay a thumbnail: data sets have licences of their own.
 """
@@ -6,34 +6,44 @@ Whatever is committed with a report must stay a thumbnail: data sets have licenc
 import base64
 import colorsys
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageEnhance, ImageStat
+from PIL import Image
 
-from quadrat.benchmark.data import PackedSplit
+from quadrat.benchmark.data import PackedSplit, open_packed
+from quadrat.benchmark.data.thumbnails import faded_thumbnail
 from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.results.selections import Selections
 from quadrat.benchmark.results.trials import Results
+from quadrat.strategies.selection_file import SelectionFile
 
-__all__ = ["NoPool", "class_palette", "classes_uri", "grey_uri", "open_pool", "photo_uri", "truth_uri"]
+__all__ = [
+    "Unavailable",
+    "cells_path",
+    "class_palette",
+    "classes_uri",
+    "grey_uri",
+    "open_pool",
+    "paths_in_image",
+    "photo_uri",
+    "read_selections",
+    "truth_uri",
+]
 
 _MAX_EDGE = 480
 _MAX_TRUTH_EDGE = 240
 _QUALITY = 72
 _MAP_QUALITY = 50
-_COLOUR = 0.3
-"""Share of an image's colour that is kept."""
 _VOID_COLOUR = (255, 255, 255)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoPool:
-    """Why the images of the pool can't be shown.
+class Unavailable:
+    """Why images or selections can't be shown.
 
     Attributes:
         reason: A sentence for the page.
@@ -42,42 +52,73 @@ class NoPool:
     reason: str
 
 
-def open_pool(results: Results, cache_dir: Path | None = None) -> PackedSplit | NoPool:
+def open_pool(results: Results, cache_dir: Path | None = None) -> PackedSplit | Unavailable:
     """Return the packed pool, or why it can't be used: it is a cache and may be gone.
 
     Args:
         results: The results folder.
-        cache_dir: Where else to look for it, by its fingerprint: the cache folder of a run on the same images.
+        cache_dir: Cache folder of another run on the same images, searched first, by fingerprint.
     """
-    described: Mapping[str, Any] = results.dataset["pool"]
-    for meta in sorted((cache_dir / "packed").glob("*/meta.json")) if cache_dir is not None else ():
-        found = PackedSplit.open(meta.parent)
-        if found.fingerprint == described["fingerprint"]:
-            return found
-    path = results.path / described["path"]  # an absolute path stays as it is
-    again = (
-        "Running the suite again packs the pool again (finished trials are skipped); `quadrat report` then draws them. "
-        "`quadrat report --cache DIR` takes it from the cache of another run on the same images."
-    )
-    if not path.is_dir():
-        return NoPool(reason=f"The packed pool is not there any more, so the picks can't be drawn. {again}")
     try:
-        pool = PackedSplit.open(path)
+        return open_packed(results.path, results.dataset["pool"], cache_dir=cache_dir)
     except DataError as error:
-        return NoPool(reason=f"The packed pool can't be read, so the picks can't be drawn: {error}")
-    if pool.fingerprint != described["fingerprint"]:
-        return NoPool(
-            reason="The packed pool holds other images than the ones that these trials picked from, so the picks can't "
-            f"be drawn. {again}"
+        return Unavailable(
+            reason=f"The selected regions can't be drawn, because {error}. Running the suite again restores the packed "
+            "images (finished trials are skipped); `quadrat report --cache DIR` takes them from the cache of another "
+            "run on the same images."
         )
-    return pool
+
+
+def read_selections(results: Results) -> dict[str, dict[int, SelectionFile]]:
+    """Return trial_id -> round -> selection, for every trial of a strategy that has a selection.
+
+    Raises:
+        ResultsError: When a selection file is damaged.
+    """
+    selections = Selections(results.path)
+    found: dict[str, dict[int, SelectionFile]] = {}
+    for trial in results.trials:
+        for record in trial.records:
+            if (file := selections.read(trial.trial_id, record.round)) is not None:
+                found.setdefault(trial.trial_id, {})[record.round] = file
+    return found
+
+
+def cells_path(row: Sequence[int], col: Sequence[int], region_size: int, height: int, width: int) -> str:
+    """Return an SVG path of grid cells, clipped to the image.
+
+    Examples:
+        >>> cells_path([0], [1], 16, 10, 24)
+        'M16,0h8v10h-8z'
+    """
+    parts = []
+    for top, left in zip((r * region_size for r in row), (c * region_size for c in col), strict=True):
+        down, right = min(region_size, height - top), min(region_size, width - left)
+        parts.append(f"M{left},{top}h{right}v{down}h-{right}z")
+    return "".join(parts)
+
+
+def paths_in_image(by_round: Mapping[int, SelectionFile], index: int, height: int, width: int) -> dict[int, str]:
+    """Return round -> SVG path of the regions selected in one image; rounds without any are left out.
+
+    Args:
+        by_round: The selections of one trial.
+        index: Which image of the pool.
+        height: Its height, pixels.
+        width: Its width, pixels.
+    """
+    paths = {}
+    for round_, found in sorted(by_round.items()):
+        here = found.image == index
+        if here.any():
+            row, col = found.row[here].tolist(), found.col[here].tolist()
+            paths[round_] = cells_path(row, col, found.region_size, height, width)
+    return paths
 
 
 def photo_uri(pool: PackedSplit, index: int) -> str:
-    """Return an image of the pool as JPEG: paled, so that picks stand out, and scaled down when it is large."""
-    image = Image.fromarray(pool.images.image(index))
-    image.thumbnail((_MAX_EDGE, _MAX_EDGE), Image.Resampling.LANCZOS)
-    return _jpeg(_paled(image), _QUALITY)
+    """Return an image of the pool as JPEG: faded, so that selected regions stand out, and of at most 480 px."""
+    return _jpeg(faded_thumbnail(pool.images, index, _MAX_EDGE), _QUALITY)
 
 
 def truth_uri(pool: PackedSplit, index: int, palette: Sequence[Sequence[int]]) -> str:
@@ -88,7 +129,7 @@ def truth_uri(pool: PackedSplit, index: int, palette: Sequence[Sequence[int]]) -
 
 
 def class_palette(results: Results) -> list[tuple[int, int, int]]:
-    """Return a colour per class: the data set's own, or evenly spaced hues where it has none to tell classes by."""
+    """Return a colour per class: the data set's own, or evenly spaced hues where its colours are not distinct."""
     given = [(int(red), int(green), int(blue)) for red, green, blue in results.dataset["colours"]]
     if len(set(given)) == len(given):
         return given
@@ -115,11 +156,3 @@ def _jpeg(image: Image.Image, quality: int) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _paled(image: Image.Image) -> Image.Image:
-    """Return `image` with less colour and contrast and a dark one lightened, so that the picks stand out."""
-    mean = max(ImageStat.Stat(image.convert("L")).mean[0] / 255, 0.05)
-    gamma = min(1.0, math.log(0.5) / math.log(mean)) if mean < 0.5 else 1.0
-    lifted = ImageEnhance.Color(image).enhance(_COLOUR)
-    return lifted.point([round(35 + 195 * (value / 255) ** gamma) for value in range(256)] * 3)

@@ -1,7 +1,7 @@
-"""The rounds of a few images side by side: picks, entropy and prediction (the paper's figure 4), drawn by the script.
+"""Rounds of a few images side by side: selected regions, entropy and prediction (the paper's figure 4), for the script.
 
-The maps come from the previews of the results folder, so they are there without store and cache; photograph and ground
-truth come from the packed pool and are left out where it is gone.
+The maps come from the previews of the results folder and need neither store nor cache; photograph and ground truth come
+from the packed pool and are left out where it is gone.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from quadrat.benchmark.data import PackedSplit
-from quadrat.benchmark.reporting.figures.outlines import paths_in_image
 from quadrat.benchmark.reporting.figures.pictures import (
-    NoPool,
+    Unavailable,
     class_palette,
     classes_uri,
     grey_uri,
+    paths_in_image,
     photo_uri,
     truth_uri,
 )
@@ -22,22 +22,22 @@ from quadrat.benchmark.results.previews import StoredPreview, previews_path, rea
 from quadrat.benchmark.results.trials import Results, Trial
 from quadrat.strategies.selection_file import SelectionFile
 
-__all__ = ["Film", "draw_film"]
+__all__ = ["RoundViewer", "draw_round_viewer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
-    """What the script needs to lay out the maps of any strategy, round and image.
+class RoundViewer:
+    """The data that the script needs to lay out the maps of any strategy, round and image.
 
     Attributes:
         seed: The one seed that has previews.
-        label: The strategy to begin with: entropy-spatial as in the paper's figure 4, where it is there.
+        label: The strategy to begin with: entropy-spatial as in the paper's figure 4, or the first.
         labels: Strategies with previews in suite order, full supervision last.
         num_rounds: Rounds to choose from.
         images: Name, size, and data URIs of photograph and ground truth (None without the pool).
         maps: Data URIs; those of the shared round 0 are stored once.
         frames: One list per label, round and image: indices into `maps` of entropy and prediction, and the path of
-            the picks of that round; None where there is no preview.
+            the regions selected in that round; None where there is no preview.
         classes: Names and colours of the classes, for the legend.
     """
 
@@ -70,14 +70,14 @@ class _Maps:
         return self.uris.setdefault(uri, len(self.uris))
 
 
-def draw_film(
-    results: Results, picks: Mapping[str, Mapping[int, SelectionFile]], pool: PackedSplit | NoPool
-) -> Film | None:
-    """Return the film, or None when there are no previews in the results folder.
+def draw_round_viewer(
+    results: Results, selections: Mapping[str, Mapping[int, SelectionFile]], pool: PackedSplit | Unavailable
+) -> RoundViewer | None:
+    """Return the viewer, or None when the results folder has no previews.
 
     Args:
         results: The results folder.
-        picks: Trial id -> round -> picks, see `read_picks`.
+        selections: Trial id -> round -> selected regions, see `read_selections`.
         pool: The packed pool, or why it is not there.
 
     Raises:
@@ -93,12 +93,12 @@ def draw_film(
     maps, palette = _Maps(), class_palette(results)
     frames = {
         trial.label: [
-            _frames(found[trial.trial_id].get(round_, []), picks.get(trial.trial_id, {}), round_, maps, palette)
+            _frames(found[trial.trial_id].get(round_, []), selections.get(trial.trial_id, {}), round_, maps, palette)
             for round_ in range(max(found[trial.trial_id]) + 1)
         ]
         for trial in trials
     }
-    return Film(
+    return RoundViewer(
         seed=seed,
         label=next((trial.label for trial in trials if trial.strategy == "entropy-spatial"), trials[0].label),
         labels=tuple(frames),
@@ -113,7 +113,7 @@ def draw_film(
 
 
 def _previews(results: Results, trial: Trial) -> dict[int, list[StoredPreview]]:
-    """Return round -> what its model said, for the rounds of a trial that have previews."""
+    """Return round -> previews of its model, for the rounds of a trial that have any."""
     found = {
         record.round: read_previews(previews_path(results.path, trial.trial_id, record.round))
         for record in trial.records
@@ -123,7 +123,7 @@ def _previews(results: Results, trial: Trial) -> dict[int, list[StoredPreview]]:
 
 def _frames(
     previews: list[StoredPreview],
-    picks: Mapping[int, SelectionFile],
+    selections: Mapping[int, SelectionFile],
     round_: int,
     maps: _Maps,
     palette: list[tuple[int, int, int]],
@@ -132,15 +132,17 @@ def _frames(
         {
             "entropy": maps.place(grey_uri(one.entropy)),
             "prediction": maps.place(classes_uri(one.predicted, palette)),
-            "picks": paths_in_image(picks, one.image, one.height, one.width).get(round_, ""),
+            "selected": paths_in_image(selections, one.image, one.height, one.width).get(round_, ""),
         }
         for one in previews
     ]
 
 
-def _image(preview: StoredPreview, pool: PackedSplit | NoPool, palette: list[tuple[int, int, int]]) -> dict[str, Any]:
+def _image(
+    preview: StoredPreview, pool: PackedSplit | Unavailable, palette: list[tuple[int, int, int]]
+) -> dict[str, Any]:
     size = {"width": preview.width, "height": preview.height}
-    if isinstance(pool, NoPool):
+    if isinstance(pool, Unavailable):
         return {"id": f"image {preview.image} of the pool", **size, "photo": None, "truth": None}
     return {
         "id": pool.ids[preview.image],

@@ -1,19 +1,23 @@
-"""The evidence as tables: areas, costs to get somewhere, ranks, and every strategy against every other."""
+"""The analysis as tables: area under the curve, label efficiency, ranks and pairwise comparisons."""
 
-from quadrat.benchmark.analysis.label_efficiency import SHARES, Reach, Saving
+from quadrat.benchmark.analysis.analyse import Analysis, Area
+from quadrat.benchmark.analysis.label_efficiency import SHARES, CostToTarget, LabelEfficiency
 from quadrat.benchmark.analysis.measures import FRACTION, Cost
-from quadrat.benchmark.analysis.summary import Area, Evidence
-from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table, best_marked, mean_std, p_value, signed
+from quadrat.benchmark.reporting import formatting
+from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, p_value, percent, signed
+from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table, best_marked
 
-__all__ = ["pairs_table", "penalty_table", "summary_table"]
+__all__ = ["label_efficiency_table", "penalty_table", "significant_pairs_table"]
 
 
-def summary_table(found: Evidence) -> Table:
-    """Return one row per strategy: area under the curve, cost to 90, 95 and 99 % of full supervision, labels needed."""
+def label_efficiency_table(found: Analysis) -> Table:
+    """Return one row per strategy: area, cost to 90, 95 and 99 % of full supervision, cost to match Random, rank."""
     areas = {area.label: area for area in found.areas}
-    labels = [label for label in found.curves if label in areas or any(reach.label == label for reach in found.reaches)]
-    savings = {saving.label: saving for saving in found.savings}
-    columns = ["AUBC", "AUBC against Random"]
+    labels = [
+        label for label in found.curves if label in areas or any(cost.label == label for cost in found.costs_to_target)
+    ]
+    efficiencies = {one.label: one for one in found.label_efficiencies}
+    columns = ["AUBC", "AUBC minus Random's"]
     cells = [
         best_marked(
             [_area(areas.get(label)) for label in labels],
@@ -22,12 +26,12 @@ def summary_table(found: Evidence) -> Table:
         ),
         tuple(_area_difference(areas.get(label)) for label in labels),
     ]
-    if found.full is not None:
+    if found.full_supervision is not None:
         for share in SHARES:
-            columns.append(f"{share:.0%} of full".replace("%", " %"))
-            cells.append(tuple(_reach(found.reach_of(label, share), found.cost) for label in labels))
-    columns.append("labels needed, Random = 100 %")
-    cells.append(tuple(_saving(savings.get(label)) for label in labels))
+            columns.append(f"cost to {percent(share)}")
+            cells.append(tuple(_cost_to_target(found.cost_to_target(label, share), found.cost) for label in labels))
+    columns.append("cost to match Random, % of Random's")
+    cells.append(tuple(_label_efficiency(efficiencies.get(label)) for label in labels))
     if found.ranks is not None:
         columns.append("mean rank")
         means = [found.ranks.mean.get(label) for label in labels]
@@ -55,58 +59,46 @@ def _area_difference(area: Area | None) -> Cell:
     if area is None or area.comparison is None:
         return Cell(text=ABSENT)
     comparison = area.comparison
-    told = "" if comparison.adjusted_p is None else f"p {_equal(p_value(comparison.adjusted_p))}"
-    return Cell(text=signed(comparison.difference.summary.mean), note=told, is_best=comparison.verdict == "better")
+    adjusted = "" if comparison.adjusted_p is None else p_value(comparison.adjusted_p)
+    note = adjusted and (f"p {adjusted}" if adjusted.startswith("<") else f"p = {adjusted}")
+    return Cell(text=signed(comparison.difference.summary.mean), note=note, is_best=comparison.verdict == "better")
 
 
-def _equal(text: str) -> str:
-    return text if text.startswith("<") else f"= {text}"
-
-
-def _reach(reach: Reach | None, cost: Cost) -> Cell:
-    if reach is None:
+def _cost_to_target(found: CostToTarget | None, cost: Cost) -> Cell:
+    if found is None:
         return Cell(text=ABSENT)
-    if reach.cost is None:
-        some = f"{reach.num_reaching} of {reach.num_seeds} seeds" if reach.num_reaching else ""
+    if found.cost is None:
+        some = f"{found.num_reaching} of {found.num_seeds} seeds" if found.num_reaching else ""
         return Cell(text="not reached", note=some)
-    at_most = "\N{LESS-THAN OR EQUAL TO} " if reach.is_at_most else ""
-    return Cell(text=at_most + _spent(reach.cost, cost), note=_ends(reach.low, reach.high, reach.num_seeds, cost))
+    at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
+    note = _bounds(found.low, found.high, found.num_seeds, cost)
+    return Cell(text=at_most + formatting.cost(found.cost, cost), note=note)
 
 
-def _saving(saving: Saving | None) -> Cell:
-    if saving is None:
+def _label_efficiency(found: LabelEfficiency | None) -> Cell:
+    if found is None:
         return Cell(text=ABSENT)
-    if saving.ratio is None:
-        return Cell(text="never there")
-    at_most = "\N{LESS-THAN OR EQUAL TO} " if saving.is_at_most else ""
-    low, high = (None if end is None else 100 * end for end in (saving.low, saving.high))
-    note = _ends(low, high, saving.num_seeds, FRACTION)
-    return Cell(text=f"{at_most}{100 * saving.ratio:.0f} %", note=note)
+    if found.relative_cost is None:
+        return Cell(text="not reached")
+    at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
+    low, high = (None if end is None else 100 * end for end in (found.low, found.high))
+    note = _bounds(low, high, found.num_seeds, FRACTION)
+    return Cell(text=at_most + percent(found.relative_cost), note=note)
 
 
-def _ends(low: float | None, high: float | None, num_seeds: int, cost: Cost) -> str:
-    """Return an interval in words; an end that lies beyond the budget is said to."""
+def _bounds(low: float | None, high: float | None, num_seeds: int, cost: Cost) -> str:
+    """Return an interval in words; an end beyond the budget is named as such."""
     if num_seeds < 2:
         return ""
     if low is None:
         return "beyond the budget"
-    return f"{_spent(low, cost)} to {'beyond' if high is None else _spent(high, cost)}"
+    return f"{formatting.cost(low, cost)} to {'beyond' if high is None else formatting.cost(high, cost)}"
 
 
-def _spent(value: float, cost: Cost) -> str:
-    return (
-        f"{value:.2g} %"
-        if cost == FRACTION and value < 10
-        else f"{value:.0f} %"
-        if cost == FRACTION
-        else f"{value:,.0f}"
-    )
+def penalty_table(found: Analysis) -> Table:
+    """Return how often the row strategy is significantly better than the column strategy, in percent of the rounds.
 
-
-def penalty_table(found: Evidence) -> Table:
-    """Return how often the row strategy is told to be better than the column strategy, in percent of the rounds.
-
-    The last row is the mean of each column: how often a strategy is beaten; lower is better.
+    The last row is the mean of each column: how often a strategy is significantly worse; lower is better.
     """
     matrix = found.penalty
     rows = [
@@ -119,7 +111,7 @@ def penalty_table(found: Evidence) -> Table:
     return Table(
         corner="row better than column, % of rounds",
         columns=matrix.labels,
-        rows=(*rows, Row(label="mean: how often beaten", cells=best)),
+        rows=(*rows, Row(label="penalty (mean of column)", cells=best)),
     )
 
 
@@ -127,12 +119,12 @@ def _win(win: float | None) -> Cell:
     return Cell(text="") if win is None else Cell(text=f"{100 * win:.0f}", shade=win)
 
 
-def pairs_table(found: Evidence) -> Table | None:
-    """Return the pairs that can be told apart at the last round, the better one first; None without a pair."""
+def significant_pairs_table(found: Analysis) -> Table | None:
+    """Return the significantly different pairs at the last round, the better one first; None without a pair."""
     if found.pairwise is None:
         return None
     rows = []
-    for better, worse in found.pairwise.told_apart:
+    for better, worse in found.pairwise.significant:
         comparison = found.pairwise.pairs.get((better, worse)) or found.pairwise.pairs[worse, better]
         mean = abs(comparison.difference.summary.mean)
         adjusted = comparison.adjusted_p

@@ -1,12 +1,15 @@
-"""Every table of the report with its name and caption: what the page shows and what lies beside it can't differ."""
+"""All tables of the report with name and caption, in order: the page and the files beside it use the same ones."""
 
 from collections.abc import Iterator, Sequence
 
-from quadrat.benchmark.analysis.summary import Evidence
-from quadrat.benchmark.reporting.files import NamedTable
-from quadrat.benchmark.reporting.summary import Answer
-from quadrat.benchmark.reporting.tables.analysis import pairs_table, penalty_table, summary_table
-from quadrat.benchmark.reporting.tables.cells import ABSENT
+from quadrat.benchmark.analysis.analyse import Analysis
+from quadrat.benchmark.reporting.formatting import ABSENT
+from quadrat.benchmark.reporting.tables.analysis import (
+    label_efficiency_table,
+    penalty_table,
+    significant_pairs_table,
+)
+from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.diversity import class_share_table, diversity_table, has_diversity
 from quadrat.benchmark.reporting.tables.paper import beside_paper
 from quadrat.benchmark.reporting.tables.results import (
@@ -23,36 +26,34 @@ from quadrat.benchmark.results.trials import Results
 __all__ = ["tables_of"]
 
 
-def tables_of(results: Results, found: Answer, by_cost: Sequence[Evidence]) -> dict[str, NamedTable]:
-    """Return the tables of the report by name, in the order of the page; what there is no record for is left out.
+def tables_of(results: Results, by_cost: Sequence[Analysis]) -> dict[str, NamedTable]:
+    """Return the tables of the report by name, in the order of the page; tables without a record are left out.
 
     Args:
         results: The results folder.
-        found: What is said of it in sentences.
-        by_cost: The evidence over each cost; empty when there is no record.
+        by_cost: The analysis over each cost; empty when there is no record.
     """
-    return {table.name: table for table in _tables(results, found, by_cost)}
+    return {table.name: table for table in _tables(results, by_cost)}
 
 
-def _tables(results: Results, found: Answer, by_cost: Sequence[Evidence]) -> Iterator[NamedTable]:
+def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
     yield NamedTable(
         name="miou",
         caption="mIoU in %, mean (std) over seeds, by labelled regions and their share of the pool's pixels. Highest "
         f"mean in bold.{_on_sizes(results)}",
         table=budget_table(results),
     )
-    for beside in beside_paper(results):
-        yield NamedTable(name=beside.name, caption=beside.caption, table=beside.table)
+    yield from beside_paper(results)
     shares = share_table(results)
     if shares is not None:
         yield NamedTable(name="share-of-full-supervision", caption="Mean mIoU in % of full supervision.", table=shares)
-    if found.comparisons:
+    if by_cost and by_cost[0].to_random:
         yield NamedTable(
             name="difference-to-random",
-            caption="Paired differences to Random in points of mIoU: a strategy and Random are compared seed by seed.",
-            table=comparison_table(results, found.comparisons),
+            caption="Difference to Random in points of mIoU, paired by seed.",
+            table=comparison_table(by_cost[0].to_random),
         )
-    yield from _evidence(by_cost)
+    yield from _analysis_tables(by_cost)
     yield NamedTable(
         name="classes",
         caption=f"IoU in % after the last round, mean over seeds. Highest strategy in bold. {ABSENT} : the class is "
@@ -68,8 +69,8 @@ def _tables(results: Results, found: Answer, by_cost: Sequence[Evidence]) -> Ite
     if has_diversity(results):
         yield NamedTable(
             name="label-diversity",
-            caption="Label diversity: entropy of the classes of all labelled pixels, in % of what it would be were all "
-            "classes equally frequent; mean (std) over seeds. Full supervision is the whole pool.",
+            caption="Label diversity: entropy of the classes of all labelled pixels, in % of its maximum (all classes "
+            "equally frequent); mean (std) over seeds. Full supervision is the whole pool.",
             table=diversity_table(results),
         )
         yield NamedTable(
@@ -81,43 +82,44 @@ def _tables(results: Results, found: Answer, by_cost: Sequence[Evidence]) -> Ite
         )
     yield NamedTable(
         name="selection-time",
-        caption="Seconds that selecting took, mean over seeds; scoring the pool is not in it (the paper's table V-G).",
+        caption="Selection time in seconds, mean over seeds, without scoring the pool (the paper's table V-G).",
         table=time_table(results),
     )
     yield NamedTable(
         name="loss",
-        caption="Training loss over the last tenth of the steps, mean (std) over seeds.",
+        caption="Training loss over the last tenth of the steps of each fit, mean (std) over seeds.",
         table=loss_table(results),
     )
 
 
-def _evidence(by_cost: Sequence[Evidence]) -> Iterator[NamedTable]:
+def _analysis_tables(by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
     for found in by_cost:
         low, high = found.area_range or (0.0, 0.0)
         yield NamedTable(
-            name=f"summary-{found.cost.key}",
-            caption=f"Over {found.cost.title}. AUBC: area under the curve, that is its mean height in % mIoU, from "
-            f"{low:,.4g} to {high:,.4g}, which all finished trials cover. Then the cost at which the mean curve first "
-            "reaches a share of full supervision, and the labels needed to get where Random ends; below, 95 % "
-            "bootstrap intervals over seeds (beyond: beyond the budget). Bold: highest area, area told to be above "
-            "Random's, best mean rank (1 is best).",
-            table=summary_table(found),
+            name=f"label-efficiency-{found.cost.key}",
+            caption=f"Cost in {found.cost.title}. AUBC: area under the budget curve, its mean height in % mIoU from "
+            f"{low:,.4g} to {high:,.4g}, the range that all finished trials cover. Cost to 90, 95 and 99 %: where the "
+            "mean curve first reaches that share of full supervision. Cost to match Random: where it first reaches "
+            "Random's final mIoU, in % of what Random spent. Small print: 95 % bootstrap intervals over seeds (beyond: "
+            "beyond the budget). Bold: highest area, area significantly above Random's, best mean rank (1 is best).",
+            table=label_efficiency_table(found),
         )
     if by_cost and by_cost[0].penalty.num_tests:
         first = by_cost[0]
         yield NamedTable(
             name="penalty-matrix",
-            caption="Penalty matrix: in how many of the rounds after round 0 the ROW strategy is told to be better "
-            "than the COLUMN strategy, in % (two-sided paired t-tests, Holm-corrected over all "
-            f"{first.penalty.num_tests} tests). A dark row is good, a dark column bad.",
+            caption="Penalty matrix: the share of rounds after round 0 in which the ROW strategy is significantly "
+            "better than the COLUMN strategy, in % (two-sided paired t-tests, Holm-corrected over all "
+            f"{first.penalty.num_tests} tests). A dark row is good, a dark column bad; the mean of a column, the "
+            "penalty, is best when low.",
             table=penalty_table(first),
             kind="heat",
         )
-    if by_cost and (pairs := pairs_table(by_cost[0])) is not None and pairs.rows:
+    if by_cost and (pairs := significant_pairs_table(by_cost[0])) is not None and pairs.rows:
         yield NamedTable(
-            name="pairs-told-apart",
-            caption=f"Pairs of strategies that can be told apart at round {by_cost[0].round}, of all pairs "
-            f"({len(by_cost[0].pairwise.pairs) if by_cost[0].pairwise else 0}, Holm-corrected); points of mIoU.",
+            name="significant-pairs",
+            caption=f"Pairs of strategies that differ significantly at round {by_cost[0].round}, in points of mIoU "
+            f"(Holm-corrected over {len(by_cost[0].pairwise.pairs) if by_cost[0].pairwise else 0} pairs).",
             table=pairs,
         )
 

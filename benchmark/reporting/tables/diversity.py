@@ -1,11 +1,12 @@
-"""How diverse the bought labels are: the entropy of their classes by round, and the share of each class."""
+"""Tables of label diversity: the entropy of the labelled classes by round, and the share of each class."""
 
 from collections.abc import Sequence
 
 from quadrat.benchmark.analysis.measures import DIVERSITY
 from quadrat.benchmark.analysis.statistics import summarise
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
-from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table, mean_std
+from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, number
+from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 from quadrat.benchmark.reporting.tables.results import by_round, final_records, full_cell, round_table
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
@@ -58,4 +59,4 @@ def _shares(records: Sequence[Record]) -> list[float] | None:
 def _cell(shares: list[float] | None, place: int) -> Cell:
     if shares is None:
         return Cell(text=ABSENT)
-    return Cell(text=f"{shares[place]:.2g}" if shares[place] < 10 else f"{shares[place]:.0f}", shade=shares[place] / 60)
+    return Cell(text=number(shares[place]), shade=shares[place] / 60)

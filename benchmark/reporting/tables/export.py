@@ -4,7 +4,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table
+from quadrat.benchmark.reporting.formatting import ABSENT
+from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 
 __all__ = ["to_csv", "to_latex", "to_markdown"]
 
@@ -34,7 +35,7 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([table.corner, *_heads(table, " ({})")])
     for row in table.rows:
-        writer.writerow([row.label, *(_plain(cell) for cell in _cells(table, row))])
+        writer.writerow([row.label, *(_text(cell) for cell in _cells(table, row))])
     return buffer.getvalue()
 
 
@@ -53,7 +54,7 @@ def to_latex(table: Table, caption: str) -> str:
     for row in table.rows:
         if row.is_full_supervision:
             lines.append(r"\midrule")
-        cells = [_bold(_latex(_plain(cell)), cell.is_best, r"\textbf{{{}}}") for cell in _cells(table, row)]
+        cells = [_bold(_latex(_text(cell)), cell.is_best, r"\textbf{{{}}}") for cell in _cells(table, row)]
         lines.append(" & ".join([_latex(row.label), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
@@ -71,7 +72,7 @@ def to_markdown(table: Table) -> str:
     """
     lines = [_markdown_line([table.corner, *_heads(table, "<br>{}")]), "|---" * (len(table.columns) + 1) + "|"]
     for row in table.rows:
-        cells = [_bold(_plain(cell), cell.is_best, "**{}**") for cell in _cells(table, row)]
+        cells = [_bold(_text(cell), cell.is_best, "**{}**") for cell in _cells(table, row)]
         lines.append(_markdown_line([row.label, *cells]))
     return "\n".join([*lines, ""])
 
@@ -85,11 +86,11 @@ def _heads(table: Table, second: str) -> list[str]:
 
 
 def _cells(table: Table, row: Row) -> tuple[Cell, ...]:
-    """Return as many cells as there are columns: the one cell of the reference stands in the last column."""
+    """Return as many cells as there are columns: the one cell of full supervision stands in the last."""
     return (*(Cell(text=""),) * (len(table.columns) - len(row.cells)), *row.cells)
 
 
-def _plain(cell: Cell) -> str:
+def _text(cell: Cell) -> str:
     return f"{cell.text} [{cell.note}]" if cell.note else cell.text
 
 

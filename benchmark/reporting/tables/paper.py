@@ -2,7 +2,7 @@
 
 Cai et al., "Exploring Spatial Diversity for Region-based Active Learning", IEEE TIP 2021: typed from its tables V-A,
 V-E, V-F and V-G. The numbers of its figures, of table I and the mIoU of its main comparison (figure 2) are not in its
-text, so they can't be shown.
+text and therefore not here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,12 @@ from typing import Final
 
 from quadrat.benchmark.analysis.measures import IMAGES, MIOU, Metric
 from quadrat.benchmark.analysis.statistics import Values, summarise, values_by_seed
-from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table, mean_std, show_seconds, signed
+from quadrat.benchmark.reporting import formatting
+from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, signed
+from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["PAPER_TABLES", "BesidePaper", "PaperTable", "beside_paper"]
+__all__ = ["PAPER_TABLES", "PaperTable", "beside_paper"]
 
 _BUDGETS: Final = (2_000, 4_000, 8_000, 16_000, 32_000)
 _SELECT = Metric(key="select", title="seconds", of=lambda record: record.seconds.get("select"))
@@ -38,22 +40,7 @@ class PaperTable:
     is_miou: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class BesidePaper:
-    """Our numbers and the paper's in one table.
-
-    Attributes:
-        name: For the file.
-        caption: What the numbers are, and how columns correspond.
-        table: Our row above the paper's, for each label that both have.
-    """
-
-    name: str
-    caption: str
-    table: Table
-
-
-def _plain(*values: float) -> tuple[tuple[float, float | None], ...]:
+def _means(*values: float) -> tuple[tuple[float, float | None], ...]:
     return tuple((value, None) for value in values)
 
 
@@ -97,10 +84,10 @@ PAPER_TABLES: Final = (
         key="V-F",
         title="Table V-F, images with at least one label on Cityscapes (2,975 images)",
         rows={
-            "random": _plain(1460, 2197, 2784, 2964, 2975),
-            "entropy": _plain(1211, 1689, 2275, 2723, 2930),
-            "entropy-feature": _plain(1243, 1721, 2288, 2723, 2941),
-            "entropy-spatial": _plain(1362, 1983, 2612, 2931, 2975),
+            "random": _means(1460, 2197, 2784, 2964, 2975),
+            "entropy": _means(1211, 1689, 2275, 2723, 2930),
+            "entropy-feature": _means(1243, 1721, 2288, 2723, 2941),
+            "entropy-spatial": _means(1362, 1983, 2612, 2931, 2975),
         },
         is_miou=False,
     ),
@@ -108,9 +95,9 @@ PAPER_TABLES: Final = (
         key="V-G",
         title="Table V-G, seconds of selection on Cityscapes, cumulative",
         rows={
-            "entropy": _plain(3.92, 7.90, 13.5, 29.6, 71.6),
-            "entropy-feature": _plain(398, 824, 1784, 3273, 6350),
-            "entropy-spatial": _plain(32.0, 41.1, 81.9, 157, 322),
+            "entropy": _means(3.92, 7.90, 13.5, 29.6, 71.6),
+            "entropy-feature": _means(398, 824, 1784, 3273, 6350),
+            "entropy-spatial": _means(32.0, 41.1, 81.9, 157, 322),
         },
         is_miou=False,
     ),
@@ -118,7 +105,7 @@ PAPER_TABLES: Final = (
 """Every table of the paper whose numbers can be read from its text."""
 
 
-def beside_paper(results: Results) -> tuple[BesidePaper, ...]:
+def beside_paper(results: Results) -> tuple[NamedTable, ...]:
     """Return our numbers beside the paper's for the tables that the suite repeats; none when it repeats none.
 
     A suite says so by its key `paper`, such as "V-A/cityscapes". The two tables of the main comparison, V-F and V-G,
@@ -130,7 +117,7 @@ def beside_paper(results: Results) -> tuple[BesidePaper, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def _beside(paper: PaperTable, results: Results) -> BesidePaper | None:
+def _beside(paper: PaperTable, results: Results) -> NamedTable | None:
     rounds, correspondence = _rounds(results)
     ours = _our_values(paper, results)
     labels = {_normal(label): label for label in results.labels}
@@ -140,7 +127,7 @@ def _beside(paper: PaperTable, results: Results) -> BesidePaper | None:
     rows = tuple(row for name, label in matched.items() for row in _pair(paper, name, label, ours, rounds))
     if paper.is_miou and len(matched) == 2:
         rows += tuple(_gains(paper, matched, ours, rounds))
-    return BesidePaper(
+    return NamedTable(
         name=f"paper-{paper.key.lower().replace('/', '-')}",
         caption=f"{paper.title}. {correspondence}",
         table=Table(
@@ -153,7 +140,7 @@ def _beside(paper: PaperTable, results: Results) -> BesidePaper | None:
 
 
 def _rounds(results: Results) -> tuple[tuple[int | None, ...], str]:
-    """Return the round of ours that stands in each column, and a sentence on it."""
+    """Return the round of ours for each column, and a sentence on how columns correspond."""
     budgets = list(results.suite["budgets"])
     if set(budgets) & set(_BUDGETS) and results.suite["dataset"]["name"] in ("cityscapes", "voc"):
         rounds = tuple(budgets.index(budget) if budget in budgets else None for budget in _BUDGETS)
@@ -178,7 +165,7 @@ def _pair(paper: PaperTable, name: str, label: str, ours: Values, rounds: tuple[
     by_round = ours.get(label, {})
     if paper.key == "V-G":
         means = [summarise(by_round[round_].values()).mean for round_ in sorted(by_round)]
-        texts = [show_seconds(value) for value in accumulate(means)]
+        texts = [formatting.seconds(value) for value in accumulate(means)]
         mine = [ABSENT if round_ is None or round_ >= len(texts) else texts[round_] for round_ in rounds]
     else:
         digits = 2 if paper.is_miou else 0
@@ -199,7 +186,7 @@ def _pair(paper: PaperTable, name: str, label: str, ours: Values, rounds: tuple[
 def _gains(
     paper: PaperTable, matched: Mapping[str, str], ours: Values, rounds: tuple[int | None, ...]
 ) -> Iterator[Row]:
-    """Yield what the second row gains over the first, ours and the paper's: the claim of the table in one line."""
+    """Yield the gain of the second row over the first, ours and the paper's: the claim of the table in one line."""
     first, second = matched
     low, high = ours.get(matched[first], {}), ours.get(matched[second], {})
     mine = [

@@ -1,4 +1,4 @@
-"""The tables of the report: which numbers stand in which row and column."""
+"""Tables of results: mIoU, images, loss and selection time by round, IoU by class, differences to Random."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -6,18 +6,9 @@ from dataclasses import replace
 from quadrat.benchmark.analysis.measures import IMAGES, MIOU, Cost, Metric, class_iou
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
-from quadrat.benchmark.reporting.tables.cells import (
-    ABSENT,
-    Cell,
-    Row,
-    Table,
-    best_marked,
-    interval,
-    mean_std,
-    p_value,
-    show_seconds,
-    signed,
-)
+from quadrat.benchmark.reporting import formatting
+from quadrat.benchmark.reporting.formatting import ABSENT, interval, mean_std, p_value, signed
+from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table, best_marked
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 
@@ -40,14 +31,14 @@ __all__ = [
 def budget_table(results: Results, metric: Metric = MIOU, *, digits: int = 2) -> Table:
     """Return mean (std) over seeds of `metric` at each budget, best in bold, full supervision below."""
     rows = by_round(results, metric, lambda summary: mean_std(summary, digits))
-    reference = full_cell(results, metric, digits)
-    if reference is not None:
-        rows.append(Row(label=FULL_SUPERVISION, cells=(reference,), is_full_supervision=True))
+    full = full_cell(results, metric, digits)
+    if full is not None:
+        rows.append(Row(label=FULL_SUPERVISION, cells=(full,), is_full_supervision=True))
     return round_table(results, rows)
 
 
 def share_table(results: Results) -> Table | None:
-    """Return the mean mIoU at each budget in percent of the mean of full supervision; None without a reference."""
+    """Return the mean mIoU at each budget in percent of the mean of full supervision; None without full supervision."""
     if not results.full_supervision:
         return None
     full = summarise([100 * record.miou for record in results.full_supervision]).mean
@@ -67,15 +58,17 @@ def loss_table(results: Results) -> Table:
 
 
 def time_table(results: Results) -> Table:
-    """Return the mean seconds that selecting took, by round, and cumulative in the last column (V-G)."""
+    """Return the mean selection time in seconds, by round, and cumulative in the last column (the paper's V-G)."""
     seconds = Metric(key="select", title="seconds", of=lambda record: record.seconds.get("select"))
-    rows = by_round(results, seconds, lambda summary: show_seconds(summary.mean), mark_best=False)
+    rows = by_round(results, seconds, lambda summary: formatting.seconds(summary.mean), mark_best=False)
     totals = {
         label: sum(summarise(seeds.values()).mean for seeds in rounds.values())
         for label, rounds in values_by_seed(results.records, seconds).items()
     }
     with_total = [
-        replace(row, cells=(*row.cells, Cell(text=show_seconds(totals[row.label]) if row.label in totals else ABSENT)))
+        replace(
+            row, cells=(*row.cells, Cell(text=formatting.seconds(totals[row.label]) if row.label in totals else ABSENT))
+        )
         for row in rows
     ]
     table = round_table(results, with_total)
@@ -88,9 +81,8 @@ def steps_of(results: Results) -> tuple[int, int] | None:
     return (min(steps), max(steps)) if steps else None
 
 
-def comparison_table(results: Results, comparisons: Mapping[str, Comparison]) -> Table:
+def comparison_table(comparisons: Mapping[str, Comparison]) -> Table:
     """Return the paired difference to Random of each label at the round compared."""
-    words = {"better": "better", "worse": "worse", "undecided": "can't be told"}
     rows = []
     for label in sorted(comparisons, key=lambda label: -comparisons[label].difference.summary.mean):
         comparison = comparisons[label]
@@ -101,14 +93,14 @@ def comparison_table(results: Results, comparisons: Mapping[str, Comparison]) ->
             ABSENT if summary.half_width is None else interval(summary),
             f"{comparison.difference.num_ahead} of {summary.num}",
             ABSENT if comparison.adjusted_p is None else p_value(comparison.adjusted_p),
-            words[comparison.verdict],
+            comparison.verdict,
         )
         cells = [Cell(text=text) for text in texts]
         cells[-1] = Cell(text=texts[-1], is_best=comparison.verdict == "better")
         rows.append(Row(label=label, cells=tuple(cells)))
     return Table(
         corner="strategy",
-        columns=("difference", "std of differences", "95 % interval", "seeds ahead", "p (Holm)", "against Random"),
+        columns=("difference", "std of differences", "95 % interval", "seeds higher", "p (Holm)", "against Random"),
         rows=tuple(rows),
     )
 
@@ -156,12 +148,12 @@ def _mean(metric: Metric, records: Sequence[Record]) -> float | None:
 def by_round(
     results: Results, measure: Metric | Cost, show: Callable[[Summary], str], *, mark_best: bool = True
 ) -> list[Row]:
-    """Return one row per label and one cell per round; a cell says when seeds of the suite are missing in it.
+    """Return one row per label and one cell per round, with a note where seeds of the suite are missing.
 
     Args:
         results: Whose records.
         measure: What to summarise over seeds.
-        show: Summary -> what the cell says.
+        show: Summary -> text of the cell.
         mark_best: Whether the highest mean of each round is marked.
     """
     values = values_by_seed(results.records, measure)
@@ -189,9 +181,9 @@ def _summary(values: Values, label: str, round_: int) -> Summary | None:
 
 
 def _comparable(values: Values, labels: Sequence[str], round_: int) -> list[float | None]:
-    """Return the mean of each label that may be called the best: over as many seeds as any, and not in round 0.
+    """Return the mean of each label that may be marked as best: over as many seeds as any, and not in round 0.
 
-    A mean over fewer seeds may be high because the hard seed is missing; round 0 is the same for all strategies.
+    A mean over fewer seeds may be high because the hard seed is missing; all strategies share round 0.
     """
     found = [_summary(values, label, round_) for label in labels]
     most = max((summary.num for summary in found if summary is not None), default=0)
@@ -204,7 +196,7 @@ def _note(results: Results, summary: Summary) -> str:
 
 
 def round_table(results: Results, rows: Sequence[Row]) -> Table:
-    """Return a table with a column per round, headed by the budget and the mean share of pixels that it is."""
+    """Return a table with a column per round, headed by the budget and its mean share of the pool's pixels."""
     shares: dict[int, list[float]] = {}
     for record in results.records:
         shares.setdefault(record.round, []).append(100 * record.labelled_fraction)
@@ -220,7 +212,7 @@ def round_table(results: Results, rows: Sequence[Row]) -> Table:
 
 
 def full_cell(results: Results, metric: Metric, digits: int) -> Cell | None:
-    """Return mean (std) of `metric` over the seeds of full supervision, or None without a reference."""
+    """Return mean (std) of `metric` over the seeds of full supervision, or None without full supervision."""
     values = [value for record in results.full_supervision if (value := metric.of(record)) is not None]
     if not values:
         return None

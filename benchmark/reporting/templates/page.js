@@ -43,12 +43,12 @@
   if (data.curves) {
     for (const id of ["metric", "cost", "band", "seeds", "log", "shown"]) byId(id).addEventListener("change", curves);
     curves().then(() => {
-      document.documentElement.dataset.drawnMs = Math.round(performance.now()); // tests/open_page.py reads it
+      document.documentElement.dataset.drawnMs = Math.round(performance.now()); // tests/performance/open_page.py reads it
     });
   }
   if (data.differences) draw("differences-chart", data.differences);
-  if (byId("summary-cost")) {
-    byId("summary-cost").addEventListener("change", (event) => {
+  if (byId("efficiency-cost")) {
+    byId("efficiency-cost").addEventListener("change", (event) => {
       for (const box of document.querySelectorAll(".by-cost")) box.hidden = box.dataset.cost !== event.target.value;
     });
   }

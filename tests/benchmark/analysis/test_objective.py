@@ -3,7 +3,7 @@
 import pytest
 from support.fake_results import make_record
 
-from quadrat.benchmark.analysis.objective import cost_to_target, value_of
+from quadrat.benchmark.analysis.objective import cost_or_penalty, value_of
 from quadrat.benchmark.config.study import direction_of, needs_full_supervision
 from quadrat.benchmark.results.records import Record
 
@@ -45,16 +45,16 @@ def test_the_cost_of_95_percent_is_interpolated_on_the_mean_curve() -> None:
 
 
 def test_a_curve_that_reaches_it_in_round_0_costs_round_0() -> None:
-    assert cost_to_target([0.1, 0.2], [0.9, 0.95], target=0.5) == 0.1
+    assert cost_or_penalty([0.1, 0.2], [0.9, 0.95], target=0.5) == 0.1
 
 
 def test_the_first_crossing_counts_when_a_curve_falls_again() -> None:
-    assert cost_to_target([0.1, 0.2, 0.3], [0.2, 0.6, 0.1], target=0.4) == pytest.approx(0.15)
+    assert cost_or_penalty([0.1, 0.2, 0.3], [0.2, 0.6, 0.1], target=0.4) == pytest.approx(0.15)
 
 
 def test_a_curve_that_misses_the_target_ranks_behind_one_that_reaches_it_and_by_what_it_lacks() -> None:
-    last_moment = cost_to_target([0.5, 1.0], [0.1, 0.5], target=0.5)
-    near, far = (cost_to_target([0.1, 0.2], [0.1, best], target=0.5) for best in (0.45, 0.25))
+    last_moment = cost_or_penalty([0.5, 1.0], [0.1, 0.5], target=0.5)
+    near, far = (cost_or_penalty([0.1, 0.2], [0.1, best], target=0.5) for best in (0.45, 0.25))
     assert (near, far) == (pytest.approx(1.1), pytest.approx(1.5))
     assert last_moment < near < far
 

@@ -12,12 +12,12 @@ HIGH = {0: 45.0, 1: 46.1, 2: 46.9}  # about 5 above LOW, differences 5, 5.1, 4.9
 NEAR = {0: 41.0, 1: 40.0, 2: 42.5}  # differences to LOW 1, -1, 0.5
 
 
-def test_a_row_tells_how_often_its_strategy_beats_that_of_the_column() -> None:
+def test_a_row_holds_how_often_its_strategy_is_better_than_that_of_the_column() -> None:
     values: Values = {"high": {0: SHARED, 1: HIGH, 2: NEAR}, "low": {0: SHARED, 1: LOW, 2: LOW}}
     matrix = penalty_matrix(values, ["high", "low"])
     assert matrix.rounds == (1, 2)
     assert matrix.wins == ((None, 0.5), (0.0, None))  # in round 1 of two
-    assert matrix.penalties == {"high": 0.0, "low": 0.5}  # the mean of a column: how often it is beaten
+    assert matrix.penalties == {"high": 0.0, "low": 0.5}  # the mean of a column: how often it is worse
 
 
 def test_the_order_of_labels_turns_the_matrix_and_nothing_else() -> None:
@@ -49,13 +49,13 @@ def test_pairs_with_two_seeds_are_not_tested() -> None:
     assert penalty_matrix(values, ["high", "low"]).wins == ((None, None), (None, None))
 
 
-def test_pairs_are_told_apart_with_the_better_one_first() -> None:
+def test_significant_pairs_name_the_better_one_first() -> None:
     values: Values = {"low": {1: LOW}, "near": {1: NEAR}, "high": {1: HIGH}}
     found = pairwise_tests(values, ["low", "near", "high"], 1)
     assert set(found.pairs) == {("low", "near"), ("low", "high"), ("near", "high")}
     assert found.pairs["low", "high"].verdict == "worse"
-    assert found.told_apart == (("high", "low"), ("high", "near"))[: len(found.told_apart)]
-    assert ("high", "low") in found.told_apart and ("near", "low") not in found.told_apart
+    assert found.significant == (("high", "low"), ("high", "near"))[: len(found.significant)]
+    assert ("high", "low") in found.significant and ("near", "low") not in found.significant
 
 
 def test_ranks_worked_out_by_hand() -> None:

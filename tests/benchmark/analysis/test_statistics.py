@@ -1,3 +1,5 @@
+"""Statistics over seeds, against published data, scipy and values worked out by hand."""
+
 import pytest
 from scipy import stats
 from support.fake_results import make_record
@@ -5,7 +7,6 @@ from support.fake_results import make_record
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU, class_iou
 from quadrat.benchmark.analysis.statistics import (
     compare,
-    first_round_reaching,
     half_width,
     holm,
     last_shared_round,
@@ -89,7 +90,7 @@ def test_holm_corrects_over_all_labels_that_are_compared() -> None:
     found = compare(values, {"near": "random", "noise": "random"}, 0)
     assert found["near"].adjusted_p == pytest.approx(2 * (found["near"].difference.p_value or 0))
     assert found["near"].verdict == "better"
-    assert found["noise"].verdict == "undecided"
+    assert found["noise"].verdict == "not significant"
 
 
 def test_a_strategy_below_random_in_all_seeds_is_worse() -> None:
@@ -97,10 +98,10 @@ def test_a_strategy_below_random_in_all_seeds_is_worse() -> None:
     assert compare(values, {"low": "random"}, 0)["low"].verdict == "worse"
 
 
-def test_two_seeds_are_never_judged() -> None:
+def test_two_seeds_are_never_tested() -> None:
     values = {"random": {0: {0: 40.0, 1: 41.0}}, "high": {0: {0: 60.0, 1: 61.000001}}}
     found = compare(values, {"high": "random"}, 0)["high"]
-    assert found.verdict == "undecided"
+    assert found.verdict == "not significant"
     assert found.adjusted_p is None
 
 
@@ -113,13 +114,6 @@ def test_last_shared_round_needs_a_seed_in_common() -> None:
     values = {"random": {0: {0: 1.0, 1: 1.0}, 1: {0: 2.0}}, "other": {0: {0: 1.0}, 1: {1: 2.0}, 2: {0: 3.0}}}
     assert last_shared_round(values, {"other": "random"}) == 0
     assert last_shared_round(values, {}) is None
-
-
-def test_first_round_reaching_is_by_the_mean() -> None:
-    rounds = {0: {0: 30.0, 1: 50.0}, 1: {0: 44.0, 1: 46.0}}
-    assert first_round_reaching(rounds, 40.0) == 0
-    assert first_round_reaching(rounds, 45.0) == 1
-    assert first_round_reaching(rounds, 45.1) is None
 
 
 def test_values_are_percent_by_label_round_and_seed() -> None:

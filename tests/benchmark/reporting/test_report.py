@@ -12,10 +12,14 @@ from support.fake_results import CLASSES, STRATEGIES, write_fake_results
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting import write_report
-from quadrat.benchmark.reporting.figures.gallery import Gallery, NoGallery, choose_images, draw_gallery
-from quadrat.benchmark.reporting.figures.outlines import cells_path, read_picks
-from quadrat.benchmark.reporting.figures.pictures import open_pool
-from quadrat.benchmark.reporting.summary import answer
+from quadrat.benchmark.reporting.figures.gallery import Gallery, choose_images, draw_gallery
+from quadrat.benchmark.reporting.figures.pictures import (
+    Unavailable,
+    cells_path,
+    open_pool,
+    read_selections,
+)
+from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.results import budget_table, class_table, share_table, time_table
 from quadrat.benchmark.results.trials import read_results
 
@@ -27,7 +31,7 @@ class _Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.references: list[str] = []
+        self.full_supervision: list[str] = []
         self.ids: set[str] = set()
         self.words: list[str] = []
         self.style = ""
@@ -38,7 +42,7 @@ class _Page(HTMLParser):
         self._inside = tag
         for name, value in attrs:
             if name in ("src", "href", "xlink:href", "action", "srcset", "poster", "data"):
-                self.references.append(value or "")
+                self.full_supervision.append(value or "")
             if name == "id":
                 self.ids.add(value or "")
 
@@ -56,9 +60,9 @@ class _Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
-def gallery_of(folder: Path, num_images: int = 4) -> Gallery | NoGallery:
+def gallery_of(folder: Path, num_images: int = 4) -> Gallery | Unavailable:
     results = read_results(folder)
-    return draw_gallery(results, read_picks(results), open_pool(results), num_images)
+    return draw_gallery(results, read_selections(results), open_pool(results), num_images)
 
 
 def page_of(folder: Path) -> _Page:
@@ -107,22 +111,23 @@ def test_report_goes_where_it_is_told(tmp_path: Path) -> None:
 def test_page_has_every_section_with_trials_first(html: str) -> None:
     assert re.findall(r'<section id="(\w+)">', html) == [
         "trials",
-        "answer",
-        "run",
+        "summary",
+        "setup",
         "curves",
-        "tables",
-        "evidence",
+        "results",
+        "efficiency",
+        "comparisons",
         "classes",
-        "picks",
-        "effort",
+        "selections",
+        "labels",
         "provenance",
     ]
 
 
 def test_page_refers_to_nothing_outside_itself(html: str) -> None:
     page = _Page(html)
-    assert page.references
-    assert [reference for reference in page.references if not reference.startswith(("#", "data:"))] == []
+    assert page.full_supervision
+    assert [reference for reference in page.full_supervision if not reference.startswith(("#", "data:"))] == []
     assert "url(" not in page.style and "@import" not in page.style
     assert "default-src 'none'" in html  # and the browser holds the scripts to it
 
@@ -170,7 +175,7 @@ def test_failed_and_missing_trials_come_first_with_what_happened(tmp_path: Path)
     )
     text = page_of(folder).text
     assert "3 of 12 trials are failed or missing" in text
-    assert text.index("TrainingError: loss is nan") < text.index("The answer")
+    assert text.index("TrainingError: loss is nan") < text.index("Summary", text.index("trials are failed"))
     assert "not run yet" in text
     assert "2 of 3 seeds" in text
 
@@ -188,7 +193,9 @@ def test_a_trial_that_exhausted_the_pool_is_done(tmp_path: Path) -> None:
         line["exhausted"] = line["label"] == "random" and line["round"] == 1
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert {trial.state for trial in read_results(folder).trials} == {"done"}
-    assert any("The pool ran out" in caveat and "random" in caveat for caveat in answer(read_results(folder)).caveats)
+    assert any(
+        "The pool ran out" in caveat and "random" in caveat for caveat in report_summary(read_results(folder)).caveats
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,7 @@ def test_a_trial_that_exhausted_the_pool_is_done(tmp_path: Path) -> None:
         pytest.param({"num_rounds": {("random", 0): 2, ("entropy", 1): 1}}, id="unequal numbers of rounds"),
         pytest.param({"absent": (2, 5)}, id="absent classes"),
         pytest.param({"has_pool": False}, id="no selections"),
-        pytest.param({"num_rounds": {("full-supervision", seed): 0 for seed in (0, 1)}}, id="reference missing"),
+        pytest.param({"num_rounds": {("full-supervision", seed): 0 for seed in (0, 1)}}, id="full supervision missing"),
     ],
 )
 def test_report_is_written_for_incomplete_results(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -286,37 +293,6 @@ def test_selection_time_has_the_sum_over_rounds_last(whole: Path) -> None:
     assert [cell.text for cell in table.rows[0].cells] == ["0.14", "0.28", "0.56", "1.1", "2.1"]
 
 
-def test_clear_differences_are_told_and_few_seeds_are_warned_of(tmp_path: Path) -> None:
-    results = read_results(write_fake_results(tmp_path, **FEW, noise=0.01))
-    found = answer(results)
-    assert found.headline == "entropy-spatial and entropy are better than Random at the final budget."
-    assert any("3 seeds are few" in caveat for caveat in found.caveats)
-    assert any("Holm-corrected over 2 comparisons" in caveat for caveat in found.caveats)
-
-
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_one_or_two_seeds_tell_nothing(tmp_path: Path, seeds: tuple[int, ...]) -> None:
-    found = answer(read_results(write_fake_results(tmp_path, **FEW, seeds=seeds, noise=0.01)))
-    assert "too few to tell" in found.headline
-    assert {comparison.verdict for comparison in found.comparisons.values()} == {"undecided"}
-
-
-def test_strategies_with_too_few_shared_seeds_are_named(tmp_path: Path) -> None:
-    folder = write_fake_results(tmp_path, **FEW, num_rounds={("entropy", 0): 1})
-    caveats = answer(read_results(folder)).caveats
-    assert any(
-        caveat.startswith("entropy shares fewer than 3 seeds with Random and is not judged") for caveat in caveats
-    )
-
-
-def test_unfinished_suite_is_compared_at_the_last_shared_round(tmp_path: Path) -> None:
-    behind = {("random", seed): 2 for seed in (0, 1, 2)}
-    found = answer(read_results(write_fake_results(tmp_path, **FEW, num_rounds=behind)))
-    assert found.round == 1
-    assert "final budget" not in found.headline
-    assert any("the suite goes to round 2" in caveat for caveat in found.caveats)
-
-
 def test_gallery_shows_the_same_images_for_every_strategy_and_seed(whole: Path) -> None:
     gallery = gallery_of(whole, num_images=3)
     assert isinstance(gallery, Gallery)
@@ -325,7 +301,7 @@ def test_gallery_shows_the_same_images_for_every_strategy_and_seed(whole: Path) 
     assert places == {(label, seed, picture) for label in STRATEGIES for seed in (0, 1, 2) for picture in range(3)}
 
 
-def test_gallery_draws_every_pick_of_an_image(whole: Path) -> None:
+def test_gallery_draws_every_selected_region_of_an_image(whole: Path) -> None:
     gallery = gallery_of(whole)
     assert isinstance(gallery, Gallery)
     drawing = next(drawing for drawing in gallery.drawings if drawing.label == "entropy" and drawing.seed == 1)
@@ -337,23 +313,23 @@ def test_gallery_draws_every_pick_of_an_image(whole: Path) -> None:
     assert sum(path.count("M") for path in drawing.paths.values()) == expected
 
 
-def test_page_says_plainly_that_the_packed_pool_is_gone(tmp_path: Path) -> None:
+def test_page_says_that_the_packed_pool_is_gone(tmp_path: Path) -> None:
     folder = write_fake_results(tmp_path, **FEW, seeds=(0,))
     shutil.rmtree(folder / "cache")
     page = page_of(folder)
-    assert "The packed pool is not there any more" in page.text
+    assert "the packed images are not there any more" in page.text
     assert "gallery-seed" not in page.ids
 
 
-def test_picks_are_not_drawn_over_another_pool(tmp_path: Path) -> None:
+def test_selected_regions_are_not_drawn_over_another_pool(tmp_path: Path) -> None:
     folder = write_fake_results(tmp_path, **FEW, seeds=(0,))
     path = folder / "suite.json"
     described = json.loads(path.read_text())
     described["dataset"]["pool"]["fingerprint"] = "f" * 64
     path.write_text(json.dumps(described), encoding="utf-8")
     gallery = gallery_of(folder)
-    assert isinstance(gallery, NoGallery)
-    assert "other images" in gallery.reason
+    assert isinstance(gallery, Unavailable)
+    assert "not those that these results were computed from" in gallery.reason
 
 
 def test_images_are_chosen_apart_from_each_other() -> None:

@@ -12,12 +12,14 @@ from click.testing import CliRunner
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
 from support.fake_results import write_fake_results
 
+from quadrat.benchmark.analysis.importance import importance_of
 from quadrat.benchmark.analysis.objective import value_of
 from quadrat.benchmark.config.candidates import Best, Candidate
 from quadrat.benchmark.config.study import Study
+from quadrat.benchmark.reporting.figures.slices import slice_chart
+from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.page import write_report
-from quadrat.benchmark.reporting.study import importance_of, slice_chart, study_section
-from quadrat.benchmark.reporting.tables.cells import ABSENT
+from quadrat.benchmark.reporting.study import study_section
 from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.results.study_results import StudyResults, write_study
 from quadrat.benchmark.results.trials import read_results
@@ -77,7 +79,7 @@ def test_a_folder_without_a_study_has_no_such_section(tmp_path: Path) -> None:
     assert 'id="study"' not in write_report(tmp_path).read_text(encoding="utf-8")
 
 
-def test_the_best_is_named_with_its_figures_on_the_report_seeds(folder: Path) -> None:
+def test_the_best_candidate_comes_with_its_values_on_the_report_seeds(folder: Path) -> None:
     section = study_section(read_results(folder))
     assert section is not None and section.best is not None
     assert "candidate 1, cutoff 2, region_size 8" in section.headline
@@ -96,7 +98,7 @@ def test_the_best_is_named_with_its_figures_on_the_report_seeds(folder: Path) ->
     assert re.search("a difference of [+\N{MINUS SIGN}][0-9]", section.headline)
 
 
-def test_what_was_pruned_or_failed_is_said_and_is_in_the_table(folder: Path) -> None:
+def test_pruned_and_failed_candidates_are_counted_and_in_the_table(folder: Path) -> None:
     section = study_section(read_results(folder))
     assert section is not None
     assert any("6 done, 1 pruned, 1 failed" in fact for fact in section.facts)
@@ -113,11 +115,11 @@ def test_a_search_on_the_reports_own_images_is_a_caveat(tmp_path: Path) -> None:
         write_study(tmp_path, study)
         section = study_section(read_results(tmp_path))
         assert section is not None
-        assert any("saw the images of the report" in caveat for caveat in section.caveats) == is_said
+        assert any("evaluated on the images of the report" in caveat for caveat in section.caveats) == is_said
 
 
 def test_a_slice_holds_done_and_pruned_candidates_at_their_values() -> None:
-    spec = slice_chart(make_results(), "cutoff", "d_c")
+    spec = slice_chart(make_results(), "cutoff")
     (rows,) = spec["datasets"].values() if "datasets" in spec else ([*spec["layer"][0]["data"]["values"]],)
     found = {row["candidate"]: (row["x"], row["state"], round(row["y"], 6)) for row in rows}
     assert found[1] == (2.0, "done", 50.0)
@@ -150,17 +152,16 @@ def test_the_page_shows_the_study(folder: Path) -> None:
     ):
         assert expected in page
     # The style of the galleries paints every path of a figure's drawing: the slices must not be in one.
-    slices = page[page.index('class="slices"') : page.index("One mark a candidate")]
+    slices = page[page.index('class="slices"') : page.index("One mark per candidate")]
     assert "<figure" not in slices and slices.count("#0072B2") >= 2
 
 
-def test_a_label_of_another_region_size_is_said_to_have_no_random_to_be_compared_with(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_label_whose_region_size_has_no_random_is_not_compared(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
-    records = [json.loads(line) for line in (copy / "records.jsonl").read_text().splitlines()]
-    changed = [{**record, "region_size": 8 if record["label"] == BEST else 16} for record in records]
-    (copy / "records.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in changed))
+    described = json.loads((copy / "suite.json").read_text())
+    for trial in described["trials"]:
+        trial["region_size"] = 8 if trial["label"] == BEST else 16
+    (copy / "suite.json").write_text(json.dumps(described))
     found = CliRunner().invoke(cli, ["stats", str(copy)])
     assert found.exit_code == 0, found.output
-    assert f"Not compared, for want of Random at the same region size: {BEST}." in found.output
+    assert f"Not compared, since the suite has no Random at the same region size: {BEST}." in found.output

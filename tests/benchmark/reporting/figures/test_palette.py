@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from support.fake_results import STRATEGIES
 
-from quadrat.benchmark.reporting.figures.palette import REFERENCE, looks_of, round_colours
+from quadrat.benchmark.reporting.figures.palette import FULL_SUPERVISION_LOOK, looks_of, round_colours
 
 # Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB.
 SIGHT = {
@@ -67,7 +67,7 @@ def test_shipped_strategies_look_the_same_in_every_report():
     alone = looks_of({"entropy-spatial": "entropy-spatial"})
     together = looks_of({"mine": "mine", **{label: label for label in STRATEGIES}})
     assert alone["entropy-spatial"] == together["entropy-spatial"]
-    assert alone["full-supervision"] == REFERENCE
+    assert alone["full-supervision"] == FULL_SUPERVISION_LOOK
 
 
 def test_many_labels_all_look_different():

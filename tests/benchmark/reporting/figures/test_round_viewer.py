@@ -1,4 +1,4 @@
-"""Rounds side by side: what the script is given of the maps, with and without the pool at hand."""
+"""The round viewer: maps and selected regions of every round, with and without the packed pool."""
 
 import json
 import re
@@ -10,22 +10,21 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.data import PackedSplit
 from quadrat.benchmark.reporting import write_report
-from quadrat.benchmark.reporting.figures.outlines import read_picks
-from quadrat.benchmark.reporting.figures.pictures import NoPool, open_pool
-from quadrat.benchmark.reporting.figures.round_viewer import Film, draw_film
+from quadrat.benchmark.reporting.figures.pictures import Unavailable, open_pool, read_selections
+from quadrat.benchmark.reporting.figures.round_viewer import RoundViewer, draw_round_viewer
 from quadrat.benchmark.results.previews import fixed_images
 from quadrat.benchmark.results.trials import read_results
 
 
-def film_of(folder: Path) -> Film | None:
+def viewer_of(folder: Path) -> RoundViewer | None:
     results = read_results(folder)
-    return draw_film(results, read_picks(results), open_pool(results))
+    return draw_round_viewer(results, read_selections(results), open_pool(results))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return write_fake_results(
-        tmp_path_factory.mktemp("film"),
+        tmp_path_factory.mktemp("viewer"),
         strategies=("random", "entropy-spatial"),
         seeds=(4, 1),
         budgets=(12, 24, 48),
@@ -33,42 +32,42 @@ def folder(tmp_path_factory) -> Path:
     )
 
 
-def test_film_shows_every_round_of_every_strategy_with_full_supervision_last(folder):
-    film = film_of(folder)
-    assert film is not None
-    assert (film.seed, film.label, film.labels) == (
+def test_viewer_has_every_round_of_every_strategy_with_full_supervision_last(folder):
+    viewer = viewer_of(folder)
+    assert viewer is not None
+    assert (viewer.seed, viewer.label, viewer.labels) == (
         4,
         "entropy-spatial",
         ("random", "entropy-spatial", "full-supervision"),
     )
-    assert [len(film.frames[label]) for label in film.labels] == [3, 3, 1]
-    assert all(len(images) == len(film.images) == 4 for rounds in film.frames.values() for images in rounds)
+    assert [len(viewer.frames[label]) for label in viewer.labels] == [3, 3, 1]
+    assert all(len(images) == len(viewer.images) == 4 for rounds in viewer.frames.values() for images in rounds)
 
 
 def test_maps_of_equal_content_are_stored_once(folder):
-    film = film_of(folder)
-    first = [film.frames[label][0][0]["prediction"] for label in ("random", "entropy-spatial")]
+    viewer = viewer_of(folder)
+    first = [viewer.frames[label][0][0]["prediction"] for label in ("random", "entropy-spatial")]
     assert first[0] == first[1]
-    assert len(set(film.maps)) == len(film.maps)
+    assert len(set(viewer.maps)) == len(viewer.maps)
 
 
-def test_picks_of_a_frame_are_those_of_its_round_in_its_image(folder):
-    film, picks = film_of(folder), read_picks(read_results(folder))
+def test_regions_of_a_frame_are_those_selected_in_its_round_and_image(folder):
+    viewer, selections = viewer_of(folder), read_selections(read_results(folder))
     index = fixed_images(12)[2]
-    expected = int((picks["entropy-spatial-s4"][2].image == index).sum())
-    assert film.frames["entropy-spatial"][2][2]["picks"].count("M") == expected > 0
+    expected = int((selections["entropy-spatial-s4"][2].image == index).sum())
+    assert viewer.frames["entropy-spatial"][2][2]["selected"].count("M") == expected > 0
 
 
-def test_maps_are_there_without_the_pool_and_photographs_are_said_to_be_absent(folder, tmp_path):
+def test_maps_need_no_pool_and_the_page_says_that_photographs_are_absent(folder, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("cache", "report"))
-    film = film_of(bare)
-    assert [(image["photo"], image["truth"]) for image in film.images] == [(None, None)] * 4
-    assert film.frames == film_of(folder).frames
+    viewer = viewer_of(bare)
+    assert [(image["photo"], image["truth"]) for image in viewer.images] == [(None, None)] * 4
+    assert viewer.frames == viewer_of(folder).frames
     html = write_report(bare).read_text(encoding="utf-8")
-    assert "Photographs and ground truth are absent" in html and 'id="film"' in html
-    data = re.search(r'<script type="application/json" id="film-data">(.*?)</script>', html, re.S)
-    assert json.loads(data.group(1))["labels"] == list(film.labels)
+    assert "Photographs and ground truth are absent" in html and 'id="viewer"' in html
+    data = re.search(r'<script type="application/json" id="viewer-data">(.*?)</script>', html, re.S)
+    assert json.loads(data.group(1))["labels"] == list(viewer.labels)
 
 
 def test_pool_is_found_by_its_fingerprint_in_the_cache_of_another_run(folder, tmp_path):
@@ -80,10 +79,10 @@ def test_pool_is_found_by_its_fingerprint_in_the_cache_of_another_run(folder, tm
     results = read_results(bare)
     found = open_pool(results, tmp_path / "elsewhere")
     assert isinstance(found, PackedSplit) and found.path == moved
-    assert isinstance(open_pool(results, tmp_path), NoPool)
+    assert isinstance(open_pool(results, tmp_path), Unavailable)
 
 
-def test_results_without_previews_have_no_film_and_the_page_says_why(tmp_path):
+def test_results_without_previews_have_no_viewer_and_the_page_says_why(tmp_path):
     folder = write_fake_results(tmp_path, strategies=("random",), seeds=(0,), budgets=(12, 24))
-    assert film_of(folder) is None
+    assert viewer_of(folder) is None
     assert "There are no maps of entropy and prediction" in write_report(folder).read_text(encoding="utf-8")

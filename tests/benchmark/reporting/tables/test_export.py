@@ -3,7 +3,8 @@
 import csv
 import io
 
-from quadrat.benchmark.reporting.tables.cells import ABSENT, Cell, Row, Table
+from quadrat.benchmark.reporting.formatting import ABSENT
+from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_markdown
 
 TABLE = Table(
@@ -18,7 +19,7 @@ TABLE = Table(
 )
 
 
-def test_csv_reads_back_with_the_reference_in_the_last_column():
+def test_csv_reads_back_with_full_supervision_in_the_last_column():
     rows = list(csv.reader(io.StringIO(to_csv(TABLE))))
     assert rows[0] == ["strategy", "500 (0.5 %)", "1,000 (0.9 %)"]
     assert rows[1] == ["a_b", "38.6 (1.7)", "41.8 (1.1)"]

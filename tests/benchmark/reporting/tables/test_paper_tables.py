@@ -8,7 +8,8 @@ import pytest
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.reporting import write_report
-from quadrat.benchmark.reporting.tables.paper import PAPER_TABLES, BesidePaper, beside_paper
+from quadrat.benchmark.reporting.tables.cells import NamedTable
+from quadrat.benchmark.reporting.tables.paper import PAPER_TABLES, beside_paper
 from quadrat.benchmark.results.trials import read_results
 
 BUDGETS = (6, 12, 24, 48, 96, 144)
@@ -25,7 +26,7 @@ def fake_with(folder: Path, paper: str | None, **changes: Any) -> Path:
     return folder
 
 
-def texts_of(beside: BesidePaper) -> dict[str, list[str]]:
+def texts_of(beside: NamedTable) -> dict[str, list[str]]:
     return {row.label: [cell.text for cell in row.cells] for row in beside.table.rows}
 
 
