@@ -49,6 +49,12 @@ def server() -> Iterator[str]:
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes this process one on another machine: with another working folder."""
+    return lambda name: monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "machines" / name))
+
+
 @pytest.fixture(scope="module")
 def plugin_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the plugin's source: building leaves files behind."""

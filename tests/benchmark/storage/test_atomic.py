@@ -1,4 +1,4 @@
-"""Files: whole or absent, and what dead writers left is swept away while what living ones write stays."""
+"""Atomic writes: complete or absent; temporary files of dead writers are removed, those of running ones stay."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def temporaries(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*.tmp")]
 
 
-def test_a_writer_that_is_killed_leaves_the_old_file_and_a_temporary_one_that_is_swept(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one_that_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "inner" / "a.json"
     atomic_write(path, b"old")
     done = subprocess.run([sys.executable, "-c", _KILLED, str(path)])
@@ -41,7 +41,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file_and_a_temporary_one_that_is
     assert path.read_bytes() == b"old"
 
 
-def test_what_a_living_writer_has_under_way_is_not_swept(tmp_path: Path) -> None:
+def test_temporary_files_of_a_running_writer_stay(tmp_path: Path) -> None:
     with atomic_directory(tmp_path / "a") as temporary:
         (temporary / "x").write_text("half")
         remove_stale_temporaries(tmp_path)
@@ -49,7 +49,7 @@ def test_what_a_living_writer_has_under_way_is_not_swept(tmp_path: Path) -> None
     assert (tmp_path / "a" / "x").read_text() == "half"
 
 
-def test_writers_of_other_machines_and_foreign_files_are_left_alone(tmp_path: Path) -> None:
+def test_files_of_other_machines_and_foreign_files_stay(tmp_path: Path) -> None:
     names = [".a.00000000-1-00000000.tmp", ".notes.tmp", "b.tmp"]
     for name in names:
         (tmp_path / name).write_text("theirs")
@@ -57,7 +57,7 @@ def test_writers_of_other_machines_and_foreign_files_are_left_alone(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
-def test_who_holds_the_lock_of_a_path_sweeps_what_any_machine_left_beside_it(tmp_path: Path) -> None:
+def test_remove_temporaries_of_removes_those_of_one_path_and_any_machine(tmp_path: Path) -> None:
     for name in (".a.00000000-1-00000000.tmp", ".ab.00000000-1-00000000.tmp", ".a.tmp"):
         (tmp_path / name).write_text("theirs")
     remove_temporaries_of(tmp_path / "a")
@@ -65,7 +65,7 @@ def test_who_holds_the_lock_of_a_path_sweeps_what_any_machine_left_beside_it(tmp
     remove_temporaries_of(tmp_path / "nowhere" / "a")
 
 
-def test_a_folder_is_discarded_at_once_and_never_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_discarded_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "artefact"
     folder.mkdir()
     (folder / "x").write_text("1")

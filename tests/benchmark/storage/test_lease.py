@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, taken over when it dies, noticed by a holder that was taken for dead."""
+"""Leases: one holder at a time, taken over when it dies; a holder notices that it was taken over."""
 
 import json
 import multiprocessing
@@ -20,21 +20,21 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
     return Remote(f"file://{tmp_path}/there")
 
 
-def put_foreign(remote: Remote, **changes: object) -> None:
+def put_lease_of_another_machine(remote: Remote, **changes: object) -> None:
     """Put the lease of a process on another machine."""
     content = {"host": "node-7", "pid": 4242, "machine": "00000000", "renewed_every_s": 11.25}
     content |= {"token": "t", "renewals": 0, "released": False, "status": None}
     remote.write("driver/3", json.dumps({**content, **changes}).encode())
 
 
-def test_a_lease_that_was_given_back_is_free(remote: Remote) -> None:
+def test_a_released_lease_is_free(remote: Remote) -> None:
     for _ in range(3):
         with acquire_lease(remote, "driver", blocking=False) as lease:
             lease.ensure()
     assert len(remote.names("driver")) == 1
 
 
-def test_who_may_not_wait_is_refused_as_soon_as_the_holder_shows_that_it_lives(remote: Remote) -> None:
+def test_a_nonblocking_request_is_refused_once_the_holder_renews_its_lease(remote: Remote) -> None:
     with (
         acquire_lease(remote, "driver"),
         pytest.raises(ResultsError, match=rf"in use by another quadrat run \(process {os.getpid()} on "),
@@ -42,7 +42,7 @@ def test_who_may_not_wait_is_refused_as_soon_as_the_holder_shows_that_it_lives(r
         acquire_lease(remote, "driver", blocking=False)
 
 
-def test_who_waits_gets_it_when_the_holder_gives_it_back(remote: Remote) -> None:
+def test_a_waiting_process_gets_the_lease_when_it_is_released(remote: Remote) -> None:
     first = acquire_lease(remote, "fit")
     waits = []
 
@@ -55,20 +55,20 @@ def test_who_waits_gets_it_when_the_holder_gives_it_back(remote: Remote) -> None
     assert len(waits) >= 3
 
 
-def test_a_holder_on_another_machine_that_shows_no_life_is_succeeded_after_its_time(remote: Remote) -> None:
-    put_foreign(remote)
+def test_a_lease_of_another_machine_that_is_not_renewed_is_taken_over_after_its_time(remote: Remote) -> None:
+    put_lease_of_another_machine(remote)
     start_s = time.monotonic()
     with acquire_lease(remote, "driver", blocking=False):
         assert time.monotonic() - start_s >= lease_time_s()
         assert remote.names("driver") == ["driver/4"]
 
 
-def test_a_holder_on_another_machine_that_gave_it_back_is_succeeded_at_once(remote: Remote) -> None:
-    put_foreign(remote, released=True)
+def test_a_lease_that_another_machine_released_is_taken_at_once(remote: Remote) -> None:
+    put_lease_of_another_machine(remote, released=True)
     acquire_lease(remote, "driver", on_wait=lambda: pytest.fail("waited")).release()
 
 
-def test_a_holder_that_was_taken_for_dead_may_not_go_on_writing(remote: Remote) -> None:
+def test_a_holder_whose_lease_was_taken_over_may_not_write(remote: Remote) -> None:
     lease = acquire_lease(remote, "driver")
     lease.ensure()
     generation = int(remote.names("driver")[-1].rpartition("/")[2])
@@ -88,7 +88,7 @@ def _hold(url: str, there: Path) -> None:
         time.sleep(600)
 
 
-def test_a_killed_holder_of_this_machine_is_succeeded_without_waiting_for_its_time(
+def test_a_lease_of_a_killed_process_of_this_machine_is_taken_over_at_once(
     remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QUADRAT_LEASE_S", "3600")
@@ -104,13 +104,13 @@ def test_a_killed_holder_of_this_machine_is_succeeded_without_waiting_for_its_ti
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1"])
-def test_a_lease_time_that_is_none_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_an_invalid_lease_time_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("QUADRAT_LEASE_S", text)
     with pytest.raises(ResultsError, match=f"QUADRAT_LEASE_S: expected seconds, .* got '{text}'"):
         lease_time_s()
 
 
-def test_what_a_holder_shows_is_read_by_others_until_it_gives_the_lease_back(remote: Remote) -> None:
+def test_others_read_the_status_of_a_holder_until_it_releases_the_lease(remote: Remote) -> None:
     assert holder_of(remote, "driver") is None
     with acquire_lease(remote, "driver") as lease:
         holder = holder_of(remote, "driver")
@@ -124,14 +124,14 @@ def test_what_a_holder_shows_is_read_by_others_until_it_gives_the_lease_back(rem
     assert holder_of(remote, "driver") is None
 
 
-def test_what_a_holder_showed_that_was_killed_is_still_there(remote: Remote) -> None:
-    put_foreign(remote, status={"rounds": 2})
+def test_the_status_of_a_killed_holder_is_still_read(remote: Remote) -> None:
+    put_lease_of_another_machine(remote, status={"rounds": 2})
     assert holder_of(remote, "driver") == ("node-7", 4242, 11.25, {"rounds": 2})
-    put_foreign(remote)
+    put_lease_of_another_machine(remote)
     assert holder_of(remote, "driver") == ("node-7", 4242, 11.25, None)
 
 
-def test_a_lease_that_cannot_be_read_is_not_taken_for_a_free_one(remote: Remote) -> None:
+def test_an_unreadable_lease_is_not_free(remote: Remote) -> None:
     remote.write("driver/3", b'{"host": "node')
     with pytest.raises(ResultsError, match="look again"):
         holder_of(remote, "driver")

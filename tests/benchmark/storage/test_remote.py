@@ -3,7 +3,6 @@
 import errno
 import multiprocessing
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.lock import fetch_results, lock_results
+from quadrat.benchmark.results.lock import lock_results
 from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
@@ -32,13 +31,7 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Remote:
     return Remote(f"s3://results/{tmp_path.name}")
 
 
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that makes this process one on another machine: with another working folder."""
-    return lambda name: monkeypatch.setenv("QUADRAT_WORK", str(tmp_path / "machines" / name))
-
-
-def test_files_come_back_as_they_were_put(remote: Remote, tmp_path: Path) -> None:
+def test_files_are_read_as_they_were_written(remote: Remote, tmp_path: Path) -> None:
     remote.check()
     assert remote.read("a/b.txt") is None and remote.names() == [] and not remote.has("a/b.txt")
     remote.write("a/b.txt", b"one")
@@ -60,7 +53,7 @@ def test_of_several_who_create_a_file_one_succeeds(remote: Remote) -> None:
     assert remote.read("lock/1") == b"first"
 
 
-def test_a_file_that_is_at_either_place_is_at_both_afterwards(remote: Remote, tmp_path: Path) -> None:
+def test_sync_copies_a_file_to_the_place_that_lacks_it(remote: Remote, tmp_path: Path) -> None:
     remote.write("there.npz", b"1")
     (tmp_path / "here.npz").write_bytes(b"2")
     for name in ("there.npz", "here.npz", "nowhere.npz"):
@@ -119,7 +112,7 @@ def _compute_slowly(root: Path, url: str, log: Path, seconds: float) -> None:
     Store(root, Remote(url)).get_or_compute("fit", KEY, compute)
 
 
-def test_of_two_machines_one_computes_and_when_it_is_killed_the_other_takes_over(tmp_path: Path) -> None:
+def test_one_of_two_machines_computes_and_the_other_takes_over_when_it_is_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     url, log = f"file://{tmp_path}/there", tmp_path / "log"
     victim = context.Process(target=_compute_slowly, args=(tmp_path / "first", url, log, 600))
@@ -141,60 +134,6 @@ def test_of_two_machines_one_computes_and_when_it_is_killed_the_other_takes_over
     assert len(log.read_text().splitlines()) == 2  # one of the two, and the other found it
 
 
-def test_the_driver_of_another_machine_is_refused_until_the_first_has_ended(
-    tmp_path: Path, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("QUADRAT_LEASE_S", "1")
-    remote = Remote(f"file://{tmp_path}/there")
-    machine("first")
-    with lock_results(working_folder(remote.url), remote) as lock:
-        (working_folder(remote.url) / "suite.json").write_text("{}")
-        lock.publish("suite.json", "failures.jsonl")
-        machine("second")
-        with pytest.raises(ResultsError, match="in use by another quadrat run"):
-            lock_results(working_folder(remote.url), remote)
-    with lock_results(working_folder(remote.url), remote):
-        assert (working_folder(remote.url) / "suite.json").read_text() == "{}"
-
-
-def test_what_lies_at_the_url_counts_and_a_reader_leaves_a_running_driver_its_files(
-    tmp_path: Path, machine: Callable[[str], None]
-) -> None:
-    remote = Remote(f"file://{tmp_path}/there")
-    machine("first")
-    folder = working_folder(remote.url)
-    with lock_results(folder, remote) as lock:
-        (folder / "suite.json").write_text("{}")
-        (folder / "records.jsonl").write_text("1\n")
-        lock.publish("suite.json", "records.jsonl")
-        (folder / "records.jsonl").write_text("1\n2\n")  # on its way
-        fetch_results(remote.url)
-        assert (folder / "records.jsonl").read_text() == "1\n2\n"
-    fetch_results(remote.url)
-    assert (folder / "records.jsonl").read_text() == "1\n"
-    shutil.rmtree(tmp_path / "there")
-    with pytest.raises(ResultsError, match=r"found nothing there: it was emptied\. Copy the folder's files back"):
-        fetch_results(remote.url)
-
-
-def test_a_database_that_comes_from_the_url_does_not_meet_the_journal_of_one_that_was_here(
-    tmp_path: Path, machine: Callable[[str], None]
-) -> None:
-    remote = Remote(f"file://{tmp_path}/there")
-    machine("first")
-    study = working_folder(remote.url) / "study"
-    study.mkdir(parents=True)
-    for name in ("study.db", "study.db-journal"):
-        (study / name).write_bytes(b"of a driver that was killed here")
-    remote.write("study/study.db", b"of one that went on elsewhere")
-    fetch_results(remote.url)
-    assert [path.name for path in study.iterdir()] == ["study.db"]
-    assert (study / "study.db").read_bytes() == b"of one that went on elsewhere"
-
-
-# ------------------------------------------------------------------------------------------------ what can go wrong
-
-
 @pytest.fixture
 def quadrat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Callable[[str], None]) -> Callable[..., Result]:
     """Return a function that calls the command line in an empty working directory."""
@@ -213,7 +152,7 @@ def quadrat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Callable[[
         ("nonsense://results/x", {}, "that what fsspec needs for nonsense:// is installed"),
     ],
 )
-def test_storage_that_cannot_be_used_is_one_clear_error_before_anything_runs(
+def test_unusable_storage_is_one_clear_error_before_anything_runs(
     server: str,
     quadrat: Callable[..., Result],
     write_suite: Callable[..., Path],
@@ -304,7 +243,7 @@ def test_an_interrupt_during_a_call_is_not_retried(tmp_path: Path, pauses: list[
     assert pauses == []
 
 
-def test_urls_are_told_from_folders_and_each_has_a_working_folder_of_its_own(
+def test_urls_differ_from_folders_and_each_has_its_own_working_folder(
     tmp_path: Path, machine: Callable[[str], None]
 ) -> None:
     assert is_url("s3://bucket/prefix") and not is_url("results/runs") and not is_url(tmp_path) and not is_url(None)
@@ -312,9 +251,6 @@ def test_urls_are_told_from_folders_and_each_has_a_working_folder_of_its_own(
     folders = {working_folder(url) for url in ("s3://a/suite", "s3://b/suite", "s3://a/suite/")}
     assert len(folders) == 2
     assert all(folder.is_relative_to(tmp_path / "machines" / "first") for folder in folders)
-
-
-# ------------------------------------------------------------------------------------------------- the whole story
 
 
 @pytest.mark.slow
@@ -362,7 +298,7 @@ def test_suites_share_a_store_of_their_own(
     assert [record.miou for record in one] == [record.miou for record in two[:2]]
 
 
-def test_a_store_lease_is_not_the_drivers(tmp_path: Path) -> None:
+def test_leases_of_the_store_and_of_the_driver_are_independent(tmp_path: Path) -> None:
     remote = Remote(f"file://{tmp_path}/there")
     with acquire_lease(remote, "driver"), acquire_lease(remote.at("store"), "locks/0"):
         assert remote.names("driver") == ["driver/1"]

@@ -1,10 +1,11 @@
-"""The store: an artefact is whole or absent, computed once, and found again by what it depends on."""
+"""The store: an artefact is complete or absent, computed once, and found by what it depends on."""
 
 import errno
 import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,14 @@ from quadrat.benchmark.storage.store import Artefact, Store
 KEY = {"seed": 1, "labelled": "ff"}
 
 
-def write(text: str):
-    return lambda folder: (folder / "a.txt").write_text(text) and None
+def write(text: str) -> Callable[[Path], None]:
+    def compute(folder: Path) -> None:
+        (folder / "a.txt").write_text(text)
+
+    return compute
 
 
-def test_an_artefact_is_computed_once_and_then_found(tmp_path: Path):
+def test_an_artefact_is_computed_once_and_then_found(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = store.get_or_compute("fit", KEY, write("one"))
     second = store.get_or_compute("fit", KEY, write("two"))
@@ -28,13 +32,13 @@ def test_an_artefact_is_computed_once_and_then_found(tmp_path: Path):
     assert (second.path / "a.txt").read_text() == "one"
 
 
-def test_another_key_or_kind_is_another_artefact(tmp_path: Path):
+def test_another_key_or_kind_is_another_artefact(tmp_path: Path) -> None:
     store = Store(tmp_path)
     paths = {store.path("fit", KEY), store.path("scores", KEY), store.path("fit", {**KEY, "seed": 2})}
     assert len(paths) == 3
 
 
-def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path):
+def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def fail(folder: Path) -> None:
@@ -48,10 +52,10 @@ def test_a_computation_that_fails_leaves_nothing_behind(tmp_path: Path):
     assert (store.get_or_compute("fit", KEY, write("whole")).path / "a.txt").read_text() == "whole"
 
 
-def test_a_full_disk_leaves_nothing_that_counts_as_done(tmp_path: Path, monkeypatch):
+def test_a_full_disk_leaves_nothing_that_counts_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
 
-    def full(path):
+    def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
@@ -62,7 +66,7 @@ def test_a_full_disk_leaves_nothing_that_counts_as_done(tmp_path: Path, monkeypa
     assert (store.get_or_compute("fit", KEY, write("whole")).path / "a.txt").read_text() == "whole"
 
 
-def test_a_dropped_artefact_is_computed_again(tmp_path: Path):
+def test_a_dropped_artefact_is_computed_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.get_or_compute("fit", KEY, write("one"))
     store.drop("fit", KEY)
@@ -80,7 +84,7 @@ def _compute_slowly(root: Path, log: Path, seconds: float) -> None:
     Store(root).get_or_compute("fit", KEY, compute)
 
 
-def test_of_two_processes_one_computes_and_the_other_waits(tmp_path: Path):
+def test_of_two_processes_one_computes_and_the_other_waits(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     log = tmp_path / "log"
     workers = [context.Process(target=_compute_slowly, args=(tmp_path, log, 0.5)) for _ in range(2)]
@@ -92,7 +96,7 @@ def test_of_two_processes_one_computes_and_the_other_waits(tmp_path: Path):
     assert len(log.read_text().splitlines()) == 1
 
 
-def test_the_waiting_process_takes_over_when_the_computing_one_is_killed(tmp_path: Path):
+def test_the_waiting_process_takes_over_when_the_computing_one_is_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     log = tmp_path / "log"
     victim = context.Process(target=_compute_slowly, args=(tmp_path, log, 600))
@@ -102,6 +106,7 @@ def test_the_waiting_process_takes_over_when_the_computing_one_is_killed(tmp_pat
         time.sleep(0.05)
     heir = context.Process(target=_compute_slowly, args=(tmp_path, log, 0))
     heir.start()
+    assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     heir.join(60)
     assert heir.exitcode == 0
@@ -109,7 +114,7 @@ def test_the_waiting_process_takes_over_when_the_computing_one_is_killed(tmp_pat
     assert len(log.read_text().splitlines()) == 2
 
 
-def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path):
+def test_temporary_folders_of_a_killed_writer_are_removed_by_the_next_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.path("fit", KEY)
     left = path.with_name(f".{path.name}.0123abcd-1-89abcdef.tmp")  # of another machine, for all we know
@@ -119,14 +124,14 @@ def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path):
     assert [found.name for found in path.parent.iterdir()] == [path.name]
 
 
-def test_a_folder_without_its_description_is_no_artefact_and_not_in_the_way(tmp_path: Path):
+def test_a_folder_without_its_description_is_replaced(tmp_path: Path) -> None:
     store = Store(tmp_path)
     found = store.get_or_compute("fit", KEY, write("one"))
     (found.path / "artefact.json").unlink()
     assert (store.get_or_compute("fit", KEY, write("two")).path / "a.txt").read_text() == "two"
 
 
-def test_an_artefact_that_is_dropped_before_it_is_loaded_is_computed_again(tmp_path: Path):
+def test_an_artefact_that_is_dropped_before_it_is_loaded_is_computed_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     loads = []
 
@@ -140,7 +145,7 @@ def test_an_artefact_that_is_dropped_before_it_is_loaded_is_computed_again(tmp_p
     assert len(loads) == 2
 
 
-def test_an_artefact_that_cannot_be_loaded_is_an_error_and_not_tried_forever(tmp_path: Path):
+def test_an_artefact_that_cannot_be_loaded_is_an_error_and_not_tried_forever(tmp_path: Path) -> None:
     def load(artefact: Artefact) -> str:
         raise OSError("damaged")
 
@@ -148,7 +153,7 @@ def test_an_artefact_that_cannot_be_loaded_is_an_error_and_not_tried_forever(tmp
         Store(tmp_path).load_or_compute("fit", KEY, write("one"), load)
 
 
-def test_the_time_a_computation_took_is_kept(tmp_path: Path):
+def test_the_time_a_computation_took_is_kept(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = store.get_or_compute("fit", KEY, write("one"))
     found = store.get("fit", KEY)
