@@ -1,4 +1,4 @@
-"""Candidates of a study: the trials that judge one, which are best, and the suite that reports those."""
+"""Candidates of a study: their trials in the search, the best of them, and the suite that reports those."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def entry_of(suite: Suite, params: dict[str, Any], label: str) -> StrategyEntry:
 
 
 def search_suite(suite: Suite, entry: StrategyEntry) -> Suite:
-    """Return the suite whose trials judge `entry`: on the search seeds, and on the split of the search."""
+    """Return the suite whose trials evaluate the candidate `entry`: on the search seeds and the split of the search."""
     study = study_of(suite)
     dataset = suite.dataset if study.test is None else suite.dataset.model_copy(update={"test": study.test})
     update = {

@@ -97,8 +97,12 @@ class SharedNeeds:
             profiles=tuple(sorted({profile for need in needs for profile in need.profiles})),
         )
 
+    def __str__(self) -> str:
+        """Return the names of all that the pass computes."""
+        return ", ".join([*self.signals, *(["features"] if self.features else []), *self.profiles])
+
     def covers(self, other: "SharedNeeds") -> bool:
-        """Return whether all of `other` is among these."""
+        """Return whether these include all of `other`."""
         return (
             set(other.signals) <= set(self.signals)
             and other.features <= self.features

@@ -1,6 +1,6 @@
-"""The `study` of a suite: which parameters of a strategy are searched, how, and by what candidates are judged.
+"""The `study` of a suite: the searched parameters of a strategy, sampler and pruner, and the objective.
 
-Report seeds are the suite's own `seeds`: the references of the report run on them too, with or without a study.
+Report seeds are the suite's own `seeds`: its strategies run on them, with or without a study.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ REGION_SIZE: Final = "region_size"
 """The dimension that is no parameter of the strategy."""
 
 _ASHA: Final = {"min_resource": 2, "reduction_factor": 2}
-"""Rounds before anyone is pruned, and which share goes on (one in ...). Round 0 is shared and tells nothing."""
+"""Rounds before the first pruning, and 1 / the share that continues. Round 0 is shared, so it can't rank candidates."""
 
 _FORMS: Final = "{float: [1, 6]}, {float: [0.25, 4], log: true}, {int: [1, 9], step: 2} or a list of choices"
 
@@ -79,16 +79,16 @@ class Study(BaseModel):
     Attributes:
         strategy: Registered name of the strategy.
         params: Parameters that are fixed; those left out and not searched take the strategy's default.
-        space: Dimensions over which is searched, laid over the strategy's own; `region_size` is one like any other, at
+        space: Searched dimensions, which replace or add to the strategy's own; `region_size` is one like any other, at
             the same number of pixels.
-        objective: By what candidates are judged, see `analysis.objective.value_of`; two of them search for the
+        objective: What candidates are compared by, see `analysis.objective.value_of`; two of them search for the
             trade-off.
         candidates: How many are tried.
         search_seeds: Seeds of the search; the suite's `seeds` are for the report, and must be others.
-        test: Split on which candidates are judged; by default the suite's: parameters are then chosen on the images of
+        test: Split that candidates are compared on; by default the suite's: parameters are then chosen on the images of
             the report, though on other seeds.
         sampler: Class of `optuna.samplers` that proposes candidates.
-        pruner: Class of `optuna.pruners` that gives candidates up between rounds, or "none"; by default successive
+        pruner: Class of `optuna.pruners` that stops candidates between rounds, or "none"; by default successive
             halving (ASHA), and none where there are two objectives.
         best: How many of the best are run on the report seeds.
         seed: Of the sampler.
@@ -143,7 +143,7 @@ class Study(BaseModel):
         return self
 
     def _check_ends(self, strategy: Strategy, name: str, distribution: "BaseDistribution") -> None:
-        """Try the ends of a dimension on the strategy, so that no candidate fails for them hours later."""
+        """Construct the strategy with the ends of a dimension, so that no candidate fails for them hours later."""
         for value in _ends(distribution):
             if name == REGION_SIZE:
                 if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -184,7 +184,7 @@ class Study(BaseModel):
         return any(map(needs_full_supervision, self.objective))
 
     def distributions(self) -> dict[str, "BaseDistribution"]:
-        """Return the space: the strategy's own dimensions but those that are fixed, with `space` laid over them.
+        """Return the space: the strategy's own dimensions without those that are fixed, updated with `space`.
 
         Raises:
             ValueError: When a dimension of `space` is written in no form that is known.
@@ -206,7 +206,7 @@ class Study(BaseModel):
             params = {"n_startup_trials": min(10, max(2, self.candidates // 3)), "constant_liar": True, **params}
         if name == "GridSampler":
             params = {"search_space": self._grid(), **params}
-        # These two walk through one sequence that belongs to their seed, and keep their place in the storage.
+        # These two follow one sequence per seed and keep their position in it in the storage.
         own_seed = self.seed if name in ("GridSampler", "QMCSampler") else _seed_of(self.seed, number)
         return _make(optuna.samplers, "sampler", name, {"seed": own_seed, **params})
 
@@ -214,8 +214,10 @@ class Study(BaseModel):
         from optuna.distributions import CategoricalDistribution
 
         space = self.distributions()
-        if odd := [name for name, found in space.items() if not isinstance(found, CategoricalDistribution)]:
-            raise ValueError(f"a list of choices for each dimension, since GridSampler takes no range; not '{odd[0]}'")
+        if ranges := [name for name, found in space.items() if not isinstance(found, CategoricalDistribution)]:
+            raise ValueError(
+                f"a list of choices for each dimension, since GridSampler takes no range; not '{ranges[0]}'"
+            )
         return {
             name: list(found.choices) for name, found in space.items() if isinstance(found, CategoricalDistribution)
         }
@@ -256,7 +258,7 @@ def _make(module: Any, kind: Literal["sampler", "pruner"], name: str, params: Ma
     if name not in known:
         raise ValueError(f"a {kind} of Optuna ({', '.join(known)}); there is no {kind} '{name}'")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that an argument is experimental is no news to who named it
+        warnings.simplefilter("ignore")  # an argument that a suite names may be experimental
         try:
             return getattr(module, name)(**params)
         except (TypeError, ValueError, ImportError) as error:
@@ -275,19 +277,19 @@ def _distribution(name: str, value: object) -> "BaseDistribution":
     """Return the distribution that a dimension of a suite file means."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    odd = ValueError(f"space.{name} as {_FORMS}; not {value!r}")
+    malformed = ValueError(f"space.{name} as {_FORMS}; not {value!r}")
     if isinstance(value, list | tuple):
         if not value or any(not isinstance(choice, bool | int | float | str | None) for choice in value):
-            raise odd
+            raise malformed
         return CategoricalDistribution(tuple(value))
     if not isinstance(value, dict):
-        raise odd
+        raise malformed
     settings = dict(value)
     kind = next((kind for kind in ("float", "int") if kind in settings), None)
     bounds = settings.pop(kind) if kind else None
     is_plain = isinstance(bounds, list | tuple) and len(bounds) == 2
     if kind is None or not is_plain or settings.keys() - {"log", "step"}:
-        raise odd
+        raise malformed
     make = FloatDistribution if kind == "float" else IntDistribution
     assert isinstance(bounds, list | tuple)
     try:

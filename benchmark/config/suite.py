@@ -74,7 +74,7 @@ class StrategyEntry(BaseModel):
                 f"a strategy, and '{FULL_SUPERVISION}' is none: write 'full_supervision: true' in the suite"
             )
         if self.label == FULL_SUPERVISION:
-            raise ValueError(f"a label other than '{FULL_SUPERVISION}', which names the reference trial")
+            raise ValueError(f"a label other than '{FULL_SUPERVISION}', which names the trial with all labels")
         # Unknown names, parameters and signals are errors here, before anything runs.
         needs = load(self.name, **self.params).needs
         known = Registry(group="quadrat.signals", kind="signal").names()
@@ -98,7 +98,7 @@ class Suite(BaseModel):
         learner: How models are trained.
         strategies: What is compared.
         seeds: One trial per strategy and seed; paired over strategies.
-        full_supervision: Whether to train on all labels too, as the reference.
+        full_supervision: Whether to train on all labels too.
         resources: What one trial may use.
         study: A search over one strategy's parameters, for `quadrat study`.
     """
@@ -146,7 +146,7 @@ class Suite(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _study_is_honest(self) -> Self:
+    def _study_has_its_own_seeds(self) -> Self:
         if self.study is None:
             return self
         if both := sorted(set(self.study.search_seeds) & set(self.seeds)):
@@ -160,7 +160,7 @@ class Suite(BaseModel):
 
     @property
     def region_sizes(self) -> tuple[int, ...]:
-        """All region sizes, the reference first."""
+        """All region sizes; budgets count regions of the first."""
         return self.region_size if isinstance(self.region_size, tuple) else (self.region_size,)
 
     def effective(self, entry: StrategyEntry) -> str:
@@ -169,11 +169,11 @@ class Suite(BaseModel):
         return canonical_json([entry.name, load(entry.name, **entry.params).params(), size])
 
     def trials(self) -> list[TrialSpec]:
-        """Return every trial: the references first, then strategy by strategy with the seeds inside."""
+        """Return every trial: full supervision first, then strategy by strategy with the seeds inside."""
         return list(self._trials())
 
     def _trials(self) -> Iterator[TrialSpec]:
-        reference_size = self.region_sizes[0]
+        first_size = self.region_sizes[0]
         if self.full_supervision:
             for seed in self.seeds:
                 yield TrialSpec(
@@ -181,14 +181,14 @@ class Suite(BaseModel):
                     strategy=FULL_SUPERVISION,
                     seed=seed,
                     dataset=self.dataset,
-                    region_size=reference_size,
+                    region_size=first_size,
                     budgets=(),
                     learner=self.learner,
                 )
         for size in self.region_sizes:
             for entry in self.strategies:
-                if entry.region_size is not None and size != reference_size:
-                    continue  # one of its own: it is there once, not once for each size of the suite
+                if entry.region_size is not None and size != first_size:
+                    continue  # its own size: one trial per seed, not one for each size of the suite
                 region_size = entry.region_size or size
                 has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
                 for seed in self.seeds:
@@ -199,7 +199,7 @@ class Suite(BaseModel):
                         seed=seed,
                         dataset=self.dataset,
                         region_size=region_size,
-                        budgets=scale_budgets(self.budgets, reference_size, region_size),
+                        budgets=scale_budgets(self.budgets, first_size, region_size),
                         learner=self.learner,
                     )
 
@@ -216,7 +216,7 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite
 
     Args:
         path_or_name: A path, or a name of `shipped_suites()`.
-        overrides: `key=value` settings laid over the file; keys are dotted (`learner.iterations=50`), values YAML.
+        overrides: `key=value` settings that override the file; keys are dotted (`learner.iterations=50`), values YAML.
 
     Raises:
         SuiteError: Naming file, key, what was expected and what came.
@@ -228,7 +228,7 @@ def load_suite(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Suite
         raise SuiteError("\n".join(_explain_all(file, error.errors()))) from error
 
 
-_ODD_PARTS: Final = ("constrained-int", "function-after[_distinct(), union]")
+_TYPE_PARTS: Final = ("constrained-int", "function-after[_distinct(), union]")
 """What pydantic puts into the place of a value that may be of several types."""
 
 _PLAIN: Final = {
@@ -240,8 +240,8 @@ _PLAIN: Final = {
 
 
 def _explain_all(file: SuiteFile, problems: Sequence[Any]) -> list[str]:
-    """Return one line per mistake; what pydantic says of it again, for a parent or another type, is left out."""
-    places = [tuple(part for part in problem["loc"] if part not in _ODD_PARTS) for problem in problems]
+    """Return one line per mistake, without pydantic's repetitions for a parent or another type."""
+    places = [tuple(part for part in problem["loc"] if part not in _TYPE_PARTS) for problem in problems]
     lines: dict[str, str] = {}
     for problem, place in zip(problems, places, strict=True):
         has_child = any(len(other) > len(place) and other[: len(place)] == place for other in places)
@@ -253,7 +253,7 @@ def _explain_all(file: SuiteFile, problems: Sequence[Any]) -> list[str]:
 
 
 def _explain(file: SuiteFile, problem: Any) -> str:
-    location = [part for part in problem["loc"] if not (isinstance(part, str) and (part in _ODD_PARTS or "[" in part))]
+    location = [part for part in problem["loc"] if not (isinstance(part, str) and (part in _TYPE_PARTS or "[" in part))]
     key = ".".join(str(part) for part in location) or "(the file)"
     path = file.origin(location)
     cause = problem.get("ctx", {}).get("error")

@@ -1,4 +1,4 @@
-"""From a suite's name to plain values: finding the file, YAML, what it extends, and settings laid over it."""
+"""From a suite's name to plain values: find the file, parse it, merge what it extends, apply `--set`."""
 
 import difflib
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from quadrat.benchmark.errors import SuiteError
 __all__ = ["SuiteFile", "read_suite_file", "shipped_suites"]
 
 _OWN: Final = ("name", "description", "paper", "extends")
-"""Keys that say what a file itself is: a suite never takes them from the one it extends."""
+"""Keys that describe the file itself: a suite never inherits them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteFile:
-    """What a suite file says, together with the files that it extends.
+    """Values of a suite file, merged with those of the files that it extends.
 
     Attributes:
         path: The file.
-        values: Everything that is said, merged.
-        layers: What each file says by itself, the suite's own first, by path.
+        values: All values, merged.
+        layers: Values of each file alone, by path, the suite's own first.
     """
 
     path: Path
@@ -43,7 +43,7 @@ def shipped_suites() -> dict[str, Path]:
 
 
 def read_suite_file(path_or_name: str | Path, overrides: Sequence[str] = ()) -> SuiteFile:
-    """Return the values of a suite file, or of the shipped suite of that name, that nobody has validated yet.
+    """Return the values of a suite file, or of the shipped suite of that name, not validated yet.
 
     A file may extend another: `extends: camvid-cpu`, the name of a shipped suite or a path relative to the file.
     Mappings are merged key by key, everything else (lists too) is replaced. `name`, `description` and `paper` are a
@@ -51,7 +51,7 @@ def read_suite_file(path_or_name: str | Path, overrides: Sequence[str] = ()) -> 
 
     Args:
         path_or_name: A path, or a name of `shipped_suites()`.
-        overrides: `key=value` settings laid over the file; keys are dotted (`learner.iterations=50`), values YAML.
+        overrides: `key=value` settings that override the file; keys are dotted (`learner.iterations=50`), values YAML.
 
     Raises:
         SuiteError: No such file, no YAML, files that extend each other in a circle, or a malformed setting.
@@ -85,7 +85,7 @@ def _find(path_or_name: str | Path, *, base: Path | None = None) -> Path:
 
 
 def _read_layers(path: Path) -> dict[Path, dict[str, Any]]:
-    """Return what the file says and what it extends, down to the one that extends nothing."""
+    """Return the values of the file and of each file that it extends, directly or not, by path."""
     layers: dict[Path, dict[str, Any]] = {}
     seen: set[Path] = set()
     while True:
@@ -103,7 +103,7 @@ def _read_layers(path: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `own` laid over it: mappings key by key, everything else as a whole."""
+    """Return `base` updated with `own`: mappings key by key, everything else as a whole."""
     result = dict(base)
     for key, value in own.items():
         below = result.get(key)

@@ -1,4 +1,4 @@
-"""What one trial is, and the identity by which it is known before and after it has run."""
+"""Specification of one trial, and its identity: the same before and after it ran."""
 
 import hashlib
 import math
@@ -14,7 +14,7 @@ from quadrat.benchmark.storage.atomic import canonical_json
 __all__ = ["FULL_SUPERVISION", "IDENTITY", "IDENTITY_VERSION", "NOT_IDENTITY", "DatasetSpec", "TrialSpec", "identity"]
 
 FULL_SUPERVISION: Final = "full-supervision"
-"""The reserved strategy name of the reference trial: one round with every region labelled."""
+"""The reserved strategy name of the trial that trains on all labels: one round with every region labelled."""
 
 IDENTITY_VERSION: Final = 1
 """Raised when the meaning of the same spec changes (a fix that changes numbers), so that old trials run again."""
@@ -50,8 +50,8 @@ class DatasetSpec(BaseModel):
     Attributes:
         name: Registered name, see `quadrat list datasets`.
         root: Folder on this machine; not identity, since the same images may lie anywhere.
-        pool: Split whose regions can be bought.
-        test: Split that is reported on.
+        pool: Split whose regions can be labelled.
+        test: Split that is evaluated.
         params: What else the data set's loader takes.
     """
 
@@ -68,11 +68,11 @@ class TrialSpec(BaseModel):
     """One active-learning run: data set x region size x recipe x strategy(params) x budgets x seed.
 
     Attributes:
-        label: What the trial's strategy is called in tables and figures.
+        label: Name of the trial's strategy in tables and figures.
         strategy: Registered name of the strategy, or `full-supervision`.
         params: The strategy's parameters, defaults filled in.
-        seed: From which every named generator of the trial starts.
-        dataset: Where images and labels come from.
+        seed: Seed of every named generator of the trial.
+        dataset: Data set of images and labels.
         region_size: Edge of a grid cell, pixels.
         budgets: Cumulative number of labelled regions after round 0, 1, ...; empty for `full-supervision`.
         learner: How a model is trained.
@@ -109,8 +109,8 @@ class TrialSpec(BaseModel):
         return f"{prefix}-r{self.region_size}-s{self.seed}-{digest}"
 
 
-def scale_budgets(budgets: tuple[int, ...], reference_size: int, region_size: int) -> tuple[int, ...]:
-    """Return `budgets` of regions of `reference_size` as regions of `region_size` at the same number of pixels.
+def scale_budgets(budgets: tuple[int, ...], from_size: int, region_size: int) -> tuple[int, ...]:
+    """Return `budgets` of regions of `from_size` as regions of `region_size` at the same number of pixels.
 
     The paper's section V-D: 1000 regions of 128 are 250 of 256 and 4000 of 64. Rounded up, so that no budget is 0.
 
@@ -120,4 +120,4 @@ def scale_budgets(budgets: tuple[int, ...], reference_size: int, region_size: in
         >>> scale_budgets((1000,), 128, 64)
         (4000,)
     """
-    return tuple(math.ceil(budget * reference_size**2 / region_size**2) for budget in budgets)
+    return tuple(math.ceil(budget * from_size**2 / region_size**2) for budget in budgets)

@@ -1,4 +1,4 @@
-"""How long a suite will take and what it needs: what was measured of its recipe, times its work."""
+"""Estimated hours, memory and disk of a suite: the speed measured of its recipe, times its work."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,18 +11,18 @@ from quadrat.benchmark.planning.work import Workload, count_work
 __all__ = ["Estimate", "estimate"]
 
 _BYTES_PER_SELECTED: Final = 28
-"""A pick in a selection file: region and potential (8 each), image, row and column (4 each)."""
+"""Bytes of a region in a selection file: region and potential (8 each), image, row and column (4 each)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a suite will take.
+    """Estimated time and disk of a suite.
 
     Attributes:
         fit_s: Seconds of all fits, one after the other.
-        evaluate_s: Of all evaluations.
-        score_s: Of all scoring passes.
-        encode_s: Of encoding the images once.
+        evaluate_s: Seconds of all evaluations.
+        score_s: Seconds of all scoring passes.
+        encode_s: Seconds of encoding the images once, for a frozen encoder.
         device_s: GPU seconds, or CPU core seconds, of all of that.
         num_devices: GPUs, or CPU cores.
         in_flight: Trials at a time.
@@ -50,7 +50,7 @@ class Estimate:
 
 
 def estimate(suite: Suite, extent: DataExtent, measured: Measured, num_devices: int) -> Estimate:
-    """Return what the suite will take on `num_devices` GPUs (or CPU cores, when its trials have no GPU).
+    """Return the estimate of a suite on `num_devices` GPUs, or CPU cores when its trials have no GPU.
 
     Trials that share a GPU are counted as if they took turns: sharing can only be faster.
     """

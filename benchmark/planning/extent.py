@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.data import PackedSplit, RegionGrid, load_dataset, open_packed
+from quadrat.benchmark.data.dataset import DATASETS
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_suite_json
-from quadrat.strategies.registry import Registry
 
 __all__ = ["DataExtent", "ExactCounts", "data_extent"]
 
@@ -76,7 +76,7 @@ def data_extent(suite: Suite, results_dir: Path) -> DataExtent:
     were packed; the data set, of which the first image stands for all; the sizes that the data set declares.
 
     Raises:
-        DataError: When the data is not at hand and the data set declares no sizes.
+        DataError: When the data is missing and the data set declares no sizes.
     """
     recorded = _recorded(suite, results_dir)
     if recorded is None:
@@ -89,7 +89,7 @@ def data_extent(suite: Suite, results_dir: Path) -> DataExtent:
 
 
 def _recorded(suite: Suite, results_dir: Path) -> Mapping[str, Any] | None:
-    """Return what suite.json says of the data, None when there is no such file, or it is of other data."""
+    """Return the data described in suite.json, None when there is no such file, or it is of other data."""
     if not (results_dir / "suite.json").is_file():
         return None
     document = read_suite_json(results_dir)
@@ -146,7 +146,7 @@ def _of_dataset(suite: Suite) -> DataExtent:
         pool, test = dataset.items(spec.pool), dataset.items(spec.test)
         height, width, _ = pool[0].read_image().shape
     except DataError as error:
-        published = getattr(Registry(group="quadrat.datasets", kind="dataset").get(spec.name), "published", None)
+        published = getattr(DATASETS.get(spec.name), "published", None)
         if published is None or not {spec.pool, spec.test} <= published.num_images.keys():
             raise
         return DataExtent(
@@ -155,7 +155,7 @@ def _of_dataset(suite: Suite) -> DataExtent:
             height=published.height,
             width=published.width,
             num_classes=published.num_classes,
-            source=f"as published, since {spec.name} is not at hand ({_first_line(error)})",
+            source=f"as published; {_first_line(error)}",
         )
     return DataExtent(
         num_pool=len(pool),

@@ -1,6 +1,6 @@
-"""How fast a suite's recipe is on this machine: a few iterations and images of it, measured one trial alone.
+"""Speed and memory of a suite's recipe on this machine, from a few iterations and images of one trial alone.
 
-Only the learner is measured. What costs little beside it is left out: selecting, packing, starting Ray, writing files.
+Only the learner is measured; selecting, packing, starting Ray and writing files are left out.
 """
 
 import math
@@ -26,27 +26,37 @@ from quadrat.benchmark.planning.work import Workload
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.oracle import RevealedLabels
 
-__all__ = ["Measured", "devices_at_hand", "measure"]
+__all__ = ["Limits", "Measured", "devices_at_hand", "measure"]
 
 _WARM_UP: Final = 2
-_MEASURE_S: Final = 3.0
-"""A measurement goes on until it has taken this long, or there is nothing left to do."""
 _NUM_IMAGES: Final = {"cpu": 8, "cuda": 32}
-_LONG_STEP_S: Final = 2.0
-_CPU_CROP: Final = 144
-_CPU_IMAGE_PX: Final = 200_000
-"""On a CPU, an image above this size is measured at this size, and an iteration that is longer than `_LONG_STEP_S` with
-two small crops; both are then scaled by their pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits on what is measured. What is too large for them is measured smaller and scaled by its pixels.
+
+    Attributes:
+        phase_s: A phase ends after this time, or when all its images are done.
+        cpu_image_px: Largest image on a CPU.
+        cpu_step_s: Longest iteration on a CPU; a longer one is measured with two crops of `cpu_crop`.
+        cpu_crop: Edge of these crops, pixels.
+    """
+
+    phase_s: float = 3.0
+    cpu_image_px: int = 200_000
+    cpu_step_s: float = 2.0
+    cpu_crop: int = 144
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured of one recipe on this machine, one trial alone.
+    """Speed and memory of one recipe on this machine, one trial alone.
 
     Attributes:
         device: "cpu" or "cuda", with its name.
         threads: CPU threads.
-        is_cpu_time: Whether seconds are those of the CPU, which other programs do not lengthen.
+        is_cpu_time: Whether seconds are CPU time, which other programs do not lengthen, rather than wall time.
         iteration_s: Seconds of an iteration of a fit.
         evaluate_s: Seconds to evaluate an image.
         score_s: Seconds to score an image, by what is computed.
@@ -55,7 +65,7 @@ class Measured:
         fitted_bytes: Bytes of a trained model on the disk.
         gpu_bytes: Largest memory of the GPU; None on a CPU.
         host_bytes: Largest memory of the process; None where the measurement was scaled.
-        notes: What a reader must know of these numbers.
+        notes: Caveats of these numbers, as sentences.
     """
 
     device: str
@@ -78,12 +88,12 @@ class Measured:
 
     @property
     def cores(self) -> int:
-        """What a second of a trial counts for: one GPU, or its threads."""
+        """Devices of a trial: one GPU, or as many cores as it has threads."""
         return 1 if self.is_gpu else self.threads
 
 
 def devices_at_hand(suite: Suite) -> tuple[str, int]:
-    """Return what the suite can be measured on here, "cuda" or "cpu", and how many GPUs or cores there are."""
+    """Return the device that the suite can be measured on, "cuda" or "cpu", and the number of GPUs or cores."""
     import torch
 
     if (suite.resources.gpus > 0 or suite.resources.device == "cuda") and torch.cuda.is_available():
@@ -92,85 +102,91 @@ def devices_at_hand(suite: Suite) -> tuple[str, int]:
 
 
 def measure(
-    suite: Suite, extent: DataExtent, work: Workload, device: str, on_phase: Callable[[str], None] | None = None
+    suite: Suite,
+    extent: DataExtent,
+    work: Workload,
+    device: str,
+    on_phase: Callable[[str], None] | None = None,
+    limits: Limits = Limits(),
 ) -> Measured:
-    """Measure the suite's recipe on images drawn at random, in the data's size; nothing of it is kept.
+    """Measure the suite's recipe on random images of the data's size; nothing is kept.
 
     Args:
-        suite: Whose recipe it is; the encoder starts from random weights, which take as long as others.
-        extent: Sizes and classes.
-        work: What has to be scored.
+        suite: Suite whose recipe is measured; random weights take as long as others.
+        extent: Size of the images, number of classes.
+        work: Scoring passes to measure.
         device: "cpu" or "cuda".
-        on_phase: Told what is measured next.
+        on_phase: Called with the name of each phase before it is measured.
+        limits: Limits on time and sizes.
 
     Raises:
-        TrainingError: The encoder or the device can't be had.
+        TrainingError: When the encoder or the device is not available.
     """
     recipe = suite.learner.model_copy(update={"weights": "none", "iterations": 1_000_000, "epochs": None})
-    threads, tell = min(suite.resources.cpus, len(os.sched_getaffinity(0))), on_phase or (lambda _: None)
+    threads, report = min(suite.resources.cpus, len(os.sched_getaffinity(0))), on_phase or (lambda _: None)
     notes: list[str] = []
     if suite.resources.gpus and device == "cpu":
         notes.append("the suite asks for a GPU and this machine has none: a GPU is many times faster")
     size, image_scale = (extent.height, extent.width), 1.0
-    if device == "cpu" and extent.height * extent.width > _CPU_IMAGE_PX:
-        image_scale = extent.height * extent.width / _CPU_IMAGE_PX
+    if device == "cpu" and extent.height * extent.width > limits.cpu_image_px:
+        image_scale = extent.height * extent.width / limits.cpu_image_px
         size = (round(extent.height / image_scale**0.5), round(extent.width / image_scale**0.5))
         image_scale = extent.height * extent.width / (size[0] * size[1])
         notes.append(f"images were measured at {size[1]} x {size[0]} and scaled by {image_scale:.1f}")
     region_size = min(suite.region_sizes[0], *size)
-    bench = _Bench(size, extent.num_classes, region_size, device, threads)
+    data = _RandomData(size, extent.num_classes, region_size, device, threads, limits.phase_s)
     with tempfile.TemporaryDirectory(prefix="quadrat-plan-") as folder:
         encode_s = feature_bytes = 0.0
         if recipe.frozen:
-            tell("encoding")
-            learner = bench.learner(recipe, Path(folder))
-            encode_s = _seconds_per_item(bench, lambda on_step: learner.prepare(on_step), warm_up=1) * image_scale
+            report("encoding")
+            learner = data.learner(recipe, Path(folder))
+            encode_s = _seconds_per_item(data, lambda on_step: learner.prepare(on_step), warm_up=1) * image_scale
             learner.prepare()  # the rest of them
             kept = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
             feature_bytes = kept / (2 * _NUM_IMAGES[device]) * image_scale
-        tell("fit")
-        iteration_s, factor, compile_s = _iteration_s(bench, recipe, Path(folder))
+        report("fit")
+        iteration_s, factor, compile_s = _iteration_s(data, recipe, Path(folder), limits)
         if compile_s is not None:
             notes.append(
                 f"torch.compile: the first iteration took {compile_s:.0f} s, once in every worker process (less where "
                 "torch finds its cache); the hours leave it out"
             )
         if factor > 1:
-            notes.append(f"an iteration was measured with two crops of {_CPU_CROP} px and scaled by {factor:.0f}")
+            notes.append(f"an iteration was measured with two crops of {limits.cpu_crop} px and scaled by {factor:.0f}")
         once = recipe.model_copy(
-            update={"iterations": 1, "batch_size": 2, "crop": min(recipe.crop, _CPU_CROP), "compile": None}
+            update={"iterations": 1, "batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop), "compile": None}
         )
-        learner = bench.learner(once, Path(folder))
-        fitted = learner.fit(bench.labels, seed=0, round=0)
+        learner = data.learner(once, Path(folder))
+        fitted = learner.fit(data.labels, seed=0, round=0)
         path = Path(folder) / "fitted.pt"
         fitted.save(path)
-        tell("evaluate")
+        report("evaluate")
         evaluate_s = image_scale * _seconds_per_item(
-            bench, lambda on_step: learner.evaluate(fitted, bench.masks, on_step), warm_up=1
+            data, lambda on_step: learner.evaluate(fitted, data.masks, on_step), warm_up=1
         )
         score_s = {}
         for needs in work.scorings:
-            tell(f"score {_name(needs)}")
-            score_s[needs] = image_scale * _score_s(bench, learner, fitted, needs)
+            report(f"score {needs}")
+            score_s[needs] = image_scale * _score_s(data, learner, fitted, needs)
         is_scaled = factor > 1 or image_scale > 1
         return Measured(
-            device=bench.device_name(),
+            device=data.device_name(),
             threads=threads,
-            is_cpu_time=bench.clock is time.process_time,
+            is_cpu_time=data.clock is time.process_time,
             iteration_s=iteration_s,
             evaluate_s=evaluate_s,
             score_s=score_s,
             encode_s=encode_s,
             feature_bytes=round(feature_bytes),
             fitted_bytes=path.stat().st_size,
-            gpu_bytes=bench.gpu_bytes(),
+            gpu_bytes=data.gpu_bytes(),
             host_bytes=None if is_scaled else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             notes=tuple(notes),
         )
 
 
 class _Arrays:
-    """Images or masks in memory, as the learner takes them from a packed split."""
+    """Images or masks in memory, with the interface of a packed split."""
 
     def __init__(self, arrays: list[npt.NDArray[np.uint8]], num_classes: int) -> None:
         self._arrays = arrays
@@ -189,16 +205,19 @@ class _Arrays:
 
 
 class _Enough(Exception):
-    """Ends a phase that has been measured for long enough."""
+    """Raised to end a phase that was measured for long enough."""
 
 
-class _Bench:
-    """Random images with labels, and the device."""
+class _RandomData:
+    """Random images and labels on a device, and the clock that times work on them."""
 
-    def __init__(self, size: tuple[int, int], num_classes: int, region_size: int, device: str, threads: int) -> None:
+    def __init__(
+        self, size: tuple[int, int], num_classes: int, region_size: int, device: str, threads: int, phase_s: float
+    ) -> None:
         draw = rng(0, "plan")
         self._device = device
         self._threads = threads
+        self.phase_s = phase_s
         # Of one thread, CPU time is what the work costs, whatever else runs on the machine.
         self.clock = time.process_time if device == "cpu" and threads == 1 else time.perf_counter
         self._num_classes = num_classes
@@ -250,8 +269,8 @@ class _Bench:
         return int(torch.cuda.max_memory_allocated())
 
 
-def _seconds_per_item(bench: _Bench, work: Callable[[Callable[[int, int], None]], Any], *, warm_up: int) -> float:
-    """Return seconds per iteration or image of `work`, which tells (done, in all), after `warm_up` of them."""
+def _seconds_per_item(data: _RandomData, work: Callable[[Callable[[int, int], None]], Any], *, warm_up: int) -> float:
+    """Return seconds per item of `work`, which calls back with (items done, items in all), after `warm_up` items."""
     start_s = 0.0
     first = last = 0
     until_s = math.inf
@@ -265,50 +284,50 @@ def _seconds_per_item(bench: _Bench, work: Callable[[Callable[[int, int], None]]
             if time.monotonic() >= until_s:
                 raise _Enough
             return
-        bench.wait()
-        start_s, first, until_s = bench.clock(), done, time.monotonic() + _MEASURE_S
+        data.wait()
+        start_s, first, until_s = data.clock(), done, time.monotonic() + data.phase_s
 
-    before_s = bench.clock()
+    before_s = data.clock()
     try:
         work(on_step)
     except _Enough:
         pass
-    bench.wait()  # once, not after each: a device works on while the next item is prepared
+    data.wait()  # once, not after each: a device works on while the next item is prepared
     if last > first:
-        return (bench.clock() - start_s) / (last - first)
+        return (data.clock() - start_s) / (last - first)
     # All images went through in one batch: with its warm-up, which is the most it can be.
-    return (bench.clock() - before_s) / max(first, 1)
+    return (data.clock() - before_s) / max(first, 1)
 
 
-def _iteration_s(bench: _Bench, recipe: Recipe, folder: Path) -> tuple[float, float, float | None]:
-    """Return seconds of an iteration, by how much they were scaled (1 where they were not), and of compiling."""
+def _iteration_s(data: _RandomData, recipe: Recipe, folder: Path, limits: Limits) -> tuple[float, float, float | None]:
+    """Return seconds of an iteration, the factor they were scaled by (1: not scaled), and seconds of compiling."""
     compile_s: float | None = None
 
     def run(recipe: Recipe) -> float:
         nonlocal compile_s
         if recipe.compile is not None:
             begin_s = time.monotonic()
-            bench.learner(recipe.model_copy(update={"iterations": 1}), folder).fit(bench.labels, seed=0, round=0)
+            data.learner(recipe.model_copy(update={"iterations": 1}), folder).fit(data.labels, seed=0, round=0)
             compile_s = time.monotonic() - begin_s
-        learner = bench.learner(recipe, folder)
+        learner = data.learner(recipe, folder)
         return _seconds_per_item(
-            bench, lambda on_step: learner.fit(bench.labels, seed=0, round=0, on_step=on_step), warm_up=_WARM_UP
+            data, lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step), warm_up=_WARM_UP
         )
 
-    if bench.device_name() == "cpu":
-        small = recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, _CPU_CROP)})
+    if data.device_name() == "cpu":
+        small = recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop)})
         factor = recipe.batch_size * recipe.crop**2 / (small.batch_size * small.crop**2)
-        if factor > 1 and (small_s := run(small)) * factor > _LONG_STEP_S:
+        if factor > 1 and (small_s := run(small)) * factor > limits.cpu_step_s:
             return small_s * factor, factor, compile_s
     return run(recipe), 1.0, compile_s
 
 
-def _score_s(bench: _Bench, learner: Learner, fitted: Fitted, needs: SharedNeeds) -> float:
+def _score_s(data: _RandomData, learner: Learner, fitted: Fitted, needs: SharedNeeds) -> float:
     return _seconds_per_item(
-        bench,
+        data,
         lambda on_step: learner.score(
             fitted,
-            bench.grid,
+            data.grid,
             signals=needs.signals,
             features=needs.features,
             profiles=needs.profiles,
@@ -318,7 +337,3 @@ def _score_s(bench: _Bench, learner: Learner, fitted: Fitted, needs: SharedNeeds
         ),
         warm_up=1,
     )
-
-
-def _name(needs: SharedNeeds) -> str:
-    return ", ".join([*needs.signals, *(["features"] if needs.features else []), *needs.profiles])

@@ -1,4 +1,4 @@
-"""Results of a study's search: `study/study.json`, which says what became of each candidate.
+"""Results of a study's search: `study/study.json`, the state and values of each candidate.
 
 Everything of the search lies in the folder `study` of a results folder: its records are not results, since the
 parameters were chosen on their seeds.

@@ -39,7 +39,7 @@ def list_(what: str) -> None:
 
 
 def _summary(plugin: object) -> str:
-    """Return the first line of what a plugin says of itself."""
+    """Return the first line of a plugin's summary or docstring."""
     text = getattr(plugin, "summary", plugin.__doc__) or ""
     line = str(text).strip().partition("\n")[0]
     return f"SEES LABELS: {line}" if getattr(plugin, "sees_labels", False) else line

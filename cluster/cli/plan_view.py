@@ -13,7 +13,7 @@ from quadrat.benchmark.planning.estimate import Estimate
 from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
 from quadrat.benchmark.planning.work import Workload
-from quadrat.cluster.cli.suite_view import facts_table, show_bytes, show_needs
+from quadrat.cluster.cli.suite_view import facts_table, show_bytes
 
 __all__ = ["as_json", "hours", "render_plan"]
 
@@ -52,7 +52,7 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
     for needs, passes in work.scorings.items():
         images, each_s = passes * extent.num_pool, measured.score_s[needs]
         table.add_row(
-            f"score {show_needs(needs)}",
+            f"score {needs}",
             f"{images:,} images",
             f"{_short_s(each_s)} each",
             hours(images * each_s * cost),

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from quadrat.benchmark.config.sharing import SharedNeeds, count_fits
+from quadrat.benchmark.config.sharing import count_fits
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec, scale_budgets
 from quadrat.benchmark.errors import DataError, TrainingError
@@ -22,7 +22,7 @@ from quadrat.strategies import sees_labels
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["facts_table", "render_suite", "show_bytes", "show_needs"]
+__all__ = ["facts_table", "render_suite", "show_bytes"]
 
 
 def render_suite(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
@@ -71,11 +71,6 @@ def show_bytes(num_bytes: float) -> str:
             value = num_bytes / scale
             return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
     return f"{num_bytes / 1e3:.0f} kB"
-
-
-def show_needs(needs: SharedNeeds) -> str:
-    """Return what one pass over the pool computes, by name."""
-    return ", ".join([*needs.signals, *(["features"] if needs.features else []), *needs.profiles])
 
 
 def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text: str) -> dict[str, str]:
@@ -128,7 +123,7 @@ def _work(suite: Suite, extent: DataExtent) -> dict[str, str]:
     """Return the work of a suite and the disk that its images take."""
     work = count_work(suite, extent)
     most = "at most " if work.is_upper_bound else ""
-    scorings = ", ".join(f"{passes} x {show_needs(needs)}" for needs, passes in work.scorings.items())
+    scorings = ", ".join(f"{passes} x {needs}" for needs, passes in work.scorings.items())
     return {
         "work": f"{work.num_fits:,} fits, {most}{work.num_iterations:,} iterations together; "
         f"{work.num_evaluations:,} evaluations of {extent.num_test:,} images; "

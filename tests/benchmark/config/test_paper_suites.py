@@ -24,7 +24,7 @@ ABLATIONS = {
     "bald": "I",
 }
 SCENES = [f"scenes-{ablation}" for ablation in ABLATIONS]
-# Up to 8 % of the pool both set functions pick the same regions (measured: in 20 rounds of 20).
+# Up to 8 % of the pool both set functions select the same regions (measured: in 20 rounds of 20).
 LARGER_BUDGETS = {"scenes-set-function": 0.4}
 
 
@@ -36,7 +36,7 @@ def shipped(name: str) -> Suite:
 @pytest.mark.parametrize(
     ("name", "region_size", "crop", "lr"), [("cityscapes-paper", 128, 769, 0.01), ("voc-paper", 32, 513, 0.007)]
 )
-def test_the_protocol_is_the_papers(name, region_size, crop, lr):
+def test_the_protocol_is_the_papers(name: str, region_size: int, crop: int, lr: float) -> None:
     suite = shipped(name)
     assert suite.region_size == region_size
     assert suite.budgets == (1000, 2000, 4000, 8000, 16000, 32000)
@@ -52,7 +52,7 @@ def test_the_protocol_is_the_papers(name, region_size, crop, lr):
     assert (learner.scale, learner.flip) == ((0.5, 2.0), True)
 
 
-def test_the_last_budget_on_cityscapes_is_8_4_percent_of_the_pixels():
+def test_the_last_budget_on_cityscapes_is_8_4_percent_of_the_pixels() -> None:
     suite = shipped("cityscapes-paper")
     grid = RegionGrid(torch.tensor([[1024, 2048]] * 2975).numpy(), suite.region_sizes[0])
     assert grid.num_regions == 380_800
@@ -61,37 +61,37 @@ def test_the_last_budget_on_cityscapes_is_8_4_percent_of_the_pixels():
 
 @pytest.mark.parametrize("size", ["cityscapes", "camvid", "scenes"])
 @pytest.mark.parametrize(("ablation", "key"), ABLATIONS.items())
-def test_every_ablation_comes_in_three_sizes_and_names_its_table(size, ablation, key):
+def test_every_ablation_comes_in_three_sizes_and_names_its_table(size: str, ablation: str, key: str) -> None:
     assert shipped(f"{size}-{ablation}").paper == key
 
 
 @pytest.mark.parametrize(("name", "key"), [("voc-distance", "V-A/voc"), ("voc-set-function", "V-E/voc")])
-def test_the_tables_on_voc_have_suites_of_their_own(name, key):
+def test_the_tables_on_voc_have_suites_of_their_own(name: str, key: str) -> None:
     assert shipped(name).paper == key
 
 
 @pytest.mark.parametrize("size", ["cityscapes", "voc", "camvid", "scenes"])
-def test_labels_are_the_row_names_of_the_papers_tables(size):
+def test_labels_are_the_row_names_of_the_papers_tables(size: str) -> None:
     rows = [entry.label for entry in shipped(f"{size}-distance").strategies]
     assert rows == ["linear", "piece-wise"]
     rows = [entry.label for entry in shipped(f"{size}-set-function").strategies]
     assert rows == ["max-sum", "max-min"]
 
 
-def test_region_sizes_are_compared_at_the_papers_budgets():
+def test_region_sizes_are_compared_at_the_papers_budgets() -> None:
     budgets = {spec.region_size: spec.budgets[0] for spec in shipped("cityscapes-region-size").trials()}
     assert budgets == {128: 1000, 64: 4000, 256: 250}
 
 
 @pytest.mark.parametrize("size", ["cityscapes", "camvid", "scenes"])
-def test_feature_dimensions_are_a_quarter_half_and_all_of_the_decoder(size):
+def test_feature_dimensions_are_a_quarter_half_and_all_of_the_decoder(size: str) -> None:
     suite = shipped(f"{size}-feature-dimension")
     dims = [entry.params["pca_dim"] for entry in suite.strategies if entry.name == "entropy-feature"]
     width = suite.learner.decoder_channels
     assert dims == [width // 4, width // 2, width]
 
 
-def test_ablations_train_as_the_suite_that_they_extend():
+def test_ablations_train_as_the_suite_that_they_extend() -> None:
     for base, size in (("cityscapes-paper", "cityscapes"), ("camvid-cpu", "camvid"), ("quickstart", "scenes")):
         for ablation in ABLATIONS:
             suite = shipped(f"{size}-{ablation}")
@@ -100,7 +100,7 @@ def test_ablations_train_as_the_suite_that_they_extend():
                 assert suite.budgets == shipped(base).budgets
 
 
-def test_no_shipped_suite_buys_more_than_its_pool_holds():
+def test_no_shipped_suite_labels_more_than_its_pool_holds() -> None:
     num_images = {"cityscapes": 2975 * 8 * 16, "camvid": 367 * 15 * 20, "scenes": 120 * 6 * 7}
     for name in shipped_suites():
         suite = shipped(name)
@@ -110,7 +110,7 @@ def test_no_shipped_suite_buys_more_than_its_pool_holds():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCENES)
-def test_a_suite_on_scenes_runs_its_first_rounds(name, tmp_path: Path):
+def test_a_suite_on_scenes_runs_its_first_rounds(name: str, tmp_path: Path) -> None:
     small = ["dataset.params={num_train: 16, num_test: 2}", "learner.iterations=2", "seeds=[0]", "budgets=[8, 16]"]
     context = TrialContext.open(load_suite(name, small), tmp_path)
     context.prepare_results()
@@ -120,7 +120,7 @@ def test_a_suite_on_scenes_runs_its_first_rounds(name, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_deeplabv3plus_on_xception41_has_maps_at_strides_4_and_16():
+def test_deeplabv3plus_on_xception41_has_maps_at_strides_4_and_16() -> None:
     # No download: random weights, the same architecture (28 million parameters with the decoder's).
     recipe = Recipe(encoder="xception41", weights="none", iterations=1)
     encoder = build_encoder(recipe, None, seed=0)

@@ -1,5 +1,7 @@
 """Rounds that trials share, and the training steps they need."""
 
+from typing import Any
+
 from support.fake_trials import make_suite
 
 from quadrat.benchmark.config.sharing import (
@@ -15,7 +17,7 @@ from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.strategies import Needs
 
 
-def trials(**changes: object) -> list[TrialSpec]:
+def trials(**changes: Any) -> list[TrialSpec]:
     return make_suite(full_supervision=True, **changes).trials()
 
 

@@ -1,6 +1,8 @@
-"""Suites: what a file may say, and the error for everything else."""
+"""Suites: the trials of a file, and the error for each mistake in it."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +10,7 @@ from quadrat.benchmark.config.suite import load_suite, shipped_suites
 from quadrat.benchmark.errors import SuiteError
 
 
-def test_a_suite_resolves_to_references_first_then_strategy_by_strategy(write_suite):
+def test_a_suite_is_full_supervision_first_then_strategy_by_strategy(write_suite: Callable[..., Path]) -> None:
     suite = load_suite(write_suite(seeds=[3, 5], full_supervision=True))
     assert [(trial.label, trial.seed) for trial in suite.trials()] == [
         ("full-supervision", 3),
@@ -20,19 +22,19 @@ def test_a_suite_resolves_to_references_first_then_strategy_by_strategy(write_su
     ]
 
 
-def test_trials_hold_parameters_with_defaults_filled_in(write_suite):
+def test_trials_hold_parameters_with_defaults_filled_in(write_suite: Callable[..., Path]) -> None:
     trial = load_suite(write_suite()).trials()[1]
     assert trial.params["cutoff"] == 1.5
     assert trial.params["d2_d1"] == 2.0
 
 
-def test_seed_in_a_text_parameter_stands_for_the_seed_of_each_trial(write_suite):
+def test_seed_in_a_text_parameter_stands_for_the_seed_of_each_trial(write_suite: Callable[..., Path]) -> None:
     replay = {"name": "precomputed", "label": "replay", "params": {"folder": "there/entropy-r16-s{seed}-*"}}
     trials = load_suite(write_suite(strategies=[replay], seeds=[0, 7])).trials()
     assert [spec.params["folder"] for spec in trials] == ["there/entropy-r16-s0-*", "there/entropy-r16-s7-*"]
 
 
-def test_region_sizes_are_compared_at_the_same_number_of_pixels(write_suite):
+def test_region_sizes_are_compared_at_the_same_number_of_pixels(write_suite: Callable[..., Path]) -> None:
     suite = load_suite(write_suite(region_size=[16, 8, 32], budgets=[8, 16]))
     assert {trial.label: trial.budgets for trial in suite.trials() if trial.strategy == "random"} == {
         "random r16": (8, 16),
@@ -41,7 +43,7 @@ def test_region_sizes_are_compared_at_the_same_number_of_pixels(write_suite):
     }
 
 
-def test_set_overrides_nested_values_and_list_items(write_suite):
+def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., Path]) -> None:
     suite = load_suite(write_suite(), ["learner.iterations=7", "seeds=[1, 2]", "budgets.0=5"])
     assert (suite.learner.iterations, suite.seeds, suite.budgets[0]) == (7, (1, 2), 5)
 
@@ -59,7 +61,10 @@ def test_set_overrides_nested_values_and_list_items(write_suite):
         ({"seeds": []}, ["seeds: expected at least one item, got []"]),
         ({"region_size": [16, 16]}, ["region_size", "differ", "[16, 16]"]),
         ({"strategies": "random"}, ["strategies: expected a list, got 'random'"]),
-        ({"strategies": [{"name": "entropy", "label": "full-supervision"}]}, ["strategies.0", "the reference trial"]),
+        (
+            {"strategies": [{"name": "entropy", "label": "full-supervision"}]},
+            ["strategies.0", "the trial with all labels"],
+        ),
         ({"strategies": [{"name": "entropy", "params": {"uncertainty": "foo"}}]}, ["strategies.0", "no signal 'foo'"]),
         ({"strategies": ["entropy-spatail"]}, ["strategies.0", "entropy-spatial"]),
         ({"strategies": [{"name": "entropy-spatial", "params": {"cutof": 2}}]}, ["strategies.0", "cutof"]),
@@ -81,7 +86,9 @@ def test_set_overrides_nested_values_and_list_items(write_suite):
         ({"dataset": {"params": {}}}, ["dataset.name", "add it"]),
     ],
 )
-def test_errors_name_file_key_expected_and_got(write_suite, changes, fragments):
+def test_errors_name_file_key_expected_and_got(
+    write_suite: Callable[..., Path], changes: dict[str, Any], fragments: list[str]
+) -> None:
     path = write_suite(**changes)
     with pytest.raises(SuiteError) as caught:
         load_suite(path)
@@ -89,7 +96,7 @@ def test_errors_name_file_key_expected_and_got(write_suite, changes, fragments):
         assert fragment in str(caught.value)
 
 
-def test_every_problem_of_a_file_is_named_at_once(write_suite):
+def test_every_problem_of_a_file_is_named_at_once(write_suite: Callable[..., Path]) -> None:
     with pytest.raises(SuiteError) as caught:
         load_suite(write_suite(region_size=-1, budgets=[]))
     assert "region_size" in str(caught.value) and "budgets" in str(caught.value)
@@ -105,44 +112,44 @@ def test_every_problem_of_a_file_is_named_at_once(write_suite):
         {"learner": {"iterations": 3, "frozen": True, "scale": [0.5, 2.0]}},
     ],
 )
-def test_one_mistake_is_one_line(write_suite, changes):
+def test_one_mistake_is_one_line(write_suite: Callable[..., Path], changes: dict[str, Any]) -> None:
     with pytest.raises(SuiteError) as caught:
         load_suite(write_suite(**changes))
     assert len(str(caught.value).splitlines()) == 1, caught.value
 
 
-def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path):
+def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text("name: a\nname: b\n", encoding="utf-8")
     with pytest.raises(SuiteError, match="'name' is there twice"):
         load_suite(path)
 
 
-def test_a_file_that_is_not_yaml_is_an_error_that_names_it(tmp_path: Path):
+def test_a_file_that_is_not_yaml_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text("name: [", encoding="utf-8")
     with pytest.raises(SuiteError, match=r"broken\.yaml: expected YAML"):
         load_suite(path)
 
 
-def test_an_unknown_suite_names_the_closest_shipped_one():
+def test_an_unknown_suite_names_the_closest_shipped_one() -> None:
     with pytest.raises(SuiteError, match="Did you mean quickstart"):
         load_suite("quickstrat")
 
 
 @pytest.mark.parametrize("override", ["learner.iterations", "=3"])
-def test_a_malformed_set_is_an_error(write_suite, override):
+def test_a_malformed_set_is_an_error(write_suite: Callable[..., Path], override: str) -> None:
     with pytest.raises(SuiteError, match="expected key=value"):
         load_suite(write_suite(), [override])
 
 
-def test_set_below_a_value_that_is_no_mapping_is_an_error(write_suite):
+def test_set_below_a_value_that_is_no_mapping_is_an_error(write_suite: Callable[..., Path]) -> None:
     with pytest.raises(SuiteError, match="expected a mapping at 'name'"):
         load_suite(write_suite(), ["name.first=3"])
 
 
 @pytest.mark.parametrize("name", sorted(shipped_suites()))
-def test_every_shipped_suite_is_valid_and_named_as_its_file(name):
+def test_every_shipped_suite_is_valid_and_named_as_its_file(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
     assert suite.description

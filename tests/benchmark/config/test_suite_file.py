@@ -1,5 +1,6 @@
 """Suite files that extend others: what is merged, what is replaced, and the errors."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from quadrat.benchmark.errors import SuiteError
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a suite file of a name and values, and returns its path."""
+
     def write(name: str, **values: object) -> Path:
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump({"name": name, **values}), encoding="utf-8")
@@ -20,7 +23,7 @@ def write(tmp_path: Path):
     return write
 
 
-def test_mappings_are_merged_and_everything_else_is_replaced(write):
+def test_mappings_are_merged_and_everything_else_is_replaced(write: Callable[..., Path]) -> None:
     write("base", learner={"lr": 1, "crop": 32}, seeds=[0, 1, 2], region_size=16)
     path = write("own", extends="base.yaml", learner={"lr": 2}, seeds=[7])
     assert read_suite_file(path).values == {
@@ -31,12 +34,12 @@ def test_mappings_are_merged_and_everything_else_is_replaced(write):
     }
 
 
-def test_what_a_file_is_called_is_not_inherited(write):
+def test_name_and_description_are_not_inherited(write: Callable[..., Path]) -> None:
     write("base", description="the base", paper="V-A/cityscapes", seeds=[0])
     assert read_suite_file(write("own", extends="base.yaml")).values == {"name": "own", "seeds": [0]}
 
 
-def test_a_chain_of_files_is_followed_and_settings_come_last(write):
+def test_a_chain_of_files_is_followed_and_settings_come_last(write: Callable[..., Path]) -> None:
     write("first", budgets=[1], seeds=[0], region_size=8)
     write("second", extends="first.yaml", budgets=[2], seeds=[1])
     path = write("third", extends="second.yaml", budgets=[3])
@@ -44,13 +47,13 @@ def test_a_chain_of_files_is_followed_and_settings_come_last(write):
     assert (values["budgets"], values["seeds"], values["region_size"]) == ([3], [1], 32)
 
 
-def test_a_shipped_suite_can_be_extended_from_anywhere(write):
+def test_a_shipped_suite_can_be_extended_from_anywhere(write: Callable[..., Path]) -> None:
     path = write("mine", extends="quickstart", seeds=[5])
     assert load_suite(path).seeds == (5,)
     assert load_suite(path).learner == load_suite("quickstart").learner
 
 
-def test_an_extended_suite_has_the_trials_of_the_same_suite_written_out(write):
+def test_an_extended_suite_has_the_trials_of_the_same_suite_written_out(write: Callable[..., Path]) -> None:
     base = yaml.safe_load(shipped_suites()["quickstart"].read_text())
     del base["name"]
     whole = write("whole", **{**base, "seeds": [5]})
@@ -60,26 +63,26 @@ def test_an_extended_suite_has_the_trials_of_the_same_suite_written_out(write):
     ]
 
 
-def test_files_that_extend_each_other_in_a_circle_are_refused(write):
+def test_files_that_extend_each_other_in_a_circle_are_refused(write: Callable[..., Path]) -> None:
     first = write("first", extends="second.yaml")
     write("second", extends="first.yaml")
     with pytest.raises(SuiteError, match=r"in a circle, got .*first\.yaml -> .*second\.yaml -> .*first\.yaml"):
         read_suite_file(first)
 
 
-def test_an_unknown_base_names_the_file_and_the_closest_shipped_suite(write):
+def test_an_unknown_base_names_the_file_and_the_closest_shipped_suite(write: Callable[..., Path]) -> None:
     path = write("own", extends="quickstrat")
     with pytest.raises(SuiteError, match="Did you mean quickstart") as caught:
         read_suite_file(path)
     assert f"{path}: extends: expected a suite file" in str(caught.value)
 
 
-def test_two_bases_are_refused(write):
+def test_two_bases_are_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(SuiteError, match="extends: expected one suite file or shipped suite, got"):
         read_suite_file(write("own", extends=["quickstart", "camvid"]))
 
 
-def test_a_mistake_is_looked_for_in_the_file_that_holds_it(write, write_suite):
+def test_a_mistake_names_the_file_that_holds_it(write: Callable[..., Path], write_suite: Callable[..., Path]) -> None:
     base = write_suite(learner={"iterations": 3, "lr": -1}, region_size=-2)
     path = write("own", extends=str(base), region_size=-3)
     with pytest.raises(SuiteError) as caught:
@@ -88,6 +91,6 @@ def test_a_mistake_is_looked_for_in_the_file_that_holds_it(write, write_suite):
     assert f"{path}: region_size: expected" in str(caught.value)
 
 
-def test_a_misspelt_extends_is_named(write):
+def test_a_misspelt_extends_is_named(write: Callable[..., Path]) -> None:
     with pytest.raises(SuiteError, match="did you mean 'extends'"):
         load_suite(write("own", extend="quickstart"))

@@ -30,7 +30,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def test_every_field_says_whether_it_is_identity():
+def test_every_field_says_whether_it_is_identity() -> None:
     for model in (TrialSpec, DatasetSpec):
         for name, info in model.model_fields.items():
             if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
@@ -39,7 +39,7 @@ def test_every_field_says_whether_it_is_identity():
             assert len(marks) == 1, f"{model.__name__}.{name} is not classified"
 
 
-def test_a_field_that_is_not_classified_is_refused():
+def test_a_field_that_is_not_classified_is_refused() -> None:
     class Forgetful(BaseModel):
         seed: int = 0
 
@@ -48,28 +48,28 @@ def test_a_field_that_is_not_classified_is_refused():
 
 
 @pytest.mark.parametrize("field", sorted(CHANGES))
-def test_a_change_of_an_identity_field_changes_the_trial_id(field):
+def test_a_change_of_an_identity_field_changes_the_trial_id(field: str) -> None:
     assert SPEC.model_copy(update={field: CHANGES[field]}).trial_id != SPEC.trial_id
 
 
-def test_the_changes_above_cover_every_field_but_the_label():
+def test_the_changes_above_cover_every_field_but_the_label() -> None:
     assert set(CHANGES) == set(TrialSpec.model_fields) - {"label"}
 
 
-def test_label_and_root_do_not_change_the_trial_id():
+def test_label_and_root_do_not_change_the_trial_id() -> None:
     moved = SPEC.dataset.model_copy(update={"root": "/elsewhere"})
     assert SPEC.model_copy(update={"label": "other", "dataset": moved}).trial_id == SPEC.trial_id
 
 
-def test_the_id_is_the_same_after_a_round_trip_through_json():
+def test_the_id_is_the_same_after_a_round_trip_through_json() -> None:
     assert TrialSpec.model_validate_json(SPEC.model_dump_json()).trial_id == SPEC.trial_id
 
 
-def test_the_id_is_golden():
+def test_the_id_is_golden() -> None:
     """Made once with IDENTITY_VERSION 1: when this fails, finished trials of users would run again."""
     assert SPEC.trial_id == "entropy-spatial-r16-s0-62a2ff8c5718"
 
 
-def test_parameters_that_json_cannot_hold_are_refused():
+def test_parameters_that_json_cannot_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="params"):
         TrialSpec(**{**dict(SPEC), "params": {"cutoff": float("nan")}})

@@ -20,7 +20,7 @@ def test_data_that_is_not_there_is_as_large_as_it_was_published(
     extent = data_extent(load_suite("cityscapes-paper"), tmp_path)
     assert (extent.num_pool, extent.num_test, extent.num_classes) == (2975, 500, 19)
     assert extent.num_regions(128) == 380_800
-    assert extent.source.startswith("as published, since cityscapes is not at hand")
+    assert extent.source.startswith("as published; data set 'cityscapes' is read from disk and its folder is not known")
 
 
 def test_data_of_unknown_size_is_an_error(tmp_path: Path) -> None:

@@ -9,20 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from quadrat.benchmark.results.records import append_record, read_records, without_timings
 from quadrat.cluster.cli.main import cli
-
-
-@pytest.fixture
-def quadrat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Return a function that calls the command line in an empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_TRACKING_URI", "QUADRAT_DATA", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-    runner = CliRunner()
-    return lambda *arguments: runner.invoke(cli, [str(argument) for argument in arguments])
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -99,22 +89,6 @@ def test_list_names_what_a_suite_can_name(quadrat: Callable[..., Result]) -> Non
     assert "BROKEN" not in "".join(
         quadrat("list", what).stdout for what in ("strategies", "signals", "profiles", "datasets")
     )
-
-
-def test_show_prints_trials_budgets_and_fits(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
-    result = quadrat("show", write_suite(seeds=[0, 1], full_supervision=True))
-    assert result.exit_code == 0
-    assert "6 trials, 0 complete; 12 fits (14 without sharing)" in result.stdout
-    assert "8 images" in result.stdout
-    assert " ".join("regions of 16 px 6 12 24".split()) in " ".join(result.stdout.split())
-    assert "%" in result.stdout
-    assert "cutoff=1.5" in result.stdout
-
-
-def test_show_works_without_the_data(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
-    result = quadrat("show", write_suite(dataset={"name": "camvid"}))
-    assert result.exit_code == 0
-    assert "QUADRAT_DATA" in result.stdout
 
 
 def test_data_check_reports_and_its_exit_code_tells(quadrat: Callable[..., Result], tmp_path: Path) -> None:

@@ -46,19 +46,6 @@ def make_study(**changes: Any) -> Suite:
     )
 
 
-def test_show_says_candidates_space_and_fits(write_suite: Callable[..., Path]) -> None:
-    study = {"strategy": "entropy-spatial", "candidates": 5, "search_seeds": [7], "space": {"region_size": [16, 8]}}
-    found = CliRunner().invoke(cli, ["show", str(write_suite(study=study))])
-    assert found.exit_code == 0, found.output
-    for expected in (
-        "5 candidates of entropy-spatial, compared by area on search seeds 7",
-        "w_spatial  0.25 to 4, logarithmic",
-        "region_size  one of 16, 8",
-        "at most 12 in the search (15 without sharing)",
-    ):
-        assert expected in found.output
-
-
 def test_a_study_of_a_suite_without_one_is_a_clear_error(write_suite: Callable[..., Path], tmp_path: Path) -> None:
     found = CliRunner().invoke(cli, ["study", str(write_suite()), "--results", str(tmp_path / "r")])
     assert found.exit_code == 2

@@ -1,5 +1,9 @@
 """The `study` of a suite: spaces, seeds, samplers, and the error for everything else."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -10,12 +14,12 @@ from quadrat.benchmark.errors import SuiteError
 FIXED = {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0}
 
 
-def make_study(**changes: object) -> Study:
+def make_study(**changes: Any) -> Study:
     values = {"strategy": "entropy-spatial", "candidates": 4, "search_seeds": [7, 8]}
     return Study.model_validate({**values, **changes})
 
 
-def test_the_space_is_the_strategys_own_with_overrides_laid_over_and_fixed_parameters_taken_out() -> None:
+def test_the_space_is_the_strategys_own_with_overrides_and_without_fixed_parameters() -> None:
     study = make_study(
         params={"norm": 2, "d2_d1": 2.0},
         space={
@@ -104,7 +108,9 @@ STUDY = {"strategy": "entropy-spatial", "candidates": 2, "search_seeds": [7]}
         ({"candidate": 3}, ["study.candidate", "did you mean 'candidates'?"]),
     ],
 )
-def test_errors_of_a_study_name_file_key_expected_and_got(write_suite, changes, fragments) -> None:
+def test_errors_of_a_study_name_file_key_expected_and_got(
+    write_suite: Callable[..., Path], changes: dict[str, Any], fragments: list[str]
+) -> None:
     path = write_suite(study={**STUDY, **changes})
     with pytest.raises(SuiteError) as caught:
         load_suite(path)
