@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 RESULTS ?= results/runs/quickstart
 
-.PHONY: help dev check test chaos gpu demo lock clean
+.PHONY: help dev check test test-all test-lowest bench chaos gpu demo lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,8 +26,21 @@ check: ## format, lint, types, import direction
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: dev ## all tests but those marked gpu (slow ones included)
+test: dev ## the tests that a contributor needs: a few minutes on two cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not cluster"
+
+test-all: dev ## all tests but those that need a GPU: also the slow ones and those that start Ray
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
+
+test-lowest: ## the tests of `make test` with the lowest versions that pyproject.toml allows, in .venv-lowest
+	rm -rf build/lib build/bdist.*  # setuptools would pack what lies there
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct '.[all,server]'
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --group dev
+	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not cluster" $(TESTS)
+
+bench: dev ## measure speed, as ratios to a naive baseline: make bench ARGS="fit quickstart"
+	cd tests && ../$(BIN)/python -m performance $(ARGS)
 
 chaos: dev ## fault injection: kill a small suite KILLS times at drawn places, resume each time, compare with a run that was not killed
 	cd tests && ../$(BIN)/python -m support.chaos --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
@@ -39,7 +52,7 @@ demo: dev ## run the quickstart suite and write its report
 	$(BIN)/quadrat run quickstart --results $(RESULTS)
 
 lock: ## resolve all dependencies again into requirements.lock (hashes, no index URLs)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--extra all --extra server --group dev pyproject.toml -o requirements.lock
 
 clean: ## remove what can be made again (never results)

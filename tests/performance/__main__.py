@@ -21,7 +21,7 @@ from quadrat.cluster.cli.options import open_suite, suite_arguments
 
 @click.group(cls=Commands)
 def bench() -> None:
-    """Measure speed and memory, as ratios to a plain baseline in the same run."""
+    """Measure speed and memory, as ratios to a naive baseline in the same run."""
 
 
 def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--threads", type=click.IntRange(min=1), help="torch's threads of either side. Default: all cores"
         ),
         click.option(
-            "--workers", type=click.IntRange(min=0), help="Processes that decode for the plain side. Default: 2, CUDA 8"
+            "--workers", type=click.IntRange(min=0), help="Processes that decode for the naive baseline. Default: 2, CUDA 8"
         ),
         click.option("--images", type=click.IntRange(min=8), default=48, show_default=True, help="Images of the pool"),
         click.option(
@@ -102,15 +102,15 @@ def _opened_case(
     "--iterations", type=click.IntRange(min=1), default=12, show_default=True, help="Of a block, after its warm-up"
 )
 def fit(suite_name: str, settings: Sequence[str], iterations: int, repeats: int, is_json: bool, **case: Any) -> None:
-    """Time training by SUITE's recipe against the plain way.
+    """Time training by SUITE's recipe against the naive baseline.
 
-    The plain way is segmentation-models-pytorch's DeepLabV3Plus with a DataLoader, PIL, torchvision's transforms and
+    The naive baseline is segmentation-models-pytorch's DeepLabV3Plus with a DataLoader, PIL, torchvision's transforms and
     fp32. Both sides run in processes of their own and take turns; the ratio is the median over pairs of blocks. What is
     equal and what is not is part of the output.
     """
     with _opened_case(suite_name, settings, **case) as opened:
-        _tell_comparison(
-            bench_fit(opened, iterations=iterations, repeats=repeats, on_row=None if is_json else _tell_rates), is_json
+        _print_comparison(
+            bench_fit(opened, iterations=iterations, repeats=repeats, on_row=None if is_json else _print_rates), is_json
         )
 
 
@@ -125,21 +125,21 @@ def fit(suite_name: str, settings: Sequence[str], iterations: int, repeats: int,
 def score(
     suite_name: str, settings: Sequence[str], growth: tuple[int, ...], repeats: int, is_json: bool, **case: Any
 ) -> None:
-    """Time scoring of a whole pool by SUITE's recipe against the plain way.
+    """Time scoring of a whole pool by SUITE's recipe against the naive baseline.
 
-    The plain way takes the softmax of each image at full resolution to numpy for its entropy and then the means over
+    The naive baseline takes the softmax of each image at full resolution to numpy for its entropy and then the means over
     regions. Ours is also set beside the bare forward pass of the same network.
     """
     if growth:
         case["images"] = max(growth)
     with _opened_case(suite_name, settings, **case) as opened:
         if growth:
-            result = bench_growth(opened, growth, on_row=None if is_json else _tell_pair)
+            result = bench_growth(opened, growth, on_row=None if is_json else _print_pair)
             if is_json:
                 click.echo(json.dumps(result, indent=1))
         else:
-            result = bench_score(opened, repeats=repeats, on_row=None if is_json else _tell_rates)
-            _tell_comparison(result, is_json)
+            result = bench_score(opened, repeats=repeats, on_row=None if is_json else _print_rates)
+            _print_comparison(result, is_json)
 
 
 @bench.command()
@@ -177,7 +177,7 @@ def together(
             phase=phase,
             count=iterations if phase == "fit" else len(opened.files),
             repeats=repeats,
-            on_row=None if is_json else _tell_pair,
+            on_row=None if is_json else _print_pair,
         )
     if is_json:
         click.echo(json.dumps(result, indent=1))
@@ -191,15 +191,15 @@ def _read_counts(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _tell_rates(row: dict[str, Any]) -> None:
+def _print_rates(row: dict[str, Any]) -> None:
     click.echo("  ".join(f"{name} {value} images/s" for name, value in row.items()))
 
 
-def _tell_pair(row: dict[str, Any]) -> None:
+def _print_pair(row: dict[str, Any]) -> None:
     click.echo("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
 
 
-def _tell_comparison(result: dict[str, Any], is_json: bool) -> None:
+def _print_comparison(result: dict[str, Any], is_json: bool) -> None:
     if is_json:
         click.echo(json.dumps(result, indent=1))
         return

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from performance.__main__ import bench
-from performance.learner import Case, bench_growth, bench_together, open_case, plain
+from performance.learner import Case, bench_growth, bench_together, naive, open_case
 from performance.learner.process import started
 from performance.learner.sides import SIDES
 from quadrat.benchmark.config.suite import load_suite
@@ -54,45 +54,45 @@ def test_both_sides_have_the_same_architecture(case: Case) -> None:
         cache_dir=case.cache_dir,
     )
     ours = learner.training(case.labels(split), seed=0, round=0).network
-    theirs = plain.build(case)
+    theirs = naive.build(case)
     assert sorted(tuple(parameter.shape) for parameter in ours.parameters()) == sorted(
         tuple(parameter.shape) for parameter in theirs.parameters()
     )
 
 
-def test_the_plain_side_trains_on_bought_labels_only(case: Case) -> None:
+def test_the_naive_baseline_trains_on_labelled_regions_only(case: Case) -> None:
     unscaled = case.recipe.model_copy(update={"scale": (1.0, 1.0)})
-    crops = plain.LabelledCrops(dataclasses.replace(case, recipe=unscaled))
+    crops = naive.LabelledCrops(dataclasses.replace(case, recipe=unscaled))
     grid = RegionGrid(case.split().sizes, case.region_size)
     assert len(crops) == len(np.unique(grid.image[list(case.labelled)]))
     image, label = crops[0]
     assert image.shape == (3, 48, 48) and label.shape == (48, 48)  # 40, padded to what smp takes
-    bought = (label != 255).sum()
-    assert 0 <= bought <= len(case.labelled) * case.region_size**2
+    num_labelled = (label != 255).sum()
+    assert 0 <= num_labelled <= len(case.labelled) * case.region_size**2
 
 
-def test_plain_region_entropies_are_means_over_clipped_regions() -> None:
+def test_naive_region_entropies_are_means_over_clipped_regions() -> None:
     logits = torch.randn(5, 20, 30, generator=torch.Generator().manual_seed(0))
-    found = plain.region_entropies(logits, 8)
+    found = naive.region_entropies(logits, 8)
     entropy = torch.special.entr(torch.softmax(logits, dim=0)).sum(dim=0)
     assert found.shape == (3, 4)
     assert found[2, 3] == pytest.approx(float(entropy[16:, 24:].mean()), abs=1e-5)
     assert found[1, 1] == pytest.approx(float(entropy[8:16, 8:16].mean()), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in SIDES if name != "own growth"])
+@pytest.mark.parametrize("name", [name for name in SIDES if name != "quadrat growth"])
 def test_a_block_is_as_long_as_it_says(case: Case, name: str) -> None:
     count = 2 if name.endswith("fit") else len(case.files)
     block = SIDES[name](case).run(count)
     assert block.images == 2 * case.recipe.batch_size if name.endswith("fit") else len(case.files) - 4
     assert block.elapsed_s > 0
-    assert (block.waited_s is None) == name.startswith(("own score", "own forward"))
+    assert (block.waited_s is None) == name.startswith(("quadrat score", "quadrat forward"))
     assert block.waited_s is None or 0 <= block.waited_s <= block.elapsed_s
 
 
-def test_the_frozen_plain_side_trains_the_decoder_alone(case: Case) -> None:
+def test_the_frozen_naive_baseline_trains_the_decoder_alone(case: Case) -> None:
     recipe = case.recipe.model_copy(update={"frozen": True, "crop": 48, "scale": (1.0, 1.0)})
-    network = plain.build(dataclasses.replace(case, recipe=recipe))
+    network = naive.build(dataclasses.replace(case, recipe=recipe))
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert trained and not any(name.startswith("encoder.") for name in trained)
 
@@ -104,7 +104,7 @@ def test_the_command_says_what_is_equal_and_what_is_not(tmp_path: Path, monkeypa
     done = CliRunner().invoke(bench, ["fit", "quickstart", "--iterations", "1", *arguments.split()])
     assert done.exit_code == 0, done.output
     result = json.loads(done.output)
-    assert [row["side"] for row in result["rows"]] == ["plain fit", "own fit"]
+    assert [row["side"] for row in result["rows"]] == ["naive fit", "quadrat fit"]
     assert len(result["ratios"]) == 2 and min(result["ratios"]) <= result["ratio"] <= max(result["ratios"])
     assert all(row["peak_mib"] > 0 and row["device_peak_mib"] is None for row in result["rows"])
     assert result["not_measured"] == [] and all(row["gpu_busy_share"] is None for row in result["rows"])
@@ -114,7 +114,7 @@ def test_the_command_says_what_is_equal_and_what_is_not(tmp_path: Path, monkeypa
 @pytest.mark.slow
 def test_what_a_process_refuses_is_told_in_its_own_words_and_what_breaks_with_where(case: Case, tmp_path: Path) -> None:
     nowhere = dataclasses.replace(case, recipe=case.recipe.model_copy(update={"weights": str(tmp_path / "none.pth")}))
-    with pytest.raises(QuadratError) as refused, started([("own fit", nowhere)]):
+    with pytest.raises(QuadratError) as refused, started([("quadrat fit", nowhere)]):
         pass
     assert "none.pth" in str(refused.value) and "Traceback" not in str(refused.value)
     with pytest.raises(QuadratError, match=r"a process of the benchmark failed:\nTraceback(.|\n)*KeyError"):

@@ -15,9 +15,9 @@ from quadrat.cluster.cli.main import cli
 def test_every_aim_is_read_from_the_file_of_its_step() -> None:
     fit = {
         "ratio": 5.5,
-        "rows": [{"side": "plain fit", "gpu_busy_share": 0.2}, {"side": "own fit", "gpu_busy_share": 0.9}],
+        "rows": [{"side": "naive fit", "gpu_busy_share": 0.2}, {"side": "quadrat fit", "gpu_busy_share": 0.9}],
     }
-    score = {"ratio": 3.5, "rows": [{"side": "plain score"}, {"side": "own score", "over_forward": 0.08}]}
+    score = {"ratio": 3.5, "rows": [{"side": "naive score"}, {"side": "quadrat score", "over_forward": 0.08}]}
     found = list(on_gpu.aims({"fit": fit, "score": score, "plan": {"estimate": {"wall_s": 5400.0}}}))
     assert [aim.measured for aim in found] == [5.5, 0.9, 3.5, 0.08, 1.5]
     assert [aim.is_met for aim in found] == [True, True, False, True, False]

@@ -1,4 +1,4 @@
-"""Our learner against the plain way that a user would write it, in the same run."""
+"""Our learner against the naive baseline that a user would write it, in the same run."""
 
 from performance.learner.case import Case, open_case
 from performance.learner.compare import bench_fit, bench_score

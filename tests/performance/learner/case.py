@@ -30,7 +30,7 @@ class Case:
 
     Attributes:
         recipe: How a network is built and trained.
-        files: Image and mask files of the pool, read by the plain side each time.
+        files: Image and mask files of the pool, read by the naive baseline each time.
         packed: The same images decoded, mapped by our side.
         cache_dir: Where a frozen encoder's features are kept.
         num_classes: C.
@@ -38,7 +38,7 @@ class Case:
         labelled: Ids of the labelled regions.
         device: `"cpu"` or `"cuda"`.
         threads: torch's threads of either side.
-        workers: Processes that decode for the plain side.
+        workers: Processes that decode for the naive baseline.
     """
 
     recipe: Recipe
@@ -100,7 +100,7 @@ def open_case(
         size: (height, width) of street scenes that are drawn and written as PNG files in place of the data set.
         device: `"cpu"` or `"cuda"`.
         threads: torch's threads of either side.
-        workers: Processes that decode for the plain side.
+        workers: Processes that decode for the naive baseline.
         labelled_fraction: Share of the regions that is labelled, drawn from seed 0.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Paired blocks of the plain side and ours, one after the other in the same run."""
+"""Paired blocks of the naive baseline and ours, one after the other in the same run."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +20,9 @@ _EQUAL_IN_FIT = (
     "device and torch's threads",
 )
 _NOT_EQUAL_IN_FIT = (
-    "the plain side decodes the files in worker processes; ours maps the pool that was decoded once",
-    "the plain side crops anywhere in an image; ours places each crop on a labelled region",
-    "the plain side's bilinear enlargement aligns corners, as segmentation-models-pytorch has it",
+    "the naive baseline decodes the files in worker processes; ours maps the pool that was decoded once",
+    "the naive baseline crops anywhere in an image; ours places each crop on a labelled region",
+    "the naive baseline's bilinear enlargement aligns corners, as segmentation-models-pytorch has it",
 )
 _EQUAL_IN_SCORE = (
     "architecture and widths of the network",
@@ -30,44 +30,44 @@ _EQUAL_IN_SCORE = (
     "device and torch's threads",
 )
 _NOT_EQUAL_IN_SCORE = (
-    "the plain side decodes the files in worker processes; ours maps the pool that was decoded once",
-    "the plain side takes the softmax to numpy; ours reduces it to regions on the device",
-    "the plain side's bilinear enlargement aligns corners, as segmentation-models-pytorch has it",
+    "the naive baseline decodes the files in worker processes; ours maps the pool that was decoded once",
+    "the naive baseline takes the softmax to numpy; ours reduces it to regions on the device",
+    "the naive baseline's bilinear enlargement aligns corners, as segmentation-models-pytorch has it",
 )
 
 
 def bench_fit(case: Case, *, iterations: int = 12, repeats: int = 5, on_row: OnRow | None = None) -> dict[str, Any]:
-    """Return images per second, memory and the share of waiting of training, ours against the plain way.
+    """Return images per second, memory and the share of waiting of training, ours against the naive baseline.
 
     Args:
         case: What both train.
         iterations: Of one block; a few before them are not timed.
         repeats: Pairs of blocks.
-        on_row: Told of each pair when it is done.
+        on_row: Called with the rates of each pair of blocks.
 
     Returns:
         JSON-plain: the settings, what is equal and what is not, a row a side, and the ratio of each pair. On CUDA a row
         has the share of a further block in which the GPU computed.
     """
-    result = _compare(case, ("plain fit", "own fit"), iterations, repeats, on_row)
+    result = _compare(case, ("naive fit", "quadrat fit"), iterations, repeats, on_row)
     unequal = [*_NOT_EQUAL_IN_FIT, *_recipe_differences(case, case.recipe.precision)]
     if case.recipe.loss_stride != 1:
-        unequal.append("the plain side's loss is per pixel; the recipe's is on the decoder's cells (loss_stride 4)")
+        unequal.append("the naive baseline's loss is per pixel; the recipe's is on the decoder's cells (loss_stride 4)")
     return {**result, "iterations": iterations, "equal": list(_EQUAL_IN_FIT), "not_equal": unequal}
 
 
 def bench_score(case: Case, *, repeats: int = 5, on_row: OnRow | None = None) -> dict[str, Any]:
-    """Return images per second and memory of scoring, ours against the plain way and against the bare forward pass.
+    """Return images per second and memory of scoring, ours against the naive baseline and against the bare forward pass.
 
     Args:
         case: What both score; a few images at the beginning are not timed.
         repeats: Rounds of blocks.
-        on_row: Told of each pair when it is done.
+        on_row: Called with the rates of each pair of blocks.
 
     Returns:
         As `bench_fit`; `over_forward` is our time over that of the same network's forward pass alone.
     """
-    sides = ("plain score", "own score", "own forward", "own score with features")
+    sides = ("naive score", "quadrat score", "quadrat forward", "quadrat score with features")
     result = _compare(case, sides, len(case.files), repeats, on_row)
     unequal = [*_NOT_EQUAL_IN_SCORE, *_recipe_differences(case, case.recipe.precision_of_inference)]
     return {**result, "equal": list(_EQUAL_IN_SCORE), "not_equal": unequal}
@@ -77,11 +77,11 @@ def _recipe_differences(case: Case, precision: str) -> list[str]:
     unequal = []
     if case.recipe.frozen:
         unequal.append(
-            "the encoder is frozen: the plain side trains the same parameters but runs the encoder each time, ours "
+            "the encoder is frozen: the naive baseline trains the same parameters but runs the encoder each time, ours "
             "reads features that were computed once; this ratio is the frozen recipe's, not a faster kernel's"
         )
     if precision != "fp32":
-        unequal.append(f"the plain side computes in fp32, ours in {precision}, as the recipe says")
+        unequal.append(f"the naive baseline computes in fp32, ours in {precision}, as the recipe says")
     return unequal
 
 
@@ -100,7 +100,7 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
             if on_row is not None:
                 on_row({name: round(1.0 / seconds[name][-1], 3) for name in names})
         memory = {name: side.peak(count) for name, side in sides.items()}
-        is_fit_on_gpu = case.device != "cpu" and "own fit" in names
+        is_fit_on_gpu = case.device != "cpu" and "quadrat fit" in names
         busy, not_measured = _gpu_busy(sides, count) if is_fit_on_gpu else ({}, [])
     plain, own = names[0], names[1]
     ratios = [before / after for before, after in zip(seconds[plain], seconds[own], strict=True)]
@@ -121,9 +121,9 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
         "ratios": [round(ratio, 2) for ratio in ratios],
         "not_measured": not_measured,
     }
-    if "own forward" in names:
+    if "quadrat forward" in names:
         for name in names[1:]:
-            over = [scored / bare - 1.0 for scored, bare in zip(seconds[name], seconds["own forward"], strict=True)]
+            over = [scored / bare - 1.0 for scored, bare in zip(seconds[name], seconds["quadrat forward"], strict=True)]
             row = next(row for row in result["rows"] if row["side"] == name)
             row["over_forward"] = round(statistics.median(over), 3)
     return result

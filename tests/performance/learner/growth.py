@@ -21,7 +21,7 @@ def bench_growth(
     Args:
         case: The pool.
         num_images: Ascending.
-        on_row: Told of each row when it is there.
+        on_row: Called with each row.
 
     Returns:
         JSON-plain. Of each row: `peak_mib` is the largest resident size with the mapped files' pages, which the system
@@ -30,7 +30,7 @@ def bench_growth(
     """
     rows = []
     for count in num_images:
-        with started([("own growth", case)]) as (side,):
+        with started([("quadrat growth", case)]) as (side,):
             before_mib, peak_mib, peak_own_mib, streamed_mib, elapsed_s = side.grow(count)
         row = {
             "images": min(count, len(case.files)),

@@ -147,7 +147,7 @@ def _serve(connection: Connection, name: str, case: Case) -> None:
             except EOFError:
                 return
             connection.send((True, tuple(answers[request](count))))
-    except QuadratError as error:  # told to whoever asked, who raises it; so is the next
+    except QuadratError as error:  # sent to the parent process, which raises it
         connection.send((False, str(error)))
     except Exception:
         connection.send((False, f"a process of the benchmark failed:\n{traceback.format_exc()}"))

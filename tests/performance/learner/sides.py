@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader
 
-from performance.learner import plain
+from performance.learner import naive
 from performance.learner.case import Case
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.learner import Learner
 from quadrat.benchmark.learning.runtime import torch_settings
 from quadrat.benchmark.learning.training.fit import Batch, train
 
-__all__ = ["SIDES", "Block", "OwnFit", "OwnScore", "PlainFit", "PlainScore"]
+__all__ = ["SIDES", "Block", "QuadratFit", "QuadratScore", "NaiveFit", "NaiveScore"]
 
 # What is not timed at the beginning of a block: kernels are chosen, memory is taken, the loader's queue fills.
 _WARM_STEPS, _WARM_IMAGES = 3, 4
@@ -30,14 +30,14 @@ class Block(NamedTuple):
     waited_s: float | None  # of it, until the next batch was there; None where data and work are not apart
 
 
-class PlainFit:
-    """Iterations of training the plain way."""
+class NaiveFit:
+    """Iterations of training the naive baseline."""
 
     def __init__(self, case: Case) -> None:
         torch.set_num_threads(case.threads)
         self._case = case
-        self._network = plain.build(case)
-        self._optimizer = plain.make_optimizer(self._network, case.recipe)
+        self._network = naive.build(case)
+        self._optimizer = naive.make_optimizer(self._network, case.recipe)
         self._loss = torch.nn.CrossEntropyLoss(ignore_index=255)
 
     def run(self, count: int) -> Block:
@@ -46,7 +46,7 @@ class PlainFit:
         self._network.train()
         if recipe.frozen:
             self._network.get_submodule("encoder").eval()
-        batches = plain.training_batches(self._case)
+        batches = naive.training_batches(self._case)
         begin = waited_s = 0.0
         for step in range(_WARM_STEPS + count):
             if step == _WARM_STEPS:
@@ -63,7 +63,7 @@ class PlainFit:
         return Block(count * recipe.batch_size, _now(device) - begin, waited_s)
 
 
-class OwnFit:
+class QuadratFit:
     """Iterations of our learner's training loop."""
 
     def __init__(self, case: Case) -> None:
@@ -103,20 +103,20 @@ class OwnFit:
         return Block(count * self._case.recipe.batch_size, _now(self._case.device) - begin, waited_s)
 
 
-class PlainScore:
-    """Mean entropies of the regions of whole images, the plain way."""
+class NaiveScore:
+    """Mean entropies of the regions of whole images, the naive baseline."""
 
     def __init__(self, case: Case) -> None:
         torch.set_num_threads(case.threads)
         self._case = case
-        self._network = plain.build(case).eval()
+        self._network = naive.build(case).eval()
 
     @torch.no_grad()
     def run(self, count: int) -> Block:
         """Score the first `count` images after the warm-up."""
         case = self._case
         sizes = case.split().sizes
-        loader = DataLoader(plain.WholeImages(case), num_workers=case.workers, pin_memory=case.device != "cpu")
+        loader = DataLoader(naive.WholeImages(case), num_workers=case.workers, pin_memory=case.device != "cpu")
         begin = waited_s = 0.0
         batches = iter(loader)
         num_images = min(_WARM_IMAGES + count, len(sizes))
@@ -128,11 +128,11 @@ class PlainScore:
             waited_s += time.perf_counter() - asked
             logits_BCHW = self._network(input_BCHW.to(case.device, non_blocking=True))
             height, width = sizes[index].tolist()
-            plain.region_entropies(logits_BCHW[0, :, :height, :width], case.region_size)
+            naive.region_entropies(logits_BCHW[0, :, :height, :width], case.region_size)
         return Block(num_images - _WARM_IMAGES, _now(case.device) - begin, waited_s)
 
 
-class OwnScore:
+class QuadratScore:
     """Scores of the regions of whole images by our learner; with nothing wanted, the bare forward pass."""
 
     signals: tuple[str, ...] = ("entropy",)
@@ -179,19 +179,19 @@ class OwnScore:
         return Block(len(self._grid.sizes) - first, _now(self._case.device) - begin, None)
 
 
-class OwnForward(OwnScore):
+class QuadratForward(QuadratScore):
     """The bare forward pass of the same network over the same images, nothing made of its output."""
 
     signals = ()
 
 
-class OwnScoreWithFeatures(OwnScore):
+class QuadratScoreWithFeatures(QuadratScore):
     """Entropy and mean decoder features."""
 
     features = True
 
 
-class OwnGrowth(OwnScore):
+class QuadratGrowth(QuadratScore):
     """All kinds of scores of the first images, arrays streamed to files."""
 
     def score_first(self, count: int) -> int:
@@ -211,14 +211,14 @@ class OwnGrowth(OwnScore):
             return sum(path.stat().st_size for path in Path(folder).iterdir())
 
 
-SIDES: dict[str, Callable[[Case], PlainFit | OwnFit | PlainScore | OwnScore]] = {
-    "plain fit": PlainFit,
-    "own fit": OwnFit,
-    "plain score": PlainScore,
-    "own score": OwnScore,
-    "own forward": OwnForward,
-    "own score with features": OwnScoreWithFeatures,
-    "own growth": OwnGrowth,
+SIDES: dict[str, Callable[[Case], NaiveFit | QuadratFit | NaiveScore | QuadratScore]] = {
+    "naive fit": NaiveFit,
+    "quadrat fit": QuadratFit,
+    "naive score": NaiveScore,
+    "quadrat score": QuadratScore,
+    "quadrat forward": QuadratForward,
+    "quadrat score with features": QuadratScoreWithFeatures,
+    "quadrat growth": QuadratGrowth,
 }
 """By name, because a side is made in a process of its own."""
 

@@ -33,7 +33,7 @@ def bench_together(
         phase: What they do.
         count: Iterations of a block, or images.
         repeats: Pairs of blocks.
-        on_row: Told of each row when it is there.
+        on_row: Called with each row.
 
     Returns:
         JSON-plain. Of each row: `images_per_s` of all together, `ratio` to one alone (the median over pairs), and the
@@ -43,7 +43,7 @@ def bench_together(
     for num in num_trials:
         threads_each = max(1, case.threads // num) if case.device == "cpu" else case.threads
         shared = dataclasses.replace(case, threads=threads_each)
-        name = f"own {phase}"
+        name = f"quadrat {phase}"
         with started([(name, case), *[(name, shared)] * num]) as (one, *together), ThreadPoolExecutor(num) as pool:
             pairs = []
             for repeat in range(repeats):

@@ -1,4 +1,4 @@
-"""The plain way: segmentation-models-pytorch, a DataLoader over image files, torchvision transforms, numpy scores.
+"""The naive baseline: segmentation-models-pytorch, a DataLoader over image files, torchvision transforms, numpy scores.
 
 It follows torchvision's own reference training of segmentation networks (resize, flip, crop, normalise; the loss is
 read every iteration for the log). It is what is compared with, so nothing in it is slowed down on purpose: worker
@@ -31,7 +31,7 @@ __all__ = ["LabelledCrops", "WholeImages", "build", "make_optimizer", "region_en
 
 
 class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented crops of the pool's images; labels outside the bought regions are void."""
+    """Augmented crops of the pool's images; labels outside the labelled regions are void."""
 
     def __init__(self, case: Case) -> None:
         split = case.split()
@@ -39,8 +39,8 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
         labelled = np.zeros(grid.num_regions, dtype=np.bool_)
         labelled[list(case.labelled)] = True
         self._files = [case.files[image] for image in np.unique(grid.image[labelled]).tolist()]
-        # What a user would keep: one map of bought pixels an image.
-        self._bought = [
+        # What a user would keep: one map of labelled pixels an image.
+        self._labelled = [
             grid.cell_mask(image, labelled, 0, 0, *split.sizes[image].tolist())
             for image in np.unique(grid.image[labelled]).tolist()
         ]
@@ -59,7 +59,7 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image = Image.open(self._files[index].image).convert("RGB")
         label = self._files[index].read_mask()
-        label[~self._bought[index]] = VOID
+        label[~self._labelled[index]] = VOID
         pair = tv_tensors.Image(tvf.pil_to_tensor(image)), tv_tensors.Mask(torch.from_numpy(label))
         if self._scale != (1.0, 1.0):
             factor = random.uniform(*self._scale)
