@@ -32,7 +32,9 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--threads", type=click.IntRange(min=1), help="torch's threads of either side. Default: all cores"
         ),
         click.option(
-            "--workers", type=click.IntRange(min=0), help="Processes that decode for the naive baseline. Default: 2, CUDA 8"
+            "--workers",
+            type=click.IntRange(min=0),
+            help="Processes that decode for the naive baseline. Default: 2, CUDA 8",
         ),
         click.option("--images", type=click.IntRange(min=8), default=48, show_default=True, help="Images of the pool"),
         click.option(
@@ -104,9 +106,9 @@ def _opened_case(
 def fit(suite_name: str, settings: Sequence[str], iterations: int, repeats: int, is_json: bool, **case: Any) -> None:
     """Time training by SUITE's recipe against the naive baseline.
 
-    The naive baseline is segmentation-models-pytorch's DeepLabV3Plus with a DataLoader, PIL, torchvision's transforms and
-    fp32. Both sides run in processes of their own and take turns; the ratio is the median over pairs of blocks. What is
-    equal and what is not is part of the output.
+    The naive baseline is segmentation-models-pytorch's DeepLabV3Plus with a DataLoader, PIL, torchvision's transforms
+    and fp32. Each side runs in a process of its own, and they take turns; the ratio is the median over pairs of blocks.
+    The output lists what is equal and what is not.
     """
     with _opened_case(suite_name, settings, **case) as opened:
         _print_comparison(
@@ -127,8 +129,8 @@ def score(
 ) -> None:
     """Time scoring of a whole pool by SUITE's recipe against the naive baseline.
 
-    The naive baseline takes the softmax of each image at full resolution to numpy for its entropy and then the means over
-    regions. Ours is also set beside the bare forward pass of the same network.
+    The naive baseline takes the softmax of each image at full resolution to numpy for its entropy and then the means
+    over regions. quadrat is also compared with the forward pass alone of the same network.
     """
     if growth:
         case["images"] = max(growth)
@@ -228,12 +230,14 @@ def _print_comparison(result: dict[str, Any], is_json: bool) -> None:
 @click.option("--seeds", "num_seeds", type=click.IntRange(min=1), default=32, show_default=True, help="Two trials each")
 @click.option("--iterations", type=click.IntRange(min=1), default=30, show_default=True, help="Training steps of a fit")
 @click.option("--actors", type=click.IntRange(min=1), default=2, show_default=True, help="Trials in flight")
-@click.option("--mirror/--no-mirror", default=False, show_default=True, help="With MLflow, as a run has it")
+@click.option("logs_to_mlflow", "--mlflow/--no-mlflow", default=False, show_default=True, help="Log to MLflow too")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
-def overhead(num_seeds: int, iterations: int, actors: int, mirror: bool, is_json: bool) -> None:
+def overhead(num_seeds: int, iterations: int, actors: int, logs_to_mlflow: bool, is_json: bool) -> None:
     """Run a suite of many short trials on Ray, and compare its wall time with that of the trials alone."""
     with contextlib.redirect_stdout(sys.stderr):  # the run's own lines
-        result = bench_overhead(num_seeds=num_seeds, iterations=iterations, actors=actors, logs_to_mlflow=mirror)
+        result = bench_overhead(
+            num_seeds=num_seeds, iterations=iterations, actors=actors, logs_to_mlflow=logs_to_mlflow
+        )
     if is_json:
         click.echo(json.dumps(result, indent=1))
         return

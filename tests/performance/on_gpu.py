@@ -39,7 +39,9 @@ class Aim(NamedTuple):
 def aims(results: Mapping[str, Mapping[str, Any]]) -> Iterator[Aim]:
     """Yield what the steps' JSON says of each aim."""
     yield Aim("fit, quadrat over naive", results.get("fit", {}).get("ratio"), 4.0)
-    yield Aim("share of time in which fit keeps the GPU busy", _row(results, "fit", "quadrat fit", "gpu_busy_share"), 0.85)
+    yield Aim(
+        "share of time in which fit keeps the GPU busy", _row(results, "fit", "quadrat fit", "gpu_busy_share"), 0.85
+    )
     yield Aim("score, quadrat over naive", results.get("score", {}).get("ratio"), 4.0)
     yield Aim("score over the bare forward pass", _row(results, "score", "quadrat score", "over_forward"), 0.1, True)
     wall_s = results.get("plan", {}).get("estimate", {}).get("wall_s")

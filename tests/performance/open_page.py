@@ -1,6 +1,6 @@
-"""How fast the report opens: 8 strategies x 5 seeds x 6 rounds, in headless Chromium. Not a test; run it by hand.
+"""How fast the report opens: 8 strategies x 5 seeds x 6 rounds, in headless Chromium. Run by hand, in `tests/`.
 
-    python tests/open_page.py [--page FILE] [--browser chromium] [--times 5]
+    python -m performance.open_page [--page FILE] [--browser chromium] [--times 5]
 
 It prints the size of the page and the milliseconds from the start of the navigation until the curves are drawn (the
 page itself notes that moment), over several fresh loads.

@@ -1,8 +1,9 @@
-"""`quadrat bench fit` and `bench score`: that both sides do the same work, never how fast they are."""
+"""`make bench`: both sides do the same work; how fast they are is not tested."""
 
 import dataclasses
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -112,7 +113,9 @@ def test_the_command_says_what_is_equal_and_what_is_not(tmp_path: Path, monkeypa
 
 
 @pytest.mark.slow
-def test_what_a_process_refuses_is_told_in_its_own_words_and_what_breaks_with_where(case: Case, tmp_path: Path) -> None:
+def test_a_refusal_of_a_side_process_is_one_message_and_a_crash_comes_with_its_traceback(
+    case: Case, tmp_path: Path
+) -> None:
     nowhere = dataclasses.replace(case, recipe=case.recipe.model_copy(update={"weights": str(tmp_path / "none.pth")}))
     with pytest.raises(QuadratError) as refused, started([("quadrat fit", nowhere)]):
         pass
@@ -154,7 +157,7 @@ def test_mistakes_are_answered_before_anything_runs(arguments: list[str], messag
     ("phase", "count", "threads_each"), [("fit", 2, {1: 2, 3: 1}), ("score", 8, {2: 1})], ids=["fit", "score"]
 )
 def test_trials_at_once_divide_the_threads_and_are_set_beside_one_alone(
-    case: Case, phase: str, count: int, threads_each: dict[int, int]
+    case: Case, phase: Literal["fit", "score"], count: int, threads_each: dict[int, int]
 ) -> None:
     two_threads = dataclasses.replace(case, threads=2)
     result = bench_together(two_threads, list(threads_each), phase=phase, count=count, repeats=2)

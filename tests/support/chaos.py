@@ -341,12 +341,16 @@ def main() -> int:
     def report(text: str) -> None:
         print(text, flush=True)
 
+    def run_on_s3(work: Path, num_kills: int, rng: random.Random, report: Callable[[str], None]) -> Tally:
+        with s3_bucket() as bucket:
+            return run_scenarios(work, num_kills, rng, report, bucket)
+
     num_kills, num_scenarios, num_faults, start_s = 0, 0, 0, time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="chaos-") as scratch, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
         top = options.keep.absolute() if options.keep else Path(scratch)
         parts: list[tuple[str, int, Callable[[Path, int, random.Random, Callable[[str], None]], Tally]]] = [
             ("the foreground", options.kills, run_scenarios),
-            ("results on S3", options.url_kills, lambda *rest: run_scenarios(*rest, stack.enter_context(s3_bucket()))),
+            ("results on S3", options.url_kills, run_on_s3),
             ("Ray", options.ray_kills, run_ray_scenarios),
         ]
         for name, number, run in parts:

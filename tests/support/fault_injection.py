@@ -53,7 +53,7 @@ class FaultInjector:
             original(recorder, progress)
             self._at(f"phase {progress.phase}")
 
-        Recorder.update = update  # type: ignore[method-assign]
+        Recorder.update = update  # type: ignore[method-assign, assignment]
         from quadrat.benchmark.storage.remote import Remote
 
         for name in ("read", "write", "create", "upload", "download", "delete"):

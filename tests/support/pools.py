@@ -23,7 +23,7 @@ def line_pool(
     return Pool(
         image=np.broadcast_to(image, num_regions),
         row=np.zeros(num_regions, int),
-        col=np.arange(num_regions),
+        col=np.arange(num_regions, dtype=np.int32),
         pixels=np.broadcast_to(pixels, num_regions),
         labelled=np.isin(np.arange(num_regions), labelled),
         signals={name: float32(values) for name, values in (signals or {}).items()},

@@ -1,4 +1,4 @@
-"""Our learner against the naive baseline that a user would write it, in the same run."""
+"""quadrat's learner against a naive baseline, the loop that a user would write, in the same run."""
 
 from performance.learner.case import Case, open_case
 from performance.learner.compare import bench_fit, bench_score

@@ -31,7 +31,7 @@ class Case:
     Attributes:
         recipe: How a network is built and trained.
         files: Image and mask files of the pool, read by the naive baseline each time.
-        packed: The same images decoded, mapped by our side.
+        packed: The same images decoded, memory-mapped by quadrat.
         cache_dir: Where a frozen encoder's features are kept.
         num_classes: C.
         region_size: Pixels.

@@ -1,4 +1,4 @@
-"""Paired blocks of the naive baseline and ours, one after the other in the same run."""
+"""Paired blocks of the naive baseline and of quadrat, one after the other in the same run."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +20,8 @@ _EQUAL_IN_FIT = (
     "device and torch's threads",
 )
 _NOT_EQUAL_IN_FIT = (
-    "the naive baseline decodes the files in worker processes; ours maps the pool that was decoded once",
-    "the naive baseline crops anywhere in an image; ours places each crop on a labelled region",
+    "the naive baseline decodes the files in worker processes; quadrat maps the pool that was decoded once",
+    "the naive baseline crops anywhere in an image; quadrat places each crop on a labelled region",
     "the naive baseline's bilinear enlargement aligns corners, as segmentation-models-pytorch has it",
 )
 _EQUAL_IN_SCORE = (
@@ -30,14 +30,14 @@ _EQUAL_IN_SCORE = (
     "device and torch's threads",
 )
 _NOT_EQUAL_IN_SCORE = (
-    "the naive baseline decodes the files in worker processes; ours maps the pool that was decoded once",
-    "the naive baseline takes the softmax to numpy; ours reduces it to regions on the device",
+    "the naive baseline decodes the files in worker processes; quadrat maps the pool that was decoded once",
+    "the naive baseline takes the softmax to numpy; quadrat reduces it to regions on the device",
     "the naive baseline's bilinear enlargement aligns corners, as segmentation-models-pytorch has it",
 )
 
 
 def bench_fit(case: Case, *, iterations: int = 12, repeats: int = 5, on_row: OnRow | None = None) -> dict[str, Any]:
-    """Return images per second, memory and the share of waiting of training, ours against the naive baseline.
+    """Return images per second, memory and the share of waiting of training, quadrat against the naive baseline.
 
     Args:
         case: What both train.
@@ -57,7 +57,7 @@ def bench_fit(case: Case, *, iterations: int = 12, repeats: int = 5, on_row: OnR
 
 
 def bench_score(case: Case, *, repeats: int = 5, on_row: OnRow | None = None) -> dict[str, Any]:
-    """Return images per second and memory of scoring, ours against the naive baseline and against the bare forward pass.
+    """Return images per second and memory of scoring: quadrat, the naive baseline, and the forward pass alone.
 
     Args:
         case: What both score; a few images at the beginning are not timed.
@@ -65,7 +65,7 @@ def bench_score(case: Case, *, repeats: int = 5, on_row: OnRow | None = None) ->
         on_row: Called with the rates of each pair of blocks.
 
     Returns:
-        As `bench_fit`; `over_forward` is our time over that of the same network's forward pass alone.
+        As `bench_fit`; `over_forward` is quadrat's time over that of the same network's forward pass alone.
     """
     sides = ("naive score", "quadrat score", "quadrat forward", "quadrat score with features")
     result = _compare(case, sides, len(case.files), repeats, on_row)
@@ -77,11 +77,11 @@ def _recipe_differences(case: Case, precision: str) -> list[str]:
     unequal = []
     if case.recipe.frozen:
         unequal.append(
-            "the encoder is frozen: the naive baseline trains the same parameters but runs the encoder each time, ours "
-            "reads features that were computed once; this ratio is the frozen recipe's, not a faster kernel's"
+            "the encoder is frozen: the naive baseline trains the same parameters but runs the encoder each time, "
+            "quadrat reads features that were computed once; this ratio is the frozen recipe's, not a faster kernel's"
         )
     if precision != "fp32":
-        unequal.append(f"the naive baseline computes in fp32, ours in {precision}, as the recipe says")
+        unequal.append(f"the naive baseline computes in fp32, quadrat in {precision}, as the recipe says")
     return unequal
 
 
@@ -102,8 +102,8 @@ def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row:
         memory = {name: side.peak(count) for name, side in sides.items()}
         is_fit_on_gpu = case.device != "cpu" and "quadrat fit" in names
         busy, not_measured = _gpu_busy(sides, count) if is_fit_on_gpu else ({}, [])
-    plain, own = names[0], names[1]
-    ratios = [before / after for before, after in zip(seconds[plain], seconds[own], strict=True)]
+    baseline, ours = names[0], names[1]
+    ratios = [before / after for before, after in zip(seconds[baseline], seconds[ours], strict=True)]
     result: dict[str, Any] = {
         **case.describe(),
         "rows": [

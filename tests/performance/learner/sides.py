@@ -1,4 +1,4 @@
-"""The two sides of a comparison: each does a block of work and says how long it took."""
+"""The two sides of a comparison: each does a block of work and returns how long it took."""
 
 import tempfile
 import time
@@ -16,7 +16,7 @@ from quadrat.benchmark.learning.learner import Learner
 from quadrat.benchmark.learning.runtime import torch_settings
 from quadrat.benchmark.learning.training.fit import Batch, train
 
-__all__ = ["SIDES", "Block", "QuadratFit", "QuadratScore", "NaiveFit", "NaiveScore"]
+__all__ = ["SIDES", "Block", "NaiveFit", "NaiveScore", "QuadratFit", "QuadratScore"]
 
 # What is not timed at the beginning of a block: kernels are chosen, memory is taken, the loader's queue fills.
 _WARM_STEPS, _WARM_IMAGES = 3, 4
@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
 
 class NaiveFit:
-    """Iterations of training the naive baseline."""
+    """Training iterations of the naive baseline."""
 
     def __init__(self, case: Case) -> None:
         torch.set_num_threads(case.threads)
@@ -64,7 +64,7 @@ class NaiveFit:
 
 
 class QuadratFit:
-    """Iterations of our learner's training loop."""
+    """Training iterations of quadrat's learner."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -104,7 +104,7 @@ class QuadratFit:
 
 
 class NaiveScore:
-    """Mean entropies of the regions of whole images, the naive baseline."""
+    """Mean entropies of the regions of whole images by the naive baseline."""
 
     def __init__(self, case: Case) -> None:
         torch.set_num_threads(case.threads)
@@ -133,7 +133,7 @@ class NaiveScore:
 
 
 class QuadratScore:
-    """Scores of the regions of whole images by our learner; with nothing wanted, the bare forward pass."""
+    """Scores of the regions of whole images by quadrat's learner; without signals, its forward pass alone."""
 
     signals: tuple[str, ...] = ("entropy",)
     features = False

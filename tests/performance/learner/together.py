@@ -21,7 +21,7 @@ def bench_together(
     repeats: int = 3,
     on_row: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Return the images per second of several processes that do our side's work at once, for several numbers of them.
+    """Return the images per second of several processes that train or score at once, for several numbers of them.
 
     On a CPU they divide the case's threads among them, on CUDA they share the device, as actors with a fraction of a
     GPU do. For each number, blocks of one process alone and of all at once take turns. What all have done in a block is
