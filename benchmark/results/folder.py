@@ -11,7 +11,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
 
-__all__ = ["check_results", "finished_trials", "prepare_results", "read_suite_json"]
+__all__ = ["check_results", "finished_trials", "prepare_results", "read_environment", "read_suite_json"]
 
 SUITE_SCHEMA: Final = 1
 _FRAME: Final = ("dataset", "region_size", "budgets", "learner")
@@ -101,15 +101,29 @@ def _describe_trial(spec: TrialSpec) -> dict[str, Any]:
 
 
 def read_suite_json(results_dir: Path) -> dict[str, Any]:
-    """Return what suite.json of a results folder holds.
+    """Return the content of suite.json.
 
     Raises:
-        ResultsError: When there is none: the folder is not a results folder.
+        ResultsError: When there is none, so that the folder is not a results folder, or it is damaged.
     """
-    value = _read(Path(results_dir))
+    results_dir = Path(results_dir)
+    value = _read(results_dir)
     if value is None:
-        raise ResultsError(f"expected a results folder of `quadrat run` with a suite.json, got {results_dir}")
+        found = "a folder without suite.json" if results_dir.is_dir() else "no such folder"
+        raise ResultsError(
+            f"{results_dir}: expected a results folder with suite.json, got {found}; `quadrat run SUITE --results DIR` "
+            "writes one"
+        )
     return value
+
+
+def read_environment(results_dir: Path) -> dict[str, Any]:
+    """Return the content of environment.json; empty when there is none.
+
+    Raises:
+        ResultsError: When it is damaged.
+    """
+    return _read_json(Path(results_dir) / "environment.json") or {}
 
 
 def finished_trials(results_dir: Path, trials: list[TrialSpec]) -> set[str]:
@@ -125,17 +139,21 @@ def finished_trials(results_dir: Path, trials: list[TrialSpec]) -> set[str]:
 
 def _read(results_dir: Path) -> dict[str, Any] | None:
     path = results_dir / "suite.json"
+    value = _read_json(path)
+    if value is not None and value.get("schema", 0) > SUITE_SCHEMA:
+        raise ResultsError(f"{path}: expected schema {SUITE_SCHEMA} or older, got {value['schema']}; update quadrat")
+    return value
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ResultsError(
-            f"{path}: expected JSON, got a damaged file; restore it or give another --results"
+            f"{path}: expected JSON, got a damaged file ({error}); restore it, or run the suite in another folder"
         ) from error
-    if value.get("schema", 0) > SUITE_SCHEMA:
-        raise ResultsError(f"{path}: expected schema {SUITE_SCHEMA} or older, got {value['schema']}; update quadrat")
-    return dict(value)
 
 
 def _short(value: object) -> str:

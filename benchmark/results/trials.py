@@ -1,14 +1,13 @@
 """The contents of a results folder: the suite's trials with their records and failures, finished or not."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
-from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.records import Failure, Record, read_failures, read_records
+from quadrat.benchmark.results.folder import read_environment, read_suite_json
+from quadrat.benchmark.results.records import Failure, Record, read_failures, read_records_so_far
 
 __all__ = ["Results", "State", "Trial", "read_results"]
 
@@ -143,17 +142,8 @@ def read_results(path: Path) -> Results:
     Raises:
         ResultsError: When `path` is not a results folder or one of its files is damaged.
     """
-    suite_file = path / "suite.json"
-    if not suite_file.is_file():
-        raise ResultsError(
-            f"{path}: expected a results folder with suite.json and records.jsonl, got "
-            f"{'a folder without suite.json' if path.is_dir() else 'no such folder'}; "
-            "`quadrat run SUITE --results DIR` writes one."
-        )
-    described = _read_json(suite_file)
-    environment_file = path / "environment.json"
-    environment = _read_json(environment_file) if environment_file.is_file() else {}
-    records = read_records(path) if (path / "records.jsonl").is_file() else []  # none yet: every trial is missing
+    described = read_suite_json(path)
+    records = read_records_so_far(path)
     failures = {failure.trial_id: failure for failure in read_failures(path)}
     trials = tuple(_trials(described["trials"], records, failures))
     known = {trial.trial_id for trial in trials}
@@ -161,7 +151,7 @@ def read_results(path: Path) -> Results:
         path=path,
         suite=described["suite"],
         dataset=described["dataset"],
-        environment=environment,
+        environment=read_environment(path),
         trials=trials,
         num_foreign_records=sum(record.trial_id not in known for record in records),
     )
@@ -186,15 +176,3 @@ def _trials(
             records=tuple(rounds[round_] for round_ in sorted(rounds)),
             failure=failures.get(entry["trial_id"]),
         )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ResultsError(
-            f"{path}: expected JSON, got a damaged file ({error}); `quadrat run` with the same suite writes it anew."
-        ) from error
-    if not isinstance(value, dict):
-        raise ResultsError(f"{path}: expected a JSON object, got {type(value).__name__}.")
-    return value

@@ -6,15 +6,14 @@ is written, so logging twice changes nothing.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.data import open_packed
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.results.folder import read_suite_json
-from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records
+from quadrat.benchmark.results.folder import read_environment, read_suite_json
+from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records_so_far
 from quadrat.benchmark.tracking.client import Experiment, Run, State, default_uri
 from quadrat.benchmark.tracking.pictures import draw_selections
 from quadrat.benchmark.tracking.study import log_candidates
@@ -82,8 +81,10 @@ class ResultsWriter:
 
     def __init__(self, results_dir: Path, uri: str) -> None:
         self._results_dir = results_dir
-        self._facts = SuiteFacts(read_suite_json(results_dir), _read_json(results_dir / "environment.json"))
-        self._records: dict[tuple[str, int], Record] = {record.key: record for record in _records(results_dir)}
+        self._facts = SuiteFacts(read_suite_json(results_dir), read_environment(results_dir))
+        self._records: dict[tuple[str, int], Record] = {
+            record.key: record for record in read_records_so_far(results_dir)
+        }
         self._states: dict[str, State] = {}
         root = results_dir.resolve() / "mlartifacts" if uri == default_uri(results_dir) else None
         self._experiment = Experiment(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
@@ -267,11 +268,3 @@ class ResultsWriter:
 def _worst(states: set[State]) -> State:
     order: tuple[State, ...] = ("running", "interrupted", "failed", "pruned", "done")
     return next((state for state in order if state in states), "interrupted")
-
-
-def _records(results_dir: Path) -> list[Record]:
-    return read_records(results_dir) if (results_dir / "records.jsonl").is_file() else []
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

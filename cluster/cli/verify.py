@@ -97,17 +97,14 @@ def _check_selections(published: "Published", context: "TrialContext") -> int:
 
 def _show_environment(results_dir: Path, context: "TrialContext") -> None:
     """List what may change the last bits of a number: only the same device, threads and libraries give equal bytes."""
-    import json
-
     from quadrat.benchmark.results.environment import describe_environment, environment_differences
+    from quadrat.benchmark.results.folder import read_environment
 
-    path = results_dir / "environment.json"
-    if not path.is_file():
+    there = read_environment(results_dir)
+    if not there:
         click.echo("! environment.json is not there: hardware and versions can't be compared")
         return
-    differences = environment_differences(
-        json.loads(path.read_text(encoding="utf-8")), describe_environment(context.suite, context.device)
-    )
+    differences = environment_differences(there, describe_environment(context.suite, context.device))
     for line in differences:
         click.echo(f"! {line}")
     if differences:

@@ -316,7 +316,7 @@ def test_the_run_of_a_strategy_has_one_picture_of_its_selection_per_round(tmp_pa
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match=r"expected a results folder of `quadrat run`"):
+    with pytest.raises(ResultsError, match=r"expected a results folder with suite\.json.*quadrat run"):
         log_results(tmp_path)
 
 

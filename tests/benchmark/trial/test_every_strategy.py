@@ -1,5 +1,8 @@
 """Every shipped strategy through a whole trial: real images, a real network, its own signals, features and profiles."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,9 @@ SHIPPED = sorted(name for name, plugin in available().items() if plugin.distribu
 
 
 @pytest.mark.slow
-def test_every_shipped_strategy_runs_a_whole_trial_and_a_replay_repeats_it(write_suite, tmp_path) -> None:
+def test_every_shipped_strategy_runs_a_whole_trial_and_a_replay_repeats_it(
+    write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
     names = [name for name in SHIPPED if name != "precomputed"]
     budgets = [6, 12, 17]
     context = TrialContext.open(load_suite(write_suite(strategies=names, budgets=budgets)), tmp_path / "results")

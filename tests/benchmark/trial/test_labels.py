@@ -1,6 +1,7 @@
 """Labelling regions: no region twice, cost = sum over regions, revealed pixels = labelled pixels."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,11 +17,11 @@ class Masks:
 
     num_classes = 3
 
-    def __init__(self, sizes, seed):
+    def __init__(self, sizes: list[tuple[int, int]], seed: int) -> None:
         generator = np.random.default_rng(seed)
         self._masks = [generator.integers(0, 3, size=size, dtype=np.uint8) for size in sizes]
 
-    def mask(self, image):
+    def mask(self, image: int) -> npt.NDArray[np.uint8]:
         return self._masks[image]
 
 
@@ -31,7 +32,7 @@ class LabellingRegions(RuleBasedStateMachine):
         sizes=st.lists(st.tuples(st.integers(5, 14), st.integers(5, 14)), min_size=1, max_size=3),
         region_size=st.integers(1, 5),
     )
-    def start(self, sizes, region_size):
+    def start(self, sizes: list[tuple[int, int]], region_size: int) -> None:
         self.masks = Masks(sizes, seed=0)
         self.grid = RegionGrid(np.array(sizes, dtype=np.int32), region_size)
         self.state = LabelState(self.grid.num_regions)
@@ -40,7 +41,7 @@ class LabellingRegions(RuleBasedStateMachine):
         self.labelled: set[int] = set()
 
     @rule(data=st.data())
-    def label_new(self, data):
+    def label_new(self, data: st.DataObject) -> None:
         left = sorted(set(range(self.grid.num_regions)) - self.labelled)
         if not left:
             return
@@ -50,7 +51,7 @@ class LabellingRegions(RuleBasedStateMachine):
         assert cost.labelled_px == int(self.grid.pixels[sorted(self.labelled)].sum())
 
     @rule(data=st.data())
-    def labelling_again_changes_nothing(self, data):
+    def labelling_again_changes_nothing(self, data: st.DataObject) -> None:
         if not self.labelled:
             return
         before = self.oracle.cost()
@@ -59,7 +60,7 @@ class LabellingRegions(RuleBasedStateMachine):
         assert self.oracle.cost() == before
 
     @invariant()
-    def revealed_pixels_are_the_pixels_in_the_cost(self):
+    def revealed_pixels_are_the_pixels_in_the_cost(self) -> None:
         if not hasattr(self, "grid"):
             return
         labels = self.oracle.reveal()
@@ -84,26 +85,28 @@ TestLabellingRegions.settings = settings(max_examples=30, stateful_step_count=12
 
 
 @pytest.fixture
-def oracle():
+def oracle() -> Oracle:
     grid = RegionGrid(np.array([[4, 6]], dtype=np.int32), 2)
     return Oracle(Masks([(4, 6)], seed=1), grid, LabelState(grid.num_regions), np.ones(grid.num_regions, dtype=int))
 
 
 @pytest.mark.parametrize("regions", [[0, 0], [-1], [6]])
-def test_regions_that_repeat_or_do_not_exist_are_refused_and_nothing_is_labelled(oracle, regions):
+def test_regions_that_repeat_or_do_not_exist_are_refused_and_nothing_is_labelled(
+    oracle: Oracle, regions: list[int]
+) -> None:
     with pytest.raises(ValueError, match="expected"):
         oracle.label(np.array(regions, dtype=np.int64))
     assert oracle.cost().regions == 0
 
 
-def test_a_window_that_sticks_out_of_the_image_is_void_there(oracle):
+def test_a_window_that_sticks_out_of_the_image_is_void_there(oracle: Oracle) -> None:
     oracle.label(np.array([0], dtype=np.int64))
     window = oracle.reveal().crop(0, -1, -1, 4, 4)
     assert (window[0] == VOID).all() and (window[:, 0] == VOID).all() and (window[3] == VOID).all()
     assert (window[1:3, 1:3] != VOID).all()
 
 
-def test_void_counts_as_area_and_as_no_class():
+def test_void_counts_as_area_and_as_no_class() -> None:
     masks, grid = Masks([(4, 6)], seed=1), RegionGrid(np.array([[4, 6]], dtype=np.int32), 2)
     masks.mask(0)[:, :] = [[0, 0, 2, VOID, 1, 1]]
     oracle = Oracle(masks, grid, LabelState(grid.num_regions), np.array([1, 2, 3, 4, 5, 6]))
@@ -112,7 +115,7 @@ def test_void_counts_as_area_and_as_no_class():
     assert oracle.label(np.array([0, 2, 4, 5])).class_px == (8, 8, 4)  # all of the image, which is counted at once
 
 
-def test_labels_revealed_earlier_do_not_grow_with_later_ones(oracle):
+def test_labels_revealed_earlier_do_not_grow_with_later_ones(oracle: Oracle) -> None:
     oracle.label(np.array([0], dtype=np.int64))
     before = oracle.reveal()
     oracle.label(np.array([1], dtype=np.int64))
@@ -120,7 +123,7 @@ def test_labels_revealed_earlier_do_not_grow_with_later_ones(oracle):
     assert (before.crop(0, 0, 2, 2, 2) == VOID).all()
 
 
-def test_the_digest_depends_on_the_set_and_not_on_the_order():
+def test_the_digest_depends_on_the_set_and_not_on_the_order() -> None:
     first, second = LabelState(9), LabelState(9)
     first.add(np.array([1, 5]))
     second.add(np.array([5]))

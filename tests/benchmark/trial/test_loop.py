@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,34 +19,36 @@ from quadrat.benchmark.results.selections import selection_path
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
 
+ContextOf = Callable[..., TrialContext]
+
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One packed pool for all tests of this module."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def context_of(write_suite, tmp_path, cache):
-    def make(results: str = "results", **changes) -> TrialContext:
+def context_of(write_suite: Callable[..., Path], tmp_path: Path, cache: Path) -> ContextOf:
+    def make(results: str = "results", **changes: Any) -> TrialContext:
         return TrialContext.open(load_suite(write_suite(**changes)), tmp_path / results, cache_dir=cache)
 
     return make
 
 
-def records_of(context: TrialContext) -> list[dict]:
+def records_of(context: TrialContext) -> list[dict[str, Any]]:
     return [without_timings(record) for spec in context.suite.trials() for record in run_trial(spec, context)]
 
 
-def test_every_round_spends_its_budget_exactly(context_of):
+def test_every_round_spends_its_budget_exactly(context_of: ContextOf) -> None:
     context = context_of()
     pixels = context.data.grid(16).pixels
-    bought: dict[str, list[int]] = {}
+    labelled: dict[str, list[int]] = {}
     for record in records_of(context):
         path = selection_path(context.artefacts.results_dir, record["trial_id"], record["round"])
         with np.load(path) as file:
-            bought.setdefault(record["trial_id"], []).extend(file["regions"].tolist())
-        regions = bought[record["trial_id"]]
+            labelled.setdefault(record["trial_id"], []).extend(file["regions"].tolist())
+        regions = labelled[record["trial_id"]]
         assert record["regions"] == len(set(regions)) == len(regions) == (6, 12, 24)[record["round"]]
         assert record["labelled_px"] == pixels[regions].sum()
         assert record["labelled_fraction"] == pytest.approx(pixels[regions].sum() / pixels.sum())
@@ -56,11 +60,11 @@ def test_every_round_spends_its_budget_exactly(context_of):
         assert 0 <= record["miou"] <= 1
 
 
-def test_two_runs_from_scratch_are_equal_but_for_the_timings(context_of):
+def test_two_runs_from_scratch_are_equal_but_for_the_timings(context_of: ContextOf) -> None:
     assert records_of(context_of("first")) == records_of(context_of("second"))
 
 
-def test_round_0_is_shared_by_all_strategies_of_a_seed(context_of, tmp_path):
+def test_round_0_is_shared_by_all_strategies_of_a_seed(context_of: ContextOf, tmp_path: Path) -> None:
     context = context_of(seeds=[0, 1])
     first = {(record["label"], record["seed"]): record for record in records_of(context) if record["round"] == 0}
     for seed in (0, 1):
@@ -71,30 +75,30 @@ def test_round_0_is_shared_by_all_strategies_of_a_seed(context_of, tmp_path):
     assert len(list((tmp_path / "results" / "store" / "evaluation").iterdir())) == 2 * (1 + 2 * 2)
 
 
-def test_an_interrupted_trial_goes_on_and_ends_with_the_same_records(context_of):
+def test_an_interrupted_trial_goes_on_and_ends_with_the_same_records(context_of: ContextOf) -> None:
     whole = records_of(context_of("whole"))
     spec = context_of().suite.trials()[1]
     interrupted = run_trial(spec, context_of("cut"))
     next(interrupted)
     next(interrupted)
     interrupted.close()
-    phases = []
+    phases: list[tuple[int, str]] = []
     resumed = list(run_trial(spec, context_of("cut"), lambda progress: phases.append((progress.round, progress.phase))))
     assert [without_timings(record) for record in resumed] == [r for r in whole if r["trial_id"] == spec.trial_id]
     assert (0, "fit") not in phases and (1, "fit") not in phases and (2, "fit") in phases
 
 
-def test_a_finished_trial_is_replayed_from_its_artefacts_without_training(context_of):
+def test_a_finished_trial_is_replayed_from_its_artefacts_without_training(context_of: ContextOf) -> None:
     context = context_of()
     spec = context.suite.trials()[0]
     first = list(run_trial(spec, context))
-    phases = []
+    phases: list[str] = []
     again = list(run_trial(spec, context, lambda progress: phases.append(progress.phase)))
     assert again == first  # timings too: they are those of the computation
     assert set(phases) == {"select"}
 
 
-def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_alone(context_of):
+def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_alone(context_of: ContextOf) -> None:
     context = context_of()
     trials = context.suite.trials()
     records = [record for spec in trials for record in run_trial(spec, context)]
@@ -105,7 +109,7 @@ def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_
     assert not (context.artefacts.results_dir / "store" / "fit").exists()
 
 
-def test_a_replay_makes_the_same_picks_with_another_recipe(context_of):
+def test_a_replay_makes_the_same_selections_with_another_recipe(context_of: ContextOf) -> None:
     first = context_of(seeds=[0, 1])
     original = [list(run_trial(spec, first)) for spec in first.suite.trials() if spec.label == "entropy-spatial"]
     folder = first.artefacts.results_dir / "selections" / "entropy-spatial-r16-s{seed}-*"
@@ -119,7 +123,9 @@ def test_a_replay_makes_the_same_picks_with_another_recipe(context_of):
         assert all(ours.steps == 5 and theirs.steps == 3 for ours, theirs in zip(copy, trial, strict=True))
 
 
-def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(context_of, tmp_path):
+def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(
+    context_of: ContextOf, tmp_path: Path
+) -> None:
     path = tmp_path / "encoder.pth"
     digests = []
     for content in (b"one", b"two"):
@@ -132,7 +138,7 @@ def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(contex
         context_of(learner=learner)
 
 
-def test_the_reference_trial_labels_everything_in_one_round(context_of):
+def test_full_supervision_labels_everything_in_one_round(context_of: ContextOf) -> None:
     context = context_of(full_supervision=True)
     (record,) = run_trial(context.suite.trials()[0], context)
     assert record.label == "full-supervision"
@@ -140,7 +146,7 @@ def test_the_reference_trial_labels_everything_in_one_round(context_of):
     assert record.labelled_fraction == 1.0
 
 
-def test_a_budget_larger_than_the_pool_runs_to_exhaustion_and_says_so(context_of):
+def test_a_budget_larger_than_the_pool_runs_to_exhaustion_and_says_so(context_of: ContextOf) -> None:
     context = context_of(budgets=[90, 1000, 2000])
     num_regions = context.data.grid(16).num_regions
     records = list(run_trial(context.suite.trials()[0], context))
@@ -154,13 +160,13 @@ def test_a_budget_larger_than_the_pool_runs_to_exhaustion_and_says_so(context_of
     }
 
 
-def test_a_region_larger_than_the_image_is_an_error_that_names_both(context_of):
+def test_a_region_larger_than_the_image_is_an_error_that_names_both(context_of: ContextOf) -> None:
     context = context_of(region_size=512)
     with pytest.raises(DataError, match="512"):
         next(run_trial(context.suite.trials()[0], context))
 
 
-def test_a_loss_that_is_not_finite_is_an_error_and_nothing_is_kept(context_of, tmp_path):
+def test_a_loss_that_is_not_finite_is_an_error_and_nothing_is_kept(context_of: ContextOf, tmp_path: Path) -> None:
     learner = {
         "encoder": "test_resnet",
         "weights": "none",
@@ -176,7 +182,7 @@ def test_a_loss_that_is_not_finite_is_an_error_and_nothing_is_kept(context_of, t
     assert not list((tmp_path / "results" / "store").glob("fit/[0-9a-f]*"))
 
 
-def test_selections_are_files_that_name_image_row_and_column(context_of, tmp_path):
+def test_selections_are_files_that_name_image_row_and_column(context_of: ContextOf, tmp_path: Path) -> None:
     context = context_of()
     spec = context.suite.trials()[1]
     list(run_trial(spec, context))
@@ -188,7 +194,7 @@ def test_selections_are_files_that_name_image_row_and_column(context_of, tmp_pat
         assert np.isfinite(file["potential"]).all()
 
 
-def test_a_selection_of_another_grid_is_refused(context_of, tmp_path):
+def test_a_selection_of_another_grid_is_refused(context_of: ContextOf, tmp_path: Path) -> None:
     context = context_of()
     spec = context.suite.trials()[0]
     next(run_trial(spec, context))
@@ -199,7 +205,7 @@ def test_a_selection_of_another_grid_is_refused(context_of, tmp_path):
         next(run_trial(other, context_of("other", region_size=8)))
 
 
-def test_suite_json_gives_back_every_trial_under_the_same_id(context_of):
+def test_suite_json_gives_back_every_trial_under_the_same_id(context_of: ContextOf) -> None:
     context = context_of(seeds=[0, 1], full_supervision=True)
     context.prepare_results()
     trials = read_suite_json(context.artefacts.results_dir)["trials"]
@@ -215,14 +221,16 @@ def test_suite_json_gives_back_every_trial_under_the_same_id(context_of):
         ({"budgets": [1, 2]}, r"budgets = \[6,12,24\], got budgets = \[1,2\]"),
     ],
 )
-def test_a_folder_of_another_suite_is_refused_before_any_data_is_read(context_of, write_suite, changes, fragment):
+def test_a_folder_of_another_suite_is_refused_before_any_data_is_read(
+    context_of: ContextOf, write_suite: Callable[..., Path], changes: dict[str, Any], fragment: str
+) -> None:
     context = context_of()
     context.prepare_results()
     with pytest.raises(ResultsError, match=fragment):
         check_results(context.artefacts.results_dir, load_suite(write_suite(**changes)))
 
 
-def test_a_folder_with_results_on_other_images_is_refused(context_of):
+def test_a_folder_with_results_on_other_images_is_refused(context_of: ContextOf) -> None:
     context = context_of()
     context.prepare_results()
     path = context.artefacts.results_dir / "suite.json"
@@ -233,7 +241,7 @@ def test_a_folder_with_results_on_other_images_is_refused(context_of):
         context.prepare_results()
 
 
-def test_more_seeds_and_strategies_may_join_a_folder_and_none_is_forgotten(context_of):
+def test_more_seeds_and_strategies_may_join_a_folder_and_none_is_forgotten(context_of: ContextOf) -> None:
     context_of(seeds=[0]).prepare_results()
     context_of(seeds=[1], strategies=["entropy"]).prepare_results()
     labels = [
@@ -242,7 +250,7 @@ def test_more_seeds_and_strategies_may_join_a_folder_and_none_is_forgotten(conte
     assert labels == [("entropy", 1), ("random", 0), ("entropy-spatial", 0)]
 
 
-def test_a_second_driver_on_one_folder_is_refused(tmp_path):
+def test_a_second_driver_on_one_folder_is_refused(tmp_path: Path) -> None:
     held = lock_results(tmp_path)
     with pytest.raises(ResultsError, match="in use by another quadrat run"):
         lock_results(tmp_path)
@@ -250,13 +258,13 @@ def test_a_second_driver_on_one_folder_is_refused(tmp_path):
     lock_results(tmp_path).release()
 
 
-def test_a_results_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
+def test_a_results_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResultsError, match="expected a results folder that can be written"):
         lock_results(tmp_path / "file" / "results")
 
 
-def test_a_folder_that_holds_no_results_is_named(tmp_path):
+def test_a_folder_that_holds_no_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"expected a results folder .* got"):
         read_suite_json(tmp_path)
     with pytest.raises(ResultsError, match="run the suite first"):
