@@ -9,6 +9,7 @@ from quadrat.benchmark.reporting.files import FOLDER
 from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.export import to_markdown
 from quadrat.benchmark.reporting.tables.results import budget_table
+from quadrat.benchmark.results.publish import CURVES
 from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.benchmark.storage.atomic import atomic_write
 
@@ -47,7 +48,7 @@ def results_block(results: Results, base: Path, page: Path) -> str:
     Args:
         results: At least one record of a strategy.
         base: The folder that links start from.
-        page: The report's page; its figures lie beside it.
+        page: The report's page; its figures lie beside it, unless `results` is a published folder.
 
     Raises:
         ResultsError: When there is no record yet.
@@ -55,7 +56,9 @@ def results_block(results: Results, base: Path, page: Path) -> str:
     if not results.records:
         raise ResultsError(f"{results.path}: expected records of a strategy, got none; run the suite first")
     suite, seeds = results.suite, len(results.seeds)
-    figure = _link(page.parent / FOLDER / "learning-curves-labelled-fraction.svg", base)
+    curves = results.path / CURVES  # a published folder has the figure beside its records
+    if not curves.is_file():
+        curves = page.parent / FOLDER / "learning-curves-labelled-fraction.svg"
     what = f"{suite['dataset']['name']} {suite['dataset'].get('test', 'test')}"
     spread = f"mean (std) over {seeds} seeds" if seeds > 1 else "one seed"
     made = [
@@ -65,7 +68,7 @@ def results_block(results: Results, base: Path, page: Path) -> str:
         f"[records]({_link(results.path / 'records.jsonl', base)}) · {_made(results)}",
     ]
     return (
-        f"**{report_summary(results).headline}**\n\n![Learning curves on {what}]({figure})\n\n"
+        f"**{report_summary(results).headline}**\n\n![Learning curves on {what}]({_link(curves, base)})\n\n"
         f"{to_markdown(budget_table(results, digits=1))}\n" + "\n".join(made) + "\n"
     )
 

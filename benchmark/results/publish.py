@@ -11,11 +11,12 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.selections import ARCHIVE, pack_selections
 from quadrat.benchmark.storage.atomic import atomic_write
 
-__all__ = ["publish"]
+__all__ = ["CURVES", "publish"]
 
 _REQUIRED: Final = ("records.jsonl", "suite.json", "environment.json")
 _OPTIONAL: Final = ("failures.jsonl", "study/study.json")
-_CURVES: Final = "learning-curves.svg"
+CURVES: Final = "learning-curves.svg"
+"""Name of the figure in a published folder."""
 _CURVES_OF_REPORT: Final = "report/files/learning-curves-labelled-fraction.svg"
 
 
@@ -31,7 +32,7 @@ def publish(source: Path, target: Path) -> None:
     for name in _REQUIRED:
         if not (source / name).is_file():
             raise ResultsError(f"expected a finished results folder with {name}, got {source}")
-    names = {name: name for name in (*_REQUIRED, *_OPTIONAL)} | {_CURVES_OF_REPORT: _CURVES}
+    names = {name: name for name in (*_REQUIRED, *_OPTIONAL)} | {_CURVES_OF_REPORT: CURVES}
     for name, published in names.items():
         if (source / name).is_file():
             atomic_write(target / published, (source / name).read_bytes())

@@ -8,6 +8,7 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.readme import END, START, results_block, update_readme
+from quadrat.benchmark.results.publish import CURVES, publish
 from quadrat.benchmark.results.trials import read_results
 from quadrat.cluster.cli.main import cli
 
@@ -56,3 +57,10 @@ def test_results_without_a_record_have_no_block(tmp_path):
     empty = write_fake_results(tmp_path, strategies=("random",), seeds=(0,), num_rounds=nothing)
     with pytest.raises(ResultsError, match="run the suite first"):
         results_block(read_results(empty), tmp_path, tmp_path / "index.html")
+
+
+def test_block_shows_the_figure_of_a_published_folder_where_there_is_one(folder: Path, tmp_path: Path) -> None:
+    publish(folder, tmp_path / "published")
+    (tmp_path / "published" / CURVES).write_text("<svg/>", encoding="utf-8")
+    page = tmp_path / "published" / "report" / "index.html"
+    assert f"](published/{CURVES})" in results_block(read_results(tmp_path / "published"), tmp_path, page)
