@@ -78,9 +78,9 @@ def _diversity(record: Record) -> float | None:
 
 
 DIVERSITY = Metric(key="label-diversity", title="label diversity (%)", of=_diversity)
-"""Entropy of the classes of the labelled pixels, in percent of what it would be were all classes equally frequent: 0
-when only one class is labelled. It describes the selections, not a model, so `metrics_of` leaves it out. None when all
-labelled pixels are void."""
+"""Entropy of the classes of the labelled pixels, in percent of its maximum (all classes equally frequent): 0 when only
+one class is labelled, None when all labelled pixels are void. It describes the selections, not a model, so `metrics_of`
+leaves it out."""
 
 
 def class_iou(classes: Sequence[str], index: int) -> Metric:

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 ABSENT = "\N{EN DASH}"
-"""Stands in a cell that has no value."""
+"""Text of a cell without a value."""
 
 
 def mean_std(summary: Summary, digits: int) -> str:

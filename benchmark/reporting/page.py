@@ -173,6 +173,6 @@ def _viewer_json(viewer: RoundViewer, num_rounds: int) -> Markup:
 
 
 def _script_json(value: object) -> Markup:
-    """Return JSON that can stand in a script element: nothing in it ends the element early."""
+    """Return JSON escaped for a script element: nothing in it ends the element early."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

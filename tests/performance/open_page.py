@@ -39,8 +39,8 @@ async def measure(browser: str, page: Path, times: int) -> list[float]:
         try:
             port = await _port(Path(profile) / "DevToolsActivePort")
             async with aiohttp.ClientSession() as session:
-                async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                    target = next(one for one in await answer.json() if one["type"] == "page")
+                async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
+                    target = next(one for one in await response.json() if one["type"] == "page")
                 async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                     return [await _load(socket, page) for _ in range(times)]
         finally:

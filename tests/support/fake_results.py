@@ -270,7 +270,7 @@ def _selections(label: str, seed: int, grid: RegionGrid, budgets: Sequence[int])
     order = _rng("initial", seed).permutation(grid.num_regions)
     selections = [order[: budgets[0]]]
     left = order[budgets[0] :]
-    rng = _rng("picks", label, seed)
+    rng = _rng("selections", label, seed)
     for before, after in itertools.pairwise(budgets):
         if "spatial" in label or label == "random":
             weight = np.ones(len(left))

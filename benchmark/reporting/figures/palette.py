@@ -2,7 +2,7 @@
 
 The colours were found by a search: the smallest CIE Lab distance of any two of them (and of the black of full
 supervision) is 29 as readers with protanopia or deuteranopia see them, simulated after [Machado2009]; the well-known
-palette of Okabe and Ito reaches 8 with its yellow darkened for white paper. Marks and dashes say the same once more:
+palette of Okabe and Ito reaches 8 with its yellow darkened for white paper. Marks and dashes repeat the distinction:
 a solid line has a spatial term, a dashed one has none, Random is dotted.
 
 [Machado2009]  Machado, Oliveira, Fernandes. A physiologically-based model for simulation of color vision deficiency.
@@ -68,7 +68,7 @@ def looks_of(strategies: Mapping[str, str], sizes: Mapping[str, int] | None = No
 
     A second label of the same strategy (other parameters) and strategies of plugins take the colours that are left;
     when all are taken, they begin again with another dash. Where there are several region sizes, a strategy keeps
-    colour and mark over all of them and the dash tells the size.
+    colour and mark over all of them and the dash shows the size.
 
     Args:
         strategies: Label -> registered name, in suite order.

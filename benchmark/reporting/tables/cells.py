@@ -63,7 +63,7 @@ class NamedTable:
         name: Of its files.
         caption: What it shows.
         table: The cells.
-        kind: How the page draws it: "" or "heat".
+        kind: How the page draws it: "", "heat", or "heat total" with a last row that sums up the others.
     """
 
     name: str

@@ -59,7 +59,7 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
         caption=f"IoU in % after the last round, mean over seeds. Highest strategy in bold. {ABSENT} : the class is "
         "absent from truth and prediction.",
         table=class_table(results),
-        kind="heat",
+        kind="heat total",
     )
     yield NamedTable(
         name="images-opened",
@@ -113,7 +113,7 @@ def _analysis_tables(by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
             f"{first.penalty.num_tests} tests). A dark row is good, a dark column bad; the mean of a column, the "
             "penalty, is best when low.",
             table=penalty_table(first),
-            kind="heat",
+            kind="heat total",
         )
     if by_cost and (pairs := significant_pairs_table(by_cost[0])) is not None and pairs.rows:
         yield NamedTable(

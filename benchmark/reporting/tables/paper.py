@@ -149,7 +149,7 @@ def _rounds(results: Results) -> tuple[tuple[int | None, ...], str]:
     rounds = tuple(place if place <= last else None for place in range(1, len(_BUDGETS) + 1))
     return rounds, (
         f"This suite runs on {results.suite['dataset']['name']} with budgets of its own, so columns are matched by "
-        "round: compare the direction, not the values. Our budget stands below the paper's."
+        "round: compare the direction, not the values. The small print gives our budget."
     )
 
 

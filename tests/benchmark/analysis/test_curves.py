@@ -81,4 +81,4 @@ def test_label_diversity_is_the_entropy_of_the_labelled_classes_in_percent_of_th
     assert DIVERSITY.of(make_record(class_px=(5, 5, 5, 5))) == pytest.approx(100.0)
     assert DIVERSITY.of(make_record(class_px=(8, 8, 0, 0))) == pytest.approx(50.0)  # ln 2 / ln 4
     assert DIVERSITY.of(make_record(class_px=(9, 0, 0, 0))) == 0.0
-    assert DIVERSITY.of(make_record(class_px=(0, 0))) is None  # all that was picked is void
+    assert DIVERSITY.of(make_record(class_px=(0, 0))) is None  # all labelled pixels are void

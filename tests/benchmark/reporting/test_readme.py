@@ -14,13 +14,13 @@ from quadrat.cluster.cli.main import cli
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_fake_results(
         tmp_path_factory.mktemp("repo") / "results", strategies=("random", "entropy"), budgets=(12, 24)
     )
 
 
-def test_command_replaces_what_is_between_the_markers_and_nothing_else(folder):
+def test_command_replaces_what_is_between_the_markers_and_nothing_else(folder: Path) -> None:
     readme = folder.parent / "README.md"
     readme.write_text(f"# mine\n{START}\nfrom last year\n{END}\nafter\n", encoding="utf-8")
     for _ in range(2):  # doing it twice changes nothing
@@ -35,7 +35,7 @@ def test_command_replaces_what_is_between_the_markers_and_nothing_else(folder):
         assert (folder / link).is_file()
 
 
-def test_block_holds_headline_table_and_how_it_was_made(folder):
+def test_block_holds_headline_table_and_how_it_was_made(folder: Path) -> None:
     block = results_block(read_results(folder), folder.parent, folder / "report" / "index.html")
     assert "mean (std) over 3 seeds" in block
     assert "`quadrat run fake`, commit `0123456789ab`, 2 CPU cores" in block
@@ -44,7 +44,7 @@ def test_block_holds_headline_table_and_how_it_was_made(folder):
     assert [row.split(" |")[0] for row in rows] == ["| random", "| entropy", "| full-supervision"]
 
 
-def test_readme_without_markers_is_refused_and_left_alone(folder, tmp_path):
+def test_readme_without_markers_is_refused_and_left_alone(folder: Path, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"{END} {START}", encoding="utf-8")
     with pytest.raises(ResultsError, match="expected the markers"):
@@ -52,7 +52,7 @@ def test_readme_without_markers_is_refused_and_left_alone(folder, tmp_path):
     assert readme.read_text(encoding="utf-8") == f"{END} {START}"
 
 
-def test_results_without_a_record_have_no_block(tmp_path):
+def test_results_without_a_record_have_no_block(tmp_path: Path) -> None:
     nothing = {(label, 0): 0 for label in ("random", "full-supervision")}
     empty = write_fake_results(tmp_path, strategies=("random",), seeds=(0,), num_rounds=nothing)
     with pytest.raises(ResultsError, match="run the suite first"):

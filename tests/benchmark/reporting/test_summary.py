@@ -1,5 +1,6 @@
 """Sentences of the summary: significance, too few seeds, pairs of strategies, against values worked out by hand."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,15 @@ def test_strategies_with_too_few_shared_seeds_are_named(tmp_path: Path) -> None:
     assert any(
         caveat.startswith("entropy shares fewer than 3 seeds with Random and is not tested") for caveat in caveats
     )
+
+
+def test_an_exhausted_pool_is_a_caveat_that_names_the_strategy(tmp_path: Path) -> None:
+    folder = write_fake_results(tmp_path, **FEW, seeds=(0,), num_rounds={("random", 0): 2})
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    changed = [{**line, "exhausted": (line["label"], line["round"]) == ("random", 1)} for line in lines]
+    (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed), encoding="utf-8")
+    caveats = report_summary(read_results(folder)).caveats
+    assert any("The pool ran out" in caveat and "trials of random ended early" in caveat for caveat in caveats)
 
 
 def test_unfinished_suite_is_compared_at_the_last_shared_round(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Looks of strategies: the same from report to report, told apart by every reader and on paper without colour."""
+"""Looks of strategies: the same from report to report, distinct for every reader and on paper without colour."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def seen(colour: str, sight: str) -> NDArray[np.float64]:
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-def test_lab_of_known_colours():
+def test_lab_of_known_colours() -> None:
     assert seen("#ffffff", "normal") == pytest.approx([100, 0, 0], abs=0.02)
     assert seen("#ff0000", "normal") == pytest.approx([53.24, 80.09, 67.20], abs=0.02)
     red, green = seen("#c00000", "deuteranopia"), seen("#606000", "deuteranopia")
@@ -45,7 +45,7 @@ def test_lab_of_known_colours():
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_colours_of_the_shipped_strategies_are_far_apart_for_every_reader(sight):
+def test_colours_of_the_shipped_strategies_are_far_apart_for_every_reader(sight: str) -> None:
     looks = looks_of({name: name for name in STRATEGIES})
     colours = {label: seen(look.colour, sight) for label, look in looks.items()}
     near = {pair: np.linalg.norm(colours[pair[0]] - colours[pair[1]]) for pair in itertools.combinations(colours, 2)}
@@ -54,7 +54,7 @@ def test_colours_of_the_shipped_strategies_are_far_apart_for_every_reader(sight)
     assert min(np.linalg.norm(colour - white) for colour in colours.values()) > 40
 
 
-def test_every_shipped_strategy_has_a_mark_of_its_own():
+def test_every_shipped_strategy_has_a_mark_of_its_own() -> None:
     looks = looks_of({name: name for name in STRATEGIES})
     del looks["full-supervision"]
     assert len({look.mark for look in looks.values()}) == len(STRATEGIES)
@@ -63,19 +63,19 @@ def test_every_shipped_strategy_has_a_mark_of_its_own():
     }
 
 
-def test_shipped_strategies_look_the_same_in_every_report():
+def test_shipped_strategies_look_the_same_in_every_report() -> None:
     alone = looks_of({"entropy-spatial": "entropy-spatial"})
     together = looks_of({"mine": "mine", **{label: label for label in STRATEGIES}})
     assert alone["entropy-spatial"] == together["entropy-spatial"]
     assert alone["full-supervision"] == FULL_SUPERVISION_LOOK
 
 
-def test_many_labels_all_look_different():
+def test_many_labels_all_look_different() -> None:
     looks = looks_of({f"label {i}": "entropy" if i % 2 else "mine" for i in range(30)})
     assert len(set(looks.values())) == 31
 
 
-def test_region_sizes_of_a_strategy_share_colour_and_mark_and_differ_in_the_dash():
+def test_region_sizes_of_a_strategy_share_colour_and_mark_and_differ_in_the_dash() -> None:
     names = {f"{name} r{size}": name for size in (16, 8, 32) for name in ("random", "entropy-spatial")}
     looks = looks_of(names, {label: int(label.rpartition("r")[2]) for label in names})
     for name in ("random", "entropy-spatial"):
@@ -85,6 +85,6 @@ def test_region_sizes_of_a_strategy_share_colour_and_mark_and_differ_in_the_dash
     assert len(set(looks.values())) == 7
 
 
-def test_rounds_have_different_colours():
+def test_rounds_have_different_colours() -> None:
     for num_rounds in (1, 2, 3, 6, 9):
         assert len(set(round_colours(num_rounds))) == num_rounds

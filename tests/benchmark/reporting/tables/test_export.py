@@ -19,7 +19,7 @@ TABLE = Table(
 )
 
 
-def test_csv_reads_back_with_full_supervision_in_the_last_column():
+def test_csv_reads_back_with_full_supervision_in_the_last_column() -> None:
     rows = list(csv.reader(io.StringIO(to_csv(TABLE))))
     assert rows[0] == ["strategy", "500 (0.5 %)", "1,000 (0.9 %)"]
     assert rows[1] == ["a_b", "38.6 (1.7)", "41.8 (1.1)"]
@@ -27,7 +27,7 @@ def test_csv_reads_back_with_full_supervision_in_the_last_column():
     assert rows[3] == ["full-supervision", "", "53.1"]
 
 
-def test_latex_is_a_booktabs_table_with_everything_escaped_and_the_best_bold():
+def test_latex_is_a_booktabs_table_with_everything_escaped_and_the_best_bold() -> None:
     lines = to_latex(TABLE, "100 % of it").splitlines()
     assert r"\caption{100 \% of it}" in lines
     assert r"\begin{tabular}{lrr}" in lines
@@ -37,12 +37,12 @@ def test_latex_is_a_booktabs_table_with_everything_escaped_and_the_best_bold():
     assert r" & 0.5 \% & 0.9 \% \\" in lines
 
 
-def test_every_line_of_a_latex_table_has_as_many_cells_as_columns():
+def test_every_line_of_a_latex_table_has_as_many_cells_as_columns() -> None:
     body = [line for line in to_latex(TABLE, "x").replace(r"\&", "").splitlines() if line.endswith(r"\\")]
     assert {line.count("&") for line in body} == {2}
 
 
-def test_markdown_has_bold_best_and_two_line_heads():
+def test_markdown_has_bold_best_and_two_line_heads() -> None:
     assert to_markdown(TABLE).splitlines() == [
         "| strategy | 500<br>0.5 % | 1,000<br>0.9 % |",
         "|---|---|---|",

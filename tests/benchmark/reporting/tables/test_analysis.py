@@ -1,31 +1,30 @@
-"""Tables of the analysis: label efficiency, penalty matrix, significant pairs, label diversity."""
+"""Tables of the analysis: label efficiency, penalty matrix, significant pairs."""
 
 from pathlib import Path
 
 import pytest
-from support.fake_results import CLASSES, write_fake_results
+from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.analyse import Analysis, analyse
 from quadrat.benchmark.analysis.measures import FRACTION
 from quadrat.benchmark.reporting.tables.analysis import label_efficiency_table, penalty_table, significant_pairs_table
-from quadrat.benchmark.reporting.tables.diversity import class_share_table, diversity_table, has_diversity
 from quadrat.benchmark.results.trials import Results, read_results
 
 STRATEGIES = ("random", "core-set", "entropy-spatial")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Results:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder: Path = tmp_path_factory.mktemp("analysis")
-    return read_results(write_fake_results(folder, strategies=STRATEGIES, seeds=range(5), noise=0.02))
+    return read_results(write_fake_results(folder, strategies=STRATEGIES, seeds=(0, 1, 2, 3, 4), noise=0.02))
 
 
 @pytest.fixture(scope="module")
-def found(results) -> Analysis:
+def found(results: Results) -> Analysis:
     return analyse(results, FRACTION)
 
 
-def test_summary_has_one_row_per_strategy_and_marks_the_best_area_and_rank(found):
+def test_summary_has_one_row_per_strategy_and_marks_the_best_area_and_rank(found: Analysis) -> None:
     table = label_efficiency_table(found)
     assert table.columns == (
         "AUBC",
@@ -46,14 +45,15 @@ def test_summary_has_one_row_per_strategy_and_marks_the_best_area_and_rank(found
     assert rows["core-set"][5].text == "not reached"
 
 
-def test_costs_are_those_of_the_analysis_with_their_intervals(found):
+def test_costs_are_those_of_the_analysis_with_their_intervals(found: Analysis) -> None:
     cell = {row.label: row.cells for row in label_efficiency_table(found).rows}["entropy-spatial"][2]
     cost = found.cost_to_target("entropy-spatial", 0.90)
+    assert cost is not None
     assert cell.text == f"{cost.cost:.0f} %"
     assert cell.note == f"{cost.low:.0f} % to {cost.high:.0f} %"
 
 
-def test_row_of_the_penalty_matrix_is_better_than_the_column(found):
+def test_row_of_the_penalty_matrix_is_better_than_the_column(found: Analysis) -> None:
     table = penalty_table(found)
     cells = {row.label: dict(zip(table.columns, (cell.text for cell in row.cells), strict=True)) for row in table.rows}
     assert cells["entropy-spatial"] == {"random": "100", "core-set": "100", "entropy-spatial": ""}
@@ -62,8 +62,10 @@ def test_row_of_the_penalty_matrix_is_better_than_the_column(found):
     assert [cell.is_best for cell in table.rows[-1].cells] == [False, False, True]
 
 
-def test_pairs_name_the_better_one_first_largest_difference_on_top(found):
-    rows = significant_pairs_table(found).rows
+def test_pairs_name_the_better_one_first_largest_difference_on_top(found: Analysis) -> None:
+    table = significant_pairs_table(found)
+    assert table is not None
+    rows = table.rows
     assert [(row.label, row.cells[0].text) for row in rows] == [
         ("entropy-spatial", "core-set"),
         ("entropy-spatial", "random"),
@@ -72,25 +74,10 @@ def test_pairs_name_the_better_one_first_largest_difference_on_top(found):
     assert all(row.cells[1].text.startswith("+") for row in rows)
 
 
-def test_label_diversity_has_the_pool_as_its_last_row(results):
-    table = diversity_table(results)
-    assert has_diversity(results)
-    assert [row.label for row in table.rows] == [*STRATEGIES, "full-supervision"]
-    assert table.rows[-1].is_full_supervision
-    last = {row.label: float(row.cells[-1].text.split()[0]) for row in table.rows}
-    assert last["entropy-spatial"] > last["random"]  # the fake labels of entropy strategies are more even
-
-
-def test_class_shares_sum_to_a_hundred_percent(results):
-    table = class_share_table(results)
-    assert [row.label for row in table.rows] == list(CLASSES)
-    for place in range(len(table.columns)):
-        assert sum(float(row.cells[place].text) for row in table.rows) == pytest.approx(100, abs=2.5)
-
-
-def test_one_seed_gives_costs_without_intervals_and_no_penalty(tmp_path):
+def test_one_seed_gives_costs_without_intervals_and_no_penalty(tmp_path: Path) -> None:
     alone = analyse(read_results(write_fake_results(tmp_path, strategies=STRATEGIES, seeds=(0,))), FRACTION)
     notes = {cell.note for row in label_efficiency_table(alone).rows for cell in row.cells}
     assert notes == {""}
     assert alone.penalty.num_tests == 0
-    assert significant_pairs_table(alone).rows == ()
+    pairs = significant_pairs_table(alone)
+    assert pairs is not None and pairs.rows == ()

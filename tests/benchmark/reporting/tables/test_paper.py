@@ -30,7 +30,7 @@ def texts_of(beside: NamedTable) -> dict[str, list[str]]:
     return {row.label: [cell.text for cell in row.cells] for row in beside.table.rows}
 
 
-def test_every_table_of_the_paper_has_a_number_for_each_of_its_five_budgets():
+def test_every_table_of_the_paper_has_a_number_for_each_of_its_five_budgets() -> None:
     assert {table.key for table in PAPER_TABLES} == {
         "V-A/cityscapes",
         "V-A/voc",
@@ -45,13 +45,13 @@ def test_every_table_of_the_paper_has_a_number_for_each_of_its_five_budgets():
             assert len(means) == 5 and means == sorted(means)
 
 
-def test_piece_wise_and_max_min_are_one_run_of_the_paper():
+def test_piece_wise_and_max_min_are_one_run_of_the_paper() -> None:
     tables = {table.key: table.rows for table in PAPER_TABLES}
     for data in ("cityscapes", "voc"):
         assert tables[f"V-A/{data}"]["piece-wise"] == tables[f"V-E/{data}"]["max-min"]
 
 
-def test_our_row_stands_above_the_papers_and_the_gain_below_both(tmp_path):
+def test_our_row_stands_above_the_papers_and_the_gain_below_both(tmp_path: Path) -> None:
     folder = fake_with(tmp_path, "V-A/cityscapes", strategies=("linear", "piece-wise"))
     (beside,) = beside_paper(read_results(folder))
     texts = texts_of(beside)
@@ -70,7 +70,7 @@ def test_our_row_stands_above_the_papers_and_the_gain_below_both(tmp_path):
     assert gains == pytest.approx([b - a for a, b in zip(*ours.values(), strict=True)], abs=0.011)
 
 
-def test_other_budgets_are_matched_by_round_and_the_caption_says_so(tmp_path):
+def test_other_budgets_are_matched_by_round_and_the_caption_says_so(tmp_path: Path) -> None:
     folder = fake_with(tmp_path, "V-A/cityscapes", strategies=("linear", "piece-wise"), budgets=(6, 12, 24))
     (beside,) = beside_paper(read_results(folder))
     assert "columns are matched by round" in beside.caption
@@ -79,7 +79,7 @@ def test_other_budgets_are_matched_by_round_and_the_caption_says_so(tmp_path):
     assert texts_of(beside)["linear"][2:] == ["\N{EN DASH}"] * 3
 
 
-def test_budgets_of_the_paper_are_matched_by_their_number_of_regions(tmp_path):
+def test_budgets_of_the_paper_are_matched_by_their_number_of_regions(tmp_path: Path) -> None:
     folder = fake_with(tmp_path, "V-E/cityscapes", strategies=("max-sum", "max-min"))
     path = folder / "suite.json"
     described = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +91,7 @@ def test_budgets_of_the_paper_are_matched_by_their_number_of_regions(tmp_path):
     assert texts_of(beside)["max-min"][0] == "\N{EN DASH}"
 
 
-def test_the_main_comparison_shows_images_and_cumulative_selection_time(tmp_path):
+def test_the_main_comparison_shows_images_and_cumulative_selection_time(tmp_path: Path) -> None:
     folder = fake_with(tmp_path, "V-F", strategies=("random", "entropy", "core-set", "entropy-spatial"))
     images, seconds = beside_paper(read_results(folder))
     assert list(texts_of(images)) == [
@@ -108,12 +108,12 @@ def test_the_main_comparison_shows_images_and_cumulative_selection_time(tmp_path
 
 
 @pytest.mark.parametrize("paper", [None, "", "V-B", "I", "V-A/voc"])
-def test_suites_that_repeat_no_table_or_hold_none_of_its_rows_show_none(tmp_path, paper):
+def test_suites_that_repeat_no_table_or_hold_none_of_its_rows_show_none(tmp_path: Path, paper: str | None) -> None:
     folder = fake_with(tmp_path, paper, strategies=("random", "entropy"), seeds=(0,))
     assert beside_paper(read_results(folder)) == ()
 
 
-def test_the_page_shows_the_papers_rows_and_writes_them_beside_it(tmp_path):
+def test_the_page_shows_the_papers_rows_and_writes_them_beside_it(tmp_path: Path) -> None:
     folder = fake_with(tmp_path, "V-A/voc", strategies=("linear", "piecewise"), seeds=(0,))
     html = write_report(folder).read_text(encoding="utf-8")
     assert "paper: linear" in html and "52.48 (0.67)" in html and "paper: piece-wise" in html

@@ -1,4 +1,4 @@
-"""The study in the report: what it says of the best, the slices and the candidates, from files alone."""
+"""The section of a study: best candidate, slices, candidates and importance, from files alone."""
 
 import json
 import re
