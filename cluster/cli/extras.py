@@ -4,8 +4,6 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from quadrat.strategies.errors import QuadratError
-
 __all__ = ["EXTRAS", "MissingExtraError", "explain_missing", "require_extras"]
 
 EXTRAS: Final = {
@@ -27,8 +25,11 @@ EXTRAS: Final = {
 """Extra -> the modules that it brings, as they are imported (pyproject.toml, where they are distributions)."""
 
 
-class MissingExtraError(QuadratError):
-    """A command needs packages of extras that are not installed."""
+class MissingExtraError(Exception):
+    """A command needs packages of extras that are not installed.
+
+    No `QuadratError`: that class is in a package that imports numpy, which --help can do without.
+    """
 
 
 def require_extras(extras: Iterable[str], *, what: str) -> None:

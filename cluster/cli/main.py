@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from quadrat.cluster.cli import bench, data, doctor, jobs, listing, results, run, show, study, ui, verify
+from quadrat.cluster.cli.extras import MissingExtraError
 from quadrat.cluster.runner.job_folder import leave_job_folder
 
 __all__ = ["Commands", "cli", "main"]
@@ -21,16 +22,18 @@ class _UserError(click.ClickException):
 
 
 class Commands(click.Group):
-    """Group of commands in the order in which they are added; a `QuadratError` is shown without its traceback."""
+    """Group of commands in the order in which they are added; the user's mistakes are shown without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order in which they were added."""
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; turn a `QuadratError` into a message and exit code 2."""
+        """Run a command; turn a `QuadratError` or a missing extra into a message and exit code 2."""
         try:
             return super().invoke(ctx)
+        except MissingExtraError as error:
+            raise _UserError(str(error)) from error
         except ValueError as error:
             from quadrat.strategies.errors import QuadratError
 
