@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from support.pools import entropy_pool
 
 from quadrat.strategies import Needs, Pool, StrategyError, load
-from quadrat.strategies.diversity import Diversification
+from quadrat.strategies.diversity import EntropySpatial
 from quadrat.strategies.features import squared_distance
 from quadrat.strategies.greedy.engine import maximise
 
@@ -104,9 +104,7 @@ def test_max_sum_is_at_least_half_the_optimum() -> None:
     for seed in range(20):
         rng = np.random.default_rng(200 + seed)
         pool = entropy_pool(rng.random(8).tolist())
-        diversification = load("entropy-spatial", set_function="max-sum")
-        assert isinstance(diversification, Diversification)
-        objective = diversification.objective(pool)
+        objective = EntropySpatial(set_function="max-sum").objective(pool)
         assert objective.spatial is not None
         distance = objective.spatial.table[0, np.abs(np.subtract.outer(np.arange(8), np.arange(8)))]
 

@@ -24,9 +24,9 @@ from quadrat.strategies import (
     StrategyError,
     Truth,
     available,
-    load,
     sees_labels,
 )
+from quadrat.strategies.oracle_strategies import ClassAwareRandom, OracleError
 from quadrat.strategies.testing import example_pool
 
 ORACLE_STRATEGIES = ["class-aware-random", "oracle-error"]
@@ -35,29 +35,26 @@ ORACLE_STRATEGIES = ["class-aware-random", "oracle-error"]
 WriteSuite = Callable[..., Path]
 
 
-def select(name: str, pool: Pool, budget: int, truth: Truth | None, seed: int = 0) -> list[int]:
-    strategy = load(name)
-    assert isinstance(strategy, OracleStrategy)
-    return strategy.select(pool, budget, np.random.default_rng(seed), truth).regions.tolist()
+def select(strategy: OracleStrategy, pool: Pool, budget: int, truth: Truth | None, seed: int = 0) -> list[int]:
+    regions: list[int] = strategy.select(pool, budget, np.random.default_rng(seed), truth).regions.tolist()
+    return regions
 
 
 def test_oracle_error_selects_the_largest_errors() -> None:
     truth = Truth(errors=float32([0.1, 0.9, 0.5, 1.0, 0.5]))
-    assert select("oracle-error", line_pool(5, labelled=(3,)), 3, truth) == [1, 2, 4]
+    assert select(OracleError(), line_pool(5, labelled=(3,)), 3, truth) == [1, 2, 4]
 
 
 def test_class_aware_random_draws_a_rare_class_as_often_as_a_common_one() -> None:
     shares = np.zeros((100, 2), np.float32)
     shares[:, 0], shares[7] = 1.0, (0.0, 1.0)
-    first = [
-        select("class-aware-random", line_pool(100), 1, Truth(class_shares=shares), seed)[0] for seed in range(400)
-    ]
+    first = [select(ClassAwareRandom(), line_pool(100), 1, Truth(class_shares=shares), seed)[0] for seed in range(400)]
     assert np.mean(np.array(first) == 7) == pytest.approx(0.5, abs=0.08)
 
 
 def test_class_aware_random_draws_in_proportion_to_the_class_share() -> None:
     shares = float32([[0.1], [0.3], [0.6]])
-    drawn = [select("class-aware-random", line_pool(3), 2, Truth(class_shares=shares), seed) for seed in range(3000)]
+    drawn = [select(ClassAwareRandom(), line_pool(3), 2, Truth(class_shares=shares), seed) for seed in range(3000)]
     first = np.bincount([selected[0] for selected in drawn], minlength=3) / 3000
     np.testing.assert_allclose(first, [0.1, 0.3, 0.6], atol=0.04)
     after_the_last = [selected[1] for selected in drawn if selected[0] == 2]
@@ -66,18 +63,18 @@ def test_class_aware_random_draws_in_proportion_to_the_class_share() -> None:
 
 def test_regions_of_no_class_are_drawn_last() -> None:
     shares = float32([[0, 0], [0, 1], [0, 0], [1, 0]])
-    selected = select("class-aware-random", line_pool(4), 4, Truth(class_shares=shares))
+    selected = select(ClassAwareRandom(), line_pool(4), 4, Truth(class_shares=shares))
     assert set(selected[:2]) == {1, 3} and set(selected[2:]) == {0, 2}
 
 
 def test_a_truth_of_another_pool_is_refused() -> None:
     with pytest.raises(StrategyError, match="oracle-error: expected errors of 5 regions, got 4"):
-        select("oracle-error", line_pool(5), 2, Truth(errors=np.zeros(4, np.float32)))
+        select(OracleError(), line_pool(5), 2, Truth(errors=np.zeros(4, np.float32)))
 
 
 def test_a_truth_without_the_requested_field_is_refused() -> None:
     with pytest.raises(StrategyError, match=r"oracle-error sees labels: expected truth with errors, .* got none"):
-        select("oracle-error", line_pool(5), 2, Truth(class_shares=np.zeros((5, 2), np.float32)))
+        select(OracleError(), line_pool(5), 2, Truth(class_shares=np.zeros((5, 2), np.float32)))
 
 
 def test_two_strategies_are_marked_and_a_pool_holds_no_truth() -> None:

@@ -47,8 +47,9 @@ def test_a_fraction_outside_of_0_to_1_is_refused(fraction: object) -> None:
 
 def test_power_entropy_draws_in_proportion_to_the_power_of_the_score() -> None:
     rng, pool, counts = np.random.default_rng(0), entropy_pool([1.0, 2.0, 3.0, 0.0]), np.zeros(4)
+    strategy = load("power-entropy", beta=2.0)
     for _ in range(2000):
-        counts[load("power-entropy", beta=2.0).select(pool, 1, rng).regions] += 1
+        counts[strategy.select(pool, 1, rng).regions] += 1
     np.testing.assert_allclose(counts / 2000, np.array([1.0, 4.0, 9.0, 0.0]) / 14.0, atol=0.05)
 
 

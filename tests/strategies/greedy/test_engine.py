@@ -4,26 +4,26 @@ import hashlib
 import os
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadrat.strategies import Pool, load
-from quadrat.strategies.diversity import Diversification
+from quadrat.strategies import Pool
+from quadrat.strategies.diversity import (
+    CoreSet,
+    Diversification,
+    EntropyFeature,
+    EntropyFeatureSpatial,
+    EntropySpatial,
+    FeatureSpatial,
+)
 from quadrat.strategies.features import squared_distance
 from quadrat.strategies.greedy import lazy, nearest
 from quadrat.strategies.greedy.engine import maximise, maximise_reference
 
-FAMILY = ["core-set", "feature-spatial", "entropy-feature", "entropy-spatial", "entropy-feature-spatial"]
-
-
-def strategy(name: str, **params: Any) -> Diversification:
-    loaded = load(name, **params)
-    assert isinstance(loaded, Diversification)
-    return loaded
+FAMILY: list[type[Diversification]] = [CoreSet, FeatureSpatial, EntropyFeature, EntropySpatial, EntropyFeatureSpatial]
 
 
 @st.composite
@@ -64,11 +64,11 @@ def problems(draw: st.DrawFn) -> tuple[Diversification, Pool, int]:
         "set_function": draw(st.sampled_from(["max-min", "max-min", "max-sum"])),
         "pca_dim": draw(st.one_of(st.none(), st.integers(1, 14))),
     }
-    drawn = strategy(draw(st.sampled_from(FAMILY)), **params)
+    family = draw(st.sampled_from(FAMILY))
     for name in ("w_uncertainty", "w_feature", "w_spatial"):
-        if getattr(drawn, name) > 0:
+        if getattr(family, name) > 0:
             params[name] = draw(weight)
-    return strategy(drawn.name, **params), pool, draw(st.integers(0, int((~labelled).sum())))
+    return family(**params), pool, draw(st.integers(0, int((~labelled).sum())))
 
 
 @settings(max_examples=300, deadline=None)
@@ -115,17 +115,17 @@ def large_pool(num_images: int = 300) -> Pool:
     )
 
 
-@pytest.mark.parametrize("name", FAMILY)
-def test_they_are_equal_on_a_pool_of_several_batches(name: str) -> None:
-    objective = strategy(name).objective(large_pool())
+@pytest.mark.parametrize("family", FAMILY)
+def test_they_are_equal_on_a_pool_of_several_batches(family: type[Diversification]) -> None:
+    objective = family().objective(large_pool())
     fast, reference = maximise(objective, 1500), maximise_reference(objective, 1500)
     np.testing.assert_array_equal(fast.regions, reference.regions)
     np.testing.assert_array_equal(fast.potential, reference.potential)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILY if strategy(name).w_feature > 0])
-def test_known_distances_to_labelled_regions_change_nothing(name: str) -> None:
-    objective = strategy(name).objective(large_pool(60))
+@pytest.mark.parametrize("family", [family for family in FAMILY if family.w_feature > 0])
+def test_known_distances_to_labelled_regions_change_nothing(family: type[Diversification]) -> None:
+    objective = family().objective(large_pool(60))
     assert objective.features is not None
     labelled = np.flatnonzero(objective.labelled)
     squared = nearest.squared_distance_to_labelled(objective.features, labelled)
@@ -137,7 +137,7 @@ def test_known_distances_to_labelled_regions_change_nothing(name: str) -> None:
 
 
 def digest(pca_dim: int) -> str:
-    selection = load("entropy-feature-spatial", pca_dim=pca_dim).select(large_pool(), 1500, np.random.default_rng(0))
+    selection = EntropyFeatureSpatial(pca_dim=pca_dim).select(large_pool(), 1500, np.random.default_rng(0))
     return hashlib.sha256(selection.regions.tobytes() + selection.potential.tobytes()).hexdigest()
 
 
