@@ -32,12 +32,14 @@ test: dev ## the tests that a contributor needs: a few minutes on two cores
 test-all: dev ## all tests but those that need a GPU: also the slow ones and those that start Ray
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
 
+LOWEST := .venv-lowest
 test-lowest: ## the tests of `make test` with the lowest versions that pyproject.toml allows, in .venv-lowest
 	rm -rf build/lib build/bdist.*  # setuptools would pack what lies there
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct '.[all,server]'
-	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --group dev
-	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not cluster" $(TESTS)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(LOWEST)/bin/python --extra all --extra server \
+		pyproject.toml -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev .
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not cluster" $(TESTS)
 
 bench: dev ## measure speed, as ratios to a naive baseline: make bench ARGS="fit quickstart"
 	cd tests && ../$(BIN)/python -m performance $(ARGS)

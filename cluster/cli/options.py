@@ -51,7 +51,7 @@ class OpenedSuite(NamedTuple):
     results_dir: Path
 
 
-class _FolderOrUrl(click.ParamType[Any]):
+class _FolderOrUrl(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """A folder, converted to a path, or a URL, kept as text."""
 
     name = "folder or URL"
