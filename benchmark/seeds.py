@@ -8,7 +8,7 @@ import numpy as np
 __all__ = ["rng", "torch_seed"]
 
 
-def _entropy(seed: int, names: tuple[str | int, ...]) -> int:
+def _seed_bits(seed: int, names: tuple[str | int, ...]) -> int:
     payload = json.dumps([seed, *names], separators=(",", ":"), ensure_ascii=True)
     return int.from_bytes(hashlib.blake2b(payload.encode(), digest_size=16).digest(), "little")
 
@@ -29,9 +29,9 @@ def rng(seed: int, *names: str | int) -> np.random.Generator:
         >>> rng(0, "fit", 1).integers(2**60) == rng(1, "fit", 0).integers(2**60)
         np.False_
     """
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_entropy(seed, names))))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_seed_bits(seed, names))))
 
 
 def torch_seed(seed: int, *names: str | int) -> int:
     """Return the seed, below 2**63, with which a torch generator for `names` under `seed` is started."""
-    return _entropy(seed, names) % 2**63
+    return _seed_bits(seed, names) % 2**63

@@ -15,7 +15,7 @@ DOCUMENTS = sorted(
         "benchmark/**/*.md",
         "cluster/**/*.md",
         "tests/**/*.md",
-        "results/*.md",
+        "results/**/*.md",
     )
     for path in ROOT.glob(pattern)
 )

@@ -26,7 +26,7 @@ from quadrat.benchmark.planning.work import Workload
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.oracle import RevealedLabels
 
-__all__ = ["Limits", "Measured", "devices_at_hand", "measure"]
+__all__ = ["Limits", "Measured", "local_devices", "measure"]
 
 _WARM_UP: Final = 2
 _NUM_IMAGES: Final = {"cpu": 8, "cuda": 32}
@@ -92,7 +92,7 @@ class Measured:
         return 1 if self.is_gpu else self.threads
 
 
-def devices_at_hand(suite: Suite) -> tuple[str, int]:
+def local_devices(suite: Suite) -> tuple[str, int]:
     """Return the device that the suite can be measured on, "cuda" or "cpu", and the number of GPUs or cores."""
     import torch
 
@@ -204,7 +204,7 @@ class _Arrays:
         return self._arrays[index]
 
 
-class _Enough(Exception):
+class _TimeLimitReached(Exception):
     """Raised to end a phase that was measured for long enough."""
 
 
@@ -282,7 +282,7 @@ def _seconds_per_item(data: _RandomData, work: Callable[[Callable[[int, int], No
         if first:
             last = done
             if time.monotonic() >= until_s:
-                raise _Enough
+                raise _TimeLimitReached
             return
         data.wait()
         start_s, first, until_s = data.clock(), done, time.monotonic() + data.phase_s
@@ -290,7 +290,7 @@ def _seconds_per_item(data: _RandomData, work: Callable[[Callable[[int, int], No
     before_s = data.clock()
     try:
         work(on_step)
-    except _Enough:
+    except _TimeLimitReached:
         pass
     data.wait()  # once, not after each: a device works on while the next item is prepared
     if last > first:

@@ -1,6 +1,6 @@
 """A small copy of a results folder that can be committed: `python -m quadrat.benchmark.results.publish SOURCE TARGET`.
 
-It holds what `quadrat report`, `compare`, `verify` and a replay read; store, cache, previews and the page stay behind.
+It holds what `quadrat report`, `compare`, `verify` and a replay read. Store, cache, previews and page are not copied.
 """
 
 import argparse

@@ -8,14 +8,14 @@ import numpy.typing as npt
 from quadrat.benchmark.data import PackedMasks, RegionGrid
 from quadrat.benchmark.trial.labels import LabelState
 
-__all__ = ["VOID", "Cost", "Oracle", "RevealedLabels"]
+__all__ = ["VOID", "LabelCost", "Oracle", "RevealedLabels"]
 
 VOID = 255
 """Value of a pixel without a label, in the ground truth or because its region is not labelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class LabelCost:
     """Cumulative cost of the labels since the start of the trial.
 
     Attributes:
@@ -81,7 +81,7 @@ class Oracle:
         self._state = state
         self._clicks = clicks
 
-    def label(self, regions: npt.NDArray[np.int64]) -> Cost:
+    def label(self, regions: npt.NDArray[np.int64]) -> LabelCost:
         """Label `regions`, int64 (B,), and return the cost of all labels so far.
 
         Raises:
@@ -90,11 +90,11 @@ class Oracle:
         self._state.add(regions)
         return self.cost()
 
-    def cost(self) -> Cost:
+    def cost(self) -> LabelCost:
         """Return the cost of all labels so far."""
         labelled = self._state.regions
         labelled_px = int(self._grid.pixels[labelled].sum())
-        return Cost(
+        return LabelCost(
             regions=int(labelled.size),
             labelled_px=labelled_px,
             labelled_fraction=labelled_px / int(self._grid.pixels.sum()),

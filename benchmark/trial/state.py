@@ -14,7 +14,7 @@ from quadrat.benchmark.results.selections import Selections, selection_digest, s
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.labels import LabelState
-from quadrat.benchmark.trial.oracle import Cost, Oracle
+from quadrat.benchmark.trial.oracle import LabelCost, Oracle
 from quadrat.benchmark.trial.progress import OnProgress, Reporter
 from quadrat.benchmark.trial.round import Evaluation, Round
 from quadrat.strategies import OracleStrategy, Pool, Selection, Truth, load
@@ -113,7 +113,7 @@ class TrialState:
         selection = self._strategy.select(pool, budget, generator)
         return Selected(selection, score_s, time.perf_counter() - start)
 
-    def label(self, selected: Selected) -> Cost:
+    def label(self, selected: Selected) -> LabelCost:
         """Have the oracle label a selection, and return the cost of all labels so far.
 
         Raises:
@@ -150,7 +150,7 @@ class TrialState:
         assert self._last is not None, "labels before training"
         return self._last.evaluate()
 
-    def record(self, selected: Selected, cost: Cost, evaluation: Evaluation) -> Record:
+    def record(self, selected: Selected, cost: LabelCost, evaluation: Evaluation) -> Record:
         """Return the record of the round that was labelled last."""
         round_ = self.round - 1
         iou = iou_per_class(evaluation.confusion)

@@ -20,7 +20,7 @@ __all__ = ["COMMANDS"]
 
 _PACKAGES: Final = ("quadrat", "torch", "timm", "segmentation-models-pytorch", "ray", "mlflow", "optuna", "numpy")
 _MIN_FREE_BYTES: Final = 5 * 2**30
-_WORTHWHILE: Final = 0.8
+_MAX_BF16_RATIO: Final = 0.8
 """Share of fp32's time below which a layer gains more than the conversions between the two types cost a network."""
 
 
@@ -106,7 +106,7 @@ def _bf16() -> tuple[bool, str]:
         fp32_s = _fastest(lambda: layer(map_BDhw))
         half, half_map_BDhw = layer.bfloat16(), map_BDhw.bfloat16()
         ratio = _fastest(lambda: half(half_map_BDhw)) / fp32_s
-    advice = "try learner.inference_precision: bf16" if ratio < _WORTHWHILE else "stay with fp32"
+    advice = "try learner.inference_precision: bf16" if ratio < _MAX_BF16_RATIO else "stay with fp32"
     return True, f"a 1x1 convolution takes {ratio:.2f} of its fp32 time in bf16; on the CPU {advice}"
 
 

@@ -56,13 +56,13 @@ def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bo
     """Measure the suite's recipe on this machine, and print the estimate for the whole suite."""
     from quadrat.benchmark.planning.estimate import estimate
     from quadrat.benchmark.planning.extent import data_extent
-    from quadrat.benchmark.planning.measure import devices_at_hand, measure
+    from quadrat.benchmark.planning.measure import local_devices, measure
     from quadrat.benchmark.planning.work import count_work
     from quadrat.cluster.cli.plan_view import as_json, render_plan
 
     extent = data_extent(suite, results_dir)
     work = count_work(suite, extent)
-    device, num_here = devices_at_hand(suite)
+    device, num_here = local_devices(suite)
     measured = measure(suite, extent, work, device, lambda phase: click.echo(f"measuring: {phase}", err=True))
     plan = estimate(suite, extent, measured, devices or num_here)
     if is_json:

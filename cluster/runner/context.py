@@ -92,7 +92,7 @@ def lock_folder(suite: Suite, options: RunOptions) -> Iterator[Locked]:
     Raises:
         ResultsError: When the folder is in use, belongs to another suite, or cannot be written.
     """
-    with StopRequest() as stop, lock_results(options.results_dir, options.remote, stop.raise_if_asked) as lock:
+    with StopRequest() as stop, lock_results(options.results_dir, options.remote, stop.raise_if_requested) as lock:
         check_results(options.results_dir, suite)
         yield Locked(lock, stop)
 
@@ -138,13 +138,13 @@ def prepare(context: RunContext) -> None:
     """
 
     def on_pack(split: str, done: int, total: int) -> None:
-        context.stop.raise_if_asked()
+        context.stop.raise_if_requested()
         context.progress.activity = f"packing {split}  {done}/{total}"
         context.refresh()
 
     context.announce(f"opening data set {context.suite.dataset.name}")
     context.options.engine.prepare(context.suite, context.options.results_dir, on_pack)
-    context.stop.raise_if_asked()
+    context.stop.raise_if_requested()
     context.lock.publish("suite.json", "environment.json")
 
 

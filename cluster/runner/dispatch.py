@@ -13,7 +13,7 @@ from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.events import Event, Raised, failure_of
 from quadrat.cluster.runner.ray_session import ray_for
 from quadrat.cluster.runner.recorder import ContradictionError, Recorder
-from quadrat.cluster.runner.schedule import Schedule
+from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS, Schedule
 from quadrat.cluster.runner.worker_pool import TrialEvent, TrialFinished, WorkerDied, WorkerFailedToStart, WorkerPool
 
 __all__ = ["ray_workers"]
@@ -94,10 +94,10 @@ class _Dispatcher:
             except ContradictionError as error:
                 self._pool.stop_worker_of(spec)
                 failure = failure_of(spec, error, num_rounds_done=event.round)
-                self._on_raised(spec, Raised(failure=failure, is_worth_retrying=False))
+                self._on_raised(spec, Raised(failure=failure, is_retryable=False))
 
     def _on_raised(self, spec: TrialSpec, raised: Raised) -> None:
-        if self._schedule.on_raised(spec.trial_id, is_worth_retrying=raised.is_worth_retrying):
+        if self._schedule.on_raised(spec.trial_id, is_retryable=raised.is_retryable):
             self._recorder.requeue(spec, raised.failure.exception)
         else:
             self._recorder.fail(spec, raised.failure)
@@ -112,7 +112,8 @@ class _Dispatcher:
             label=spec.label,
             seed=spec.seed,
             round=self._context.progress.rows[spec.trial_id].num_done,
-            exception=f"its worker died again and again without finishing a round in between: {event.reason}",
+            exception=f"its worker died {MAX_WORKER_DEATHS + 1} times in a row without finishing a round: "
+            f"{event.reason}",
             traceback=event.detail,
         )
         self._recorder.fail(spec, failure)

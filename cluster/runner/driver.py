@@ -185,7 +185,7 @@ def _this_process(context: RunContext, waiting: Sequence[TrialSpec]) -> Iterator
 
     def run_trials(recorder: Recorder) -> None:
         def on_progress(progress: Progress) -> None:
-            context.stop.raise_if_asked()
+            context.stop.raise_if_requested()
             recorder.update(progress)
             context.refresh()
 

@@ -27,15 +27,15 @@ class TrialRunner(Protocol):
 
 
 OpenRunner = Callable[[Suite, Path], TrialRunner]
-"""Opens what the trials of a process share: `open_runner(suite, results_dir)`. It travels to other machines."""
+"""Opens what the trials of a process share: `open_runner(suite, results_dir)`. It is pickled and sent to workers."""
 
 WarmUp = Callable[[Suite], None]
-"""Loads what trials will need; raises a `QuadratError` when the suite's recipe is wrong. It travels as well."""
+"""Loads what trials will need; raises a `QuadratError` when the suite's recipe is wrong. Also sent to workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What a run needs from below.
+    """Functions by which a run checks data, prepares it and runs trials.
 
     Attributes:
         check: Called once by the driver before anything is started: whether the data set is there at all.

@@ -26,17 +26,17 @@ class Raised:
 
     Attributes:
         failure: What is recorded if the trial is not tried again.
-        is_worth_retrying: False for an error that the user must fix: it would be raised again.
+        is_retryable: False for an error that the user must fix: it would be raised again.
     """
 
     failure: Failure
-    is_worth_retrying: bool
+    is_retryable: bool
 
     @classmethod
     def of(cls, spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Self:
         """Return the event of a trial that raised `error` after so many rounds."""
         failure = failure_of(spec, error, num_rounds_done=num_rounds_done)
-        return cls(failure=failure, is_worth_retrying=not isinstance(error, QuadratError))
+        return cls(failure=failure, is_retryable=not isinstance(error, QuadratError))
 
 
 Event = Progress | Record | Raised

@@ -34,10 +34,10 @@ class Attempts:
     num_raised: int = 0
     num_worker_deaths: int = 0
 
-    def on_raised(self, *, is_worth_retrying: bool) -> bool:
+    def on_raised(self, *, is_retryable: bool) -> bool:
         """Count an error and return whether the trial is tried again."""
         self.num_raised += 1
-        return is_worth_retrying and self.num_raised <= self.retries
+        return is_retryable and self.num_raised <= self.retries
 
     def on_worker_died(self) -> bool:
         """Count the death of its worker and return whether the trial is tried again."""
@@ -45,12 +45,12 @@ class Attempts:
         return self.num_worker_deaths <= self.max_worker_deaths
 
     def on_new_round(self) -> None:
-        """Forget the deaths of earlier workers."""
+        """Reset the count of worker deaths."""
         self.num_worker_deaths = 0
 
 
 class Schedule:
-    """Hands out trials in the given order, except that a trial which would only wait lets others pass.
+    """Hands out trials in the given order, except that a trial whose shared round 0 is in training is deferred.
 
     Args:
         trials: What is to run, the trial that should start first in front.
@@ -107,13 +107,13 @@ class Schedule:
         """Note that a trial is complete."""
         self._in_flight.remove(trial_id)
 
-    def on_raised(self, trial_id: str, *, is_worth_retrying: bool) -> bool:
+    def on_raised(self, trial_id: str, *, is_retryable: bool) -> bool:
         """Take back a trial that raised and return whether it is tried again.
 
         It goes to the end of the queue: the cause (a full disk, a busy GPU) may have passed by then.
         """
         self._in_flight.remove(trial_id)
-        is_retried = self._attempts[trial_id].on_raised(is_worth_retrying=is_worth_retrying)
+        is_retried = self._attempts[trial_id].on_raised(is_retryable=is_retryable)
         if is_retried:
             self._waiting.append(trial_id)
         return is_retried

@@ -133,7 +133,7 @@ class _Trial:
             except Exception as error:
                 self.rounds = None
                 raised = Raised.of(self.spec, error, num_rounds_done=self.num_done)
-                if not self.attempts.on_raised(is_worth_retrying=raised.is_worth_retrying):
+                if not self.attempts.on_raised(is_retryable=raised.is_retryable):
                     return raised.failure
             else:
                 self.num_done += 1

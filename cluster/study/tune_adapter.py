@@ -79,6 +79,7 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
             name="search",
             storage_path=str(scratch),
             stop=source,
+            # In total: Tune does not reset the count after a new round.
             failure_config=tune.FailureConfig(max_failures=MAX_WORKER_DEATHS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,

@@ -1,4 +1,4 @@
-"""What `bench overhead` counts as the time of a trial."""
+"""What `make bench ARGS=overhead` counts as the time of a trial."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -27,7 +27,7 @@ def test_the_stream_of_a_trial_ends_with_what_it_raised(tmp_path: Path) -> None:
     events = list(stream(TRIALS[0], lambda: open_fake(SUITE, tmp_path)))
     assert [event.round for event in events if isinstance(event, Record)] == [0]
     raised = events[-1]
-    assert isinstance(raised, Raised) and raised.is_worth_retrying
+    assert isinstance(raised, Raised) and raised.is_retryable
     assert raised.failure.round == 1
     assert "RuntimeError: the GPU fell off the bus" in raised.failure.exception
     assert "in _misbehave" in raised.failure.traceback

@@ -37,9 +37,9 @@ def test_a_trial_that_raised_comes_back_last_and_only_as_often_as_retries_say() 
     schedule = Schedule(TRIALS, retries=1)
     first = schedule.next()
     assert first is not None
-    assert schedule.on_raised(first.trial_id, is_worth_retrying=True)
+    assert schedule.on_raised(first.trial_id, is_retryable=True)
     assert [schedule.next() for _ in TRIALS] == [*TRIALS[1:], first]
-    assert not schedule.on_raised(first.trial_id, is_worth_retrying=True)
+    assert not schedule.on_raised(first.trial_id, is_retryable=True)
     assert schedule.num_open == len(TRIALS) - 1
 
 
@@ -47,7 +47,7 @@ def test_an_error_that_the_user_must_fix_is_not_tried_again() -> None:
     schedule = Schedule(TRIALS, retries=5)
     first = schedule.next()
     assert first is not None
-    assert not schedule.on_raised(first.trial_id, is_worth_retrying=False)
+    assert not schedule.on_raised(first.trial_id, is_retryable=False)
 
 
 def test_a_trial_whose_worker_died_comes_back_first() -> None:
