@@ -65,6 +65,7 @@ def html(whole: Path) -> str:
     return write_report(whole).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_figures_and_tables_lie_beside_the_page_for_papers(whole: Path, html: str) -> None:
     assert html.startswith("<!doctype html>")
     assert {path.name for path in (whole / "report").iterdir()} == {"index.html", "files"}

@@ -20,6 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_command_replaces_what_is_between_the_markers_and_nothing_else(folder: Path) -> None:
     readme = folder.parent / "README.md"
     readme.write_text(f"# mine\n{START}\nfrom last year\n{END}\nafter\n", encoding="utf-8")

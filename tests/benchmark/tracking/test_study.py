@@ -31,6 +31,7 @@ def take(folder: Path) -> None:
     ResultsWriter(folder, default_uri(folder)).log_files()
 
 
+@pytest.mark.slow
 def test_candidates_are_runs_with_params_objective_and_state_and_twice_is_as_once(tmp_path: Path) -> None:
     write_suite_json(make_suite(), tmp_path)
     write_study(tmp_path, results(candidate(0, "done", values=(0.4,)), candidate(1, "running")))

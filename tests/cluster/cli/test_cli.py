@@ -80,6 +80,7 @@ def test_a_data_set_that_is_not_there_is_a_clear_error_before_ray_starts(
     assert "starting Ray" not in result.stdout
 
 
+@pytest.mark.slow
 def test_list_names_what_a_suite_can_name(quadrat: Callable[..., Result]) -> None:
     assert "entropy-feature-spatial" in quadrat("list", "strategies").stdout
     assert "scenes" in quadrat("list", "datasets").stdout

@@ -67,6 +67,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_results_are_read_without_what_trains_and_schedules(tmp_path: Path) -> None:
     blocked = MODULES - {*EXTRAS["cli"], *EXTRAS["report"]}
     command = ["quadrat", "stats", str(ROOT / "results" / "camvid-cpu")]
