@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.fake_trials import make_suite, write_suite_json
 
 from quadrat.benchmark.config.candidates import Best, Candidate
