@@ -42,13 +42,13 @@ test-lowest: ## the tests of `make test` with the lowest versions that pyproject
 	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not cluster" $(TESTS)
 
 bench: dev ## measure speed, as ratios to a naive baseline: make bench ARGS="fit quickstart"
-	cd tests && ../$(BIN)/python -m performance $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m performance $(ARGS)
 
 chaos: dev ## fault injection: kill a small suite KILLS times at drawn places, resume each time, compare with a run that was not killed
-	cd tests && ../$(BIN)/python -m support.chaos --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
+	PYTHONPATH=tests $(BIN)/python -m support.chaos --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
 
 gpu: dev ## on a machine with a GPU: its tests, the learner's benchmarks and camvid's plan, as files in OUT
-	cd tests && ../$(BIN)/python -m performance.on_gpu --out $(or $(OUT),results/runs/gpu)
+	PYTHONPATH=tests $(BIN)/python -m performance.on_gpu --out $(or $(OUT),results/runs/gpu)
 
 demo: dev ## run the quickstart suite and write its report
 	$(BIN)/quadrat run quickstart --results $(RESULTS)

@@ -75,7 +75,10 @@ class Precomputed(Strategy):
 
     def _files(self) -> tuple[Place, dict[int, Place]]:
         """Return the folder of the selection, and round -> file."""
-        found = folders_matching(self.folder)
+        try:
+            found = folders_matching(self.folder)
+        except QuadratError as error:
+            raise StrategyError(f"{self.name}: {error}; check folder") from error
         if len(found) != 1:
             names = ": " + ", ".join(folder.name for folder in found) if found else ""
             raise StrategyError(

@@ -11,7 +11,8 @@ import glob
 import io
 import re
 import zipfile
-from dataclasses import asdict, dataclass
+import zlib
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ __all__ = ["Place", "SelectionFile", "folders_matching", "round_name", "rounds_i
 Place = Path | zipfile.Path
 """A file or folder, on the disk or inside a zip file."""
 
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 _ROUND = re.compile(r"round-(\d+)\.npz")
 
 
@@ -74,11 +75,11 @@ class SelectionFile:
         """
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in cls.__dataclass_fields__}
+                required = [field.name for field in fields(cls) if field.default is MISSING]
+                arrays = {name: file[name] for name in {*required, *file.files} & {*cls.__dataclass_fields__}}
         except _DAMAGED as error:
-            raise QuadratError(
-                f"{path}: expected a selection with the arrays {', '.join(cls.__dataclass_fields__)}, got {error}"
-            ) from error
+            names = ", ".join(cls.__dataclass_fields__)
+            raise QuadratError(f"{path}: expected a selection with the arrays {names}, got {error}") from error
         scalars: dict[str, Any] = {"region_size": int, "score_s": float, "select_s": float}
         return cls(**{name: scalars.get(name, np.asarray)(array) for name, array in arrays.items()})
 
@@ -96,16 +97,26 @@ def rounds_in(folder: Place) -> dict[int, Place]:
 
 
 def folders_matching(pattern: str) -> list[Place]:
-    """Return the folders that a path or a pattern (``*``) names, sorted; a zip file in the path is read as a folder."""
+    """Return the folders that a path or a pattern (``*``) names, sorted; a zip file in the path is read as a folder.
+
+    Raises:
+        QuadratError: The zip file is damaged.
+    """
     archive, dot_zip, inside = pattern.partition(".zip/")
     if dot_zip:
-        archives = sorted(glob.glob(archive + ".zip"))
         return [
             folder
-            for path in archives
-            for folder in sorted(zipfile.Path(path).iterdir(), key=lambda folder: folder.name)
+            for path in sorted(glob.glob(archive + ".zip"))
+            for folder in _trials_in(path)
             if folder.is_dir() and fnmatch.fnmatchcase(folder.name, inside.strip("/"))
         ]
     if not glob.has_magic(pattern) or Path(pattern).is_dir():
         return [Path(pattern)]
     return [path for path in sorted(map(Path, glob.glob(pattern))) if path.is_dir()]
+
+
+def _trials_in(archive: str) -> list[zipfile.Path]:
+    try:
+        return sorted(zipfile.Path(archive).iterdir(), key=lambda folder: folder.name)
+    except _DAMAGED as error:
+        raise QuadratError(f"{archive}: expected a zip file of selections, got {error}") from error

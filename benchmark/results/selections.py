@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -121,13 +122,25 @@ def _is_of(file: SelectionFile, grid: RegionGrid) -> bool:
 
 
 def pack_selections(results_dir: Path, destination: Path) -> None:
-    """Write all selections of a results folder to the zip file `destination`: equal selections give equal bytes."""
+    """Write all selections of a results folder to the zip file `destination`: equal selections give equal bytes.
+
+    Where they are in a zip file only, it is copied as it is: a damaged round shows when it is read.
+
+    Raises:
+        ResultsError: When there are files and a zip file, and the zip file is damaged.
+    """
     results_dir = Path(results_dir)
+    folder, published = results_dir / FOLDER, results_dir / ARCHIVE
+    if published.is_file() and not folder.is_dir():
+        atomic_write(destination, published.read_bytes())
+        return
     files: dict[str, bytes] = {}
-    if (results_dir / ARCHIVE).is_file():
-        with zipfile.ZipFile(results_dir / ARCHIVE) as packed:
-            files = {name: packed.read(name) for name in packed.namelist()}
-    folder = results_dir / FOLDER
+    if published.is_file():
+        try:
+            with zipfile.ZipFile(published) as packed:
+                files = {name: packed.read(name) for name in packed.namelist()}
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ResultsError(f"{published}: expected the selections of a suite, got a damaged zip file") from error
     for trial in folder.iterdir() if folder.is_dir() else ():
         files |= {f"{trial.name}/{path.name}": path.read_bytes() for path in rounds_in(trial).values()}
     with atomic_file(destination) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -105,17 +105,7 @@ class Round:
         return loaded
 
     def evaluate(self) -> Evaluation:
-        """Fit (or find the fit) and evaluate the last weights on the test set; leave previews of the first seed."""
-        evaluation = self._evaluation()
-        if self._spec.seed == self._context.suite.seeds[0]:
-            artefacts = self._context.artefacts
-            path = artefacts.sync(previews_path(artefacts.results_dir, self._spec.trial_id, self.number))
-            if not path.is_file():
-                self._write_previews(path)
-                artefacts.sync(path)
-        return evaluation
-
-    def _evaluation(self) -> Evaluation:
+        """Fit (or find the fit) and evaluate the last weights on the test set."""
         key = {**self._key, "test": self._data.test.fingerprint}
 
         def compute(folder: Path) -> None:
@@ -143,8 +133,12 @@ class Round:
 
         return self._store.load_or_compute("evaluation", key, compute, load, on_wait=self._wait)
 
-    def _write_previews(self, path: Path) -> None:
-        """Write the model's predictions for a few fixed images of the pool."""
+    def write_previews(self) -> None:
+        """Write the model's predictions for a few fixed images of the pool, if they are not there."""
+        artefacts = self._context.artefacts
+        path = artefacts.sync(previews_path(artefacts.results_dir, self._spec.trial_id, self.number))
+        if path.is_file():
+            return
         images = fixed_images(len(self._data.pool.ids))
 
         def compute(folder: Path) -> None:
@@ -154,6 +148,7 @@ class Round:
 
         artefact = self._store.get_or_compute("preview", self._key, compute, on_wait=self._wait)
         atomic_write(path, (artefact.path / "previews.npz").read_bytes())
+        artefacts.sync(path)
 
     def score(self, needs: SharedNeeds) -> tuple["Scores", float]:
         """Return signals, features and profiles of every region of the pool, and the seconds that took.

@@ -1,6 +1,7 @@
 """The state of a trial between two phases, and the steps that change it."""
 
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +54,7 @@ class TrialState:
         self.spec = spec
         self._context = context
         self._grid = context.data.grid(spec.region_size)
+        self._selections = Selections(context.artefacts.results_dir)
         self._labels = LabelState(self._grid.num_regions)
         clicks = context.data.clicks(spec.region_size)
         self._oracle = Oracle(context.data.pool.masks, self._grid, self._labels, clicks)
@@ -69,7 +71,7 @@ class TrialState:
         selected = self.read_selection()
         if selected is None:
             selected = self.make_selection()
-            path = selection_path(self._context.artefacts.results_dir, self.spec.trial_id, self.round)
+            path = self._selection_path()
             write_selection(path, selected.selection, self._grid, score_s=selected.score_s, select_s=selected.select_s)
             self._context.artefacts.sync(path)
         return selected
@@ -78,9 +80,8 @@ class TrialState:
         """Return the next round's selection if it has been made; full supervision always selects every region."""
         if self._strategy is None:
             return Selected(Selection.of(np.arange(self._grid.num_regions, dtype=np.int64)))
-        results_dir = self._context.artefacts.results_dir
-        self._context.artefacts.sync(selection_path(results_dir, self.spec.trial_id, self.round))
-        file = Selections(results_dir).read(self.spec.trial_id, self.round, self._grid)
+        self._context.artefacts.sync(self._selection_path())
+        file = self._selections.read(self.spec.trial_id, self.round, self._grid)
         return None if file is None else Selected(file.selection, file.score_s, file.select_s)
 
     def make_selection(self) -> Selected:
@@ -188,10 +189,15 @@ class TrialState:
         )
 
     def end_round(self, record: Record) -> None:
-        """Drop what no later step of the trial needs: the model and scores of the round before `record`."""
+        """Write previews of the first seed; drop what no later step needs: model and scores of the round before."""
+        if self._last is not None and self.spec.seed == self._context.suite.seeds[0]:
+            self._last.write_previews()
         if self._before_last is not None:
             self._before_last.release(self._needs(self._before_last))
         self._report = self._report.next_round(record.miou)
+
+    def _selection_path(self) -> Path:
+        return selection_path(self._context.artefacts.results_dir, self.spec.trial_id, self.round)
 
     def _needs(self, round_: Round) -> SharedNeeds:
         return needs_of_trial(self.spec, round_.number, self._context.suite_needs)

@@ -150,6 +150,7 @@ def run_options(
     mlflow_uri: str | None,
     ray_address: str | None = None,
     writes_report: bool = False,
+    uses_ray: bool = True,
 ) -> "RunOptions":
     """Return how a suite or a study is run, from the options of the command.
 
@@ -161,13 +162,19 @@ def run_options(
         mlflow_uri: --mlflow as given; "none" logs nothing to MLflow.
         ray_address: --ray as given.
         writes_report: Whether a report is written at the end.
+        uses_ray: Whether trials run on Ray.
 
     Raises:
         MissingExtraError: When packages are missing that the command needs, at its end too.
     """
     logs_to_mlflow, uri = tracking_of(mlflow_uri)
-    needed = {"tracking": logs_to_mlflow, "report": writes_report, "s3": isinstance(results, str)}
-    extras = ["train", "cluster", *(extra for extra, is_needed in needed.items() if is_needed)]
+    needed = {
+        "tracking": logs_to_mlflow,
+        "report": writes_report,
+        "s3": isinstance(results, str) or isinstance(store, str),
+    }
+    needed |= {"cluster": uses_ray}
+    extras = ["train", *(extra for extra, is_needed in needed.items() if is_needed)]
     require_extras(extras, what=click.get_current_context().command_path)
     from quadrat.cluster.runner.context import RunOptions
     from quadrat.cluster.runner.engine import benchmark_engine

@@ -92,7 +92,7 @@ def trial(
     It writes the same files as `quadrat run`, and prints the traceback of a failure.
     """
     suite, results_dir = open_suite(suite_name, settings, results)
-    options = run_options(results_dir, results, cache=cache, store=store, mlflow_uri="none")
+    options = run_options(results_dir, results, cache=cache, store=store, mlflow_uri="none", uses_ray=False)
     from quadrat.cluster.runner.driver import run_in_foreground  # here: it imports what run_options has checked
 
     outcome = run_in_foreground(suite, select_trials(suite, [label], [seed]), options)

@@ -9,6 +9,7 @@ measured; exit code 1 where one is missed, or a step failed. `--device cpu` trie
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-TESTS = Path(__file__).resolve().parent.parent
+from support.paths import TESTS, python_path
+
 BIN = Path(sys.executable).parent
 
 
@@ -80,8 +82,9 @@ def steps(options: argparse.Namespace) -> dict[str, list[str]]:
 def run_step(command: list[str], path: Path) -> bool:
     """Run a step; its file appears when it is done. Return whether it succeeded."""
     partial = path.with_name(f"{path.name}.partial")
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     with partial.open("wb") as file:
-        done = subprocess.run(command, cwd=TESTS, stdout=file, stderr=None if path.suffix == ".json" else file)
+        done = subprocess.run(command, env=environment, stdout=file, stderr=None if path.suffix == ".json" else file)
     if done.returncode != 0:
         print(f"  failed with {done.returncode}, see {partial}", flush=True)
         return False
