@@ -75,8 +75,9 @@ class SelectionFile:
         """
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                required = [field.name for field in fields(cls) if field.default is MISSING]
-                arrays = {name: file[name] for name in {*required, *file.files} & {*cls.__dataclass_fields__}}
+                # The seconds may be missing: another tool that publishes a selection has none.
+                wanted = [field.name for field in fields(cls) if field.default is MISSING or field.name in file.files]
+                arrays = {name: file[name] for name in wanted}
         except _DAMAGED as error:
             names = ", ".join(cls.__dataclass_fields__)
             raise QuadratError(f"{path}: expected a selection with the arrays {names}, got {error}") from error

@@ -169,12 +169,13 @@ def run_options(
     """
     logs_to_mlflow, uri = tracking_of(mlflow_uri)
     needed = {
+        "train": True,
+        "cluster": uses_ray,
         "tracking": logs_to_mlflow,
         "report": writes_report,
         "s3": isinstance(results, str) or isinstance(store, str),
     }
-    needed |= {"cluster": uses_ray}
-    extras = ["train", *(extra for extra, is_needed in needed.items() if is_needed)]
+    extras = [extra for extra, is_needed in needed.items() if is_needed]
     require_extras(extras, what=click.get_current_context().command_path)
     from quadrat.cluster.runner.context import RunOptions
     from quadrat.cluster.runner.engine import benchmark_engine

@@ -54,6 +54,7 @@ def test_block_sizes_do_not_change_a_draw(size: int, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(again.potential, expected.potential)
 
 
+@pytest.mark.slow
 def test_draws_by_stale_distances_have_the_true_distribution() -> None:
     # The third and fourth draw are proposed by distances to the first two only.
     points, counts = float32([[0], [1], [2], [4], [9]]), np.zeros((2, 5))

@@ -91,6 +91,12 @@ def test_a_folder_may_lie_in_a_zip_file(tmp_path: Path, pool: Pool) -> None:
         select(tmp_path / "selections.zip" / "entropy-*", pool, 1)
 
 
+def test_a_damaged_zip_file_is_refused(tmp_path: Path, pool: Pool) -> None:
+    (tmp_path / "selections.zip").write_bytes(b"no zip file")
+    with pytest.raises(StrategyError, match=r"selections\.zip: expected a zip file of selections, got .*check folder"):
+        select(tmp_path / "selections.zip" / "entropy-s0-abc", pool, 1)
+
+
 def test_a_trial_with_another_initial_set_is_refused(tmp_path: Path, pool: Pool) -> None:
     publish(tmp_path / "round-0.npz", pool, [1, 2])
     publish(tmp_path / "round-1.npz", pool, [3])

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from support.paths import ROOT
+
 _START: Final = """
 import sys
 
@@ -30,7 +32,7 @@ sys.argv = {argv!r}
 def run_without(
     modules: Iterable[str], code: str, *, argv: Sequence[str] = ("-c",)
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `code` in a fresh interpreter that finds none of the top-level `modules`."""
+    """Run `code` in the repository's root, in a fresh interpreter that finds none of the top-level `modules`."""
     start = _START.format(blocked=sorted(modules), argv=list(argv))
-    options: dict[str, Any] = {"capture_output": True, "text": True, "check": False}
+    options: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "check": False}
     return subprocess.run([sys.executable, "-c", start + code], **options)

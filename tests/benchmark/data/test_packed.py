@@ -203,6 +203,7 @@ def pack_in_process(cache: str, start: Any, results: Any) -> None:
     results.put((packed.fingerprint, int(packed.images.image(5).sum())))
 
 
+@pytest.mark.slow
 def test_concurrent_processes_pack_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start, results = context.Event(), context.Queue()

@@ -47,7 +47,9 @@ def test_epochs_grow_with_the_labels_up_to_the_pool() -> None:
     assert work.longest_iterations == work.num_iterations
 
 
-@pytest.mark.parametrize("name", ["quickstart", "cityscapes-paper", "camvid-region-size"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", pytest.param("cityscapes-paper", marks=pytest.mark.slow), "camvid-region-size"]
+)
 def test_fits_are_those_that_a_run_shares(name: str) -> None:
     suite = load_suite(name)
     assert count_work(suite, EXTENT).num_fits == count_fits(suite.trials()).shared

@@ -22,7 +22,7 @@ class _Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.full_supervision: list[str] = []
+        self.links: list[str] = []
         self.ids: set[str] = set()
         self.words: list[str] = []
         self.style = ""
@@ -33,7 +33,7 @@ class _Page(HTMLParser):
         self._inside = tag
         for name, value in attrs:
             if name in ("src", "href", "xlink:href", "action", "srcset", "poster", "data"):
-                self.full_supervision.append(value or "")
+                self.links.append(value or "")
             if name == "id":
                 self.ids.add(value or "")
 
@@ -113,8 +113,8 @@ def test_page_has_every_section_with_trials_first(html: str) -> None:
 
 def test_page_refers_to_nothing_outside_itself(html: str) -> None:
     page = _Page(html)
-    assert page.full_supervision
-    assert [reference for reference in page.full_supervision if not reference.startswith(("#", "data:"))] == []
+    assert page.links
+    assert [link for link in page.links if not link.startswith(("#", "data:"))] == []
     assert "url(" not in page.style and "@import" not in page.style
     assert "default-src 'none'" in html  # and the browser holds the scripts to it
 
@@ -131,6 +131,7 @@ def test_page_names_what_was_run(html: str) -> None:
         assert label in text
 
 
+@pytest.mark.slow
 def test_embedded_data_survive_hostile_names(tmp_path: Path) -> None:
     folder = write_fake_results(tmp_path, **FEW, seeds=(0,))
     for name in ("suite.json", "records.jsonl"):
@@ -167,6 +168,7 @@ def test_failed_and_missing_trials_come_first_with_what_happened(tmp_path: Path)
     assert "2 of 3 seeds" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -200,6 +202,7 @@ def test_damaged_selection_is_named(tmp_path: Path) -> None:
         write_report(folder)
 
 
+@pytest.mark.slow
 def test_page_says_that_the_packed_pool_is_gone(tmp_path: Path) -> None:
     folder = write_fake_results(tmp_path, **FEW, seeds=(0,))
     shutil.rmtree(folder / "cache")

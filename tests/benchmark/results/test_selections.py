@@ -1,6 +1,7 @@
 """Selections of a results folder: one reader for the folder and for the published zip file."""
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,29 @@ def test_damaged_files_are_named_with_what_to_do(folder: Path) -> None:
     (folder / "selections.zip").write_bytes(b"no zip file")
     with pytest.raises(ResultsError, match=r"selections\.zip: expected the selections of a suite, got a damaged zip"):
         Selections(folder)
+
+
+def damage(archive: Path, name: str) -> None:
+    """Overwrite the middle of a member's bytes, as a bad disk would."""
+    with zipfile.ZipFile(archive) as packed:
+        entry = packed.getinfo(name)
+    content = bytearray(archive.read_bytes())
+    middle = entry.header_offset + 30 + len(name) + entry.compress_size // 2
+    content[middle : middle + 16] = bytes(byte ^ 0xFF for byte in content[middle : middle + 16])
+    archive.write_bytes(content)
+
+
+def test_a_damaged_round_of_a_zip_file_is_named_and_hides_no_other(folder: Path, tmp_path: Path) -> None:
+    pack_selections(folder, tmp_path / "published" / "selections.zip")
+    damage(tmp_path / "published" / "selections.zip", "a-s0/round-1.npz")
+    pack_selections(tmp_path / "published", tmp_path / "scratch" / "selections.zip")  # as verify does
+    selections = Selections(tmp_path / "scratch")
+    with pytest.raises(ResultsError, match=r"a-s0/round-1\.npz: expected a selection with the arrays"):
+        selections.read("a-s0", 1)
+    assert selections.read("a-s0", 0) is not None
+    write_selection(selection_path(tmp_path / "published", "a-s0", 2), Selection.of(np.array([8])), GRID)
+    with pytest.raises(ResultsError, match=r"selections\.zip: expected the selections of a suite, got a damaged zip"):
+        pack_selections(tmp_path / "published", tmp_path / "merged.zip")
 
 
 @pytest.mark.parametrize("other", [RegionGrid(GRID.sizes, 8), RegionGrid(GRID.sizes[:1], 16)])

@@ -112,6 +112,7 @@ def _compute_slowly(root: Path, url: str, log: Path, seconds: float) -> None:
     Store(root, Remote(url)).get_or_compute("fit", KEY, compute)
 
 
+@pytest.mark.slow
 def test_one_of_two_machines_computes_and_the_other_takes_over_when_it_is_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     url, log = f"file://{tmp_path}/there", tmp_path / "log"

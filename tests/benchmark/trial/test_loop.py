@@ -109,6 +109,7 @@ def test_records_that_were_taken_away_come_back_from_selections_and_evaluations_
     assert not (context.artefacts.results_dir / "store" / "fit").exists()
 
 
+@pytest.mark.slow
 def test_a_replay_makes_the_same_selections_with_another_recipe(context_of: ContextOf) -> None:
     first = context_of(seeds=[0, 1])
     original = [list(run_trial(spec, first)) for spec in first.suite.trials() if spec.label == "entropy-spatial"]

@@ -75,6 +75,7 @@ def test_a_study_names_the_distribution_of_a_signal_that_only_one_of_its_choices
     assert distributions_of(make_suite(study=study)) == ["quadrat", "quadrat-first"]
 
 
+@pytest.mark.slow
 def test_the_wheel_of_a_plugin_installs_without_its_dependencies_and_brings_its_entry_point(
     plugin: Path, tmp_path: Path
 ) -> None:

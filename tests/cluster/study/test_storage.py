@@ -23,6 +23,7 @@ def drain(storage: CandidateStorage) -> list[Candidate]:
     return found
 
 
+@pytest.mark.slow
 def test_as_many_candidates_are_proposed_as_the_study_says(tmp_path: Path) -> None:
     storage = CandidateStorage(tmp_path, make_study_suite())
     assert storage.num_open == 4
@@ -30,6 +31,7 @@ def test_as_many_candidates_are_proposed_as_the_study_says(tmp_path: Path) -> No
     assert storage.num_open == 0
 
 
+@pytest.mark.slow
 def test_a_resumed_study_continues_what_was_running_and_proposes_what_it_would_have_proposed(
     tmp_path: Path,
 ) -> None:
@@ -129,6 +131,7 @@ def test_two_objectives_are_both_stored_and_never_pruned(tmp_path: Path) -> None
     assert storage.candidates()[0].values == (0.5, 2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["TPESampler", "QMCSampler", "GridSampler"])
 def test_samplers_of_optuna_work_by_name_and_over_a_restart(tmp_path: Path, sampler: str) -> None:
     suite = make_study_suite(sampler=sampler, space={"cutoff": [1.1, 1.5, 2.5, 3.5]})
@@ -143,6 +146,7 @@ def test_samplers_of_optuna_work_by_name_and_over_a_restart(tmp_path: Path, samp
         assert sorted(numbers) == [1.1, 1.5, 2.5, 3.5]
 
 
+@pytest.mark.slow
 def test_optuna_dashboard_serves_the_study_from_its_storage(tmp_path: Path) -> None:
     import io
     import json

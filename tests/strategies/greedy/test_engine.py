@@ -141,7 +141,7 @@ def digest(pca_dim: int) -> str:
     return hashlib.sha256(selection.regions.tobytes() + selection.potential.tobytes()).hexdigest()
 
 
-@pytest.mark.parametrize("threads", ["1", "2", "3"])
+@pytest.mark.parametrize("threads", ["1", pytest.param("2", marks=pytest.mark.slow), "3"])
 def test_the_number_of_threads_does_not_change_a_bit(threads: str) -> None:
     code = (
         f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import test_engine as t; print(t.digest(12))"

@@ -59,6 +59,7 @@ def test_regions_of_a_frame_are_those_selected_in_its_round_and_image(folder: Pa
     assert viewer.frames["entropy-spatial"][2][2]["selected"].count("M") == expected > 0
 
 
+@pytest.mark.slow
 def test_maps_need_no_pool_and_the_page_says_that_photographs_are_absent(folder: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("cache", "report"))

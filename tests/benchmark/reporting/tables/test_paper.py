@@ -113,6 +113,7 @@ def test_suites_that_repeat_no_table_or_hold_none_of_its_rows_show_none(tmp_path
     assert beside_paper(read_results(folder)) == ()
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_papers_rows_and_writes_them_beside_it(tmp_path: Path) -> None:
     folder = fake_with(tmp_path, "V-A/voc", strategies=("linear", "piecewise"), seeds=(0,))
     html = write_report(folder).read_text(encoding="utf-8")
