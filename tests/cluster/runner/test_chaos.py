@@ -22,7 +22,8 @@ from quadrat.cluster.cli.main import cli
 @pytest.mark.slow
 def test_runs_that_are_killed_and_run_again_equal_one_that_was_not_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "support.chaos", "--kills", "6", "--seed", "1"]
-    done = subprocess.run([*command, "--keep", str(tmp_path)], capture_output=True, text=True)
+    harness = Path(__file__).parents[2]
+    done = subprocess.run([*command, "--keep", str(tmp_path)], cwd=harness, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 kills in" in done.stdout and "records equal, none lost, none doubled" in done.stdout
 
