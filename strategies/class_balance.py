@@ -150,7 +150,9 @@ class PixelBalanced(Strategy):
 class Ripu(Strategy):
     """Selects regions that are uncertain and have many classes: impurity times mean entropy [Xie2022].
 
-    The paper's regions are windows around a pixel; here they are the cells of the grid.
+    The paper's regions are windows around a pixel; here they are the cells of the grid. Its authors spend an equal
+    share of the budget in every image; here regions are ranked over the whole pool, as by all rankings, so images may
+    get none.
     """
 
     name: ClassVar[str] = "ripu"

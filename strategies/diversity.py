@@ -119,18 +119,18 @@ class Diversification(Strategy):
         return Needs(signals=(self.uncertainty,) if self.w_uncertainty > 0 else (), features=self.w_feature > 0)
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """Return the greedy selection; nothing is drawn."""
-        return maximise(self.objective(pool), budget)
+        """Return the greedy selection; only the rows that a large pool's PCA is fitted on are drawn."""
+        return maximise(self.objective(pool, rng), budget)
 
-    def objective(self, pool: Pool) -> Objective:
-        """Return the objective of ``pool`` with these parameters."""
+    def objective(self, pool: Pool, rng: np.random.Generator) -> Objective:
+        """Return the objective of ``pool`` with these parameters; ``rng`` draws the rows that PCA is fitted on."""
         utility = np.zeros(pool.num_regions)
         if self.w_uncertainty > 0:
             utility = self.w_uncertainty * min_max(pool.signals[self.uncertainty])
         features = spatial = None
         if self.w_feature > 0:
             assert pool.features is not None  # checked by select
-            features = project(pool.features, self.pca_dim)
+            features = project(pool.features, self.pca_dim, rng)
         if self.w_spatial > 0:
             images = Images.of(pool.image)
             spatial = SpatialDistance(self._table(pool, images), images, pool.row, pool.col)

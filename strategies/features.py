@@ -11,21 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Neighbours",
     "assign_clusters",
     "cluster_centres",
     "has_gpu",
     "mean_feature",
-    "mean_neighbour_distance",
     "nearest_bound",
+    "nearest_neighbours",
     "nearest_rows",
     "product_error",
     "project",
     "squared_distance",
+    "training_rows",
 ]
 
 # Rows handled at a time: keeps temporary arrays small and results independent of the number of threads.
@@ -103,15 +106,19 @@ def nearest_bound(
     return bound
 
 
-def project(features_RD: NDArray[np.float32], num_components: int | None) -> NDArray[np.float32]:
+def project(
+    features_RD: NDArray[np.float32], num_components: int | None, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Return the features projected on their first principal components, or as given if they have no more dimensions.
 
     Runs on one thread, in blocks of a fixed size, so that the result is the same for any number of threads. Not
-    whitened: distances are those of the projected features.
+    whitened: distances are those of the projected features. Fitted on all regions, or on 256 per feature that are
+    drawn where there are more than twice as many: enough for the components.
 
     Args:
         features_RD: Features; may be a memory map.
         num_components: Components to keep; None keeps the features.
+        rng: Source of the draw.
 
     Returns:
         (R, min(D, num_components)) features, as given or a new array.
@@ -122,41 +129,63 @@ def project(features_RD: NDArray[np.float32], num_components: int | None) -> NDA
     faiss = _faiss()
     pca = faiss.PCAMatrix(num_features, num_components)
     projected = np.empty((num_regions, num_components), np.float32)
+    rows = training_rows(num_regions, 256 * num_features, rng)
     with _single_thread(faiss):
-        pca.train(_training_rows(features_RD, num_features))
+        # faiss needs as many points as components.
+        pca.train(_repeated(_taken(features_RD, rows), num_features))
         for start in range(0, num_regions, _BLOCK):
             block = np.ascontiguousarray(features_RD[start : start + _BLOCK])
             projected[start : start + _BLOCK] = pca.apply(block)
     return projected
 
 
-def assign_clusters(features_RD: NDArray[np.float32], num_clusters: int, seed: int) -> NDArray[np.int64]:
-    """Return each region's cluster by k-means, 0 to ``num_clusters - 1``; some may be empty.
+def training_rows(num_rows: int, limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the row numbers that PCA or k-means is fitted on, ascending: all, or ``limit`` of them.
 
-    20 iterations on at most 256 evenly spaced regions per cluster, on one thread so that the result is the same for any
-    number of threads.
+    All where there are fewer than twice ``limit``. Otherwise ``limit`` drawn without replacement. Evenly spaced rows
+    would alias with the grid of regions: a step of 2 takes the even columns of all images and no others.
+
+    Args:
+        num_rows: Rows to take from.
+        limit: Rows that suffice, at least 1.
+        rng: Source of the draw; not used where all rows are taken.
+
+    >>> training_rows(5, 3, np.random.default_rng(0))
+    array([0, 1, 2, 3, 4])
+    """
+    if num_rows < 2 * limit:
+        return np.arange(num_rows)
+    return np.sort(rng.choice(num_rows, limit, replace=False))
+
+
+def assign_clusters(
+    features_RD: NDArray[np.float32], rows: NDArray[np.int64], initial: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return each region's cluster by k-means, 0 to ``len(initial) - 1``; some may be empty.
+
+    20 iterations of Lloyd's algorithm, on one thread so that the result is the same for any number of threads.
 
     Args:
         features_RD: Features; may be a memory map.
-        num_clusters: Number of clusters; limited to the number of regions.
-        seed: Seed of the initial centres.
+        rows: Row numbers that the centres are fitted on, as many as ``initial`` or more.
+        initial: Row numbers of the initial centres.
+
+    Returns:
+        (R,) number of the nearest centre. O(20 len(rows) C D + R C D) for C centres.
     """
     faiss = _faiss()
     num_regions, num_features = features_RD.shape
-    num_clusters = min(num_clusters, num_regions)
-    rows = np.ascontiguousarray(features_RD[:: max(1, num_regions // (256 * num_clusters))])
-    # The limits of points per centroid at which faiss warns or samples.
     kmeans = faiss.Kmeans(
         num_features,
-        num_clusters,
+        len(initial),
         niter=20,
-        seed=seed,
+        # The limits of points per centroid at which faiss warns or samples.
         min_points_per_centroid=1,
-        max_points_per_centroid=-(-len(rows) // num_clusters),
+        max_points_per_centroid=-(-len(rows) // len(initial)),
     )
     cluster_R = np.empty(num_regions, np.int64)
     with _single_thread(faiss):
-        kmeans.train(rows)
+        kmeans.train(_taken(features_RD, rows), init_centroids=np.ascontiguousarray(features_RD[initial]))
         for start in range(0, num_regions, _BLOCK):
             block = np.ascontiguousarray(features_RD[start : start + _BLOCK])
             cluster_R[start : start + _BLOCK] = kmeans.index.search(block, 1)[1][:, 0]
@@ -179,31 +208,41 @@ def nearest_rows(features_ND: NDArray[np.float32], targets_CD: NDArray[np.float3
     return rows
 
 
-def mean_neighbour_distance(features_ND: NDArray[np.float32], num_neighbours: int) -> NDArray[np.float64]:
-    """Return each region's mean Euclidean distance to its nearest neighbours, on one thread. O(N^2 D).
+class Neighbours(NamedTuple):
+    """The nearest other rows of each row, nearest first."""
+
+    row_NK: NDArray[np.int64]
+    distance_NK: NDArray[np.float64]
+    """Euclidean distances, computed in float32."""
+
+
+def nearest_neighbours(features_ND: NDArray[np.float32], num_neighbours: int) -> Neighbours:
+    """Return the nearest neighbours of each row among the others, on one thread. O(N^2 D).
 
     Args:
         features_ND: At least ``num_neighbours + 1`` features.
-        num_neighbours: Number of neighbours, the region itself not counted.
-
-    Returns:
-        (N,) distances.
+        num_neighbours: K, 1 or more.
     """
     faiss = _faiss()
     points = np.ascontiguousarray(features_ND - features_ND.mean(axis=0, dtype=np.float64).astype(np.float32))
     with _single_thread(faiss):
-        squared, _ = faiss.knn(points, points, num_neighbours + 1)
-    distance = np.sqrt(np.maximum(squared.astype(np.float64), 0.0))
-    return np.asarray(distance[:, 1:].mean(axis=1))  # the nearest is the region itself
+        squared, row = faiss.knn(points, points, num_neighbours + 1)
+    # The row itself is left out wherever it is in the list: copies of it may come first, or fill the list.
+    is_other = row != np.arange(len(points))[:, None]
+    is_other[is_other.all(axis=1), -1] = False
+    shape = (len(points), num_neighbours)
+    distance = np.sqrt(np.maximum(squared[is_other].astype(np.float64), 0.0))
+    return Neighbours(row[is_other].reshape(shape), distance.reshape(shape))
 
 
-def _training_rows(features_RD: NDArray[np.float32], num_features: int) -> NDArray[np.float32]:
-    """Return evenly spaced rows, at most 256 per feature: enough for the components."""
-    step = max(1, len(features_RD) // (256 * num_features))
-    rows = np.ascontiguousarray(features_RD[::step])
-    if len(rows) < num_features:  # faiss needs as many points as components; repeating all of them changes nothing
-        rows = np.tile(rows, (-(-num_features // len(rows)), 1))
-    return rows
+def _taken(features_RD: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return these rows as one array, without a copy where they are all of an array in memory."""
+    return np.ascontiguousarray(features_RD if len(rows) == len(features_RD) else features_RD[rows])
+
+
+def _repeated(rows_MD: NDArray[np.float32], least: int) -> NDArray[np.float32]:
+    """Return the rows, repeated as a whole until there are ``least``: equal shares change no mean, no component."""
+    return np.tile(rows_MD, (-(-least // len(rows_MD)), 1)) if len(rows_MD) < least else rows_MD
 
 
 def _faiss() -> ModuleType:

@@ -137,7 +137,7 @@ class KMeansPlusPlus(Strategy):
         if self.uncertainty is not None:
             count = min(len(rows), int(np.ceil(self.top * budget)))
             rows = np.sort(rows[largest(pool.signals[self.uncertainty][rows], count)])
-        points_RD = project(pool.features, self.pca_dim)
+        points_RD = project(pool.features, self.pca_dim, rng)
         return kmeans_plusplus(points_RD, rows, int(rng.integers(len(rows))), budget, rng)
 
 
@@ -181,4 +181,4 @@ class Badge(Strategy):
             for start in range(0, len(rows), _BLOCK)
         ]
         first = int(np.concatenate(squared).argmax())
-        return kmeans_plusplus(project(gradients_RD, self.pca_dim), rows, first, budget, rng)
+        return kmeans_plusplus(project(gradients_RD, self.pca_dim, rng), rows, first, budget, rng)

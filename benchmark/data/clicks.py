@@ -15,8 +15,10 @@ components counts once: as in Cityscapes' protocol, components are drawn back to
 the image, and a border is charged to the component in front.
 
 Our choices, where the papers leave them open: void is a component like any other (it must be separated and named), the
-tolerance, the drawing order. The cost of full labels is the sum over all rectangles; it exceeds that of polygons over
-whole images, since crossings are paid on both sides of an edge.
+tolerance, the drawing order. The border of the image counts as an edge of the rectangles that it clips or ends: an
+outline that meets it costs a crossing, vertices on its pixels or beyond cost nothing. The cost of full labels is the
+sum over all rectangles; it exceeds that of polygons over whole images, since crossings are paid on both sides of an
+edge.
 
 References:
     [CEREALS] Mackowiak et al., "CEREALS - cost-effective region-based active learning for semantic segmentation", BMVC

@@ -41,7 +41,8 @@ class Recipe(BaseModel):
         optimizer: `"sgd"` with momentum or `"adamw"`.
         lr: Learning rate of the first iteration.
         momentum: Momentum of SGD; ignored by AdamW.
-        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW), on all parameters.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW), on all parameters, including biases and BatchNorm's
+            scales and offsets.
         poly_power: Exponent of the poly schedule: iteration i of n uses lr * (1 - i / n) ** poly_power.
         iterations: Length of a fit, independent of the labels. Exactly one of this and `epochs` is set.
         epochs: Length of a fit in passes over the images that have a label.

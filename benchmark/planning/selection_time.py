@@ -199,7 +199,7 @@ def _row(name: str, pool: Pool, budget: int, baseline_steps: int, reference_step
     }
     if not isinstance(strategy, Diversification) or len(selection) == 0:
         return row
-    objective = strategy.objective(pool)
+    objective = strategy.objective(pool, np.random.default_rng(0))
     loop_s = None
     if objective.features is not None and pool.labelled.any():
         search_s, loop_s = _time_search_and_loop(objective, len(selection), repeats)

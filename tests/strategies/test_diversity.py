@@ -104,7 +104,7 @@ def test_max_sum_is_at_least_half_the_optimum() -> None:
     for seed in range(20):
         rng = np.random.default_rng(200 + seed)
         pool = entropy_pool(rng.random(8).tolist())
-        objective = EntropySpatial(set_function="max-sum").objective(pool)
+        objective = EntropySpatial(set_function="max-sum").objective(pool, rng)
         assert objective.spatial is not None
         distance = objective.spatial.table[0, np.abs(np.subtract.outer(np.arange(8), np.arange(8)))]
 

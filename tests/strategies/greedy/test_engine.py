@@ -77,7 +77,7 @@ def test_the_fast_engines_equal_the_reference_bit_for_bit(
     problem: tuple[Diversification, Pool, int], sizes: tuple[int, ...]
 ) -> None:
     diversification, pool, budget = problem
-    objective = diversification.objective(pool)
+    objective = diversification.objective(pool, np.random.default_rng(0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lazy, "_QUEUE", 2 * sizes[0])
         patch.setattr(lazy, "_BATCH", sizes[1])
@@ -96,7 +96,9 @@ def test_the_fast_engines_equal_the_reference_bit_for_bit(
 def test_max_min_potentials_never_rise(problem: tuple[Diversification, Pool, int]) -> None:
     diversification, pool, budget = problem
     if diversification.set_function == "max-min":
-        assert (np.diff(maximise(diversification.objective(pool), budget).potential) <= 0).all()
+        assert (
+            np.diff(maximise(diversification.objective(pool, np.random.default_rng(0)), budget).potential) <= 0
+        ).all()
 
 
 def large_pool(num_images: int = 300) -> Pool:
@@ -117,7 +119,7 @@ def large_pool(num_images: int = 300) -> Pool:
 
 @pytest.mark.parametrize("family", FAMILY)
 def test_they_are_equal_on_a_pool_of_several_batches(family: type[Diversification]) -> None:
-    objective = family().objective(large_pool())
+    objective = family().objective(large_pool(), np.random.default_rng(0))
     fast, reference = maximise(objective, 1500), maximise_reference(objective, 1500)
     np.testing.assert_array_equal(fast.regions, reference.regions)
     np.testing.assert_array_equal(fast.potential, reference.potential)
@@ -125,7 +127,7 @@ def test_they_are_equal_on_a_pool_of_several_batches(family: type[Diversificatio
 
 @pytest.mark.parametrize("family", [family for family in FAMILY if family.w_feature > 0])
 def test_known_distances_to_labelled_regions_change_nothing(family: type[Diversification]) -> None:
-    objective = family().objective(large_pool(60))
+    objective = family().objective(large_pool(60), np.random.default_rng(0))
     assert objective.features is not None
     labelled = np.flatnonzero(objective.labelled)
     squared = nearest.squared_distance_to_labelled(objective.features, labelled)
