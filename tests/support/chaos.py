@@ -334,9 +334,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to work; default: a folder that is removed")
     options = parser.parse_args()
     # Imported before the forks; nothing of it may compute here: threads of torch do not survive a fork.
-    import quadrat.benchmark.learning.learner
-    import quadrat.cluster.runner.driver
-    import quadrat.cluster.runner.engine  # noqa: F401
+    from quadrat.benchmark.learning import learner  # noqa: F401
+    from quadrat.cluster.runner import driver, engine  # noqa: F401
 
     def report(text: str) -> None:
         print(text, flush=True)

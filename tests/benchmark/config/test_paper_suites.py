@@ -34,9 +34,10 @@ def shipped(name: str) -> Suite:
 
 
 @pytest.mark.parametrize(
-    ("name", "region_size", "crop", "lr"), [("cityscapes-paper", 128, 769, 0.01), ("voc-paper", 32, 513, 0.007)]
+    ("name", "region_size", "crop", "lr", "iterations"),
+    [("cityscapes-paper", 128, 769, 0.01, 18_594), ("voc-paper", 32, 513, 0.007, 9_150)],
 )
-def test_the_protocol_is_the_papers(name: str, region_size: int, crop: int, lr: float) -> None:
+def test_the_protocol_is_the_papers(name: str, region_size: int, crop: int, lr: float, iterations: int) -> None:
     suite = shipped(name)
     assert suite.region_size == region_size
     assert suite.budgets == (1000, 2000, 4000, 8000, 16000, 32000)
@@ -48,8 +49,32 @@ def test_the_protocol_is_the_papers(name: str, region_size: int, crop: int, lr: 
     assert (learner.encoder, learner.weights, learner.output_stride) == ("xception41", "imagenet", 16)
     assert (learner.decoder_channels, learner.atrous_rates) == (256, (6, 12, 18))
     assert (learner.optimizer, learner.lr, learner.poly_power) == ("sgd", lr, 0.9)
-    assert (learner.iterations, learner.batch_size, learner.crop) == (30000, 16, crop)
+    assert (learner.iterations, learner.batch_size, learner.crop) == (iterations, 16, crop)
     assert (learner.scale, learner.flip) == ((0.5, 2.0), True)
+
+
+def paper_suites(data_set: str) -> list[Suite]:
+    return [shipped(name) for name in shipped_suites() if name.startswith(f"{data_set}-")]
+
+
+@pytest.mark.parametrize(("data_set", "num_images"), [("cityscapes", 2975), ("voc", 1464)])
+def test_a_round_trains_for_100_epochs_of_the_whole_set(data_set: str, num_images: int) -> None:
+    """One iteration shows 16 images; the last batch of the last epoch may be begun."""
+    suites = paper_suites(data_set)
+    assert len(suites) == {"cityscapes": 8, "voc": 4}[data_set]
+    for suite in suites:
+        iterations = suite.learner.iterations
+        assert iterations is not None and suite.learner.epochs is None
+        assert 16 * (iterations - 1) < 100 * num_images <= 16 * iterations
+
+
+@pytest.mark.parametrize(("data_set", "num_images"), [("cityscapes", 2975), ("voc", 1464)])
+def test_epochs_of_the_labelled_images_are_offered_too(data_set: str, num_images: int) -> None:
+    for suite in paper_suites(data_set):
+        learner = load_suite(suite.name, ["learner.iterations=null", "learner.epochs=100"]).learner
+        assert (learner.iterations, learner.epochs) == (None, 100)
+        assert learner.num_steps(num_images) == suite.learner.iterations
+        assert learner.num_steps(160) == 1000  # 160 images with a label: ten batches an epoch
 
 
 def test_the_last_budget_on_cityscapes_is_8_4_percent_of_the_pixels() -> None:
