@@ -1,6 +1,6 @@
 """The lock of a results folder: one driver at a time writes to it, also when it is a copy of results on a URL."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -8,9 +8,10 @@ from typing import Any, Final, Self
 from filelock import FileLock, Timeout
 
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.records import merge_records
 from quadrat.benchmark.storage.atomic import atomic_write, remove_stale_temporaries, remove_temporaries_of
 from quadrat.benchmark.storage.lease import Holder, Lease, acquire_lease, holder_of
-from quadrat.benchmark.storage.remote import Remote, working_folder
+from quadrat.benchmark.storage.remote import ChangedError, Remote, working_folder
 
 __all__ = ["ResultsLock", "driver_of", "fetch_results", "lock_results"]
 
@@ -28,6 +29,8 @@ _FILES: Final = (
 """Files that only the driver writes; those in `study` exist when the suite has a study."""
 _DRIVER: Final = "driver"
 """Name of the lease of the driver, for results on a URL."""
+_ATTEMPTS: Final = 5
+"""Versions of a file that are taken over from the driver before; there is at most one that it was writing."""
 
 
 class ResultsLock:
@@ -38,35 +41,67 @@ class ResultsLock:
         lock: Its file lock, acquired; the operating system frees it when its holder dies.
         remote: Remote of the folder, for results on a URL.
         lease: Its lease there, acquired; others take it over when its holder dies.
+        versions: Version of each file on the remote that was read, None for one that is not there.
     """
 
     def __init__(
-        self, results_dir: Path, lock: FileLock, remote: Remote | None = None, lease: Lease | None = None
+        self,
+        results_dir: Path,
+        lock: FileLock,
+        remote: Remote | None = None,
+        lease: Lease | None = None,
+        versions: Mapping[str, str | None] | None = None,
     ) -> None:
         self._results_dir = results_dir
         self._lock = lock
         self._remote = remote
         self._lease = lease
+        self._versions = dict(versions or {})
 
     def publish(self, *names: str) -> None:
-        """Upload files of the folder, for results on a URL; a file that is gone locally is deleted there.
+        """Upload files of the folder, for results on a URL; one that is gone locally becomes an empty one there.
+
+        Every attempt first reads the lease back, and writes only over the version that this driver has read or written
+        last. So neither a request that a network held back nor a driver that was suspended overwrites its successor.
 
         Raises:
             ResultsError: When the storage cannot be reached, or another driver has taken over.
         """
-        if self._remote is None or self._lease is None:
-            return
-        self._lease.ensure()
-        for name in names:
-            path = self._results_dir / name
-            if path.is_file():
-                self._remote.write(name, path.read_bytes())
-            else:
-                self._remote.delete(name)
+        if self._remote is not None and self._lease is not None:
+            for name in names:
+                self._publish(self._remote, self._lease, name)
+
+    def _publish(self, remote: Remote, lease: Lease, name: str) -> None:
+        path = self._results_dir / name
+        for _ in range(_ATTEMPTS):
+            version = self._versions.get(name)
+            if version is None and not path.is_file():
+                return
+            try:
+                data = path.read_bytes() if path.is_file() else b""
+                self._versions[name] = remote.replace(name, data, version, check=lease.ensure)
+                return
+            except ChangedError:
+                # With the lease held, only a last request of the driver before this one can have written it. It cannot
+                # write again. What it recorded is kept; all other files are this driver's.
+                lease.ensure()
+                there = remote.read_version(name)
+                self._versions[name] = there.version
+                if name in _RECORDS and there.data:
+                    atomic_write(path, merge_records(data, there.data))
+        raise ResultsError(
+            f"{remote.url}/{name} changes while the lease is held: another program writes there. Nothing is lost: stop "
+            "it, and run the same command again"
+        )
 
     def set_status(self, status: dict[str, Any]) -> None:
-        """Write the run status into the lease, where `quadrat status URL` reads it; does nothing without a URL."""
+        """Write the run status into the lease, where `quadrat status URL` reads it; does nothing without a URL.
+
+        Raises:
+            ResultsError: When another driver has taken over, as far as is known here.
+        """
         if self._lease is not None:
+            self._lease.raise_if_lost()
             self._lease.set_status(status)
 
     def release(self) -> None:
@@ -109,14 +144,16 @@ def lock_results(
         remote.check()
         lease = acquire_lease(remote, _DRIVER, on_wait=on_wait, blocking=False)
         try:
-            _pull(remote, results_dir)
+            remote.check_conditions()
+            remote.remove_stale_temporaries()
+            versions = _pull(remote, results_dir)
         except BaseException:
             lease.release()
             raise
     except BaseException:
         lock.release()
         raise
-    return ResultsLock(results_dir, lock, remote, lease)
+    return ResultsLock(results_dir, lock, remote, lease, versions)
 
 
 def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
@@ -160,10 +197,10 @@ def driver_of(url: str) -> Holder | None:
     return holder_of(remote, _DRIVER)
 
 
-def _pull(remote: Remote, results_dir: Path) -> None:
-    """Replace the small files of the folder by those of the remote."""
-    found = {name: remote.read(name) for name in _FILES}
-    if found["suite.json"] is None and any((results_dir / name).is_file() for name in _RECORDS):
+def _pull(remote: Remote, results_dir: Path) -> dict[str, str | None]:
+    """Replace the small files of the folder by those of the remote, and return their versions there."""
+    found = {name: remote.read_version(name) for name in _FILES}
+    if found["suite.json"].data is None and any((results_dir / name).is_file() for name in _RECORDS):
         raise ResultsError(
             f"expected the results whose copy is {results_dir} at {remote.url}, found nothing there: it was emptied. "
             "Copy the folder's files back, or delete the folder to start anew"
@@ -171,12 +208,13 @@ def _pull(remote: Remote, results_dir: Path) -> None:
     # The journal of a driver that was killed here belongs to the old database; SQLite would roll it back into the new
     # one. Removed first, so that a kill in between leaves no journal beside a database that is not its own.
     (results_dir / f"{_DATABASE}-journal").unlink(missing_ok=True)
-    for name, data in found.items():
+    for name, there in found.items():
         path = results_dir / name
-        if data is None:
+        if not there.data:  # not there, or emptied by `publish`
             path.unlink(missing_ok=True)
-        elif not path.is_file() or path.read_bytes() != data:
-            atomic_write(path, data)
+        elif not path.is_file() or path.read_bytes() != there.data:
+            atomic_write(path, there.data)
+    return {name: there.version for name, there in found.items()}
 
 
 def _lock_folder(results_dir: Path) -> FileLock:

@@ -18,6 +18,7 @@ __all__ = [
     "differing_fields",
     "finalise",
     "is_complete",
+    "merge_records",
     "read_failures",
     "read_records",
     "read_records_so_far",
@@ -221,6 +222,18 @@ def _append(path: Path, line: str) -> None:
             except OSError:
                 file.truncate(end)
                 raise
+
+
+def merge_records(ours: bytes, theirs: bytes) -> bytes:
+    """Return the content of a records file: `ours`, and the records of rounds that only `theirs` holds."""
+    lines = ours.splitlines(keepends=True)
+    known = {_key_of(line) for line in lines}
+    return b"".join([*lines, *(line for line in theirs.splitlines(keepends=True) if _key_of(line) not in known)])
+
+
+def _key_of(line: bytes) -> tuple[str, int]:
+    values = json.loads(line)
+    return values["trial_id"], values["round"]
 
 
 def _end_of_last_line(file: Any) -> int:

@@ -26,9 +26,11 @@ __all__ = [
     "discard",
     "is_process_gone",
     "machine_id",
+    "make_folders",
     "remove_stale_temporaries",
     "remove_temporaries_of",
     "sync",
+    "temporary_beside",
     "write_json",
 ]
 
@@ -52,6 +54,20 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folders(folder: Path) -> None:
+    """Create a folder with its parents unless it exists, and flush the entry of each new one to the disk.
+
+    An fsync of a file does not flush the entries of new folders above it: after a power cut the file would be gone.
+    """
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        sync(new.parent)
 
 
 def _temporary(path: Path) -> Path:
@@ -139,18 +155,30 @@ def atomic_write(path: Path, data: bytes) -> None:
     Raises:
         ResultsError: When the disk is full or not writable; `path` is then unchanged.
     """
+    with temporary_beside(path, data) as temporary:
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that holds `data`, on the disk; the block gives it its name.
+
+    At the end the entries of the folder are flushed, and the temporary file is removed if it is still there.
+
+    Raises:
+        ResultsError: When the disk is full or not writable.
+    """
     with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         temporary = _temporary(path)
         try:
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
+            yield temporary
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
         sync(path.parent)
 
 
@@ -162,7 +190,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         ResultsError: When the disk is full or not writable; `path` is then unchanged.
     """
     with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         temporary = _temporary(path)
         try:
             yield temporary
@@ -191,7 +219,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         ResultsError: When the disk is full or not writable; there is no `path` then.
     """
     with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         temporary = _temporary(path)
         temporary.mkdir()
         try:

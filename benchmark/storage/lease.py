@@ -2,8 +2,12 @@
 
 A lease is a file `<name>/<generation>`. To take it, a process creates generation n + 1, which only one can. The holder
 renews it by rewriting the file every few seconds, and may put its run status in it. When renewals stop, a waiting
-process creates the next generation. Clocks of two machines are never compared: who waits measures on its own clock for
-how long the file has not changed.
+process creates the next generation.
+
+No clock says whether a lease is still held: one that stands still while the machine sleeps or is paused would say so
+for too long. `Lease.ensure` reads the lease back and looks for the holder's own token in its newest generation. Clocks
+of two machines are never compared either: who waits measures on its own clock for how long the file has not changed,
+and that clock stands still while it sleeps, so that two processes which wake up together do not rob each other.
 """
 
 import json
@@ -18,7 +22,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.storage.atomic import is_process_gone, machine_id
-from quadrat.benchmark.storage.remote import Remote
+from quadrat.benchmark.storage.remote import ChangedError, Remote
 
 __all__ = ["Holder", "Lease", "acquire_lease", "holder_of", "lease_time_s"]
 
@@ -78,7 +82,6 @@ class Lease:
         self._generation = generation
         self._content = content
         self._lease_s = lease_s
-        self._renewed_s = time.monotonic()
         self._is_lost = False
         self._renewing = threading.Lock()
         self._ending = threading.Event()
@@ -87,17 +90,23 @@ class Lease:
         self._thread.start()
 
     def ensure(self) -> None:
-        """Check that the lease is still held; called before any write that only its holder may do.
+        """Check on the storage that the lease is still held; called before every attempt of a write that needs it.
 
         Raises:
-            ResultsError: When another process has taken it over because renewals had stopped for too long.
+            ResultsError: When another process has taken it over because renewals had stopped for too long, or the
+                storage cannot be reached.
         """
-        if not self._is_lost and time.monotonic() - self._renewed_s > self._lease_s / 2:
-            self._renew()
+        if not self._is_lost:
+            self._is_held(self._remote.read(self._file))
+        self.raise_if_lost()
+
+    def raise_if_lost(self) -> None:
+        """Raise the error of `ensure` when the last renewal or check has found the lease lost; asks no storage."""
         if self._is_lost:
             raise ResultsError(
                 f"{self._remote.url} was taken over by another quadrat run, after this one had been out of touch for "
-                f"{self._lease_s:g} s (paused, or without network). Nothing is lost: leave the results to the other run"
+                f"{self._lease_s:g} s (suspended, paused, or without network). Nothing is lost: leave the results to "
+                "the other run"
             )
 
     def set_status(self, status: dict[str, Any]) -> None:
@@ -108,8 +117,7 @@ class Lease:
         """Release the lease, so that the next holder need not wait for it to expire."""
         self._ending.set()
         with self._renewing:
-            if not self._is_lost:
-                self._write({**self._content, "released": True})
+            self._write({**self._content, "released": True})
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +125,11 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        try:
+            self.release()
+        except ResultsError:
+            if error is None:  # else the first error is what the user has to know; the lease expires by itself
+                raise
 
     def _renew_regularly(self) -> None:
         while not self._ending.wait(self._lease_s / _RENEWALS):
@@ -130,16 +142,30 @@ class Lease:
         with self._renewing:
             if self._ending.is_set():
                 return
-            if _newest(self._remote, self._name) > self._generation:
-                self._is_lost = True
-                self._ending.set()
-                return
             self._content["renewals"] += 1
             self._write(self._content)
-            self._renewed_s = time.monotonic()
 
     def _write(self, content: dict[str, Any]) -> None:
-        self._remote.write(f"{self._name}/{self._generation}", json.dumps(content).encode())
+        """Write this holder's file, unless another process has taken over."""
+        there = self._remote.read_version(self._file)
+        if self._is_lost or not self._is_held(there.data):
+            return
+        try:
+            self._remote.replace(self._file, json.dumps(content).encode(), there.version)
+        except ChangedError:  # deleted by the next holder between the two calls
+            self._is_held(self._remote.read(self._file))
+
+    def _is_held(self, content: bytes | None) -> bool:
+        """Return whether `content` of this holder's file has its token and no newer one exists; a loss is noted."""
+        is_mine = _parse(content).get("token") == self._content["token"]
+        if not is_mine or _newest(self._remote, self._name) > self._generation:
+            self._is_lost = True
+            self._ending.set()
+        return not self._is_lost
+
+    @property
+    def _file(self) -> str:
+        return f"{self._name}/{self._generation}"
 
 
 def acquire_lease(
@@ -214,7 +240,8 @@ def _create(remote: Remote, name: str, generation: int, lease_s: float) -> Lease
         "released": False,
         "status": None,
     }
-    if not remote.create(f"{name}/{generation}", json.dumps(content).encode()):
+    data = json.dumps(content).encode()
+    if not remote.create(f"{name}/{generation}", data) or remote.read(f"{name}/{generation}") != data:
         return None
     generations = _generations(remote, name)
     if max(generations, default=generation) > generation:  # ours was taken, released and deleted before we created it

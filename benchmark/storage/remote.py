@@ -1,4 +1,4 @@
-"""Files at a URL: in a bucket, or on any other storage that fsspec knows. The only module that imports fsspec.
+"""Files at a URL, by names relative to it: retries and error messages around a backend.
 
 A results folder is always a local working folder. With a URL it has a remote, and only what is stored there counts as
 done. So nodes need no file system in common, and a machine that is lost takes nothing with it.
@@ -10,24 +10,25 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.storage.atomic import atomic_file
+from quadrat.benchmark.storage.backends import Backend, ChangedError, Versioned, open_backend
 
-__all__ = ["Remote", "is_url", "working_folder"]
+__all__ = ["ChangedError", "Remote", "Versioned", "is_url", "working_folder"]
 
 _RETRY_FOR_S: Final = 120.0
 """How long to retry when a storage that has answered before fails."""
 
-_S3_SETTINGS: Final = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}
-"""An endpoint that does not answer is an error within seconds; FSSPEC_S3_CONFIG_KWARGS replaces these settings."""
-
 _PERMANENT: Final = (PermissionError, FileNotFoundError, NotADirectoryError, ValueError, ImportError, TypeError)
 _CREDENTIALS: Final = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "NoRegionError")
 """Errors that a retry does not fix. Those of botocore by name, so that it need not be imported."""
+
+_PROBE: Final = "driver-probe"
+"""Name of the file that `check_conditions` writes and removes."""
 
 _Result = TypeVar("_Result")
 
@@ -77,7 +78,34 @@ class Remote:
             ResultsError: When it does not answer, may not be read, or the bucket is missing; with what to do.
         """
         # Lists a few files at most, and fails when there is no bucket, unlike a listing of one level.
-        self._call("", lambda: self._files.find(self._path("driver")))
+        self._call("", lambda: self._backend.find(self._path("driver")))
+
+    def check_conditions(self) -> None:
+        """Check that the storage refuses conditional writes whose condition does not hold, by trying four.
+
+        What guards the records against a driver that was taken over is such a refusal; storage that ignores the
+        condition would let it overwrite them. Only for the holder of the lease of the driver.
+
+        Raises:
+            ResultsError: When the storage ignores a condition.
+        """
+        self.delete(_PROBE)
+        is_right = self.create(_PROBE, b"1") and not self.create(_PROBE, b"2")
+        if is_right:
+            first = self.read_version(_PROBE).version
+            second = self.replace(_PROBE, b"3", first)
+            try:
+                self.replace(_PROBE, b"4", first)
+                is_right = False
+            except ChangedError:
+                is_right = first != second
+        self.delete(_PROBE)
+        if not is_right:
+            raise ResultsError(
+                f"expected storage at {self.url} that refuses a conditional write (If-None-Match, If-Match) when its "
+                "condition does not hold, got one that ignores it: two runs could overwrite each other's records. Give "
+                "S3 or a server compatible with it (s3://), a folder (file://), or a local --results"
+            )
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, None when it does not exist.
@@ -88,11 +116,19 @@ class Remote:
 
         def read() -> bytes | None:
             try:
-                return bytes(self._files.cat_file(self._path(name)))
+                return self._backend.read(self._path(name))
             except FileNotFoundError:
                 return None
 
         return self._call(name, read)
+
+    def read_version(self, name: str) -> Versioned:
+        """Return content and version of a file, both None when it does not exist.
+
+        Raises:
+            ResultsError: When the storage cannot be reached.
+        """
+        return self._call(name, lambda: self._backend.read_version(self._path(name)))
 
     def write(self, name: str, data: bytes) -> None:
         """Write `data` to a file; readers see the old or the new content.
@@ -100,7 +136,7 @@ class Remote:
         Raises:
             ResultsError: When the storage cannot be reached or written.
         """
-        self._call(name, lambda: self._files.pipe_file(self._path(name), data))
+        self._call(name, lambda: self._backend.write(self._path(name), data))
 
     def create(self, name: str, data: bytes) -> bool:
         """Write `data` to a file that must not exist yet (a conditional put), and return whether that succeeded.
@@ -113,21 +149,57 @@ class Remote:
 
         def create() -> bool:
             try:
-                self._files.pipe_file(self._path(name), data, mode="create")
+                self._backend.create(self._path(name), data)
             except FileExistsError:
                 # After a lost answer it may be ours, written by the request that seemed to have failed.
-                return bool(self._files.cat_file(self._path(name)) == data)
+                return self._backend.read(self._path(name)) == data
             return True
 
         return self._call(name, create)
 
+    def replace(self, name: str, data: bytes, version: str | None, check: Callable[[], None] = lambda: None) -> str:
+        """Write `data` to a file if it is still in the version that was read, and return its new version.
+
+        Args:
+            name: The file.
+            data: Its new content.
+            version: What `read_version` or an earlier `replace` returned; None for a file that must not exist.
+            check: Called before every attempt, so that a writer which was paused or cut off for long notices what has
+                happened meanwhile; what it raises ends the attempts.
+
+        Raises:
+            ChangedError: When the file is in another version. It is unchanged then.
+            ResultsError: When the storage cannot be reached or written.
+        """
+
+        def replace() -> str:
+            check()
+            if version is not None:
+                return self._backend.replace(self._path(name), data, version)
+            try:
+                self._backend.create(self._path(name), data)
+            except FileExistsError as error:
+                raise ChangedError(f"{self.url}/{name} was written by another process") from error
+            there = self._backend.read_version(self._path(name))
+            if there.version is None or there.data != data:
+                raise ChangedError(f"{self.url}/{name} was written by another process")
+            return there.version
+
+        try:
+            return self._call(name, replace)
+        except ChangedError:
+            there = self.read_version(name)
+            if there.version is None or there.data != data:
+                raise
+            return there.version  # ours, written by a request whose answer was lost
+
     def has(self, name: str) -> bool:
         """Return whether a file exists."""
-        return bool(self._call(name, lambda: self._files.isfile(self._path(name))))
+        return bool(self._call(name, lambda: self._backend.exists(self._path(name))))
 
     def upload(self, name: str, path: Path) -> None:
-        """Copy the local file `path` to the remote."""
-        self._call(name, lambda: self._files.put_file(str(path), self._path(name)))
+        """Copy the local file `path` to the remote; readers see the old or the new content."""
+        self._call(name, lambda: self._backend.put(path, self._path(name)))
 
     def upload_folder(self, folder: Path, name: str) -> None:
         """Copy all files of the local `folder / name` to the remote."""
@@ -141,7 +213,7 @@ class Remote:
         def download() -> bool:
             try:
                 with atomic_file(path) as temporary:
-                    self._files.get_file(self._path(name), str(temporary))
+                    self._backend.get(self._path(name), temporary)
             except FileNotFoundError:
                 return False
             return True
@@ -152,8 +224,8 @@ class Remote:
         """Return the names of all files below `prefix`, sorted."""
 
         def find() -> list[str]:
-            found = self._files.find(self._path(prefix) if prefix else self._root)
-            return sorted(str(path)[len(self._root) + 1 :] for path in found)
+            root = self._path("")
+            return sorted(path[len(root) + 1 :] for path in self._backend.find(self._path(prefix)))
 
         return self._call(prefix, find)
 
@@ -162,7 +234,7 @@ class Remote:
 
         def delete() -> None:
             try:
-                self._files.rm_file(self._path(name))
+                self._backend.delete(self._path(name))
             except FileNotFoundError:
                 pass
 
@@ -181,29 +253,16 @@ class Remote:
             self.upload(name, path)
         return path
 
+    def remove_stale_temporaries(self) -> None:
+        """Remove what killed writers of this machine left there."""
+        self._call("", lambda: self._backend.remove_stale_temporaries())
+
     @functools.cached_property
-    def _opened(self) -> tuple[Any, str]:
-        import fsspec  # late: runs without a URL do not need it
-
-        protocol = self.url.partition("://")[0]
-        settings: dict[str, Any] = {"auto_mkdir": True} if protocol in ("file", "local") else {}
-        if protocol in ("s3", "s3a") and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
-            settings["config_kwargs"] = _S3_SETTINGS
-        files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False, **settings)
-        return files, str(root).rstrip("/")
-
-    @property
-    def _files(self) -> Any:
-        files = self._opened[0]
-        files.invalidate_cache()  # other machines write there too
-        return files
-
-    @property
-    def _root(self) -> str:
-        return self._opened[1]
+    def _backend(self) -> Backend:
+        return open_backend(self.url)
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        return self._backend.path_of(name)
 
     def _call(self, name: str, operation: Callable[[], _Result]) -> _Result:
         """Return the result of `operation`, retried for a while when the storage has answered before."""

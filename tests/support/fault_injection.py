@@ -56,7 +56,7 @@ class FaultInjector:
         Recorder.update = update  # type: ignore[method-assign, assignment]
         from quadrat.benchmark.storage.remote import Remote
 
-        for name in ("read", "write", "create", "upload", "download", "delete"):
+        for name in ("read", "read_version", "write", "create", "replace", "upload", "download", "delete"):
             setattr(Remote, name, self._counted(name, getattr(Remote, name)))
 
     def _counted(self, operation: str, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,8 +4,12 @@ import errno
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +55,69 @@ def test_files_are_read_as_they_were_written(remote: Remote, tmp_path: Path) -> 
 def test_of_several_who_create_a_file_one_succeeds(remote: Remote) -> None:
     assert [remote.create("lock/1", name) for name in (b"first", b"second")] == [True, False]
     assert remote.read("lock/1") == b"first"
+
+
+def test_of_many_who_create_a_file_at_once_one_succeeds_and_readers_see_it_whole(remote: Remote) -> None:
+    for number in range(8):
+        barrier = threading.Barrier(6)
+
+        def create(
+            text: bytes, number: int = number, barrier: threading.Barrier = barrier
+        ) -> tuple[bool, bytes | None]:
+            barrier.wait()
+            return Remote(remote.url).create(f"lock/{number}", text * 5000), remote.read(f"lock/{number}")
+
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(create, (b"a", b"b", b"c", b"d", b"e", b"f")))
+        assert sorted(won for won, _ in found) == [False] * 5 + [True]
+        assert {content for _, content in found} == {remote.read(f"lock/{number}")}
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from quadrat.benchmark.storage.remote import Remote
+place, operation = sys.argv[1:]
+def kill(event, arguments):
+    if event == "os.rename" and place in str(arguments[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
+def half(event, arguments):
+    if event == "open" and arguments[0] == f"{place}/a" and arguments[1] not in ("r", "rb"):
+        os.truncate(arguments[0], 1)  # what a kill inside a write in place leaves
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(half)
+sys.addaudithook(kill)
+remote = Remote(f"file://{place}")
+local = Path(place).with_name("local")
+if operation == "write":
+    remote.write("a", b"new" * 1000)
+elif operation == "replace":
+    remote.replace("a", b"new" * 1000, remote.read_version("a").version)
+else:
+    local.write_bytes(b"new" * 1000)
+    remote.upload("a", local)
+"""
+
+
+@pytest.mark.parametrize("operation", ["write", "replace", "upload"])
+def test_a_kill_inside_a_write_to_a_folder_leaves_the_old_content(tmp_path: Path, operation: str) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    remote.write("a", b"old" * 1000)
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path / "there"), operation])
+    assert done.returncode == -signal.SIGKILL
+    assert remote.read("a") == b"old" * 1000
+    assert remote.names() == ["a"]
+    remote.remove_stale_temporaries()
+    assert {path.name for path in (tmp_path / "there").iterdir()} <= {"a", ".quadrat.lock"}
+
+
+def test_a_file_system_without_hard_links_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(ResultsError, match="expected a file system with hard links"):
+        Remote(f"file://{tmp_path}/there").create("a", b"1")
 
 
 def test_sync_copies_a_file_to_the_place_that_lacks_it(remote: Remote, tmp_path: Path) -> None:
