@@ -100,7 +100,7 @@ def search_suite(suite: Suite, entry: StrategyEntry) -> Suite:
         "dataset": dataset,
         "strategies": (entry,),
         "seeds": study.search_seeds,
-        "full_supervision": study.needs_full_supervision,
+        "full_supervision": suite.full_supervision if study.needs_full_supervision else False,
         "region_size": suite.region_sizes[0],
     }
     return suite.model_copy(update=update)

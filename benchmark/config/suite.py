@@ -19,7 +19,7 @@ from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import load
 from quadrat.strategies.registry import Registry
 
-__all__ = ["Resources", "StrategyEntry", "Suite", "load_suite", "shipped_suites"]
+__all__ = ["FullSupervision", "Resources", "StrategyEntry", "Suite", "load_suite", "shipped_suites"]
 
 
 class Resources(BaseModel):
@@ -83,6 +83,34 @@ class StrategyEntry(BaseModel):
         return self
 
 
+class FullSupervision(BaseModel):
+    """How long full supervision is trained; exactly one of the two.
+
+    Full supervision is the upper bound that strategies are read against. All labels take longer to fit than a few
+    percent of them, so its length is its own: long enough that more iterations gain nothing on images that are not
+    reported on.
+
+    Attributes:
+        iterations: Length of the fit.
+        epochs: Length of the fit in passes over all images.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.iterations is None) == (self.epochs is None):
+            raise ValueError("one of iterations and epochs, such as {iterations: 30000}")
+        return self
+
+    def recipe(self, learner: Recipe) -> Recipe:
+        """Return `learner` with this length."""
+        return learner.model_copy(update={"iterations": self.iterations, "epochs": self.epochs})
+
+
 class Suite(BaseModel):
     """Trials to run and compare.
 
@@ -98,7 +126,8 @@ class Suite(BaseModel):
         learner: How models are trained.
         strategies: What is compared.
         seeds: One trial per strategy and seed; paired over strategies.
-        full_supervision: Whether to train on all labels too.
+        full_supervision: Whether to train on all labels too: true with the length of the strategies' fits, or
+            {iterations: N} or {epochs: N} for its own.
         resources: What one trial may use.
         study: A search over one strategy's parameters, for `quadrat study`.
     """
@@ -114,7 +143,7 @@ class Suite(BaseModel):
     learner: Recipe
     strategies: tuple[StrategyEntry, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = Field(min_length=1)
-    full_supervision: bool = False
+    full_supervision: bool | FullSupervision = False
     resources: Resources = Field(default_factory=Resources)
     study: Study | None = None
 
@@ -163,6 +192,12 @@ class Suite(BaseModel):
         """All region sizes; budgets count regions of the first."""
         return self.region_size if isinstance(self.region_size, tuple) else (self.region_size,)
 
+    @property
+    def full_supervision_recipe(self) -> Recipe:
+        """How full supervision is trained: as the strategies' models, with its own length where the suite gives one."""
+        own = self.full_supervision
+        return own.recipe(self.learner) if isinstance(own, FullSupervision) else self.learner
+
     def effective(self, entry: StrategyEntry) -> str:
         """Return what makes two strategies of the suite the same: name, all parameters, region size."""
         size = entry.region_size or self.region_sizes[0]
@@ -183,7 +218,7 @@ class Suite(BaseModel):
                     dataset=self.dataset,
                     region_size=first_size,
                     budgets=(),
-                    learner=self.learner,
+                    learner=self.full_supervision_recipe,
                 )
         for size in self.region_sizes:
             for entry in self.strategies:

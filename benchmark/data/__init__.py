@@ -1,7 +1,7 @@
 """Data sets and their loaders, packed splits, the region grid, annotation cost in clicks."""
 
 from quadrat.benchmark.data.check import Report, check
-from quadrat.benchmark.data.dataset import VOID, Dataset, Item, load_dataset
+from quadrat.benchmark.data.dataset import VOID, Dataset, Item, items_of, load_dataset
 from quadrat.benchmark.data.packed import PackedImages, PackedMasks, PackedSplit, open_packed
 from quadrat.benchmark.data.packing import pack
 from quadrat.benchmark.data.regions import RegionGrid
@@ -16,6 +16,7 @@ __all__ = [
     "RegionGrid",
     "Report",
     "check",
+    "items_of",
     "load_dataset",
     "open_packed",
     "pack",

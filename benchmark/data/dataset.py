@@ -1,5 +1,6 @@
 """The data set protocol: named classes, and splits of images with a mask each."""
 
+import fnmatch
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,18 @@ import numpy.typing as npt
 from quadrat.benchmark.errors import DataError
 from quadrat.strategies.registry import Registry, closest
 
-__all__ = ["DATASETS", "DATA_VARIABLE", "VOID", "Dataset", "Item", "Published", "Sample", "decode", "load_dataset"]
+__all__ = [
+    "DATASETS",
+    "DATA_VARIABLE",
+    "VOID",
+    "Dataset",
+    "Item",
+    "Published",
+    "Sample",
+    "decode",
+    "items_of",
+    "load_dataset",
+]
 
 VOID: Final = 255
 """Mask value of pixels that belong to no class: never trained on, never evaluated."""
@@ -138,6 +150,33 @@ def decode(item: Item, num_classes: int) -> Sample:
             f"Expected 0 to {num_classes - 1}, or {VOID} for void."
         )
     return Sample(image, mask)
+
+
+def items_of(dataset: Dataset, split: str) -> Sequence[Item]:
+    """Return the images of `split`, which may be a part of one: `NAME[GLOB]` or `NAME[!GLOB]` by the images' ids.
+
+    So a part of the pool can be held out to choose a recipe on, for instance one sequence of a video:
+    `train[!0006R0*]` and `train[0006R0*]` are disjoint and together `train`.
+
+    Args:
+        dataset: The data set.
+        split: Name of a split, with a pattern (`*`, `?`) of the ids that are kept, or after `!` left out.
+
+    Raises:
+        DataError: As `Dataset.items`; also when the pattern leaves no image.
+    """
+    if not split.endswith("]") or split in dataset.splits:
+        return dataset.items(split)
+    name, _, pattern = split[:-1].partition("[")
+    is_kept = not pattern.startswith("!")
+    items = dataset.items(name)
+    kept = [item for item in items if fnmatch.fnmatchcase(item.id, pattern.removeprefix("!")) == is_kept]
+    if not kept:
+        raise DataError(
+            f"{split!r} has no image: expected a pattern that leaves some of the {len(items)} ids of {name!r}, such as "
+            f"{items[0].id!r}."
+        )
+    return kept
 
 
 def load_dataset(name: str, root: str | Path | None = None, **params: Any) -> Dataset:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from quadrat.benchmark.data.dataset import VOID, Dataset, Item, Sample, decode
+from quadrat.benchmark.data.dataset import VOID, Dataset, Item, Sample, decode, items_of
 from quadrat.benchmark.data.packed import FORMAT, IMAGES, MASKS, META, VERSION, PackedSplit
 from quadrat.benchmark.data.parallel import in_order
 from quadrat.benchmark.errors import DataError
@@ -45,7 +45,7 @@ def pack(
             `cache_dir` is not a folder.
         ResultsError: When the disk is full or not writable; no partial folder is left.
     """
-    items = dataset.items(split)
+    items = items_of(dataset, split)
     folder = Path(cache_dir).absolute() / "packed"
     path = folder / _key(dataset, split, items)
     with clear_disk_errors(path):

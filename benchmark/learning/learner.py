@@ -155,6 +155,7 @@ class Learner:
             crop=recipe.crop,
             scale=recipe.scale,
             flip=recipe.flip,
+            placement=recipe.crop_placement,
             align=self._variant.align,
             seed=seed,
             round=round,

@@ -48,6 +48,8 @@ class Recipe(BaseModel):
         epochs: Length of a fit in passes over the images that have a label.
         batch_size: Crops per iteration; at least 2, for BatchNorm.
         crop: Side of the square training crops, pixels; a multiple of `output_stride` where the encoder is frozen.
+        crop_placement: `"uniform"`: anywhere in the image, drawn again while no labelled region shows, as in [Cai2021].
+            `"labelled"`: on a labelled region of the image, which weighs a lone region more and so rewards spreading.
         scale: Range of the random rescaling factor, drawn uniformly; (1, 1) where the encoder is frozen.
         flip: Flip crops horizontally with probability 1/2.
         loss_stride: 1 = cross-entropy of every labelled pixel on the upsampled logits; 4 = on the decoder's cells, each
@@ -78,6 +80,7 @@ class Recipe(BaseModel):
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=16, ge=2)
     crop: int = Field(default=513, ge=16)
+    crop_placement: Literal["uniform", "labelled"] = "uniform"
     scale: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
     loss_stride: Literal[1, 4] = 1

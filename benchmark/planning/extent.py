@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.data import PackedSplit, RegionGrid, load_dataset, open_packed
+from quadrat.benchmark.data import PackedSplit, RegionGrid, items_of, load_dataset, open_packed
 from quadrat.benchmark.data.dataset import DATASETS
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_suite_json
@@ -143,7 +143,7 @@ def _of_dataset(suite: Suite) -> DataExtent:
     spec = suite.dataset
     try:
         dataset = load_dataset(spec.name, spec.root, **spec.params)
-        pool, test = dataset.items(spec.pool), dataset.items(spec.test)
+        pool, test = items_of(dataset, spec.pool), items_of(dataset, spec.test)
         height, width, _ = pool[0].read_image().shape
     except DataError as error:
         published = getattr(DATASETS.get(spec.name), "published", None)

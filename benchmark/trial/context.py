@@ -107,12 +107,17 @@ class TrialContext:
         return "cuda" if self.suite.resources.gpus > 0 else "cpu"
 
     @functools.cached_property
-    def learner(self) -> "Learner":
-        """The learner of the suite's recipe, made when it is first needed."""
+    def _learners(self) -> dict[str, "Learner"]:
+        return {}
+
+    def learner(self, recipe: Recipe) -> "Learner":
+        """Return the learner of `recipe`, the suite's or that of full supervision, made when it is first needed."""
         from quadrat.benchmark.learning.learner import Learner  # here: torch takes seconds to import
 
-        return Learner(
-            self.suite.learner,
+        if (made := self._learners.get(recipe.digest())) is not None:
+            return made
+        learner = Learner(
+            recipe,
             train=self.data.pool.images,
             test=self.data.test.images,
             num_classes=len(self.data.pool.classes),
@@ -120,6 +125,8 @@ class TrialContext:
             threads=self.suite.resources.cpus,
             cache_dir=self.cache_dir,
         )
+        self._learners[recipe.digest()] = learner
+        return learner
 
     @functools.cached_property
     def suite_needs(self) -> SharedNeeds:

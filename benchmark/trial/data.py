@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.config.trial import DatasetSpec
-from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, load_dataset, pack
+from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, items_of, load_dataset, pack
 from quadrat.benchmark.data.clicks import click_source, region_clicks
 
 __all__ = ["OnPack", "TrialData"]
@@ -74,7 +74,7 @@ class TrialData:
             DataError: When polygons are missing or damaged.
         """
         if region_size not in self._clicks:
-            items = self.dataset.items(self.pool.split)
+            items = items_of(self.dataset, self.pool.split)
             self._clicks[region_size] = region_clicks(self.pool, self.grid(region_size), items, on_progress)
         return self._clicks[region_size]
 
@@ -83,7 +83,7 @@ class TrialData:
         pool = {
             **_describe(self.pool, results_dir),
             "num_regions": {str(size): self.grid(size).num_regions for size in region_sizes},
-            "clicks_from": click_source(self.dataset.items(self.pool.split)),
+            "clicks_from": click_source(items_of(self.dataset, self.pool.split)),
         }
         return {
             "classes": list(self.pool.classes),

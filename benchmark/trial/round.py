@@ -19,7 +19,7 @@ from quadrat.benchmark.trial.oracle import RevealedLabels
 from quadrat.benchmark.trial.progress import Reporter
 
 if TYPE_CHECKING:
-    from quadrat.benchmark.learning.learner import Fitted, Scores
+    from quadrat.benchmark.learning.learner import Fitted, Learner, Scores
 
 __all__ = ["Evaluation", "Round"]
 
@@ -76,6 +76,10 @@ class Round:
         if context.weights_sha256 is not None:
             self._key["weights"] = context.weights_sha256
 
+    @property
+    def _learner(self) -> "Learner":
+        return self._context.learner(self._spec.learner)
+
     def _fit(self) -> tuple["Fitted", float]:
         from quadrat.benchmark.learning.learner import Fitted
 
@@ -88,7 +92,7 @@ class Round:
                 checkpoint.upload()
                 self._report("fit", done, total)
 
-            fitted = self._context.learner.fit(
+            fitted = self._learner.fit(
                 self._labels,
                 seed=self._spec.seed,
                 round=self.number,
@@ -111,7 +115,7 @@ class Round:
         def compute(folder: Path) -> None:
             fitted, fit_s = self._fit()
             start = time.perf_counter()
-            confusion = self._context.learner.evaluate(
+            confusion = self._learner.evaluate(
                 fitted,
                 self._data.test.masks,
                 on_step=lambda done, total: self._report("evaluate", done, total),
@@ -143,7 +147,7 @@ class Round:
 
         def compute(folder: Path) -> None:
             fitted, _ = self._fit()
-            previews = self._context.learner.preview(fitted, images, max_edge=MAX_EDGE)
+            previews = self._learner.preview(fitted, images, max_edge=MAX_EDGE)
             (folder / "previews.npz").write_bytes(pack_previews(images, self._data.pool.sizes[images], previews))
 
         artefact = self._store.get_or_compute("preview", self._key, compute, on_wait=self._wait)
@@ -163,7 +167,7 @@ class Round:
         def compute(folder: Path) -> None:
             fitted, _ = self._fit()
             start = time.perf_counter()
-            scores = self._context.learner.score(
+            scores = self._learner.score(
                 fitted,
                 self._labels.grid,
                 signals=needs.signals,
@@ -196,7 +200,7 @@ class Round:
         def compute(folder: Path) -> None:
             fitted, _ = self._fit()
             start = time.perf_counter()
-            errors = self._context.learner.errors(
+            errors = self._learner.errors(
                 fitted,
                 self._labels.grid,
                 self._data.pool.masks,

@@ -69,11 +69,11 @@ def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, s
 
 
 def _check(suite: Suite) -> None:
-    from quadrat.benchmark.data import load_dataset
+    from quadrat.benchmark.data import items_of, load_dataset
 
     dataset = load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params)
     for split in (suite.dataset.pool, suite.dataset.test):
-        dataset.items(split)
+        items_of(dataset, split)
 
 
 def _warm_up(suite: Suite) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.learning_fakes import SIZES, label, make_grid, make_set
+from scipy import stats
+from support.learning_fakes import SIZES, FakeMasks, label, make_grid, make_set
 
 from quadrat.benchmark.errors import TrainingError
-from quadrat.benchmark.learning.training.sampler import Draw, Sampler, place
+from quadrat.benchmark.learning.training.sampler import Draw, Sampler, place_on_region, place_uniformly
 from quadrat.benchmark.trial.oracle import RevealedLabels
 
 IMAGES, MASKS = make_set()
@@ -20,6 +21,7 @@ def sampler(labels: RevealedLabels, **changes: Any) -> Sampler:
         "crop": 32,
         "scale": (0.5, 2.0),
         "flip": True,
+        "placement": "uniform",
         "align": 1,
         "seed": 0,
         "round": 1,
@@ -32,13 +34,14 @@ def some_labels(num_regions: int = 9, region_size: int = 12) -> RevealedLabels:
     return label(MASKS, grid, np.random.default_rng(3).choice(grid.num_regions, num_regions, replace=False))
 
 
+@pytest.mark.parametrize("placement", ["uniform", "labelled"])
 @pytest.mark.parametrize("align", [1, 16])
 @pytest.mark.parametrize("region_size", [5, 12, 40])
-def test_every_crop_touches_a_labelled_region(align: int, region_size: int) -> None:
+def test_every_crop_touches_a_labelled_region(align: int, region_size: int, placement: str) -> None:
     labels = some_labels(6, region_size)
     # Scales down to half: windows up to 64 pixels, larger than some images; up to double: 16, smaller than a region.
     scale = (1.0, 1.0) if align > 1 else (0.5, 2.0)
-    draws = sampler(labels, align=align, scale=scale)
+    draws = sampler(labels, align=align, scale=scale, placement=placement)
     for step in range(60):
         for draw in draws.draws(step):
             window = labels.grid.cell_mask(
@@ -58,7 +61,7 @@ def test_window_holds_the_region_it_is_placed_on_where_it_can() -> None:
         length, region, side = (int(value) for value in generator.integers(1, 60, size=3))
         start = int(generator.integers(length))
         stop = min(start + region, length)
-        begin = place(start, stop, length, side, 1, generator)
+        begin = place_on_region(start, stop, length, side, 1, generator)
         if side >= stop - start:
             assert begin <= start and stop <= begin + side
         else:
@@ -68,8 +71,66 @@ def test_window_holds_the_region_it_is_placed_on_where_it_can() -> None:
 
 def test_every_position_that_holds_the_region_is_reached() -> None:
     generator = np.random.default_rng(0)
-    assert {place(20, 24, 40, 8, 1, generator) for _ in range(200)} == {16, 17, 18, 19, 20}
-    assert {place(20, 24, 48, 16, 4, generator) for _ in range(200)} == {8, 12, 16, 20}
+    assert {place_on_region(20, 24, 40, 8, 1, generator) for _ in range(200)} == {16, 17, 18, 19, 20}
+    assert {place_on_region(20, 24, 48, 16, 4, generator) for _ in range(200)} == {8, 12, 16, 20}
+
+
+def positions_that_show(boxes: np.ndarray, lengths: tuple[int, int], side: int, align: int) -> list[tuple[int, int]]:
+    """All positions of a window that show a pixel of a box, by trying each on a mask."""
+    is_labelled = np.zeros(lengths, dtype=bool)
+    for top, left, bottom, right in boxes:
+        is_labelled[top:bottom, left:right] = True
+    rows, columns = (range(*_ends(length, side, align), align) for length in lengths)
+    return [
+        (row, column)
+        for row in rows
+        for column in columns
+        if is_labelled[max(row, 0) : row + side, max(column, 0) : column + side].any()
+    ]
+
+
+def _ends(length: int, side: int, align: int) -> tuple[int, int]:
+    low, high = sorted((0, length - side))
+    return next(start for start in range(low, high + 1) if start % align == 0), high + 1
+
+
+@pytest.mark.parametrize(
+    ("boxes", "lengths", "side", "align"),
+    [
+        ([(0, 0, 4, 4)], (20, 24), 6, 1),  # rare: mostly drawn by region
+        ([(8, 8, 12, 12), (8, 12, 12, 16), (16, 0, 20, 4)], (20, 24), 6, 1),  # neighbours that windows show together
+        ([(0, 0, 2, 2)], (64, 64), 3, 1),  # 4 of 3,844 positions
+        ([(4, 4, 8, 8), (28, 40, 32, 44)], (32, 48), 16, 8),
+        ([(4, 4, 8, 8)], (10, 12), 18, 1),  # a window larger than the image
+    ],
+)
+def test_uniform_crops_take_every_position_that_shows_a_label_equally_often(
+    boxes: list[tuple[int, int, int, int]], lengths: tuple[int, int], side: int, align: int
+) -> None:
+    expected = positions_that_show(np.array(boxes), lengths, side, align)
+    generator, num = np.random.default_rng(0), 20 * len(expected)
+    drawn = Counter(place_uniformly(np.array(boxes), lengths, side, align, generator) for _ in range(num))
+    assert set(drawn) == set(expected)
+    assert len(expected) == 1 or stats.chisquare([drawn[position] for position in expected]).pvalue > 1e-3
+
+
+def test_a_lone_label_is_weighed_more_with_labelled_crops_than_with_uniform_ones() -> None:
+    """How often a labelled pixel is trained on in an image with one label, relative to one with sixteen."""
+    masks = FakeMasks([np.zeros((96, 128), np.uint8)] * 2)
+    grid = make_grid(masks, 8)
+    generator = np.random.default_rng(1)
+    sixteen = grid.first[1] + generator.choice(grid.num_regions // 2, 16, replace=False)
+    ratios = {}
+    for placement in ("uniform", "labelled"):
+        shown = np.zeros(2)
+        for lone in generator.choice(grid.num_regions // 2, 40, replace=False):
+            labels = label(masks, grid, [int(lone), *(int(region) for region in sixteen)])
+            crops = sampler(labels, crop=64, scale=(1.0, 1.0), placement=placement, batch_size=40)
+            for draw in crops.draws(0):
+                window = labels.crop(draw.image, draw.top, draw.left, draw.side, draw.side)
+                shown[draw.image] += (window != 255).sum()
+        ratios[placement] = 16 * shown[0] / shown[1]
+    assert ratios["uniform"] < 0.7 * ratios["labelled"]
 
 
 def test_a_batch_depends_on_its_number_only() -> None:
@@ -99,7 +160,7 @@ def test_a_pass_shows_every_labelled_image_once_and_no_other() -> None:
 def test_labelled_regions_of_an_image_are_equally_likely() -> None:
     grid = make_grid(MASKS)
     far_apart = [int(grid.first[3]), int(grid.first[4]) - 1]
-    draws = sampler(label(MASKS, grid, far_apart), crop=16, scale=(1.0, 1.0))
+    draws = sampler(label(MASKS, grid, far_apart), crop=16, scale=(1.0, 1.0), placement="labelled")
     left = Counter(draw.left < SIZES[3][1] // 2 for step in range(200) for draw in draws.draws(step))
     assert 0.45 < left[True] / 600 < 0.55
 
