@@ -48,8 +48,8 @@ class Recipe(BaseModel):
         epochs: Length of a fit in passes over the images that have a label.
         batch_size: Crops per iteration; at least 2, for BatchNorm.
         crop: Side of the square training crops, pixels; a multiple of `output_stride` where the encoder is frozen.
-        crop_placement: `"uniform"`: anywhere in the image, drawn again while no labelled region shows, as in [Cai2021].
-            `"labelled"`: on a labelled region of the image, which weighs a lone region more and so rewards spreading.
+        crop_placement: `"uniform"`: anywhere in the image, as in [Cai2021]; a crop without labels adds nothing to the
+            loss. `"labelled"`: on a labelled region of the image, which weighs a lone region more than one among many.
         scale: Range of the random rescaling factor, drawn uniformly; (1, 1) where the encoder is frozen.
         flip: Flip crops horizontally with probability 1/2.
         loss_stride: 1 = cross-entropy of every labelled pixel on the upsampled logits; 4 = on the decoder's cells, each
