@@ -16,7 +16,7 @@ __all__ = ["FULL_SUPERVISION", "IDENTITY", "IDENTITY_VERSION", "NOT_IDENTITY", "
 FULL_SUPERVISION: Final = "full-supervision"
 """The reserved strategy name of the trial that trains on all labels: one round with every region labelled."""
 
-IDENTITY_VERSION: Final = 1
+IDENTITY_VERSION: Final = 2
 """Raised when the meaning of the same spec changes (a fix that changes numbers), so that old trials run again."""
 
 IDENTITY: Final[Literal["identity"]] = "identity"

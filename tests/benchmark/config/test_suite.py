@@ -22,6 +22,18 @@ def test_a_suite_is_full_supervision_first_then_strategy_by_strategy(write_suite
     ]
 
 
+@pytest.mark.parametrize(("own", "iterations", "epochs"), [({"iterations": 40}, 40, None), ({"epochs": 7}, None, 7)])
+def test_full_supervision_may_have_a_length_of_its_own(
+    write_suite: Callable[..., Path], own: dict[str, int], iterations: int | None, epochs: int | None
+) -> None:
+    full, *others = load_suite(write_suite(full_supervision=own, seeds=[0])).trials()
+    assert (full.label, full.learner.iterations, full.learner.epochs) == ("full-supervision", iterations, epochs)
+    assert all((spec.learner.iterations, spec.learner.epochs) == (3, None) for spec in others)
+    same = load_suite(write_suite(full_supervision=True, seeds=[0])).trials()
+    assert [spec.trial_id for spec in same[1:]] == [spec.trial_id for spec in others]
+    assert same[0].trial_id != full.trial_id
+
+
 def test_trials_hold_parameters_with_defaults_filled_in(write_suite: Callable[..., Path]) -> None:
     trial = load_suite(write_suite()).trials()[1]
     assert trial.params["cutoff"] == 1.5
@@ -77,6 +89,9 @@ def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., P
             ["'entropy-spatial' and 'es' have equal parameters"],
         ),
         ({"strategies": ["full-supervision"]}, ["strategies.0", "full_supervision: true"]),
+        ({"full_supervision": {}}, ["full_supervision", "one of iterations and epochs"]),
+        ({"full_supervision": {"iterations": 5, "epochs": 5}}, ["full_supervision", "one of iterations and epochs"]),
+        ({"full_supervision": {"steps": 5}}, ["full_supervision.steps", "iterations, epochs"]),
         ({"learner": {"iterations": 3, "lr": -1}}, ["learner.lr", "greater than 0", "got -1"]),
         ({"learner": {"iterations": 3, "epochs": 3}}, ["learner", "iterations", "epochs"]),
         ({"learner": {"iterations": 3, "frozen": True, "scale": [0.5, 2.0]}}, [": learner: expected scale (1.0, 1.0)"]),

@@ -8,7 +8,7 @@ import pytest
 from support.layouts import write_folder
 
 from quadrat.benchmark.data import load_dataset
-from quadrat.benchmark.data.dataset import DATASETS, decode
+from quadrat.benchmark.data.dataset import DATASETS, decode, items_of
 from quadrat.benchmark.data.loaders.folder import Folder
 from quadrat.benchmark.data.loaders.scenes import Scenes
 from quadrat.benchmark.errors import DataError
@@ -31,6 +31,22 @@ def test_root_is_the_argument_or_lies_under_the_variable(tmp_path: Path, monkeyp
     monkeypatch.setenv("QUADRAT_DATA", str(tmp_path))
     assert len(load_dataset("folder").items("train")) == 3
     assert load_dataset("folder", tmp_path / "other") == Folder(root=tmp_path / "other")
+
+
+def test_a_part_of_a_split_is_those_of_its_ids_that_match_or_all_others() -> None:
+    dataset = load_dataset("scenes", num_train=12)
+    ids = [item.id for item in dataset.items("train")]
+    part, rest = (items_of(dataset, f"train[{sign}*1]") for sign in ("", "!"))
+    assert [item.id for item in part] == [name for name in ids if name.endswith("1")]
+    assert [item.id for item in rest] == [name for name in ids if not name.endswith("1")]
+    assert len(part) + len(rest) == 12 and part and rest
+    assert [item.id for item in items_of(dataset, "train")] == ids
+
+
+@pytest.mark.parametrize("split", ["train[none*]", "train[!*]"])
+def test_a_part_without_images_is_an_error_that_shows_an_id(split: str) -> None:
+    with pytest.raises(DataError, match=r"has no image: expected a pattern that leaves some of the 2 ids of 'train'"):
+        items_of(load_dataset("scenes", num_train=2), split)
 
 
 def test_missing_root_names_both_ways_to_give_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,14 @@ def records_of(context: TrialContext) -> list[dict[str, Any]]:
     return [without_timings(record) for spec in context.suite.trials() for record in run_trial(spec, context)]
 
 
+def test_full_supervision_trains_for_its_own_number_of_iterations(context_of: ContextOf) -> None:
+    context = context_of(full_supervision={"iterations": 5}, strategies=["random"], budgets=[6], seeds=[0])
+    assert [(record["label"], record["steps"]) for record in records_of(context)] == [
+        ("full-supervision", 5),
+        ("random", 3),
+    ]
+
+
 def test_every_round_spends_its_budget_exactly(context_of: ContextOf) -> None:
     context = context_of()
     pixels = context.data.grid(16).pixels
