@@ -20,7 +20,7 @@ from quadrat.benchmark.analysis.pairwise import (
     pairwise_tests,
     penalty_matrix,
 )
-from quadrat.benchmark.analysis.power import detectable_difference
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis, primary_analysis
 from quadrat.benchmark.analysis.statistics import (
     Comparison,
     Summary,
@@ -32,7 +32,7 @@ from quadrat.benchmark.analysis.statistics import (
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results, Trial
 
-__all__ = ["Analysis", "Area", "DetectableDifference", "analyse"]
+__all__ = ["Analysis", "Area", "analyse"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class Area:
     Attributes:
         label: The strategy.
         summary: Over the seeds, percent.
-        comparison: To Random, paired by seed and Holm-corrected over the strategies; None for Random itself and where
-            no seed is shared.
+        comparison: To Random, paired by seed and Holm-corrected over the strategies, exploratory; None for Random
+            itself and where no seed is shared.
     """
 
     label: str
@@ -52,34 +52,20 @@ class Area:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectableDifference:
-    """The smallest difference to Random that the seeds of a comparison can detect at the last round.
-
-    Attributes:
-        label: The strategy.
-        num_seeds: Seeds shared with Random.
-        std: Standard deviation of the paired differences, points.
-        smallest: The smallest true difference detected with 80 % power after the correction for all comparisons,
-            points; None for fewer than two seeds.
-    """
-
-    label: str
-    num_seeds: int
-    std: float | None
-    smallest: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Analysis:
     """The statistics of a results folder for one metric over one cost.
 
-    Only trials that are done enter `areas`, `costs_to_target` and `label_efficiencies`: a curve that stops early would
-    shorten the range that all are compared over. Comparisons by round (`to_random`, `pairwise`, `penalty`, `ranks`) use
-    every seed that two strategies share in a round.
+    What may be called significant is in `primary`; all else is exploratory: it describes these results, and of as many
+    tests some come out low by chance.
+
+    Only trials that are done enter `primary`, `areas`, `costs_to_target` and `label_efficiencies`: a curve that stops
+    early would shorten the range that all are compared over. Comparisons by round (`to_random`, `pairwise`, `penalty`,
+    `ranks`) use every seed that two strategies share in a round.
 
     Attributes:
         cost: On the x-axis.
         metric: On the y-axis.
+        primary: The pre-declared comparison of areas over pixels and clicks, the same whatever `cost` is.
         unfinished: Trials that failed, are missing or stopped half-way; to be shown first.
         curves: Label -> mean curve with its band, of all records.
         area_range: The range of costs that `areas` are taken over: the one that all finished trials cover, or None.
@@ -93,11 +79,11 @@ class Analysis:
         pairwise: All pairs at that round.
         penalty: The penalty matrix over all rounds but round 0.
         ranks: Average ranks; None when no seed has every strategy.
-        detectable_differences: The smallest difference to Random that the seeds can detect, by strategy.
     """
 
     cost: Cost
     metric: Metric
+    primary: PrimaryAnalysis
     unfinished: tuple[Trial, ...]
     curves: Mapping[str, tuple[CurvePoint, ...]]
     area_range: tuple[float, float] | None
@@ -110,7 +96,6 @@ class Analysis:
     pairwise: PairwiseTests | None
     penalty: PenaltyMatrix
     ranks: Ranks | None
-    detectable_differences: tuple[DetectableDifference, ...]
 
     def cost_to_target(self, label: str, share: float) -> CostToTarget | None:
         """Return the cost at which `label` reaches `share` of full supervision, or None where that is not known."""
@@ -142,6 +127,7 @@ def analyse(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> A
     return Analysis(
         cost=cost,
         metric=metric,
+        primary=primary_analysis(results, metric),
         unfinished=tuple(trial for trial in results.trials if trial.state != "done"),
         curves={label: mean_curve(seeds) for label, seeds in curves_of(results.records, cost, metric).items()},
         area_range=common_range(curve for seeds in done.values() for curve in seeds.values()),
@@ -154,7 +140,6 @@ def analyse(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> A
         pairwise=None if round_ is None else pairwise_tests(values, labels, round_),
         penalty=penalty_matrix(values, labels),
         ranks=average_ranks(values, labels),
-        detectable_differences=_detectable_differences(to_random),
     )
 
 
@@ -182,18 +167,3 @@ def _costs_to_target(done: Curves, full: Mapping[int, float]) -> tuple[CostToTar
 def _label_efficiencies(done: Curves, baselines: Mapping[str, str]) -> tuple[LabelEfficiency, ...]:
     found = (label_efficiency(seeds, done.get(baselines.get(label, ""), {})) for label, seeds in done.items())
     return tuple(one for one in found if one is not None)
-
-
-def _detectable_differences(comparisons: Mapping[str, Comparison]) -> tuple[DetectableDifference, ...]:
-    num_tests = max(1, sum(comparison.adjusted_p is not None for comparison in comparisons.values()))
-    return tuple(
-        DetectableDifference(
-            label=label,
-            num_seeds=(summary := comparison.difference.summary).num,
-            std=summary.std,
-            smallest=None
-            if summary.std is None
-            else detectable_difference(summary.std, summary.num, num_tests=num_tests),
-        )
-        for label, comparison in comparisons.items()
-    )

@@ -1,4 +1,4 @@
-"""Learning curves over any cost: points, band of the mean, area under the curve, first crossing of a target.
+"""Learning curves over any cost: points, mean and spread, area under the curve, first crossing of a target.
 
 A curve belongs to one label and one seed. Between two rounds it is interpolated linearly in the cost.
 """
@@ -58,7 +58,7 @@ class CurvePoint:
     Attributes:
         round: Counted from 0.
         cost: Mean over the seeds: at the same number of regions, pixels and clicks differ by seed.
-        value: Mean, spread and half the width of the confidence interval of the metric over the seeds.
+        value: Mean and spread of the metric over the seeds.
     """
 
     round: int
@@ -88,9 +88,7 @@ def curves_of(records: Iterable[Record], cost: Cost, metric: Metric) -> Curves:
 
 
 def mean_curve(curves: Mapping[int, Curve]) -> tuple[CurvePoint, ...]:
-    """Return the mean over seeds at every round that any of them has, with its confidence band.
-
-    The band is pointwise: 95 % for each round, not for the curve as a whole.
+    """Return mean and spread over seeds at every round that any of them has.
 
     Args:
         curves: Seed -> curve of one label.

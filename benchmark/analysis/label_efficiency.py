@@ -1,35 +1,53 @@
 """Label efficiency: the cost to reach a target, a share of full supervision or Random's final value, with intervals.
 
 The cost is read off the mean curve over seeds: its first crossing of the target, interpolated linearly between rounds.
-Intervals are bootstrap percentiles [Efron] over seeds: whole seeds are drawn with replacement, so values that are
-paired within a seed (strategy, baseline, full supervision) stay together. A draw whose curve never reaches the target
-counts as a cost beyond the budget; the fraction of such draws is reported. With few seeds such intervals are too narrow
-(three seeds give ten different draws): they describe the spread of the seeds at hand and guarantee no coverage.
+Its interval holds every cost at which the paired t-test of "curve minus target is 0" over the seeds is not rejected at
+the 5 % level: the test inverted over the cost, as [Fieller] did for a ratio. Where the data do not say how low or how
+high the cost may be the interval is open on that side. A set of several pieces is returned as its hull.
 
 References:
-    [Efron] "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
+    [Fieller] "Some problems in interval estimation", J. Royal Statistical Society B 16, 1954.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special  # not scipy.stats, which takes seconds to import
 
 from quadrat.benchmark.analysis.curves import Curve, first_crossing
-from quadrat.benchmark.analysis.statistics import LEVEL
-from quadrat.benchmark.seeds import rng
+from quadrat.benchmark.analysis.statistics import LEVEL, MIN_SEEDS
 
-__all__ = ["RESAMPLES", "SHARES", "CostToTarget", "LabelEfficiency", "cost_to_target", "label_efficiency"]
+__all__ = [
+    "SHARES",
+    "CostInterval",
+    "CostToTarget",
+    "LabelEfficiency",
+    "cost_interval",
+    "cost_to_target",
+    "label_efficiency",
+]
 
-# Legend: B draws, S seeds, R rounds.
-
-RESAMPLES: Final = 10_000
-"""Bootstrap draws: the percentiles are then steady to about a hundredth of the interval."""
+# Legend: S seeds, R rounds.
 
 SHARES: Final = (0.90, 0.95, 0.99)
 """Shares of full supervision that serve as targets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostInterval:
+    """The 95 % interval of a cost, in the unit of the cost, or of Random's cost where it belongs to a ratio.
+
+    Attributes:
+        low: Lower end; None where it is open: the curve may have reached the target before the first round.
+        high: Upper end; None where it is open: the curve may reach the target beyond the budget, or never.
+    """
+
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,25 +59,20 @@ class CostToTarget:
         share: Of full supervision's mean, 0..1.
         target: That value, percent.
         cost: First crossing of the target by the mean curve, in the unit of the cost; None when there is none.
-        low: Lower end of the 95 % interval; None when that lies beyond the budget, and for one seed.
-        high: Upper end; None when it lies beyond the budget (more than 2.5 % of the draws never reach the target), and
-            for one seed.
+        interval: Of that cost; None below MIN_SEEDS seeds that the curve shares with full supervision.
         is_at_most: Whether the curve starts at the target or above, so that the true cost may be lower.
         num_seeds: Seeds of the curve.
         num_reaching: Seeds whose own curve reaches the target.
-        fraction_not_reached: Fraction of bootstrap draws that never reach it, 0..1; 0 or 1 for one seed.
     """
 
     label: str
     share: float
     target: float
     cost: float | None
-    low: float | None
-    high: float | None
+    interval: CostInterval | None
     is_at_most: bool
     num_seeds: int
     num_reaching: int
-    fraction_not_reached: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +81,22 @@ class LabelEfficiency:
 
     Attributes:
         label: The strategy.
-        baseline: The label of Random that it is compared to.
-        target: Random's final value: the mean of its last round over the shared seeds, percent.
+        baseline: The label of Random that it is compared to, the one with its region size.
+        target: That Random's final value: the mean of its last round over the shared seeds, percent.
         relative_cost: Cost of the strategy at the target / cost of Random's last round: 0.6 means 40 % of the labels
             saved, above 1 means that more are needed; None when the strategy never reaches the target.
-        low: Lower end of its 95 % interval; None as in `CostToTarget`.
-        high: Upper end; None as in `CostToTarget`.
+        interval: Of the relative cost; None below MIN_SEEDS shared seeds.
         is_at_most: As in `CostToTarget`.
         num_seeds: Seeds that both have.
-        fraction_not_reached: Fraction of bootstrap draws that never reach the target, 0..1.
     """
 
     label: str
     baseline: str
     target: float
     relative_cost: float | None
-    low: float | None
-    high: float | None
+    interval: CostInterval | None
     is_at_most: bool
     num_seeds: int
-    fraction_not_reached: float
 
 
 class _Stack(NamedTuple):
@@ -99,62 +108,48 @@ class _Stack(NamedTuple):
     """(S, R)"""
 
 
-class _Interval(NamedTuple):
-    low: float | None
-    high: float | None
-    fraction_not_reached: float
-
-
 def cost_to_target(
-    curves: Mapping[int, Curve], full_supervision: Mapping[int, float], share: float, *, resamples: int = RESAMPLES
+    curves: Mapping[int, Curve], full_supervision: Mapping[int, float], share: float
 ) -> CostToTarget | None:
     """Return the cost to reach `share` of full supervision, or None when there is no curve or no full supervision.
 
     Args:
         curves: Seed -> curve of one label.
-        full_supervision: Seed -> value of full supervision, percent. Where every seed of the curve has one, both are
-            drawn together; else their mean is taken as known.
+        full_supervision: Seed -> value of full supervision, percent. The target is its mean; the spread of curve minus
+            target is that of the seeds that both have.
         share: 0..1.
-        resamples: Bootstrap draws.
     """
     seeds = sorted(curves)
     stack = _stacked([curves[seed] for seed in seeds])
     if stack is None or not full_supervision:
         return None
     target = share * float(np.mean(list(full_supervision.values())))
-    targets_S = np.full(len(seeds), target)
-    if set(seeds) <= full_supervision.keys():
-        targets_S = share * np.array([full_supervision[seed] for seed in seeds])
-        # The target is the mean over all seeds of full supervision; only its spread is that of the shared ones.
-        targets_S += target - targets_S.mean()
-    cost = first_crossing(stack.costs.mean(0)[None], stack.values.mean(0)[None], np.array([target]))[0]
-    draws_BS = _draws(len(seeds), resamples)
-    drawn = first_crossing(stack.costs[draws_BS].mean(1), stack.values[draws_BS].mean(1), targets_S[draws_BS].mean(1))
+    shared = [place for place, seed in enumerate(seeds) if seed in full_supervision]
+    interval = None
+    if len(shared) >= MIN_SEEDS:
+        of_seed = share * np.array([full_supervision[seeds[place]] for place in shared])
+        interval = cost_interval(
+            stack.costs.mean(0), stack.values[shared] - of_seed[:, None], stack.values.mean(0) - target
+        )
     own = first_crossing(stack.costs, stack.values, np.full(len(seeds), target))
-    found = _interval(drawn, len(seeds))
     return CostToTarget(
         label=curves[seeds[0]].label,
         share=share,
         target=target,
-        cost=_finite(cost),
-        low=found.low,
-        high=found.high,
+        cost=_crossing(stack, target),
+        interval=interval,
         is_at_most=bool(stack.values[:, 0].mean() >= target),
         num_seeds=len(seeds),
         num_reaching=int(np.isfinite(own).sum()),
-        fraction_not_reached=found.fraction_not_reached,
     )
 
 
-def label_efficiency(
-    curves: Mapping[int, Curve], baseline: Mapping[int, Curve], *, resamples: int = RESAMPLES
-) -> LabelEfficiency | None:
+def label_efficiency(curves: Mapping[int, Curve], baseline: Mapping[int, Curve]) -> LabelEfficiency | None:
     """Return the labels a strategy needs to match the baseline's final value, relative to the baseline's.
 
     Args:
         curves: Seed -> curve of the strategy.
         baseline: Seed -> curve of Random.
-        resamples: Bootstrap draws.
 
     Returns:
         None when they share no seed.
@@ -164,23 +159,77 @@ def label_efficiency(
     if ours is None or theirs is None:
         return None
     target, spent = float(theirs.values[:, -1].mean()), float(theirs.costs[:, -1].mean())
-    cost = first_crossing(ours.costs.mean(0)[None], ours.values.mean(0)[None], np.array([target]))[0]
-    draws_BS = _draws(len(seeds), resamples)
-    drawn = first_crossing(
-        ours.costs[draws_BS].mean(1), ours.values[draws_BS].mean(1), theirs.values[draws_BS, -1].mean(1)
-    )
-    found = _interval(drawn / theirs.costs[draws_BS, -1].mean(1), len(seeds))
+    cost = _crossing(ours, target)
+    interval = None
+    if len(seeds) >= MIN_SEEDS:
+        difference_SR = ours.values - theirs.values[:, -1:]
+        interval = cost_interval(ours.costs.mean(0) / spent, difference_SR, difference_SR.mean(0))
     return LabelEfficiency(
         label=curves[seeds[0]].label,
         baseline=baseline[seeds[0]].label,
         target=target,
-        relative_cost=_finite(cost / spent),
-        low=found.low,
-        high=found.high,
+        relative_cost=None if cost is None else cost / spent,
+        interval=interval,
         is_at_most=bool(ours.values[:, 0].mean() >= target),
         num_seeds=len(seeds),
-        fraction_not_reached=found.fraction_not_reached,
     )
+
+
+def cost_interval(
+    costs_R: npt.NDArray[np.float64], difference_SR: npt.NDArray[np.float64], mean_R: npt.NDArray[np.float64]
+) -> CostInterval:
+    """Return the costs at which a mean difference of zero is not rejected: the t-test inverted over the cost [Fieller].
+
+    Between two rounds the differences are linear in the cost, so the squared t statistic is a ratio of two quadratic
+    polynomials and the ends of the accepted pieces are roots of one.
+
+    Args:
+        costs_R: (R,), ascending.
+        difference_SR: (S, R), curve minus target by seed; at least two seeds.
+        mean_R: (R,), the mean difference; that of `difference_SR`, unless it was estimated from more seeds.
+
+    Returns:
+        The hull of the accepted costs. It is open at the low end unless the curve is below the target at the first cost
+        (rejected, with a negative mean), and at the high end unless it is above at the last.
+    """
+    num = len(difference_SR)
+    critical = float(special.stdtrit(num - 1, (1 + LEVEL) / 2)) ** 2
+    covariance_RR = np.cov(difference_SR, rowvar=False, ddof=1).reshape(len(costs_R), len(costs_R))
+    # Rejected where excess = S * mean^2 - t^2 * variance is above zero.
+    excess_R = num * mean_R**2 - critical * np.diag(covariance_RR)
+    is_below, is_above = bool(mean_R[0] < 0 < excess_R[0]), bool(mean_R[-1] > 0 and excess_R[-1] > 0)
+    accepted = [float(cost) for cost, excess in zip(costs_R, excess_R, strict=True) if excess <= 0]
+    for at in range(len(costs_R) - 1):
+        cross = num * mean_R[at] * mean_R[at + 1] - critical * covariance_RR[at, at + 1]
+        for part in _roots(float(excess_R[at]), float(cross), float(excess_R[at + 1])):
+            accepted.append(float(costs_R[at] + part * (costs_R[at + 1] - costs_R[at])))
+    if not accepted:  # rejected everywhere: above from the first cost on, or below until the last
+        return (
+            CostInterval(low=float(costs_R[-1]), high=None)
+            if is_below
+            else CostInterval(low=None, high=float(costs_R[0]))
+        )
+    return CostInterval(low=min(accepted) if is_below else None, high=max(accepted) if is_above else None)
+
+
+def _roots(start: float, cross: float, end: float) -> Iterator[float]:
+    """Yield the roots in 0..1 of start * (1 - w)^2 + 2 * cross * w * (1 - w) + end * w^2."""
+    square, linear = start - 2 * cross + end, 2 * (cross - start)
+    discriminant = linear**2 - 4 * square * start
+    if abs(discriminant) <= 1e-12 * linear**2:
+        discriminant = 0.0  # a double root: differences without spread
+    if discriminant < 0:
+        return
+    # The form without cancellation: w = 2 * start / (-linear -+ sqrt) and its partner.
+    half = -(linear + math.copysign(math.sqrt(discriminant), linear)) / 2
+    for numerator, denominator in ((half, square), (start, half)):
+        if denominator and 0 <= numerator / denominator <= 1:
+            yield numerator / denominator
+
+
+def _crossing(stack: _Stack, target: float) -> float | None:
+    cost = first_crossing(stack.costs.mean(0)[None], stack.values.mean(0)[None], np.array([target]))[0]
+    return float(cost) if np.isfinite(cost) else None
 
 
 def _stacked(curves: Sequence[Curve]) -> _Stack | None:
@@ -193,21 +242,3 @@ def _stacked(curves: Sequence[Curve]) -> _Stack | None:
         costs=np.array([[curve.costs[i] for i in row] for curve, row in zip(curves, at, strict=True)], dtype=float),
         values=np.array([[curve.values[i] for i in row] for curve, row in zip(curves, at, strict=True)], dtype=float),
     )
-
-
-def _draws(num_seeds: int, resamples: int) -> npt.NDArray[np.int64]:
-    """Return which seeds are in each draw, int64 (B, S): the same for every strategy and in every call."""
-    return rng(0, "bootstrap", num_seeds).integers(0, num_seeds, (resamples, num_seeds))
-
-
-def _interval(drawn_B: npt.NDArray[np.float64], num_seeds: int) -> _Interval:
-    fraction_not_reached = float(np.isinf(drawn_B).mean())
-    if num_seeds < 2:
-        return _Interval(None, None, fraction_not_reached)
-    # A percentile that is one of the draws: between a cost and "beyond the budget" there is nothing to interpolate.
-    low, high = np.quantile(drawn_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
-    return _Interval(_finite(low), _finite(high), fraction_not_reached)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

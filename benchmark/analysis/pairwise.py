@@ -1,5 +1,8 @@
 """Pairwise comparisons of all strategies: tests at one round, the penalty matrix over all rounds, average ranks.
 
+All of it is exploratory: it describes the results at hand, and each family is corrected by itself. Claims come from the
+primary analysis (`primary.py`).
+
 References:
     [BADGE] Ash et al., "Deep batch active learning by diverse, uncertain gradient lower bounds", ICLR 2020, section 4:
         the pairwise penalty matrix. Differences from theirs: round 0, which all strategies share, is left out; tests
@@ -32,29 +35,28 @@ class PairwiseTests:
 
     Attributes:
         round: The round.
-        pairs: (first, second) -> first minus second; `better` means that the first is significantly higher. Each pair
-            occurs once, in the order of the labels.
+        pairs: (first, second) -> first minus second. Each pair occurs once, in the order of the labels.
     """
 
     round: int
     pairs: Mapping[tuple[str, str], Comparison]
 
     @property
-    def significant(self) -> tuple[tuple[str, str], ...]:
-        """The significantly different pairs, the better one first."""
+    def below_level(self) -> tuple[tuple[str, str], ...]:
+        """The pairs whose adjusted p is below 1 - LEVEL, the higher one first."""
         return tuple(
-            pair if found.verdict == "better" else (pair[1], pair[0])
+            pair if found.difference.summary.mean > 0 else (pair[1], pair[0])
             for pair, found in self.pairs.items()
-            if found.verdict != "not significant"
+            if found.adjusted_p is not None and found.adjusted_p < 1 - LEVEL
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyMatrix:
-    """How often each strategy is significantly better than each other one.
+    """How often each strategy wins against each other one: is higher with an adjusted p below 1 - LEVEL.
 
-    **Orientation**: `wins[row][column]` is the share of the rounds in which the ROW strategy is significantly better
-    than the COLUMN strategy. A high row is good; a high column is bad, and its mean is the penalty.
+    **Orientation**: `wins[row][column]` is the share of the rounds in which the ROW strategy wins against the COLUMN
+    strategy. A high row is good; a high column is bad, and its mean is the penalty.
 
     Attributes:
         labels: Of rows and columns.
@@ -62,7 +64,7 @@ class PenaltyMatrix:
         wins: Holm-corrected over all pairs and rounds as one family; 0..1, None on the diagonal and for pairs without
             `MIN_SEEDS` shared seeds in any round.
         wins_uncorrected: The same at p < 0.05 for each test on its own, as in published matrices: of 20 tests between
-            equal strategies one is then significant by chance.
+            equal strategies one is then a win by chance.
         num_tests: Size of the family.
     """
 
@@ -74,7 +76,7 @@ class PenaltyMatrix:
 
     @property
     def penalties(self) -> dict[str, float | None]:
-        """Label -> mean of its column: how often it is significantly worse. None where it was never tested."""
+        """Label -> mean of its column: how often it loses. None where it was never tested."""
         return dict(zip(self.labels, (_mean(column) for column in zip(*self.wins, strict=True)), strict=True))
 
 
@@ -123,7 +125,7 @@ def penalty_matrix(values: Values, labels: Sequence[str]) -> PenaltyMatrix:
     tests: dict[tuple[str, str, int], Difference] = {}
     for (first, second), round_ in itertools.product(itertools.combinations(labels, 2), rounds):
         difference = _difference(values, first, second, round_)
-        if difference is not None and difference.p_value is not None and difference.summary.num >= MIN_SEEDS:
+        if difference is not None and difference.p_value is not None:
             tests[first, second, round_] = difference
     raw = [difference.p_value or 0.0 for difference in tests.values()]
     return PenaltyMatrix(
@@ -141,13 +143,13 @@ def _wins(
     won: dict[tuple[str, str], int] = {}
     tested: dict[tuple[str, str], int] = {}
     for ((first, second, _), difference), p_value in zip(tests.items(), p_values, strict=True):
-        is_significant = p_value < 1 - LEVEL
+        is_below = p_value < 1 - LEVEL
         for row, column, is_ahead in (
             (first, second, difference.summary.mean > 0),
             (second, first, difference.summary.mean < 0),
         ):
             tested[row, column] = tested.get((row, column), 0) + 1
-            won[row, column] = won.get((row, column), 0) + (is_significant and is_ahead)
+            won[row, column] = won.get((row, column), 0) + (is_below and is_ahead)
     return tuple(
         tuple(won[row, column] / tested[row, column] if (row, column) in tested else None for column in labels)
         for row in labels

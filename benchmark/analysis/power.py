@@ -1,44 +1,144 @@
-"""Statistical power: the smallest difference that a number of seeds can detect.
+"""Statistical power: the smallest difference that a number of seeds can detect, and the seeds that a difference needs.
 
-A paired t-test over n seeds whose differences have standard deviation s detects a true difference of d with a
-probability (its power) that grows with sqrt(n) * d / s [Cohen]. The power asked for is 80 %: a difference of the size
-returned is still missed in one study of five.
+A two-sided t-test over n seeds whose paired differences have standard deviation s detects a true difference of d with a
+probability (its power) that follows from the noncentral t distribution with noncentrality sqrt(n) * d / s [Cohen]. The
+power asked for is 80 %: a difference of the size returned is still missed in one study of five. What is returned was
+solved by bracketing, so that its power is the one asked for.
 
 References:
     [Cohen] "Statistical power analysis for the behavioral sciences", 2nd ed., 1988.
+    [Owen] "The power of Student's t-test", J. American Statistical Association 60, 1965.
 """
 
+import bisect
+import itertools
+import math
 from typing import Final
+
+from scipy import integrate, optimize, special  # not scipy.stats, which takes seconds to import
 
 from quadrat.benchmark.analysis.statistics import LEVEL
 
-__all__ = ["POWER", "detectable_difference"]
+__all__ = ["MAX_SEEDS", "POWER", "detectable_difference", "power", "seeds_needed"]
 
 POWER: Final = 0.80
 """The usual power to plan for [Cohen]."""
 
+MAX_SEEDS: Final = 100
+"""No more seeds than these are planned for."""
 
-def detectable_difference(std: float, num: int, *, num_tests: int = 1) -> float | None:
-    """Return the smallest true mean difference that `num` paired seeds detect with 80 % power.
+
+def power(
+    difference: float, std: float, num: int, *, num_tests: int = 1, df_per_seed: int = 1, alpha: float = 1 - LEVEL
+) -> float:
+    """Return the probability that `num` seeds detect a true mean difference.
 
     Args:
-        std: Standard deviation of the differences, in the unit of the metric.
+        difference: True mean difference.
+        std: Standard deviation of the paired differences, above 0, in the same unit.
+        num: Number of seeds, at least 2.
+        num_tests: Size of the family of comparisons: the test is then at `alpha` / num_tests, the strictest step of
+            Holm's correction.
+        df_per_seed: Degrees of freedom that each seed but the first adds to the estimate of `std`: one in a paired
+            t-test, K - 1 where it is pooled over K strategies.
+        alpha: Level of the family.
+
+    Examples:
+        >>> round(power(0.5, 1.0, 34), 3)  # G*Power: 34 pairs for d = 0.5
+        0.808
+    """
+    df = df_per_seed * (num - 1)
+    critical = float(special.stdtrit(df, 1 - alpha / num_tests / 2))
+    shift = math.sqrt(num) * abs(difference) / std
+    return _rejects(critical, df, shift)
+
+
+def _rejects(critical: float, df: int, shift: float) -> float:
+    """Return P(|T| > critical) for the noncentral t with `df` degrees of freedom and noncentrality `shift` [Owen].
+
+    T = (Z + shift) / X with a standard normal Z and X = sqrt(chi2 / df), so the probability is a mean over X of normal
+    tails. Integrated here, since `scipy.special.nctdtr` is NaN at some of the critical values of two seeds and in the
+    far tail.
+    """
+    constant = math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2)  # of the density of X, as a logarithm
+
+    def integrand(x: float) -> float:
+        density = math.exp(constant + (df - 1) * math.log(x) - df * x * x / 2) if x > 0 else 0.0
+        return density * float(special.ndtr(shift - critical * x) + special.ndtr(-shift - critical * x))
+
+    # Breaks where the density and the normal tail live: without them a narrow one would be stepped over.
+    spread, turn, slope = 1 / math.sqrt(2 * df), shift / critical, 1 / critical
+    breaks = (
+        centre + step * width
+        for centre, width in ((1.0, spread), (turn, slope))
+        for step in (-8.0, -2.0, 0.0, 2.0, 8.0)
+    )
+    end = 1 + 12 * spread
+    ends = [0.0, *sorted(at for at in breaks if 0 < at < end), end]
+    return math.fsum(
+        integrate.quad(integrand, low, high, epsabs=1e-12, epsrel=1e-10)[0] for low, high in itertools.pairwise(ends)
+    )
+
+
+def detectable_difference(
+    std: float, num: int, *, num_tests: int = 1, df_per_seed: int = 1, alpha: float = 1 - LEVEL
+) -> float | None:
+    """Return the smallest true mean difference that `num` seeds detect with 80 % power.
+
+    Args:
+        std: Standard deviation of the paired differences, in the unit of the metric.
         num: Number of seeds.
-        num_tests: Size of the family of comparisons: the test is then at 5 % / num_tests, the strictest step of Holm's
-            correction.
+        num_tests: As in `power`.
+        df_per_seed: As in `power`.
+        alpha: As in `power`; below POWER.
 
     Returns:
         In the unit of `std`; None for fewer than two seeds, which detect nothing.
 
     Examples:
         >>> round(detectable_difference(1.0, 34), 2)  # Cohen: d = 0.5 needs 34 pairs
-        0.5
+        0.49
+        >>> round(detectable_difference(1.0, 3, num_tests=7), 2)
+        8.66
     """
-    from statsmodels.stats.power import TTestPower  # here: it takes seconds to import
-
     if num < 2:
         return None
     if std == 0:
         return 0.0
-    effect = TTestPower().solve_power(nobs=num, alpha=(1 - LEVEL) / num_tests, power=POWER, alternative="two-sided")
-    return float(effect) * std
+
+    def lacking(effect: float) -> float:
+        return POWER - power(effect, 1.0, num, num_tests=num_tests, df_per_seed=df_per_seed, alpha=alpha)
+
+    high = 1.0
+    while lacking(high) > 0:
+        high *= 2
+    return std * float(optimize.brentq(lacking, 0.0, high, xtol=1e-12, rtol=1e-10))
+
+
+def seeds_needed(
+    std: float, difference: float, *, num_tests: int = 1, df_per_seed: int = 1, max_seeds: int = MAX_SEEDS
+) -> int | None:
+    """Return the smallest number of seeds that detects a true mean difference with 80 % power.
+
+    Args:
+        std: Standard deviation of the paired differences, in the unit of the metric.
+        difference: The true mean difference, of either sign.
+        num_tests: As in `power`.
+        df_per_seed: As in `power`.
+        max_seeds: The largest number to return.
+
+    Returns:
+        At least 2; None where more than `max_seeds` are needed, as for a difference of zero.
+
+    Examples:
+        >>> seeds_needed(1.0, 0.5), seeds_needed(1.0, 5.0, num_tests=7)
+        (34, 4)
+    """
+    if std == 0:
+        return 2 if difference else None
+    enough = bisect.bisect_left(
+        range(2, max_seeds + 1),
+        POWER,  # it grows with the seeds
+        key=lambda num: power(difference, std, num, num_tests=num_tests, df_per_seed=df_per_seed),
+    )
+    return 2 + enough if 2 + enough <= max_seeds else None

@@ -11,7 +11,7 @@ References:
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from scipy import special  # not scipy.stats, which takes seconds to import
 
@@ -25,7 +25,6 @@ __all__ = [
     "Difference",
     "Summary",
     "Values",
-    "Verdict",
     "compare",
     "half_width",
     "holm",
@@ -46,14 +45,15 @@ depends on how close two numbers happen to be."""
 Values = dict[str, dict[int, dict[int, float]]]
 """label -> round -> seed -> value."""
 
-Verdict = Literal["better", "worse", "not significant"]
-
 K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Mean, spread and confidence interval of a value over seeds.
+    """Mean and spread of a value over seeds.
+
+    There is no interval of the mean: over 3 to 10 seeds of skewed values a t-interval does not cover what it says
+    (results/statistics). Differences within a seed do have one, see `Difference`.
 
     Attributes:
         num: Number of seeds.
@@ -61,7 +61,6 @@ class Summary:
         std: Sample standard deviation (n - 1); None for one seed.
         low: Smallest value.
         high: Largest value.
-        half_width: Half the width of the confidence interval of the mean; None for one seed.
     """
 
     num: int
@@ -69,7 +68,6 @@ class Summary:
     std: float | None
     low: float
     high: float
-    half_width: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +77,13 @@ class Difference:
     Attributes:
         by_seed: The difference of every seed that both have.
         summary: Of those differences.
-        p_value: Two-sided paired t-test of a mean difference of zero; None for one seed.
+        half_width: Half the width of the 95 % t-interval of the mean difference; None below MIN_SEEDS.
+        p_value: Two-sided paired t-test of a mean difference of zero; None below MIN_SEEDS.
     """
 
     by_seed: Mapping[int, float]
     summary: Summary
+    half_width: float | None
     p_value: float | None
 
     @property
@@ -94,17 +94,18 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A difference with its p-value corrected for multiple comparisons.
+    """An exploratory difference, its p-value corrected for the comparisons made beside it.
+
+    Claims come from the primary analysis (`primary.py`) alone: with several such families on one page the chance of a
+    false one among them is above 5 %.
 
     Attributes:
         difference: The paired difference.
-        adjusted_p: Its p-value after Holm's correction over all comparisons of the family; None below MIN_SEEDS.
-        verdict: `not significant` unless `adjusted_p` is below 1 - LEVEL.
+        adjusted_p: Its p-value after Holm's correction over its own family; None below MIN_SEEDS.
     """
 
     difference: Difference
     adjusted_p: float | None
-    verdict: Verdict
 
 
 def half_width(std: float, num: int) -> float:
@@ -144,7 +145,6 @@ def summarise(values: Iterable[float]) -> Summary:
         std=std,
         low=min(array),
         high=max(array),
-        half_width=None if std is None else half_width(std, num),
     )
 
 
@@ -172,16 +172,20 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
     if not by_seed:
         return None
     summary = summarise(by_seed.values())
-    return Difference(by_seed=by_seed, summary=summary, p_value=_p_value(summary))
+    if summary.std is None or summary.num < MIN_SEEDS:
+        return Difference(by_seed=by_seed, summary=summary, half_width=None, p_value=None)
+    return Difference(
+        by_seed=by_seed,
+        summary=summary,
+        half_width=half_width(summary.std, summary.num),
+        p_value=_p_value(summary.mean, summary.std, summary.num),
+    )
 
 
-def _p_value(summary: Summary) -> float | None:
-    if summary.std is None:
-        return None
-    if summary.std == 0:
-        return 1.0 if summary.mean == 0 else 0.0
-    t = summary.mean / (summary.std / math.sqrt(summary.num))
-    return 2 * float(special.stdtr(summary.num - 1, -abs(t)))
+def _p_value(mean: float, std: float, num: int) -> float:
+    if std == 0:
+        return 1.0 if mean == 0 else 0.0
+    return 2 * float(special.stdtr(num - 1, -abs(mean) / (std / math.sqrt(num))))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -219,26 +223,12 @@ def compare(values: Values, baselines: Mapping[str, str], round_: int) -> dict[s
 
 def holm_corrected(differences: Mapping[K, Difference]) -> dict[K, Comparison]:
     """Return the differences as one Holm-corrected family; those over too few seeds are not tested."""
-    tested = {
-        label: found.p_value
-        for label, found in differences.items()
-        if found.p_value is not None and found.summary.num >= MIN_SEEDS
-    }
+    tested = {label: found.p_value for label, found in differences.items() if found.p_value is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     return {
-        label: Comparison(
-            difference=difference,
-            adjusted_p=adjusted.get(label),
-            verdict=_verdict(difference.summary.mean, adjusted.get(label)),
-        )
+        label: Comparison(difference=difference, adjusted_p=adjusted.get(label))
         for label, difference in differences.items()
     }
-
-
-def _verdict(mean: float, adjusted_p: float | None) -> Verdict:
-    if adjusted_p is None or adjusted_p >= 1 - LEVEL:
-        return "not significant"
-    return "better" if mean > 0 else "worse"
 
 
 def last_shared_round(values: Values, baselines: Mapping[str, str]) -> int | None:

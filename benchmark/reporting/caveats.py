@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 
 from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.analysis.power import POWER
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.analysis.statistics import LEVEL, MIN_SEEDS, Comparison, Values
 from quadrat.benchmark.reporting.formatting import listed, percent
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["ENOUGH_SEEDS", "caveats", "max_seeds_of_pairs"]
+__all__ = ["ENOUGH_SEEDS", "caveats"]
 
 ENOUGH_SEEDS = 5
 """Fewer seeds than this get a warning: comparisons of three runs are known to reverse (PEERS: nnActive, CDAL)."""
@@ -24,16 +25,10 @@ def caveats(results: Results, values: Values, found: Analysis) -> tuple[str, ...
     """
     return (
         *_incomplete(results, found),
-        *_few_seeds(found),
+        *_few_seeds(found.primary),
         *_methods(found),
         *_not_compared(results, values, found.to_random),
     )
-
-
-def max_seeds_of_pairs(found: Analysis) -> int:
-    """Return the largest number of seeds that a pair of strategies shares; 0 where there is no pair."""
-    pairs = found.pairwise.pairs if found.pairwise is not None else {}
-    return max((comparison.difference.summary.num for comparison in pairs.values()), default=0)
 
 
 def _incomplete(results: Results, found: Analysis) -> Iterator[str]:
@@ -50,50 +45,45 @@ def _incomplete(results: Results, found: Analysis) -> Iterator[str]:
         )
 
 
-def _few_seeds(found: Analysis) -> Iterator[str]:
-    nums = {label: comparison.difference.summary.num for label, comparison in found.to_random.items()}
-    few = [label for label, num in nums.items() if num < MIN_SEEDS]
+def _few_seeds(primary: PrimaryAnalysis) -> Iterator[str]:
+    few = [excluded.label for excluded in primary.exclusions if excluded.reason == "too few shared seeds"]
     if few:
-        everyone = len(few) == len(nums)
-        who = "Every strategy shares" if everyone else f"{listed(few)} share{'s' if len(few) == 1 else ''}"
-        be = "is" if everyone or len(few) == 1 else "are"
         yield (
-            f"{who} fewer than {MIN_SEEDS} seeds with Random and {be} not tested: an interval from two seeds has a "
-            "single degree of freedom, and one seed gives none."
+            f"Not tested, since fewer than {MIN_SEEDS} finished seeds are shared with what "
+            f"{'it is' if len(few) == 1 else 'they are'} compared to: {listed(few)}."
         )
-        return
-    fewest = min(nums.values(), default=max_seeds_of_pairs(found))
-    if MIN_SEEDS <= fewest < ENOUGH_SEEDS:
+    nums = [found.num_seeds for found in primary.comparisons if found.adjusted_p is not None]
+    if nums and min(nums) < ENOUGH_SEEDS:
         yield (
-            f"{fewest} seeds are few: the order of close strategies may change with other seeds. "
+            f"{min(nums)} seeds are few: the order of close strategies may change with other seeds. "
             f"{ENOUGH_SEEDS} or more are advised."
         )
 
 
 def _methods(found: Analysis) -> Iterator[str]:
-    if not found.to_random:
-        return
-    detectable = [one for one in found.detectable_differences if one.num_seeds >= MIN_SEEDS]
-    smallest = [one.smallest for one in detectable if one.smallest is not None]
-    if smallest:
-        ends = dict.fromkeys((f"{min(smallest):.1f}", f"{max(smallest):.1f}"))
+    detectable = [
+        f"{axis.detectable_gain:.1f} over {axis.cost.title}"
+        for axis in found.primary.axes
+        if axis.detectable_gain is not None
+    ]
+    if detectable:
         yield (
-            f"Smallest detectable difference: a true difference to Random of {' to '.join(ends)} points, depending on "
-            f"the strategy, is detected with {percent(POWER)} power after the correction below; smaller ones are "
-            "likely to be missed."
+            f"Smallest detectable gain in points, with {percent(POWER)} power after the correction: "
+            f"{listed(detectable)}; smaller ones are likely to be missed."
         )
-    num_tests = sum(comparison.adjusted_p is not None for comparison in found.to_random.values())
-    if num_tests:
-        family = f"Holm-corrected over {num_tests} comparisons" if num_tests > 1 else "one comparison"
+    if found.primary.num_tests:
+        whom = "each strategy against Random" if found.primary.is_against_random else "all pairs of strategies"
         yield (
-            f"Tests: two-sided paired t-tests over the seeds at the {percent(1 - LEVEL)} level, {family}. All "
-            "strategies of a seed share round 0, so their differences vary less than the means in the tables. The "
-            "intervals are not corrected."
+            f"Primary analysis, decided beforehand: area under the curve of {whom} over labelled pixels and over "
+            "clicks, seeds as blocks, variance pooled over the strategies; Holm-corrected over all "
+            f"{found.primary.num_tests} tests at the {percent(1 - LEVEL)} level. Nothing else on this page is called "
+            "significant. Its intervals are not corrected and take all strategies to vary equally."
         )
-    if any(one.num_seeds > 1 for one in found.costs_to_target):
+    intervals = [one.interval for one in found.costs_to_target] + [one.interval for one in found.label_efficiencies]
+    if any(interval is not None for interval in intervals):
         yield (
-            "Costs are read off mean curves, interpolated between rounds; their intervals are bootstrap percentiles "
-            f"over seeds, which are too narrow with fewer than about {ENOUGH_SEEDS} seeds."
+            "Costs are read off mean curves, interpolated between rounds; their 95 % intervals hold the costs at which "
+            "the paired t-test does not reject the target, and are open where the data set no bound."
         )
 
 

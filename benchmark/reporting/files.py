@@ -61,13 +61,13 @@ def _curves_csv(results: Results, metrics: Sequence[Metric]) -> str:
     spent = {cost.key: values_by_seed(results.records, cost) for cost in costs}
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["strategy", "round", *spent, "metric", "seeds", "mean", "std", "low", "high", "half_width_95"])
+    writer.writerow(["strategy", "round", *spent, "metric", "seeds", "mean", "std", "low", "high"])
     for metric in metrics:
         values = values_by_seed(results.records, metric)
         for label in results.labels:
             for round_, seeds in sorted(values.get(label, {}).items()):
                 found = summarise(seeds.values())
                 position = [summarise(of[label][round_].values()).mean for of in spent.values()]
-                numbers = [found.num, found.mean, found.std, found.low, found.high, found.half_width]
+                numbers = [found.num, found.mean, found.std, found.low, found.high]
                 writer.writerow([label, round_, *position, metric.key, *numbers])
     return buffer.getvalue()

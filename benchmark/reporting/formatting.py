@@ -1,13 +1,15 @@
 """Numbers and lists as text, the same way in sentences, tables and captions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from quadrat.benchmark.analysis.label_efficiency import CostInterval
 from quadrat.benchmark.analysis.measures import FRACTION, Cost
-from quadrat.benchmark.analysis.statistics import Summary
+from quadrat.benchmark.analysis.statistics import Difference, Summary
 
 __all__ = [
     "ABSENT",
     "cost",
+    "cost_interval",
     "interval",
     "listed",
     "mean_std",
@@ -59,10 +61,27 @@ def cost(value: float, kind: Cost) -> str:
     return f"{number(value)} %" if kind == FRACTION else f"{value:,.0f}"
 
 
-def interval(summary: Summary) -> str:
-    """Return the confidence interval of a mean of at least two values, as "low to high"."""
-    assert summary.half_width is not None
-    return f"{signed(summary.mean - summary.half_width)} to {signed(summary.mean + summary.half_width)}"
+def cost_interval(found: CostInterval, show: Callable[[float], str]) -> str:
+    """Return the interval of a cost; an open end is written as a bound.
+
+    Examples:
+        >>> cost_interval(CostInterval(low=3.14, high=None), lambda value: f"{number(value)} %")
+        '≥ 3.1 %'
+    """
+    if found.low is None and found.high is None:
+        return "any cost"
+    if found.high is None:
+        return f"\N{GREATER-THAN OR EQUAL TO} {show(found.low or 0.0)}"
+    if found.low is None:
+        return f"\N{LESS-THAN OR EQUAL TO} {show(found.high)}"
+    return f"{show(found.low)} to {show(found.high)}"
+
+
+def interval(difference: Difference) -> str:
+    """Return the confidence interval of a tested difference, as "low to high"."""
+    assert difference.half_width is not None
+    mean = difference.summary.mean
+    return f"{signed(mean - difference.half_width)} to {signed(mean + difference.half_width)}"
 
 
 def seconds(value: float) -> str:

@@ -110,12 +110,12 @@ def _headline(found: StudyResults, values: Mapping[str, Mapping[int, float]]) ->
     ahead = max(rest, key=lambda label: sign * statistics.fmean(rest[label].values()))
     text += f", against {mean_std(summarise(rest[ahead].values()), 2)} of {ahead}, the best strategy of the suite"
     difference = paired_difference(mine, rest[ahead])
-    half = None if difference is None else difference.summary.half_width
-    if difference is None or half is None:
-        return text + "; the difference can't be tested with one seed."
-    summary = difference.summary
-    verdict = "significant" if abs(summary.mean) > half else f"not significant with {summary.num} seeds"
-    return f"{text}: a difference of {signed(summary.mean)} (95 % interval {interval(summary)}), {verdict}."
+    if difference is None:
+        return text + "; they share no seed."
+    text += f": a difference of {signed(difference.summary.mean)}"
+    if difference.half_width is None:
+        return f"{text} over {difference.summary.num} shared seed{'s' if difference.summary.num > 1 else ''}."
+    return f"{text} (95 % interval {interval(difference)}; exploratory)."
 
 
 def _facts(found: StudyResults, results: Results) -> tuple[str, ...]:

@@ -1,27 +1,24 @@
-"""The summary at the top of the report and of `quadrat stats`: a headline and findings, in sentences."""
+"""The summary at the top of the report and of `quadrat stats`: a headline and findings, in sentences.
 
-from collections.abc import Iterator, Mapping
+Only sentences on the primary analysis say "significant"; the others are exploratory and say so.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from quadrat.benchmark.analysis.analyse import Analysis, analyse
 from quadrat.benchmark.analysis.label_efficiency import CostToTarget, LabelEfficiency
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Cost
-from quadrat.benchmark.analysis.pairwise import PairwiseTests
-from quadrat.benchmark.analysis.statistics import (
-    LEVEL,
-    MIN_SEEDS,
-    Comparison,
-    Summary,
-    Values,
-    Verdict,
-    summarise,
-    values_by_seed,
-)
-from quadrat.benchmark.reporting.caveats import caveats, max_seeds_of_pairs
-from quadrat.benchmark.reporting.formatting import interval, listed, mean_std, number, percent, signed
+from quadrat.benchmark.analysis.power import MAX_SEEDS
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryComparison, Verdict
+from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Values, summarise, values_by_seed
+from quadrat.benchmark.reporting.caveats import caveats
+from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["ReportSummary", "pairwise_finding", "pairwise_headline", "report_summary"]
+__all__ = ["ReportSummary", "pairwise_finding", "report_summary"]
+
+_PRIMARY_TITLE = {"labelled-fraction": "labelled pixels", "clicks": "clicks"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +49,10 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
     found = analyse(results, cost)
     pairwise = pairwise_finding(found)
     return ReportSummary(
-        headline=_headline(results, values, found),
+        headline=_headline(results, values, found.primary),
         findings=(
-            *_differences_to_random(found.to_random),
-            *_areas(found),
+            *_primary(found.primary),
+            *_differences_to_random(found),
             *((pairwise,) if pairwise else ()),
             *_random_over_rounds(results, values),
             *_full_supervision(values, found.full_supervision),
@@ -67,151 +64,119 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
     )
 
 
-def _headline(results: Results, values: Values, found: Analysis) -> str:
-    comparisons = found.to_random
+def _headline(results: Results, values: Values, primary: PrimaryAnalysis) -> str:
     if not values:
         return "There is no record of any strategy yet."
-    is_final = found.round == results.num_rounds - 1
-    when = "at the final budget" if is_final else f"at round {found.round}, the last shared so far"
-    if not comparisons:
-        has_random = "random" in results.strategies.values()
-        if not has_random and (headline := pairwise_headline(found, when)) is not None:
-            return headline
-        why = "shares no finished round with another strategy" if has_random else "is not in this suite"
-        return f"Random {why}, so no strategy can be compared to it."
-    if better := _with_verdict(comparisons, "better"):
-        verb = "is" if len(better) == 1 else "are"
-        return f"{listed(better)} {verb} significantly better than Random {when}."
-    if all(comparison.adjusted_p is None for comparison in comparisons.values()):
-        num = max(comparison.difference.summary.num for comparison in comparisons.values())
+    if not primary.comparisons:
+        if not primary.is_against_random:
+            return "Random is not in this suite, and no two strategies share a finished seed."
+        return "No strategy shares a finished seed with Random, so none can be compared to it."
+    if not primary.num_tests:
+        num = max(found.num_seeds for found in primary.comparisons)
         seeds = "One seed is" if num == 1 else f"{num} seeds are"
-        return f"{seeds} too few to test any strategy against Random."
-    if worse := _with_verdict(comparisons, "worse"):
-        verb = "is" if len(worse) == 1 else "are"
-        return f"No strategy is significantly better than Random {when}; {listed(worse)} {verb} significantly worse."
-    return f"No strategy differs significantly from Random {when}."
+        whom = "any strategy against Random" if primary.is_against_random else "the strategies against each other"
+        return f"{seeds} too few to test {whom}."
+    parts = [
+        f"over {_PRIMARY_TITLE[axis.cost.key]} {_claims(primary, primary.over(axis.cost))}" for axis in primary.axes
+    ]
+    text = f"Area under the curve: {'; '.join(parts)}."
+    return text
 
 
-def pairwise_headline(found: Analysis, when: str) -> str | None:
-    """Return the headline of a suite without Random, or None where no two strategies share a seed.
+def _claims(primary: PrimaryAnalysis, comparisons: Sequence[PrimaryComparison]) -> str:
+    """Return what is significant over one cost, the largest gain first; of a pair the better one is the subject."""
+    by_claim: dict[tuple[str, str], list[str]] = {}
+    for found in sorted(comparisons, key=lambda found: -abs(found.gain)):
+        if found.verdict == "better":
+            by_claim.setdefault(("better", found.baseline), []).append(found.label)
+        elif found.verdict == "worse" and primary.is_against_random:
+            by_claim.setdefault(("worse", found.baseline), []).append(found.label)
+        elif found.verdict == "worse":
+            by_claim.setdefault(("better", found.label), []).append(found.baseline)
+    parts = [
+        f"{listed(labels)} {'is' if len(labels) == 1 else 'are'} significantly {verdict} than {baseline}"
+        for (verdict, baseline), labels in sorted(by_claim.items(), key=lambda item: item[0][0])
+    ]
+    return ", ".join(parts) or "no difference is significant"
 
-    Args:
-        found: The statistics.
-        when: The round in words, such as "at the final budget".
-    """
-    tests = found.pairwise
-    if tests is None or not tests.pairs:
-        return None
-    num_seeds = max_seeds_of_pairs(found)
-    if num_seeds < MIN_SEEDS:
-        seeds = "1 shared seed is" if num_seeds == 1 else f"{num_seeds} shared seeds are"
-        return f"{seeds} too few to test the strategies against each other."
-    if len(tests.pairs) == 1:
-        [((first, second), comparison)] = tests.pairs.items()
-        return _one_pair(first, second, comparison, when)
-    if not tests.significant:
-        return f"No two strategies differ significantly {when}."
-    return f"{len(tests.significant)} of {len(tests.pairs)} pairs of strategies differ significantly {when}: " + (
-        f"{_better_over_worse(tests)}."
-    )
+
+def _primary(primary: PrimaryAnalysis) -> Iterator[str]:
+    """Yield gains with intervals over each cost, what depends on the cost, and the seeds that open ones need."""
+    for axis in primary.axes:
+        tested = sorted(primary.over(axis.cost), key=lambda found: -found.gain)
+        if tested:
+            yield (
+                f"Gain in mean mIoU over the budget, by {_PRIMARY_TITLE[axis.cost.key]}, in points: "
+                f"{'; '.join(map(_gain, tested))}."
+            )
+    for group in primary.disagreements:
+        verdicts = ", ".join(f"{found.verdict} over {_PRIMARY_TITLE[found.cost.key]}" for found in group)
+        yield f"The cost decides about {_pair(group[0], primary)}: {verdicts}."
+    if is_open := [found for found in primary.comparisons if found.verdict == "open"]:
+        needed = [
+            f"{_pair(found, primary)} over {_PRIMARY_TITLE[found.cost.key]} "
+            f"{found.seeds_needed or f'more than {MAX_SEEDS}'}"
+            for found in is_open
+        ]
+        yield f"Seeds, in all, that would settle what is open if the gains observed were true: {'; '.join(needed)}."
+
+
+def _pair(found: PrimaryComparison, primary: PrimaryAnalysis) -> str:
+    return found.label if primary.is_against_random else f"{found.label} against {found.baseline}"
+
+
+def _gain(found: PrimaryComparison) -> str:
+    verdicts: dict[Verdict, str] = {
+        "better": "significant",
+        "worse": "significant",
+        "open": "not significant",
+        "not tested": "not tested",
+    }
+    text = f"{found.label} {signed(found.gain)} over {found.baseline}"
+    if found.low is None or found.high is None:
+        return f"{text} ({verdicts[found.verdict]})"
+    return f"{text} ({percent(LEVEL)} interval {signed(found.low)} to {signed(found.high)}; {verdicts[found.verdict]})"
 
 
 def pairwise_finding(found: Analysis) -> str | None:
-    """Return which pairs of strategies differ significantly, or None where there is at most one pair."""
+    """Return which pairs of strategies differ at the last round with p < 0.05, or None where there is no pair."""
     tests = found.pairwise
-    if tests is None or len(tests.pairs) < 2:
+    if tests is None or not any(comparison.adjusted_p is not None for comparison in tests.pairs.values()):
         return None
-    opening = f"Pairwise comparisons at round {found.round}"
-    if not tests.significant:
-        return f"{opening}: none of the {len(tests.pairs)} pairs differs significantly (Holm-corrected over the pairs)."
-    num_significant, num_pairs = len(tests.significant), len(tests.pairs)
-    return (
-        f"{opening}: {num_significant} of {num_pairs} pairs differ significantly (Holm-corrected over the pairs): "
-        f"{_better_over_worse(tests)}."
-    )
+    opening = f"Exploratory: of {len(tests.pairs)} pairs at round {found.round}"
+    if not tests.below_level:
+        return f"{opening} none has p < 0.05 (Holm-corrected over these pairs)."
+    pairs = listed([f"{higher} over {lower}" for higher, lower in tests.below_level])
+    return f"{opening} {len(tests.below_level)} have p < 0.05 (Holm-corrected over these pairs): {pairs}."
 
 
-def _better_over_worse(tests: PairwiseTests) -> str:
-    return listed([f"{better} over {worse}" for better, worse in tests.significant])
-
-
-def _one_pair(first: str, second: str, comparison: Comparison, when: str) -> str:
-    """Return a sentence on two strategies, the one with the higher mean named first."""
-    is_turned = comparison.difference.summary.mean < 0
-    ahead, behind = (second, first) if is_turned else (first, second)
-    points = [-value if is_turned else value for value in comparison.difference.by_seed.values()]
-    summary = summarise(points)
-    if comparison.verdict == "not significant":
-        num_ahead = sum(value > 0 for value in points)
-        return (
-            f"{ahead} and {behind} do not differ significantly {when}: {signed(summary.mean)} points for {ahead} "
-            f"(higher in {num_ahead} of {summary.num} seeds)."
-        )
-    bounds = f"({percent(LEVEL)} interval {interval(summary)})"
-    return f"{ahead} is significantly better than {behind} {when}: {signed(summary.mean)} points {bounds}."
-
-
-def _with_verdict(comparisons: Mapping[str, Comparison], verdict: Verdict) -> list[str]:
-    found = [label for label, comparison in comparisons.items() if comparison.verdict == verdict]
-    return sorted(found, key=lambda label: -comparisons[label].difference.summary.mean)
-
-
-def _differences_to_random(comparisons: Mapping[str, Comparison]) -> Iterator[str]:
-    openings: tuple[tuple[Verdict, str], ...] = (
-        ("better", "Significantly better than Random: "),
-        ("worse", "Significantly worse than Random: "),
-        ("not significant", "Not significantly different from Random: "),
-    )
-    for verdict, opening in openings:
-        labels = _with_verdict(comparisons, verdict)
-        if labels:
-            yield opening + "; ".join(_difference(label, comparisons[label]) for label in labels) + "."
+def _differences_to_random(found: Analysis) -> Iterator[str]:
+    ordered = sorted(found.to_random.items(), key=lambda item: -item[1].difference.summary.mean)
+    if ordered:
+        phrases = "; ".join(_difference(label, comparison) for label, comparison in ordered)
+        yield f"Exploratory: difference to Random at round {found.round}, in points: {phrases}."
 
 
 def _difference(label: str, comparison: Comparison) -> str:
-    """Return a difference in words: with its interval where it is significant, else with the seeds that are higher."""
     difference = comparison.difference
-    summary = difference.summary
-    points = f"{label} {signed(summary.mean)} points"
-    if comparison.verdict == "not significant" or summary.half_width is None:
-        return f"{points} (higher in {difference.num_ahead} of {summary.num} seed{'s' if summary.num > 1 else ''})"
-    return f"{points} ({percent(LEVEL)} interval {interval(summary)})"
-
-
-def _areas(found: Analysis) -> Iterator[str]:
-    """Yield the comparison of areas to Random's: over the whole budget, areas vary less than one round's values."""
-    compared = [(area.label, area.comparison) for area in found.areas if area.comparison is not None]
-    if not compared or found.area_range is None:
-        return
-    openings: tuple[tuple[Verdict, str], ...] = (
-        ("better", "significantly better"),
-        ("worse", "significantly worse"),
-        ("not significant", "not significant"),
-    )
-    parts = []
-    for verdict, opening in openings:
-        phrases = [
-            f"{label} {signed(comparison.difference.summary.mean)}"
-            for label, comparison in sorted(compared, key=lambda pair: -pair[1].difference.summary.mean)
-            if comparison.verdict == verdict
-        ]
-        if phrases:
-            parts.append(f"{opening}: {', '.join(phrases)}")
-    yield f"Area under the curve (mean mIoU over the budget), difference to Random in points: {'; '.join(parts)}."
+    text = f"{label} {signed(difference.summary.mean)}"
+    if difference.half_width is None:
+        num = difference.summary.num
+        return f"{text} (higher in {difference.num_ahead} of {num} seed{'s' if num > 1 else ''})"
+    return f"{text} ({percent(LEVEL)} interval {interval(difference)})"
 
 
 def _random_over_rounds(results: Results, values: Values) -> Iterator[str]:
-    """Yield whether Random improves over the rounds: a sanity check that labels help at all."""
-    random = next((label for label, name in results.strategies.items() if name == "random" and label in values), None)
-    if random is None:
-        return
-    rounds = values[random]
-    first, last = min(rounds), max(rounds)
-    if first == last:
-        return
-    start, end = summarise(rounds[first].values()).mean, summarise(rounds[last].values()).mean
-    verb = "improves" if end > start else "does not improve"
-    yield f"Random {verb} with more labels: mIoU {start:.2f} % at round {first}, {end:.2f} % at round {last}."
+    """Yield whether each Random improves over the rounds: a sanity check that labels help at all."""
+    for label in (label for label, name in results.strategies.items() if name == "random" and label in values):
+        rounds = values[label]
+        first, last = min(rounds), max(rounds)
+        if first == last:
+            continue
+        start, end = summarise(rounds[first].values()).mean, summarise(rounds[last].values()).mean
+        who = f"{label} (Random)" if results.has_several_sizes else "Random"
+        verb = "improves" if end > start else "does not improve"
+        yield f"{who} {verb} with more labels: mIoU {start:.2f} % at round {first}, {end:.2f} % at round {last}."
 
 
 def _full_supervision(values: Values, full: Summary | None) -> Iterator[str]:
@@ -253,30 +218,35 @@ def _costs_to_target(found: Analysis) -> Iterator[str]:
 
 
 def _label_efficiency(found: Analysis) -> Iterator[str]:
-    """Yield the labels that each strategy needs to match Random's final mIoU, and the strategies that do not."""
-    reached = sorted(
-        (one for one in found.label_efficiencies if one.relative_cost is not None),
-        key=lambda one: one.relative_cost or 0.0,
-    )
-    missed = [one.label for one in found.label_efficiencies if one.relative_cost is None]
+    """Yield the labels that each strategy needs to match the final mIoU of the Random with its own region size."""
     what = "labelled pixels" if found.cost.key == FRACTION.key else found.cost.title
-    if reached:
+    by_baseline: dict[str, list[LabelEfficiency]] = {}
+    for one in found.label_efficiencies:
+        by_baseline.setdefault(one.baseline, []).append(one)
+    for baseline, group in by_baseline.items():
+        who = "Random" if len(by_baseline) == 1 else baseline
+        reached = sorted(
+            (one for one in group if one.relative_cost is not None), key=lambda one: one.relative_cost or 0.0
+        )
         phrases = [
             f"{one.label} {number(100 * (one.relative_cost or 0))} %{_bounds(one, ' %', 100)}" for one in reached
         ]
-        yield (
-            f"Label efficiency, cost to match Random's final mIoU ({reached[0].target:.2f} %) in % of Random's {what}: "
-            f"{'; '.join(phrases)}."
-        )
-    if missed:
-        yield f"Random's final mIoU is not matched within the budget, on the mean over seeds: {listed(missed)}."
+        if reached:
+            yield (
+                f"Label efficiency, cost to match the final mIoU of {who} ({_targets(reached)}) in % of its {what}: "
+                f"{'; '.join(phrases)}."
+            )
+        if missed := [one.label for one in group if one.relative_cost is None]:
+            yield f"The final mIoU of {who} is not matched within the budget, on the mean over seeds: {listed(missed)}."
+
+
+def _targets(reached: Sequence[LabelEfficiency]) -> str:
+    """Return the targets: one, unless unfinished trials leave strategies with different seeds of the same Random."""
+    return " or ".join(dict.fromkeys(f"{one.target:.2f} %" for one in reached))
 
 
 def _bounds(one: CostToTarget | LabelEfficiency, unit: str, factor: float = 1.0) -> str:
-    """Return the interval in brackets; an end beyond the budget is named as such."""
-    if one.num_seeds < 2 or one.low is None:
+    """Return the interval in brackets, or nothing."""
+    if one.interval is None:
         return ""
-    low = number(factor * one.low)
-    if one.high is None:
-        return f" ({low}{unit} to beyond the budget)"
-    return f" ({low} to {number(factor * one.high)}{unit})"
+    return f" ({cost_interval(one.interval, lambda value: number(factor * value) + unit)})"

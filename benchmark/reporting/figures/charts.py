@@ -19,12 +19,11 @@ from quadrat.benchmark.results.trials import Results
 __all__ = ["BANDS", "axis_of", "default_cost", "differences", "is_doubling", "learning_curves", "metrics_shown"]
 
 Spec = dict[str, Any]
-Band = Literal["std", "range", "interval"]
+Band = Literal["std", "range"]
 
 BANDS: Mapping[Band, str] = {
     "std": "± 1 standard deviation",
     "range": "lowest to highest seed",
-    "interval": "95 % interval of the mean",
 }
 """The band around a mean line, and its title in the menu."""
 
@@ -77,9 +76,8 @@ def learning_curves(
         .transform_filter("datum.metric == metric && indexof(shown, datum.label) >= 0")
         .transform_calculate(
             x="datum[cost]",
-            half="band == 'std' ? datum.std : datum.half_width",
-            bottom="band == 'range' ? datum.low : datum.mean - datum.half",
-            top="band == 'range' ? datum.high : datum.mean + datum.half",
+            bottom="band == 'range' ? datum.low : datum.mean - datum.std",
+            top="band == 'range' ? datum.high : datum.mean + datum.std",
         )
     )
     tooltip = [
@@ -132,7 +130,6 @@ def _summary_fields(summary: Summary) -> dict[str, float]:
         "std": _short(summary.std or 0.0),
         "low": _short(summary.low),
         "high": _short(summary.high),
-        "half_width": _short(summary.half_width or 0.0),
     }
 
 
@@ -190,7 +187,7 @@ def differences(
     for label in labels:
         difference = comparisons[label].difference
         summary = difference.summary
-        half = summary.half_width or 0.0
+        half = difference.half_width or 0.0
         row = {"label": label, "mean": _short(summary.mean), "num": summary.num}
         means.append(row | {"low": _short(summary.mean - half), "high": _short(summary.mean + half)})
         seeds += [{"label": label, "seed": seed, "value": _short(v)} for seed, v in difference.by_seed.items()]

@@ -2,12 +2,12 @@
 
 from quadrat.benchmark.analysis.analyse import Analysis, Area
 from quadrat.benchmark.analysis.label_efficiency import SHARES, CostToTarget, LabelEfficiency
-from quadrat.benchmark.analysis.measures import FRACTION, Cost
+from quadrat.benchmark.analysis.measures import Cost
 from quadrat.benchmark.reporting import formatting
-from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, p_value, percent, signed
+from quadrat.benchmark.reporting.formatting import ABSENT, cost_interval, mean_std, p_value, percent, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table, best_marked
 
-__all__ = ["label_efficiency_table", "penalty_table", "significant_pairs_table"]
+__all__ = ["label_efficiency_table", "pairs_table", "penalty_table"]
 
 
 def label_efficiency_table(found: Analysis) -> Table:
@@ -24,7 +24,7 @@ def label_efficiency_table(found: Analysis) -> Table:
             [areas[label].summary.mean if label in areas else None for label in labels],
             digits=2,
         ),
-        tuple(_area_difference(areas.get(label)) for label in labels),
+        tuple(_area_difference(found, areas.get(label)) for label in labels),
     ]
     if found.full_supervision is not None:
         for share in SHARES:
@@ -55,50 +55,47 @@ def _area(area: Area | None) -> Cell:
     return Cell(text=ABSENT if area is None else mean_std(area.summary, 2))
 
 
-def _area_difference(area: Area | None) -> Cell:
+def _area_difference(found: Analysis, area: Area | None) -> Cell:
+    """Return the difference to Random's area, with the primary analysis' p over the costs that it covers."""
     if area is None or area.comparison is None:
         return Cell(text=ABSENT)
-    comparison = area.comparison
-    adjusted = "" if comparison.adjusted_p is None else p_value(comparison.adjusted_p)
-    note = adjusted and (f"p {adjusted}" if adjusted.startswith("<") else f"p = {adjusted}")
-    return Cell(text=signed(comparison.difference.summary.mean), note=note, is_best=comparison.verdict == "better")
+    primary = found.primary.find(area.label, found.cost) if found.primary.is_against_random else None
+    if primary is None or primary.adjusted_p is None:
+        return Cell(text=signed(area.comparison.difference.summary.mean))
+    adjusted = p_value(primary.adjusted_p)
+    note = f"p {adjusted}" if adjusted.startswith("<") else f"p = {adjusted}"
+    return Cell(text=signed(primary.gain), note=note, is_best=primary.verdict == "better")
 
 
 def _cost_to_target(found: CostToTarget | None, cost: Cost) -> Cell:
     if found is None:
         return Cell(text=ABSENT)
     if found.cost is None:
-        some = f"{found.num_reaching} of {found.num_seeds} seeds" if found.num_reaching else ""
-        return Cell(text="not reached", note=some)
+        return Cell(text="not reached", note=_interval(found, cost))
     at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
-    note = _bounds(found.low, found.high, found.num_seeds, cost)
-    return Cell(text=at_most + formatting.cost(found.cost, cost), note=note)
+    return Cell(text=at_most + formatting.cost(found.cost, cost), note=_interval(found, cost))
 
 
 def _label_efficiency(found: LabelEfficiency | None) -> Cell:
     if found is None:
         return Cell(text=ABSENT)
+    note = "" if found.interval is None else cost_interval(found.interval, percent)
     if found.relative_cost is None:
-        return Cell(text="not reached")
+        return Cell(text="not reached", note=note)
     at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
-    low, high = (None if end is None else 100 * end for end in (found.low, found.high))
-    note = _bounds(low, high, found.num_seeds, FRACTION)
     return Cell(text=at_most + percent(found.relative_cost), note=note)
 
 
-def _bounds(low: float | None, high: float | None, num_seeds: int, cost: Cost) -> str:
-    """Return an interval in words; an end beyond the budget is named as such."""
-    if num_seeds < 2:
+def _interval(found: CostToTarget, cost: Cost) -> str:
+    if found.interval is None:
         return ""
-    if low is None:
-        return "beyond the budget"
-    return f"{formatting.cost(low, cost)} to {'beyond' if high is None else formatting.cost(high, cost)}"
+    return cost_interval(found.interval, lambda value: formatting.cost(value, cost))
 
 
 def penalty_table(found: Analysis) -> Table:
-    """Return how often the row strategy is significantly better than the column strategy, in percent of the rounds.
+    """Return how often the row strategy wins against the column strategy, in percent of the rounds.
 
-    The last row is the mean of each column: how often a strategy is significantly worse; lower is better.
+    The last row is the mean of each column: how often a strategy loses; lower is better.
     """
     matrix = found.penalty
     rows = [
@@ -109,7 +106,7 @@ def penalty_table(found: Analysis) -> Table:
     means = [Cell(text=ABSENT if value is None else f"{100 * value:.0f}") for value in penalties]
     best = best_marked(means, [None if value is None else -value for value in penalties], digits=4)
     return Table(
-        corner="row better than column, % of rounds",
+        corner="row wins against column, % of rounds",
         columns=matrix.labels,
         rows=(*rows, Row(label="penalty (mean of column)", cells=best)),
     )
@@ -119,20 +116,20 @@ def _win(win: float | None) -> Cell:
     return Cell(text="") if win is None else Cell(text=f"{100 * win:.0f}", shade=win)
 
 
-def significant_pairs_table(found: Analysis) -> Table | None:
-    """Return the significantly different pairs at the last round, the better one first; None without a pair."""
+def pairs_table(found: Analysis) -> Table | None:
+    """Return the pairs with an adjusted p below 5 % at the last round, the higher one first; None without a pair."""
     if found.pairwise is None:
         return None
     rows = []
-    for better, worse in found.pairwise.significant:
-        comparison = found.pairwise.pairs.get((better, worse)) or found.pairwise.pairs[worse, better]
+    for higher, lower in found.pairwise.below_level:
+        comparison = found.pairwise.pairs.get((higher, lower)) or found.pairwise.pairs[lower, higher]
         mean = abs(comparison.difference.summary.mean)
         adjusted = comparison.adjusted_p
         cells = (
-            Cell(text=worse),
+            Cell(text=lower),
             Cell(text=signed(mean)),
             Cell(text=ABSENT if adjusted is None else p_value(adjusted)),
         )
-        rows.append(Row(label=better, cells=cells))
+        rows.append(Row(label=higher, cells=cells))
     rows.sort(key=lambda row: -float(row.cells[1].text))
-    return Table(corner="better", columns=("worse", "difference", "p (Holm)"), rows=tuple(rows))
+    return Table(corner="higher", columns=("lower", "difference", "p (Holm)"), rows=tuple(rows))

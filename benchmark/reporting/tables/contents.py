@@ -6,8 +6,8 @@ from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.analysis import (
     label_efficiency_table,
+    pairs_table,
     penalty_table,
-    significant_pairs_table,
 )
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.diversity import class_share_table, diversity_table, has_diversity
@@ -50,7 +50,7 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
     if by_cost and by_cost[0].to_random:
         yield NamedTable(
             name="difference-to-random",
-            caption="Difference to Random in points of mIoU, paired by seed.",
+            caption="Difference to Random in points of mIoU, paired by seed; exploratory.",
             table=comparison_table(by_cost[0].to_random),
         )
     yield from _analysis_tables(by_cost)
@@ -100,26 +100,27 @@ def _analysis_tables(by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
             caption=f"Cost in {found.cost.title}. AUBC: area under the budget curve, its mean height in % mIoU from "
             f"{low:,.4g} to {high:,.4g}, the range that all finished trials cover. Cost to 90, 95 and 99 %: where the "
             "mean curve first reaches that share of full supervision. Cost to match Random: where it first reaches "
-            "Random's final mIoU, in % of what Random spent. Small print: 95 % bootstrap intervals over seeds (beyond: "
-            "beyond the budget). Bold: highest area, area significantly above Random's, best mean rank (1 is best).",
+            "Random's final mIoU, in % of what Random spent. Small print: 95 % intervals, the t-test inverted over the "
+            "cost, with an open end where the data set no bound; p of the primary analysis. Bold: highest area, area "
+            "significantly above Random's, best mean rank (1 is best).",
             table=label_efficiency_table(found),
         )
     if by_cost and by_cost[0].penalty.num_tests:
         first = by_cost[0]
         yield NamedTable(
             name="penalty-matrix",
-            caption="Penalty matrix: the share of rounds after round 0 in which the ROW strategy is significantly "
-            "better than the COLUMN strategy, in % (two-sided paired t-tests, Holm-corrected over all "
+            caption="Penalty matrix, exploratory: the share of rounds after round 0 in which the ROW strategy is above "
+            "the COLUMN strategy with p < 0.05, in % (two-sided paired t-tests, Holm-corrected over all "
             f"{first.penalty.num_tests} tests). A dark row is good, a dark column bad; the mean of a column, the "
             "penalty, is best when low.",
             table=penalty_table(first),
             kind="heat total",
         )
-    if by_cost and (pairs := significant_pairs_table(by_cost[0])) is not None and pairs.rows:
+    if by_cost and (pairs := pairs_table(by_cost[0])) is not None and pairs.rows:
         yield NamedTable(
-            name="significant-pairs",
-            caption=f"Pairs of strategies that differ significantly at round {by_cost[0].round}, in points of mIoU "
-            f"(Holm-corrected over {len(by_cost[0].pairwise.pairs) if by_cost[0].pairwise else 0} pairs).",
+            name="pairs",
+            caption=f"Pairs of strategies with p < 0.05 at round {by_cost[0].round}, in points of mIoU; exploratory "
+            f"(Holm-corrected over these {len(by_cost[0].pairwise.pairs) if by_cost[0].pairwise else 0} pairs only).",
             table=pairs,
         )
 

@@ -82,7 +82,7 @@ def steps_of(results: Results) -> tuple[int, int] | None:
 
 
 def comparison_table(comparisons: Mapping[str, Comparison]) -> Table:
-    """Return the paired difference to Random of each label at the round compared."""
+    """Return the paired difference to Random of each label at the round compared, exploratory."""
     rows = []
     for label in sorted(comparisons, key=lambda label: -comparisons[label].difference.summary.mean):
         comparison = comparisons[label]
@@ -90,17 +90,14 @@ def comparison_table(comparisons: Mapping[str, Comparison]) -> Table:
         texts = (
             signed(summary.mean),
             ABSENT if summary.std is None else f"{summary.std:.2f}",
-            ABSENT if summary.half_width is None else interval(summary),
+            ABSENT if comparison.difference.half_width is None else interval(comparison.difference),
             f"{comparison.difference.num_ahead} of {summary.num}",
             ABSENT if comparison.adjusted_p is None else p_value(comparison.adjusted_p),
-            comparison.verdict,
         )
-        cells = [Cell(text=text) for text in texts]
-        cells[-1] = Cell(text=texts[-1], is_best=comparison.verdict == "better")
-        rows.append(Row(label=label, cells=tuple(cells)))
+        rows.append(Row(label=label, cells=tuple(Cell(text=text) for text in texts)))
     return Table(
         corner="strategy",
-        columns=("difference", "std of differences", "95 % interval", "seeds higher", "p (Holm)", "against Random"),
+        columns=("difference", "std of differences", "95 % interval", "seeds higher", "p (Holm)"),
         rows=tuple(rows),
     )
 

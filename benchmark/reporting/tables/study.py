@@ -67,12 +67,12 @@ def best_table(found: StudyResults, results: Results, values: Mapping[str, Mappi
     rows = []
     for label in order:
         difference = paired_difference(values[first], values[label]) if label != first and first in values else None
-        has_interval = difference is not None and difference.summary.half_width is not None
+        has_interval = difference is not None and difference.half_width is not None
         cells = [
             Cell(text=mean_std(summarise(values[label].values()), 2), is_best=label == ahead),
             Cell(text=mean_std(summarise(final[label]), 2)),
             Cell(text=ABSENT if difference is None else signed(difference.summary.mean)),
-            Cell(text=interval(difference.summary) if difference is not None and has_interval else ABSENT),
+            Cell(text=interval(difference) if difference is not None and has_interval else ABSENT),
             Cell(text=f"{searched[label]:.2f}" if label in searched else ABSENT),
         ]
         rows.append(Row(label=label, cells=tuple(cells)))

@@ -35,7 +35,10 @@ def test_every_strategy_has_every_number(whole: Analysis) -> None:
     assert whole.pairwise is not None and len(whole.pairwise.pairs) == 3
     assert whole.penalty.rounds == (1, 2, 3) and whole.penalty.num_tests == 9
     assert whole.ranks is not None and whole.ranks.num_seeds == 5
-    assert [found.num_seeds for found in whole.detectable_differences] == [5, 5]
+    assert whole.primary.num_tests == 4 and [axis.cost.key for axis in whole.primary.axes] == [
+        "labelled-fraction",
+        "clicks",
+    ]
     assert whole.cost_to_target("random", 0.95) is not None and whole.cost_to_target("random", 0.5) is None
 
 
@@ -81,6 +84,12 @@ def test_unfinished_trials_are_named_and_left_out_of_areas(tmp_path: Path) -> No
     assert found.round == 3
     complete = analyse(read_results(write_fake_results(tmp_path / "whole", strategies=STRATEGIES)))
     assert found.area_range == pytest.approx(complete.area_range, rel=0.1)  # not cut at the stop of the partial trial
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.key)
+def test_the_primary_analysis_is_the_same_whatever_the_cost_of_the_rest(folder: Path, cost: Cost) -> None:
+    results = read_results(folder)
+    assert analyse(results, cost).primary == analyse(results).primary
 
 
 def test_without_a_record_every_statistic_is_empty(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
-"""Costs to reach a target by hand, and their intervals against an enumeration of all draws."""
-
-import itertools
+"""Costs to reach a target by hand, and their intervals against scipy's t-test at every cost of a fine grid."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from scipy import stats
 
-from quadrat.benchmark.analysis.curves import Curve, first_crossing
+from quadrat.benchmark.analysis.curves import Curve
 from quadrat.benchmark.analysis.label_efficiency import (
+    CostInterval,
     CostToTarget,
     LabelEfficiency,
+    cost_interval,
     cost_to_target,
     label_efficiency,
 )
@@ -30,41 +32,78 @@ def found_cost(*arguments: object, **options: object) -> CostToTarget:
 def test_the_cost_to_a_share_of_full_supervision_is_the_one_worked_out_by_hand() -> None:
     # Mean curve 10, 20, 40; full supervision 60: half of it, 30, lies half-way between costs 2 and 4.
     found = found_cost(curves((8, 18, 38), (12, 22, 42)), {0: 58.0, 1: 62.0}, 0.5)
-    assert (found.target, found.cost, found.num_reaching, found.fraction_not_reached) == (30.0, 3.0, 2, 0.0)
+    assert (found.target, found.cost, found.num_reaching, found.interval) == (30.0, 3.0, 2, None)
     assert not found.is_at_most
-    # Drawn twice the same seed: (29 - 18) / 20 and (31 - 22) / 20 of the way; mixed draws lie between.
-    assert (found.low, found.high) == (pytest.approx(2.9), pytest.approx(3.1))
 
 
-def test_intervals_equal_those_of_all_draws_that_there_are() -> None:
-    rows = ((10, 20, 40), (12, 26, 44), (8, 15, 30))
-    costs, values = np.array([(1.0, 2.0, 4.0)] * 3), np.array(rows, float)
-    draws = np.array(list(itertools.product(range(3), repeat=3)))
-    every = first_crossing(costs[draws].mean(1), values[draws].mean(1), np.full(27, 28.0))
-    low, high = np.quantile(every, [0.025, 0.975], method="inverted_cdf")
-    found = found_cost(curves(*rows), {9: 56.0}, 0.5)  # full supervision of another seed: taken as known
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+def accepted(costs: npt.NDArray[np.float64], difference_SR: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the costs of a fine grid at which scipy's t-test does not reject a mean difference of zero at 5 %."""
+    grid = np.linspace(costs[0], costs[-1], 20_001)
+    at = np.array([np.interp(grid, costs, row) for row in difference_SR])
+    return grid[stats.ttest_1samp(at, 0.0, axis=0).pvalue > 0.05]
 
 
-def test_draws_that_never_reach_are_counted_and_open_the_interval() -> None:
-    rows = ((10, 20, 40), (10, 15, 22), (10, 20, 41))
-    found = found_cost(curves(*rows), {0: 60.0}, 0.5)
-    # 30 is missed by a draw of the second seed alone (1 of 27), and by two of it with another (6 of 27; mean 28).
-    assert found.fraction_not_reached == pytest.approx(7 / 27, abs=0.02)
-    assert found.cost is not None and found.low is not None
-    assert found.high is None
-    assert (found.num_seeds, found.num_reaching) == (3, 2)
+@pytest.mark.parametrize("num_seeds", [3, 5, 10])
+@pytest.mark.parametrize("draw", range(40))
+def test_an_interval_holds_the_costs_at_which_the_t_test_does_not_reject(num_seeds: int, draw: int) -> None:
+    rng = np.random.default_rng((num_seeds, draw))
+    costs = np.array([1.0, 2.0, 4.0, 8.0])
+    rising = np.array([-6.0, -3.0, rng.normal(0, 3), rng.normal(3, 4)])
+    difference = rising + rng.normal(0, rng.uniform(0.2, 3.0), (num_seeds, 4)) + rng.normal(0, 1, (num_seeds, 1))
+    expected, found = accepted(costs, difference), cost_interval(costs, difference, difference.mean(0))
+    first, last = (stats.ttest_1samp(difference[:, at], 0.0) for at in (0, -1))
+    is_below = first.pvalue <= 0.05 and first.statistic < 0
+    is_above = last.pvalue <= 0.05 and last.statistic > 0
+    assert (found.low is None, found.high is None) == (not is_below, not is_above)
+    if is_below:
+        assert found.low == pytest.approx(expected.min() if len(expected) else 8.0, abs=1e-3)
+    if is_above:
+        assert found.high == pytest.approx(expected.max() if len(expected) else 1.0, abs=1e-3)
+
+
+def test_pieces_apart_are_returned_as_their_hull() -> None:
+    # Up through the target, well above it, down to it and up again.
+    difference = np.array([-5.0, 5.0, 5.0, 0.0, 5.0]) + np.array([[-0.2], [0.1], [0.1]])
+    found = cost_interval(np.arange(5.0), difference, difference.mean(0))
+    assert found.low is not None and 0.4 < found.low < 0.5
+    assert found.high is not None and 3.0 < found.high < 3.1
+
+
+def test_differences_without_spread_have_the_crossing_as_interval() -> None:
+    difference = np.array([[-2.0, 2.0, 4.0]] * 3)
+    assert cost_interval(np.array([1.0, 2.0, 4.0]), difference, difference[0]) == CostInterval(low=1.5, high=1.5)
+
+
+def test_ends_are_open_where_the_data_set_no_bound() -> None:
+    costs, small, large = np.array([1.0, 2.0]), np.array([[-0.1], [0.0], [0.1]]), np.array([[-9.0], [0.0], [9.0]])
+    flat = np.zeros((3, 2))
+    assert cost_interval(costs, flat - 5 + small, np.array([-5.0, -5.0])) == CostInterval(low=2.0, high=None)
+    assert cost_interval(costs, flat + 5 + small, np.array([5.0, 5.0])) == CostInterval(low=None, high=1.0)
+    assert cost_interval(costs, flat + large, np.zeros(2)) == CostInterval(low=None, high=None)
+
+
+def test_the_interval_pairs_curve_and_full_supervision_by_seed() -> None:
+    rows = ((10, 20, 40), (15, 25, 45), (8, 18.5, 37))
+    full = {0: 60.0, 1: 71.0, 2: 56.0}  # half of it moves with the curves: the differences hardly vary
+    found = found_cost(curves(*rows), full, 0.5)
+    difference = np.array(rows) - 0.5 * np.array(list(full.values()))[:, None]
+    expected = accepted(np.array([1.0, 2.0, 4.0]), difference)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == (
+        pytest.approx(expected.min(), abs=1e-3),
+        pytest.approx(expected.max(), abs=1e-3),
+    )
+
+
+def test_fewer_than_three_seeds_of_full_supervision_give_no_interval() -> None:
+    rows = ((10, 20, 40), (15, 25, 45), (8, 18, 38))
+    assert found_cost(curves(*rows), {0: 60.0, 1: 70.0}, 0.5).interval is None
+    assert found_cost(curves(*rows), {7: 60.0, 8: 70.0, 9: 65.0}, 0.5).interval is None
 
 
 def test_a_curve_that_never_reaches_has_no_cost() -> None:
     found = found_cost(curves((10, 20, 25), (10, 20, 26)), {0: 60.0, 1: 60.0}, 0.5)
-    assert (found.cost, found.low, found.high, found.num_reaching, found.fraction_not_reached) == (
-        None,
-        None,
-        None,
-        0,
-        1.0,
-    )
+    assert (found.cost, found.interval, found.num_reaching) == (None, None, 0)
 
 
 def test_a_curve_that_starts_above_costs_at_most_its_first_round() -> None:
@@ -74,18 +113,13 @@ def test_a_curve_that_starts_above_costs_at_most_its_first_round() -> None:
 
 def test_one_seed_has_a_cost_and_no_interval() -> None:
     found = found_cost(curves((10, 20, 40)), {0: 60.0}, 0.5)
-    assert (found.cost, found.low, found.high, found.fraction_not_reached) == (3.0, None, None, 0.0)
+    assert (found.cost, found.interval) == (3.0, None)
 
 
 def test_without_a_curve_or_full_supervision_there_is_no_cost() -> None:
     assert cost_to_target({}, {0: 60.0}, 0.95) is None
     assert cost_to_target(curves((10, 20)), {}, 0.95) is None
     assert label_efficiency(curves((10, 20)), {}) is None
-
-
-def test_intervals_are_the_same_in_every_call() -> None:
-    rows = ((10, 20, 40), (12, 26, 44), (8, 15, 30))
-    assert cost_to_target(curves(*rows), {0: 56.0}, 0.5) == cost_to_target(curves(*rows), {0: 56.0}, 0.5)
 
 
 def found_efficiency(ours: dict[int, Curve], random: dict[int, Curve]) -> LabelEfficiency:
@@ -98,7 +132,18 @@ def test_the_relative_cost_is_one_half_where_randoms_end_is_reached_at_half_its_
     random = curves((10, 15, 20), (10, 15, 20), label="random")
     found = found_efficiency(curves((10, 20, 30), (10, 20, 30)), random)
     assert (found.label, found.baseline, found.target, found.relative_cost) == ("a", "random", 20.0, 0.5)
-    assert (found.low, found.high, found.fraction_not_reached) == (0.5, 0.5, 0.0)
+    assert found.interval is None
+
+
+def test_the_interval_of_the_relative_cost_is_in_units_of_randoms_cost() -> None:
+    random = curves((10, 15, 20), (11, 15, 21), (9, 16, 20), label="random")
+    ours = curves((10, 19, 30), (10, 21.5, 31), (11, 20, 30))
+    found = found_efficiency(ours, random)
+    difference = np.array([ours[seed].values for seed in range(3)]) - np.array([[20.0], [21.0], [20.0]])
+    expected = accepted(np.array([1.0, 2.0, 4.0]) / 4, difference)
+    assert found.interval is not None
+    assert found.interval.low == pytest.approx(expected.min(), abs=1e-3)
+    assert found.interval.high == pytest.approx(expected.max(), abs=1e-3)
 
 
 def test_random_against_itself_needs_all_of_its_labels() -> None:
@@ -109,7 +154,7 @@ def test_random_against_itself_needs_all_of_its_labels() -> None:
 def test_a_strategy_that_never_matches_random_has_no_relative_cost() -> None:
     random = curves((10, 15, 20), (10, 15, 20), label="random")
     found = found_efficiency(curves((10, 14, 19), (10, 14, 19)), random)
-    assert (found.relative_cost, found.fraction_not_reached) == (None, 1.0)
+    assert found.relative_cost is None
 
 
 def test_only_shared_seeds_are_paired() -> None:

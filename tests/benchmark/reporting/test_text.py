@@ -29,16 +29,17 @@ def stats(*arguments: object) -> str:
 
 def test_the_text_has_significance_pairs_cost_to_target_label_efficiency_and_ranks(folder: Path) -> None:
     text = stats(folder)
-    assert text.startswith("entropy-spatial and entropy are significantly better than Random at the final budget.")
-    assert "Area under the curve (mean mIoU over the budget), difference to Random in points: " in text
-    assert "Pairwise comparisons at round 5: 3 of 3 pairs differ significantly" in text
+    claim = "entropy-spatial and entropy are significantly better than random"
+    assert text.startswith(f"Area under the curve: over labelled pixels {claim}; over clicks {claim}.")
+    assert "Gain in mean mIoU over the budget, by labelled pixels, in points: " in text
+    assert "Exploratory: of 3 pairs at round 5 3 have p < 0.05" in text
     assert "Cost to reach 95 % of full supervision (" in text and "of the pool's pixels: " in text
-    assert "in % of Random's labelled pixels: entropy-spatial" in text
+    assert "in % of its labelled pixels: entropy-spatial" in text
     assert "Average rank over rounds and 5 seeds (1 is best): entropy-spatial 1.00, entropy 2.00, random 3.00" in text
 
 
 def test_costs_can_be_counted_in_clicks(folder: Path) -> None:
-    assert "in % of Random's clicks: " in stats(folder, "--cost", "clicks")
+    assert "in % of its clicks: " in stats(folder, "--cost", "clicks")
 
 
 def test_failed_and_missing_trials_come_first(tmp_path: Path) -> None:
@@ -58,6 +59,9 @@ def test_json_holds_every_statistic(folder: Path) -> None:
         "entropy - entropy-spatial",
     }
     assert {cost["share"] for cost in found["costs_to_target"]} == {0.9, 0.95, 0.99}
+    assert {(one["label"], one["cost"]) for one in found["primary"]["comparisons"]} == {
+        (label, cost) for label in ("entropy", "entropy-spatial") for cost in ("labelled-fraction", "clicks")
+    }
     assert found["unfinished"] == []
 
 
@@ -75,6 +79,6 @@ def test_a_target_that_is_missed_within_the_budget_is_reported(tmp_path: Path) -
         for finding in findings
     )
     assert any(
-        finding.startswith("Random's final mIoU is not matched within the budget") and "core-set" in finding
+        finding.startswith("The final mIoU of Random is not matched within the budget") and "core-set" in finding
         for finding in findings
     )

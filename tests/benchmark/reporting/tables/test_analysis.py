@@ -1,4 +1,4 @@
-"""Tables of the analysis: label efficiency, penalty matrix, significant pairs."""
+"""Tables of the analysis: label efficiency, penalty matrix, pairs."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.analyse import Analysis, analyse
 from quadrat.benchmark.analysis.measures import FRACTION
-from quadrat.benchmark.reporting.tables.analysis import label_efficiency_table, penalty_table, significant_pairs_table
+from quadrat.benchmark.reporting.tables.analysis import label_efficiency_table, pairs_table, penalty_table
 from quadrat.benchmark.results.trials import Results, read_results
 
 STRATEGIES = ("random", "core-set", "entropy-spatial")
@@ -43,6 +43,7 @@ def test_summary_has_one_row_per_strategy_and_marks_the_best_area_and_rank(found
     assert rows["entropy-spatial"][1].is_best and not rows["core-set"][1].is_best
     assert rows["core-set"][1].text.startswith("\N{MINUS SIGN}")
     assert rows["core-set"][5].text == "not reached"
+    assert rows["core-set"][5].note.startswith("\N{GREATER-THAN OR EQUAL TO} ")
 
 
 def test_costs_are_those_of_the_analysis_with_their_intervals(found: Analysis) -> None:
@@ -50,7 +51,8 @@ def test_costs_are_those_of_the_analysis_with_their_intervals(found: Analysis) -
     cost = found.cost_to_target("entropy-spatial", 0.90)
     assert cost is not None
     assert cell.text == f"{cost.cost:.0f} %"
-    assert cell.note == f"{cost.low:.0f} % to {cost.high:.0f} %"
+    assert cost.interval is not None
+    assert cell.note == f"{cost.interval.low:.0f} % to {cost.interval.high:.0f} %"
 
 
 def test_row_of_the_penalty_matrix_is_better_than_the_column(found: Analysis) -> None:
@@ -62,8 +64,8 @@ def test_row_of_the_penalty_matrix_is_better_than_the_column(found: Analysis) ->
     assert [cell.is_best for cell in table.rows[-1].cells] == [False, False, True]
 
 
-def test_pairs_name_the_better_one_first_largest_difference_on_top(found: Analysis) -> None:
-    table = significant_pairs_table(found)
+def test_pairs_name_the_higher_one_first_largest_difference_on_top(found: Analysis) -> None:
+    table = pairs_table(found)
     assert table is not None
     rows = table.rows
     assert [(row.label, row.cells[0].text) for row in rows] == [
@@ -79,5 +81,5 @@ def test_one_seed_gives_costs_without_intervals_and_no_penalty(tmp_path: Path) -
     notes = {cell.note for row in label_efficiency_table(alone).rows for cell in row.cells}
     assert notes == {""}
     assert alone.penalty.num_tests == 0
-    pairs = significant_pairs_table(alone)
+    pairs = pairs_table(alone)
     assert pairs is not None and pairs.rows == ()
