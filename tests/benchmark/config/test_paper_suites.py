@@ -8,6 +8,7 @@ import torch
 from support.fake_results import STRATEGIES
 
 from quadrat.benchmark.config.suite import Suite, load_suite, shipped_suites
+from quadrat.benchmark.data import load_dataset
 from quadrat.benchmark.data.regions import RegionGrid
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
 from quadrat.benchmark.learning.recipe import Recipe
@@ -126,11 +127,30 @@ def test_ablations_train_as_the_suite_that_they_extend() -> None:
 
 
 def test_no_shipped_suite_labels_more_than_its_pool_holds() -> None:
-    num_images = {"cityscapes": 2975 * 8 * 16, "camvid": 367 * 15 * 20, "scenes": 120 * 6 * 7}
+    num_images = {"cityscapes": 2975 * 8 * 16, "camvid": 367 * 15 * 20, "scenes": 120 * 6 * 9}
     for name in shipped_suites():
         suite = shipped(name)
         if suite.dataset.name in num_images:
             assert suite.budgets[-1] < LARGER_BUDGETS.get(name, 0.2) * num_images[suite.dataset.name]
+
+
+def region_sizes(suite: Suite) -> set[int]:
+    """Return the sizes that the suite, one of its strategies or its study has."""
+    searched = {} if suite.study is None else suite.study.distributions()
+    choices = getattr(searched.get("region_size"), "choices", ())
+    return {trial.region_size for trial in suite.trials()} | set(choices)
+
+
+def test_no_region_of_the_scenes_is_clipped() -> None:
+    """Equal numbers of regions are equal numbers of pixels, whichever regions a strategy prefers."""
+    suites = [suite for suite in map(shipped, shipped_suites()) if suite.dataset.name == "scenes"]
+    assert {"quickstart", "scenes-study", *SCENES} <= {suite.name for suite in suites}
+    assert set().union(*map(region_sizes, suites)) >= {8, 16, 24, 32}
+    for suite in suites:
+        scenes = load_dataset("scenes", **suite.dataset.params)
+        sizes = [item.read_mask().shape for item in scenes.items(suite.dataset.pool)]
+        for size in region_sizes(suite):
+            assert set(RegionGrid(sizes, size).pixels.tolist()) == {size**2}, (suite.name, size)
 
 
 @pytest.mark.slow
