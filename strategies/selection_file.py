@@ -27,7 +27,8 @@ __all__ = ["Place", "SelectionFile", "folders_matching", "round_name", "rounds_i
 Place = Path | zipfile.Path
 """A file or folder, on the disk or inside a zip file."""
 
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+# RuntimeError: a flipped bit that says "encrypted" or another version of zip
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 _ROUND = re.compile(r"round-(\d+)\.npz")
 
 

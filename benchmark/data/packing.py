@@ -17,6 +17,7 @@ from quadrat.benchmark.storage.atomic import (
     atomic_directory,
     canonical_json,
     clear_disk_errors,
+    make_folders,
     remove_temporaries_of,
     write_json,
 )
@@ -50,7 +51,7 @@ def pack(
     path = folder / _key(dataset, split, items)
     with clear_disk_errors(path):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
         except (NotADirectoryError, FileExistsError) as error:
             raise DataError(
                 f"cannot pack into {folder}: there is a file in its way. Give another cache folder."

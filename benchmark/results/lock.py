@@ -9,7 +9,12 @@ from filelock import FileLock, Timeout
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import merge_records
-from quadrat.benchmark.storage.atomic import atomic_write, remove_stale_temporaries, remove_temporaries_of
+from quadrat.benchmark.storage.atomic import (
+    atomic_write,
+    make_folders,
+    remove_stale_temporaries,
+    remove_temporaries_of,
+)
 from quadrat.benchmark.storage.lease import Holder, Lease, acquire_lease, holder_of
 from quadrat.benchmark.storage.remote import ChangedError, Remote, working_folder
 
@@ -220,7 +225,7 @@ def _pull(remote: Remote, results_dir: Path) -> dict[str, str | None]:
 def _lock_folder(results_dir: Path) -> FileLock:
     lock = FileLock(results_dir / ".driver.lock")
     try:
-        results_dir.mkdir(parents=True, exist_ok=True)
+        make_folders(results_dir)
         lock.acquire(timeout=0)
     except OSError as error:
         if isinstance(error, Timeout):

@@ -1,6 +1,8 @@
 """Previews: what a round's model says of a few fixed images of the pool, kept small for the galleries of the report."""
 
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +95,7 @@ def read_previews(path: Path) -> list[StoredPreview]:
                 )
                 for place, (image, (height, width)) in enumerate(zip(file["images"], file["sizes"], strict=True))
             ]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ResultsError(
             f"{path}: expected prediction and entropy of a few images, got a damaged file ({error}); delete it"
         ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors
+from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, sync
 
 __all__ = [
     "SCHEMA",
@@ -210,7 +210,8 @@ def append_record(results_dir: Path, record: Record) -> None:
 
 def _append(path: Path, line: str) -> None:
     with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
+        is_new = not path.exists()
         with path.open("ab+", buffering=0) as file:
             end = _end_of_last_line(file)
             file.truncate(end)
@@ -222,6 +223,8 @@ def _append(path: Path, line: str) -> None:
             except OSError:
                 file.truncate(end)
                 raise
+        if is_new:
+            sync(path.parent)
 
 
 def merge_records(ours: bytes, theirs: bytes) -> bytes:

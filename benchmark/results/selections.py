@@ -3,26 +3,35 @@
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.errors import QuadratError, ResultsError
+from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import atomic_file, atomic_write
+from quadrat.benchmark.storage.remote import Remote
 from quadrat.strategies import Selection
 from quadrat.strategies.selection_file import Place, SelectionFile, round_name, rounds_in
 
 __all__ = [
     "ARCHIVE",
     "FOLDER",
+    "DamagedSelectionError",
     "Selections",
+    "find_gaps",
     "pack_selections",
+    "put_aside",
     "selection_digest",
     "selection_path",
     "write_selection",
 ]
+
+_ASIDE: Final = ".damaged"
 
 FOLDER: Final = "selections"
 ARCHIVE: Final = "selections.zip"
@@ -64,6 +73,19 @@ def selection_digest(selection: Selection) -> str:
     return hashlib.sha256(selection.regions.astype("<i8").tobytes()).hexdigest()
 
 
+class DamagedSelectionError(ResultsError):
+    """A selection cannot be read.
+
+    Args:
+        path: Its file.
+        message: What is wrong, and what to do.
+    """
+
+    def __init__(self, path: Place, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class Selections:
     """Reads the selections of a results folder; a file in the folder counts before the same name in the zip file.
 
@@ -77,7 +99,10 @@ class Selections:
         try:
             self._archive = zipfile.Path(archive) if archive.is_file() else None
         except zipfile.BadZipFile as error:
-            raise ResultsError(f"{archive}: expected the selections of a suite, got a damaged zip file") from error
+            raise ResultsError(
+                f"{archive}: expected the selections of a suite, got a damaged zip file; restore it from where it was "
+                "published"
+            ) from error
 
     def find(self, trial_id: str, round_: int) -> Place | None:
         """Return the file of a round's selection, None when it has not been made."""
@@ -104,7 +129,7 @@ class Selections:
         try:
             file = SelectionFile.read(path)
         except QuadratError as error:
-            raise ResultsError(f"{error}; delete it and run the suite again to write it anew") from error
+            raise DamagedSelectionError(path, f"{error}. {_way_on(path)}") from error
         if grid is not None and not _is_of(file, grid):
             raise ResultsError(
                 f"{path}: expected regions of a grid of {grid.region_size} px over this pool, got a selection of "
@@ -119,6 +144,52 @@ def _is_of(file: SelectionFile, grid: RegionGrid) -> bool:
     if file.regions.size and (file.regions.min() < 0 or file.regions.max() >= grid.num_regions):
         return False
     return np.array_equal(file.image, grid.image[file.regions])
+
+
+def _way_on(path: Place) -> str:
+    if isinstance(path, Path):
+        return "Running the suite again makes the selection again"
+    return (
+        "A published selection can't be made again: restore the zip file from where it was published, or run the suite "
+        "in a folder of its own"
+    )
+
+
+def put_aside(path: Path) -> None:
+    """Rename a selection that is not what it should be, so that it is made again; nothing reads it then."""
+    if path.is_file():
+        path.replace(path.with_name(path.name + _ASIDE))
+
+
+def find_gaps(results_dir: Path, records: Iterable[Record], remote: Remote | None = None) -> dict[tuple[str, int], str]:
+    """Return what is wrong with the selections of rounds that are recorded, by trial and round.
+
+    Those of a folder are read and compared with the digest in their record. At a URL only their names are looked up.
+
+    Args:
+        results_dir: The results folder.
+        records: Records of it; full supervision has no selections.
+        remote: Where the results are kept as well.
+    """
+    selections = Selections(results_dir)
+    there = set(remote.names(FOLDER)) if remote is not None else set()
+    gaps = {}
+    for record in records:
+        if record.strategy == FULL_SUPERVISION or f"{FOLDER}/{record.trial_id}/{round_name(record.round)}" in there:
+            continue
+        if (gap := _gap(selections, record)) is not None:
+            gaps[record.key] = gap
+    return gaps
+
+
+def _gap(selections: Selections, record: Record) -> str | None:
+    try:
+        file = selections.read(record.trial_id, record.round)
+    except DamagedSelectionError:
+        return "is damaged"
+    if file is None:
+        return "is not there"
+    return None if selection_digest(file.selection) == record.picks_digest else "is not the recorded one"
 
 
 def pack_selections(results_dir: Path, destination: Path) -> None:

@@ -20,7 +20,13 @@ from typing import Any, Final, NamedTuple, Protocol
 from filelock import FileLock, Timeout
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.storage.atomic import atomic_file, atomic_write, remove_stale_temporaries, temporary_beside
+from quadrat.benchmark.storage.atomic import (
+    atomic_file,
+    atomic_write,
+    make_folders,
+    remove_stale_temporaries,
+    temporary_beside,
+)
 
 __all__ = ["Backend", "ChangedError", "FolderBackend", "FsspecBackend", "Versioned", "open_backend"]
 
@@ -174,7 +180,7 @@ class FolderBackend:
 
     def replace(self, path: str, data: bytes, version: str) -> str:
         """See `Backend`."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        make_folders(self._root)
         try:
             with FileLock(self._root / _LOCK, timeout=_LOCK_S):
                 if self.read_version(path).version != version:

@@ -20,6 +20,7 @@ from quadrat.benchmark.storage.atomic import (
     canonical_json,
     clear_disk_errors,
     discard,
+    make_folders,
     remove_temporaries_of,
 )
 from quadrat.benchmark.storage.lease import acquire_lease
@@ -184,7 +185,7 @@ class Store:
         """Return the checkpoint of an artefact, for `compute` of `get_or_compute`, which holds the lock."""
         name = f"checkpoints/{kind}-{self.path(kind, key).name}"
         path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         return Checkpoint(path, name, self._remote)
 
     def drop(self, kind: str, key: Mapping[str, Any]) -> None:
@@ -223,7 +224,7 @@ class Store:
         """Hold the file lock that keeps other processes of this file system from computing the same artefact."""
         folder = self._root / "locks"
         with clear_disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
         lock = FileLock(folder / f"{name}.lock")
         while True:
             try:

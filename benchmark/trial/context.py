@@ -42,6 +42,11 @@ class Artefacts:
             self.remote.sync(self.results_dir, path.relative_to(self.results_dir).as_posix())
         return path
 
+    def delete_remote(self, path: Path) -> None:
+        """Delete a file of the results folder at the remote, if there is one: it is damaged and is made again."""
+        if self.remote is not None:
+            self.remote.delete(path.relative_to(self.results_dir).as_posix())
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialContext:

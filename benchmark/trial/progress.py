@@ -25,6 +25,7 @@ class Progress:
         done: Steps or images done in this phase.
         total: Steps or images of this phase, 0 where it has none.
         miou: mIoU of the last finished round.
+        note: What the user should read, such as that a damaged artefact is computed again; "" nearly always.
     """
 
     trial_id: str
@@ -36,6 +37,7 @@ class Progress:
     done: int
     total: int
     miou: float | None
+    note: str = ""
 
 
 OnProgress = Callable[[Progress], None]
@@ -65,6 +67,13 @@ class Reporter:
 
     def __call__(self, phase: Phase, done: int = 0, total: int = 0) -> None:
         """Report that `done` of `total` steps of a phase are done."""
+        self._report(phase, done, total)
+
+    def note(self, phase: Phase, note: str) -> None:
+        """Report in a phase what the user should read."""
+        self._report(phase, note=note)
+
+    def _report(self, phase: Phase, done: int = 0, total: int = 0, note: str = "") -> None:
         if self._on_progress is None:
             return
         progress = Progress(
@@ -77,5 +86,6 @@ class Reporter:
             done=done,
             total=total,
             miou=self._miou,
+            note=note,
         )
         self._on_progress(progress)

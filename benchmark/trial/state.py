@@ -11,7 +11,14 @@ from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.learning.scoring.metrics import iou_per_class, mean_iou, pixel_accuracy
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.results.selections import Selections, selection_digest, selection_path, write_selection
+from quadrat.benchmark.results.selections import (
+    DamagedSelectionError,
+    Selections,
+    put_aside,
+    selection_digest,
+    selection_path,
+    write_selection,
+)
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.labels import LabelState
@@ -68,13 +75,30 @@ class TrialState:
     def select(self) -> Selected:
         """Return the selection of the next round: from its file if it was made before, else made now and written."""
         self._report("select")
-        selected = self.read_selection()
+        selected = self._read_intact_selection()
         if selected is None:
             selected = self.make_selection()
             path = self._selection_path()
             write_selection(path, selected.selection, self._grid, score_s=selected.score_s, select_s=selected.select_s)
             self._context.artefacts.sync(path)
         return selected
+
+    def _read_intact_selection(self) -> Selected | None:
+        """Return the next round's selection if it is there and intact; a damaged one is put aside.
+
+        Raises:
+            ResultsError: When it is damaged inside a published zip file, from which it can't be made again.
+        """
+        for _ in range(2):  # the file here, then the one at the remote
+            try:
+                return self.read_selection()
+            except DamagedSelectionError as error:
+                if not isinstance(error.path, Path):
+                    raise
+                self._report.note("select", f"{error.path} is damaged and put aside; it is restored or made again")
+                put_aside(error.path)
+        self._context.artefacts.delete_remote(self._selection_path())
+        return None
 
     def read_selection(self) -> Selected | None:
         """Return the next round's selection if it has been made; full supervision always selects every region."""

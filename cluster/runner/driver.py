@@ -1,7 +1,7 @@
 """Running the trials of a suite from start to end: on Ray, or one after the other in the foreground."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.folder import finished_trials, read_suite_json
 from quadrat.benchmark.results.records import Failure, finalise, read_failures, read_records_so_far
+from quadrat.benchmark.results.selections import put_aside, selection_path
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import Display, open_display, short
 from quadrat.cluster.progress.progress import RunProgress
@@ -107,9 +108,12 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_wo
     results_dir = options.results_dir
     with contextlib.ExitStack() as stack:
         locked = stack.enter_context(lock_folder(suite, options))
-        complete = finished_trials(results_dir, list(trials))
+        complete, gaps = _complete(trials, options)
         progress = RunProgress(trials, complete)
         display = stack.enter_context(open_display(progress, suite.name))
+        for (trial_id, round_), gap in gaps.items():
+            display.print(f"! the selection of round {round_} of {trial_id} {gap}: it is made again")
+            put_aside(selection_path(results_dir, trial_id, round_))
         if complete:
             display.print(f"{len(complete)} of {len(trials)} trials are complete in {short(results_dir)}: skipped")
         waiting = tuple(spec for spec in trials if spec.trial_id not in complete)
@@ -134,7 +138,19 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_wo
                 finally:
                     recorder.interrupt()
                     is_mlflow_complete = logger is None or logger.finish()
-        return _close(suite, trials, results_dir, locked, progress, is_mlflow_complete=is_mlflow_complete)
+        return _close(suite, trials, options, locked, progress, is_mlflow_complete=is_mlflow_complete)
+
+
+def _complete(trials: Sequence[TrialSpec], options: RunOptions) -> tuple[set[str], Mapping[tuple[str, int], str]]:
+    """Return the trials with all their records and selections, and the gaps in the selections of recorded rounds.
+
+    A power cut may take a selection and leave its record: their fsyncs are apart.
+    """
+    results_dir = options.results_dir
+    asked = {spec.trial_id for spec in trials}
+    records = [record for record in read_records_so_far(results_dir) if record.trial_id in asked]
+    gaps = options.engine.find_gaps(results_dir, records, options.remote)
+    return finished_trials(results_dir, list(trials)) - {trial_id for trial_id, _ in gaps}, gaps
 
 
 def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display: Display) -> None:
@@ -155,17 +171,18 @@ def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display:
 def _close(
     suite: Suite,
     trials: Sequence[TrialSpec],
-    results_dir: Path,
+    options: RunOptions,
     locked: Locked,
     progress: RunProgress,
     *,
     is_mlflow_complete: bool,
 ) -> Outcome:
     """Put the records in suite order and return the outcome of the run."""
+    results_dir = options.results_dir
     if read_records_so_far(results_dir):
         finalise(results_dir, {spec.trial_id: spec.num_rounds for spec in suite.trials()})
         locked.lock.publish("records.jsonl", "failures.jsonl")
-    complete = finished_trials(results_dir, list(trials))
+    complete, _ = _complete(trials, options)
     open_ids = {spec.trial_id for spec in trials} - complete
     return Outcome(
         num_trials=len(trials),

@@ -2,7 +2,7 @@
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.results.selections import find_gaps
+from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.trial.data import OnPack
 from quadrat.benchmark.trial.progress import OnProgress
 
@@ -32,6 +34,9 @@ OpenRunner = Callable[[Suite, Path], TrialRunner]
 WarmUp = Callable[[Suite], None]
 """Loads what trials will need; raises a `QuadratError` when the suite's recipe is wrong. Also sent to workers."""
 
+FindGaps = Callable[[Path, Sequence[Record], Remote | None], Mapping[tuple[str, int], str]]
+"""Returns what is wrong with the selections of records, by trial and round."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
@@ -43,12 +48,14 @@ class Engine:
         open_runner: Called once in each process that runs trials.
         warm_up: Called once in each process that will run trials, before the data are known to be there: loads what
             takes seconds to load, and refuses a recipe that no trial could be run by.
+        find_gaps: Called by the driver with recorded rounds: which of their selections are missing or wrong.
     """
 
     check: Callable[[Suite], None]
     prepare: Callable[[Suite, Path, OnPack], None]
     open_runner: OpenRunner
     warm_up: WarmUp
+    find_gaps: FindGaps = find_gaps
 
 
 def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, store: str | None = None) -> Engine:
@@ -92,7 +99,7 @@ def _open_context(
     url: str | None,
     store: str | None,
 ) -> "TrialContext":
-    from quadrat.benchmark.storage.remote import Remote, working_folder
+    from quadrat.benchmark.storage.remote import working_folder
     from quadrat.benchmark.storage.store import open_store
     from quadrat.benchmark.trial.context import TrialContext
 

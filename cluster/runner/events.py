@@ -86,7 +86,7 @@ def stream(spec: TrialSpec, get_runner: Callable[[], TrialRunner]) -> Iterator[E
 
 
 class _Throttle:
-    """Passes progress on when the phase changes, and otherwise at most every `_PROGRESS_EVERY_S`."""
+    """Passes progress on when the phase changes or there is a note, and otherwise at most every `_PROGRESS_EVERY_S`."""
 
     def __init__(self, put: Callable[[Event], None]) -> None:
         self._put = put
@@ -96,6 +96,6 @@ class _Throttle:
     def __call__(self, progress: Progress) -> None:
         now_s = time.monotonic()
         place = (progress.round, progress.phase)
-        if place != self._last or now_s - self._last_s >= _PROGRESS_EVERY_S:
+        if progress.note or place != self._last or now_s - self._last_s >= _PROGRESS_EVERY_S:
             self._last, self._last_s = place, now_s
             self._put(progress)

@@ -54,7 +54,9 @@ class Recorder:
             self._mlflow.state(spec.trial_id, "running")
 
     def update(self, progress: Progress) -> None:
-        """Take a progress event of a trial."""
+        """Take a progress event of a trial, and print its note."""
+        if progress.note:
+            self._display.print(f"! {progress.label}  seed {progress.seed}: {progress.note}")
         self._progress.update(progress)
 
     def record(self, record: Record) -> bool:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from quadrat.benchmark.config.candidates import Candidate, State, entry_of, study_of
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.study_results import StudyResults, space_of
+from quadrat.benchmark.storage.atomic import make_folders
 
 __all__ = ["DATABASE", "CandidateStorage"]
 
@@ -43,7 +44,7 @@ class CandidateStorage:
 
     def __init__(self, folder: Path, suite: Suite) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         self._suite = suite
         self._definition = study_of(suite)
         self._space = self._definition.distributions()

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import write_json
+from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import Engine, OnPack, TrialRunner
 from quadrat.strategies import StrategyError
@@ -194,7 +195,12 @@ def _warm_up(suite: Suite) -> None:
     """Load nothing: nothing is trained."""
 
 
-ENGINE = Engine(check=_check, prepare=_prepare, open_runner=open_fake, warm_up=_warm_up)
+def _find_gaps(results_dir: Path, records: Sequence[Record], remote: Remote | None) -> dict[tuple[str, int], str]:
+    """Find none: there are no selections."""
+    return {}
+
+
+ENGINE = Engine(check=_check, prepare=_prepare, open_runner=open_fake, warm_up=_warm_up, find_gaps=_find_gaps)
 
 
 def _refuse(suite: Suite) -> None:
@@ -216,5 +222,5 @@ def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:
     return graded
 
 
-GRADED = Engine(check=_check, prepare=_prepare, open_runner=open_graded, warm_up=_warm_up)
+GRADED = replace(ENGINE, open_runner=open_graded)
 """An engine for studies: candidates differ."""

@@ -25,7 +25,7 @@ from quadrat.benchmark.learning.inputs import VOID, Images, Labels
 from quadrat.benchmark.learning.network.model import CELL, Encoded
 from quadrat.benchmark.learning.runtime import to_device
 from quadrat.benchmark.learning.training.sampler import Draw
-from quadrat.benchmark.storage.atomic import atomic_directory, clear_disk_errors
+from quadrat.benchmark.storage.atomic import atomic_directory, clear_disk_errors, make_folders
 
 __all__ = ["FeatureCrops", "FeatureMaps", "cut_feature_crops", "feature_key", "open_or_encode"]
 
@@ -100,7 +100,7 @@ def open_or_encode(
     """
     path = cache_dir / "features" / feature_key(key)
     with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 with atomic_directory(path) as folder:

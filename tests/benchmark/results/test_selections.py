@@ -60,7 +60,7 @@ def test_what_a_run_adds_to_a_published_folder_is_packed_with_the_rest(folder: P
 
 def test_damaged_files_are_named_with_what_to_do(folder: Path) -> None:
     selection_path(folder, "a-s0", 0).write_bytes(b"PK")
-    with pytest.raises(ResultsError, match=r"a-s0/round-0\.npz: expected a selection .* delete it and run the suite"):
+    with pytest.raises(ResultsError, match=r"a-s0/round-0\.npz: expected a selection .* Running the suite again makes"):
         Selections(folder).read("a-s0", 0)
     (folder / "selections.zip").write_bytes(b"no zip file")
     with pytest.raises(ResultsError, match=r"selections\.zip: expected the selections of a suite, got a damaged zip"):
