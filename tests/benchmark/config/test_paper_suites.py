@@ -8,6 +8,7 @@ import torch
 from support.fake_results import STRATEGIES
 
 from quadrat.benchmark.config.suite import Suite, load_suite, shipped_suites
+from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.data import load_dataset
 from quadrat.benchmark.data.regions import RegionGrid
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
@@ -44,14 +45,15 @@ def test_the_protocol_is_the_papers(name: str, region_size: int, crop: int, lr: 
     assert suite.budgets == (1000, 2000, 4000, 8000, 16000, 32000)
     assert tuple(entry.label for entry in suite.strategies) == STRATEGIES
     assert suite.seeds == (0, 1, 2, 3, 4)
-    assert suite.full_supervision
+    (full, *_) = [trial for trial in suite.trials() if trial.strategy == FULL_SUPERVISION]
+    assert full.learner == suite.learner.model_copy(update={"iterations": 30_000})
     assert (suite.dataset.pool, suite.dataset.test) == ("train", "val")
     learner = suite.learner
     assert (learner.encoder, learner.weights, learner.output_stride) == ("xception41", "imagenet", 16)
     assert (learner.decoder_channels, learner.atrous_rates) == (256, (6, 12, 18))
     assert (learner.optimizer, learner.lr, learner.poly_power) == ("sgd", lr, 0.9)
     assert (learner.iterations, learner.batch_size, learner.crop) == (iterations, 16, crop)
-    assert (learner.scale, learner.flip) == ((0.5, 2.0), True)
+    assert (learner.scale, learner.flip, learner.crop_placement) == ((0.5, 2.0), True, "uniform")
 
 
 def paper_suites(data_set: str) -> list[Suite]:
