@@ -103,9 +103,7 @@ class BlockDesign:
         scale_B = np.abs(values_BN).max(axis=1, keepdims=True)
         residual_BN = np.where(np.abs(residual_BN) > _TOLERANCE * scale_B, residual_BN, 0.0)
         variance_B = (residual_BN**2).sum(axis=1) / self.df
-        # E[sum of squared residuals of a strategy] = squared_KK @ its variances [Rao]; in a complete layout [Shukla].
-        own_BK = (residual_BN**2) @ self._strategy_KN.T @ np.linalg.pinv(self._squared_KK)
-        own_BK = np.maximum(own_BK, 0.0)
+        own_BK = np.maximum(self._own_variances(residual_BN), 0.0)
         share_CK = self._weight_CN**2 @ self._strategy_KN.T
         pooled_BC = variance_B[:, None] * share_CK.sum(axis=1)
         expected_B = own_BK @ (self._strategy_KN @ np.diag(self._residual_NN))
@@ -119,3 +117,12 @@ class BlockDesign:
             claim_df_B=np.minimum(box_B, self.df),
             variance_B=variance_B,
         )
+
+    def _own_variances(self, residual_BN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the error variance of each strategy, (B, K), unbiased and hence negative at times.
+
+        The expected sum of squared residuals by strategy is squared_KK @ variances [Rao]; solved for the variances, in
+        a complete layout, that is [Shukla]'s estimate.
+        """
+        own_BK: npt.NDArray[np.float64] = (residual_BN**2) @ self._strategy_KN.T @ np.linalg.pinv(self._squared_KK)
+        return own_BK

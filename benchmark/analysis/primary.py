@@ -314,8 +314,9 @@ def _verdict(gain: float, adjusted_p: float | None) -> Verdict:
 
 def _seeds_needed(found: _Fitted, place: int, num_tests: int) -> int | None:
     assert found.fit is not None
-    std = math.sqrt(len(found.by_seed[place])) * float(found.fit.claim_error_BC[0, place])
-    return seeds_needed(std, found.gains[place], num_tests=num_tests, df_per_seed=found.df_per_seed)
+    std = math.sqrt(2 * found.fit.variance_B[0])
+    num = seeds_needed(std, found.gains[place], num_tests=num_tests, num_strategies=1 + found.df_per_seed)
+    return None if num is None else max(num, len(found.by_seed[place]) + 1)
 
 
 def _axis(found: _Fitted, low: float, high: float, num_tests: int) -> PrimaryAxis:
@@ -329,7 +330,7 @@ def _axis(found: _Fitted, low: float, high: float, num_tests: int) -> PrimaryAxi
         df=0 if found.fit is None else found.fit.df,
         detectable_gain=None
         if std is None or not num_tests
-        else detectable_difference(std, num_seeds, num_tests=num_tests, df_per_seed=found.df_per_seed),
+        else detectable_difference(std, num_seeds, num_tests=num_tests, num_strategies=1 + found.df_per_seed),
     )
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from quadrat.benchmark.analysis.block_design import BlockDesign
 from quadrat.benchmark.analysis.power import POWER, detectable_difference, power, seeds_needed
 
 
-def rejection_rate(effect: float, num: int, alpha: float, df: int | None = None) -> float:
+def rejection_rate(effect: float, num: int, alpha: float) -> float:
     """Return P(|T| > critical) as an integral over the mean's normal distribution, the other way round than `power`."""
-    df = num - 1 if df is None else df
+    df = num - 1
     critical, shift = stats.t.isf(alpha / 2, df), math.sqrt(num) * effect
 
     def integrand(z: float) -> float:  # |z + shift| > critical * sqrt(chi2 / df)
@@ -47,11 +48,19 @@ def test_what_is_returned_has_the_power_asked_for(num: int, alpha: float) -> Non
     assert rejection_rate(found, num, alpha) == pytest.approx(POWER, abs=1e-5)
 
 
-@pytest.mark.parametrize(("num", "strategies"), [(3, 8), (5, 8), (10, 14), (3, 2)])
-def test_a_pooled_variance_has_the_degrees_of_freedom_of_all_strategies(num: int, strategies: int) -> None:
-    found = detectable_difference(1.0, num, num_tests=14, df_per_seed=strategies - 1)
-    assert found is not None
-    assert rejection_rate(found, num, 0.05 / 14, (strategies - 1) * (num - 1)) == pytest.approx(POWER, abs=1e-5)
+@pytest.mark.parametrize("num", [3, 5, 10])
+@pytest.mark.parametrize("strategies", [2, 3, 8, 14])
+def test_a_gain_of_that_size_is_claimed_in_four_layouts_of_five(num: int, strategies: int) -> None:
+    """The test of the primary analysis itself, on layouts of strategies that vary equally."""
+    num_tests = 2 * (strategies - 1)
+    size = detectable_difference(1.0, num, num_tests=num_tests, num_strategies=strategies)
+    assert size is not None
+    noise = np.random.default_rng((num, strategies)).normal(0, math.sqrt(0.5), (4000, strategies, num))
+    noise[:, 1] += size  # two values of variance 1/2 differ with a standard deviation of 1
+    cells = [(strategy, block) for strategy in range(strategies) for block in range(num)]
+    found = BlockDesign.of([k for k, _ in cells], [b for _, b in cells], [(1, 0)]).fit(noise.reshape(4000, -1))
+    p_values = 2 * stats.t.sf(np.abs(found.gain_BC[:, 0] / found.claim_error_BC[:, 0]), found.claim_df_B)
+    assert (p_values < 0.05 / num_tests).mean() == pytest.approx(POWER, abs=0.05)
 
 
 @pytest.mark.parametrize(("std", "difference", "num_tests", "expected"), [(1, 5, 7, 4), (1, -5, 7, 4), (2, 10, 7, 4)])
