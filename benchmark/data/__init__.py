@@ -3,7 +3,7 @@
 from quadrat.benchmark.data.check import Report, check
 from quadrat.benchmark.data.dataset import VOID, Dataset, Item, items_of, load_dataset
 from quadrat.benchmark.data.packed import PackedImages, PackedMasks, PackedSplit, open_packed
-from quadrat.benchmark.data.packing import pack
+from quadrat.benchmark.data.packing import check_against_data_set, pack
 from quadrat.benchmark.data.regions import RegionGrid
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "RegionGrid",
     "Report",
     "check",
+    "check_against_data_set",
     "items_of",
     "load_dataset",
     "open_packed",

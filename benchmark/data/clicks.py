@@ -30,6 +30,9 @@ References:
 """
 
 import io
+import logging
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
@@ -54,6 +57,8 @@ __all__ = [
     "count_clicks",
     "region_clicks",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 # Axes: N cells, H W pixels of a cell, V vertices.
 
@@ -134,13 +139,19 @@ def region_clicks(
         ResultsError: When the disk is full.
     """
     source = click_source(items)
-    path = split.path / f"clicks-{source}-v{VERSION}-r{grid.region_size}.npy"
-    if path.is_file():
-        return _load(path, grid)
+    path = split.path / f"clicks-{source}-v{VERSION}-r{grid.region_size}.npz"
+    if (found := _load(path, grid)) is not None:
+        return found
     with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
-        if not path.is_file():
-            _save(path, _count(split, grid, items, source, on_progress))
-    return _load(path, grid)
+        if (found := _load(path, grid)) is not None:
+            return found
+        if path.is_file():
+            _LOG.warning("%s is damaged: the clicks are counted again", path)
+        clicks = _count(split, grid, items, source, on_progress)
+        buffer = io.BytesIO()
+        np.savez(buffer, clicks=clicks)
+        atomic_write(path, buffer.getvalue())
+    return clicks
 
 
 def _count(
@@ -165,17 +176,14 @@ def _count(
     return np.concatenate(counted)
 
 
-def _save(path: Path, clicks: npt.NDArray[np.int64]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, clicks)
-    atomic_write(path, buffer.getvalue())
-
-
-def _load(path: Path, grid: RegionGrid) -> npt.NDArray[np.int64]:
-    clicks: npt.NDArray[np.int64] = np.load(path)
-    if clicks.shape != (grid.num_regions,):
-        raise DataError(f"{path}: expected clicks of {grid.num_regions} regions, got {clicks.shape}. Delete that file")
-    return clicks
+def _load(path: Path, grid: RegionGrid) -> npt.NDArray[np.int64] | None:
+    """Return the counted clicks of a file, whose checksum numpy's zip reader checks; None when missing or damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            clicks: npt.NDArray[np.int64] = file["clicks"]
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None
+    return clicks if clicks.shape == (grid.num_regions,) and clicks.dtype == np.int64 else None
 
 
 def count_clicks(

@@ -1,7 +1,8 @@
 """Packed splits: decoded images and masks in memory-mapped files, read-only.
 
 A packed folder holds `images.bin` and `masks.bin` (raw uint8, image after image, row-major) and `meta.json` with the
-sizes. Processes of one machine share the pages of a mapped file.
+sizes and the digests of both files. Processes of one machine share the pages of a mapped file. Each process checks the
+digests when it opens a file for the first time: a flipped bit in a mask would be a wrong record.
 """
 
 import json
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.storage.atomic import canonical_json
+from quadrat.benchmark.storage.digest import digest_of, is_intact_once
 
 __all__ = [
     "FORMAT",
@@ -25,6 +28,7 @@ __all__ = [
     "PackedImages",
     "PackedMasks",
     "PackedSplit",
+    "meta_content",
     "open_packed",
 ]
 
@@ -32,7 +36,10 @@ FORMAT: Final = "quadrat-packed"
 """Format tag in `meta.json`."""
 
 VERSION: Final = 1
-"""Version of the file format; a folder of another version is packed again."""
+"""Version of what is packed, a part of fingerprints and folder names."""
+
+_META_VERSION: Final = 2
+"""Version of `meta.json`; a folder of another version is packed again. 2: with digests."""
 
 IMAGES: Final = "images.bin"
 MASKS: Final = "masks.bin"
@@ -53,6 +60,7 @@ class _Meta(NamedTuple):
     colours: tuple[tuple[int, int, int], ...]
     fingerprint: str
     images_fingerprint: str
+    digests: Mapping[str, str]
 
 
 class PackedImages:
@@ -75,7 +83,7 @@ class PackedImages:
         self.sizes = meta.sizes
         self.fingerprint = meta.images_fingerprint
         self._starts = _starts(meta.sizes, channels=3)
-        self._mapped = _Mapped(path / IMAGES, int(self._starts[-1]))
+        self._mapped = _Mapped(path / IMAGES, int(self._starts[-1]), meta.digests[IMAGES])
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -110,7 +118,7 @@ class PackedMasks:
         self.sizes = meta.sizes
         self.num_classes = len(meta.classes)
         self._starts = _starts(meta.sizes, channels=1)
-        self._mapped = _Mapped(path / MASKS, int(self._starts[-1]))
+        self._mapped = _Mapped(path / MASKS, int(self._starts[-1]), meta.digests[MASKS])
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -219,10 +227,12 @@ class _Mapped:
     the page cache, so reading them again takes no disk access, and arrays returned earlier stay valid.
     """
 
-    def __init__(self, path: Path, expected_bytes: int) -> None:
+    def __init__(self, path: Path, expected_bytes: int, digest: str) -> None:
         found_bytes = path.stat().st_size if path.is_file() else None
         if found_bytes != expected_bytes:
             raise _damaged(path.parent, f"{path.name} should be {expected_bytes} bytes long, found {found_bytes}")
+        if not is_intact_once(path, digest):
+            raise _damaged(path.parent, f"{path.name} has another content than was written")
         with open(path, "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         # ndarray, not np.memmap: slicing the subclass costs more than the slice itself.
@@ -247,8 +257,10 @@ def _read_meta(path: Path) -> _Meta:
         content: dict[str, Any] = json.loads(file.read_bytes())
     except ValueError as error:
         raise _damaged(path, f"{META} is not JSON ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise _damaged(path, f"{META} does not say format {FORMAT!r}, version {VERSION}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != _META_VERSION:
+        raise _damaged(path, f"{META} does not say format {FORMAT!r}, version {_META_VERSION}")
+    if content.pop("digest", None) != _meta_digest(content):
+        raise _damaged(path, f"{META} has another content than was written")
     try:
         sizes = np.array(content["sizes"], dtype=np.int32).reshape(-1, 2)
         sizes.setflags(write=False)
@@ -261,9 +273,20 @@ def _read_meta(path: Path) -> _Meta:
             colours=_colours(content["colours"]),
             fingerprint=content["fingerprint"],
             images_fingerprint=content["images_fingerprint"],
+            digests={name: content["digests"][name] for name in (IMAGES, MASKS)},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"{META} lacks or garbles a field ({error!r})") from error
+
+
+def meta_content(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of `meta.json`: `values` with format, version, and a digest over all of it."""
+    content = {"format": FORMAT, "version": _META_VERSION, **values}
+    return {**content, "digest": _meta_digest(content)}
+
+
+def _meta_digest(content: Mapping[str, Any]) -> str:
+    return digest_of(canonical_json(content).encode())
 
 
 def _colours(colours: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:

@@ -1,16 +1,18 @@
 """Packing of a split: decode and check every image once, and write it to a folder that all trials memory-map."""
 
 import hashlib
+import logging
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from filelock import FileLock
 
 from quadrat.benchmark.data.dataset import VOID, Dataset, Item, Sample, decode, items_of
-from quadrat.benchmark.data.packed import FORMAT, IMAGES, MASKS, META, VERSION, PackedSplit
+from quadrat.benchmark.data.packed import FORMAT, IMAGES, MASKS, META, VERSION, PackedSplit, meta_content
 from quadrat.benchmark.data.parallel import in_order
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.storage.atomic import (
@@ -21,8 +23,11 @@ from quadrat.benchmark.storage.atomic import (
     remove_temporaries_of,
     write_json,
 )
+from quadrat.benchmark.storage.digest import new_digest
 
-__all__ = ["pack"]
+__all__ = ["check_against_data_set", "pack"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def pack(
@@ -32,8 +37,8 @@ def pack(
 
     The folder name is a hash over names, parameters, ids and the stamps of the items (file sizes and times), so nothing
     is decoded twice. One process packs while the others wait on a file lock. The folder is renamed into place when it
-    is complete, so where locks do not work the slower of two processes uses what the faster one wrote. A damaged folder
-    is replaced.
+    is complete, so where locks do not work the slower of two processes uses what the faster one wrote. Where it is
+    there and intact, nothing is written, not even a lock. A damaged folder is replaced, and a warning says so.
 
     Args:
         dataset: The data set.
@@ -49,6 +54,10 @@ def pack(
     items = items_of(dataset, split)
     folder = Path(cache_dir).absolute() / "packed"
     path = folder / _key(dataset, split, items)
+    try:
+        return PackedSplit.open(path)
+    except (DataError, OSError):  # not there, or damaged, or being replaced: looked at again with the lock
+        pass
     with clear_disk_errors(path):
         try:
             make_folders(folder)
@@ -90,8 +99,9 @@ def _intact(path: Path) -> PackedSplit | None:
         return None
     try:
         return PackedSplit.open(path)
-    except DataError:
-        # It is packed again from its source; processes that have the old files mapped keep them.
+    except DataError as error:
+        _LOG.warning("%s It is packed again now.", error)
+        # Processes that have the old files mapped keep them.
         with clear_disk_errors(path):
             shutil.rmtree(path)
         return None
@@ -104,26 +114,18 @@ def _write(
     items: Sequence[Item],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    num_classes = len(dataset.classes)
-
-    def read(item: Item) -> Sample:
-        image, mask = decode(item, num_classes)
-        return Sample(np.ascontiguousarray(image), np.ascontiguousarray(mask))
-
-    pixels, labels = hashlib.sha256(), hashlib.sha256()
+    fingerprint = _Fingerprint()
+    digests = {name: new_digest() for name in (IMAGES, MASKS)}
     sizes: list[list[int]] = []
     labelled = False
     with atomic_directory(path) as temporary:
         with open(temporary / IMAGES, "wb") as images, open(temporary / MASKS, "wb") as masks:
-            for image, mask in in_order(read, items):
-                height, width = mask.shape
-                sizes.append([height, width])
+            for image, mask in _decoded(dataset, items):
+                sizes.append(list(mask.shape))
                 labelled = labelled or bool((mask != VOID).any())
-                header = f"{height}x{width};".encode()
-                pixels.update(header)
-                pixels.update(image.data)
-                labels.update(header)
-                labels.update(mask.data)
+                fingerprint.add(image, mask)
+                digests[IMAGES].update(image.data)
+                digests[MASKS].update(mask.data)
                 images.write(image.data)
                 masks.write(mask.data)
                 if on_progress is not None:
@@ -133,18 +135,77 @@ def _write(
                 f"split {split!r} of {dataset.name}: every pixel of its {len(items)} masks is void, so there is "
                 "nothing to learn or to evaluate. Take a split whose labels are public."
             )
-        ids = [item.id for item in items]
-        content = [FORMAT, VERSION, list(dataset.classes), ids, pixels.hexdigest(), labels.hexdigest()]
-        meta = {
-            "format": FORMAT,
-            "version": VERSION,
+        values = {
             "name": dataset.name,
             "split": split,
             "classes": list(dataset.classes),
             "colours": [list(colour) for colour in dataset.colours],
-            "fingerprint": hashlib.sha256(canonical_json(content).encode()).hexdigest(),
-            "images_fingerprint": pixels.hexdigest(),
-            "ids": ids,
+            "fingerprint": fingerprint.of(dataset, items),
+            "images_fingerprint": fingerprint.pixels.hexdigest(),
+            "ids": [item.id for item in items],
             "sizes": sizes,
+            "digests": {name: found.hexdigest() for name, found in digests.items()},
         }
-        write_json(temporary / META, meta)
+        write_json(temporary / META, meta_content(values))
+
+
+class _Fingerprint:
+    """Hashes of the pixels and masks of a split, image by image."""
+
+    def __init__(self) -> None:
+        self.pixels = hashlib.sha256()
+        self._labels = hashlib.sha256()
+
+    def add(self, image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> None:
+        height, width = mask.shape
+        for found, array in ((self.pixels, image), (self._labels, mask)):
+            found.update(f"{height}x{width};".encode())
+            found.update(array.data)
+
+    def of(self, dataset: Dataset, items: Sequence[Item]) -> str:
+        """Return the fingerprint of the split whose images have been added."""
+        ids = [item.id for item in items]
+        content = [FORMAT, VERSION, list(dataset.classes), ids, self.pixels.hexdigest(), self._labels.hexdigest()]
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _decoded(dataset: Dataset, items: Sequence[Item]) -> Iterator[Sample]:
+    num_classes = len(dataset.classes)
+
+    def read(item: Item) -> Sample:
+        image, mask = decode(item, num_classes)
+        return Sample(np.ascontiguousarray(image), np.ascontiguousarray(mask))
+
+    return in_order(read, items)
+
+
+def check_against_data_set(
+    packed: PackedSplit, dataset: Dataset, on_progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Check that a packed split is what the files of the data set hold, by decoding and comparing all of them.
+
+    Its digests and its fingerprint are what it says of itself.
+
+    Args:
+        packed: The packed split.
+        dataset: The data set.
+        on_progress: Called with (images done, images in total).
+
+    Raises:
+        DataError: When it is not, or the data set is missing or damaged.
+    """
+    items = dataset.items(packed.split)
+    fingerprint = _Fingerprint()
+    is_equal = [item.id for item in items] == list(packed.ids)
+    for index, (image, mask) in enumerate(_decoded(dataset, items) if is_equal else ()):
+        fingerprint.add(image, mask)
+        is_equal = np.array_equal(image, packed.images.image(index)) and np.array_equal(mask, packed.masks.mask(index))
+        if not is_equal:
+            break
+        if on_progress is not None:
+            on_progress(index + 1, len(items))
+    if not is_equal or fingerprint.of(dataset, items) != packed.fingerprint:
+        raise DataError(
+            f"expected the images and masks of {dataset.name} {packed.split} in {packed.path}, got others: that cache "
+            "is wrong. Delete the folder; it is packed again"
+        )

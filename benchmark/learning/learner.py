@@ -20,14 +20,14 @@ from quadrat.benchmark.learning.scoring.preview import Preview, preview
 from quadrat.benchmark.learning.scoring.profiles import load_profiles
 from quadrat.benchmark.learning.scoring.score import Scores, score_regions
 from quadrat.benchmark.learning.scoring.signals import load_signals
-from quadrat.benchmark.learning.training.checkpoint import CheckpointFile, Fitted
+from quadrat.benchmark.learning.training.checkpoint import CheckpointError, CheckpointFile, Fitted
 from quadrat.benchmark.learning.training.finetuned import FineTuned
 from quadrat.benchmark.learning.training.fit import Batch, train
 from quadrat.benchmark.learning.training.frozen import Frozen
 from quadrat.benchmark.learning.training.sampler import Sampler
 from quadrat.benchmark.seeds import torch_seed
 
-__all__ = ["Fitted", "Learner", "Scores", "Training"]
+__all__ = ["CheckpointError", "Fitted", "Learner", "Scores", "Training"]
 
 OnStep = Callable[[int, int], None]
 

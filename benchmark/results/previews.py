@@ -84,7 +84,7 @@ def read_previews(path: Path) -> list[StoredPreview]:
     if not path.is_file():
         return []
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             return [
                 StoredPreview(
                     image=int(image),

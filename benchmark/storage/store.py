@@ -2,6 +2,9 @@
 
 Equal keys mean equal content, so two trials (or two runs of one trial) that share a prefix share its work. The first
 process to ask computes an artefact; others wait for its lock, which is freed when that process dies.
+
+Its description holds a digest of every file, which is checked whenever the artefact is loaded. A damaged one is
+computed again.
 """
 
 import contextlib
@@ -15,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 
+from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.storage.atomic import (
     atomic_directory,
     canonical_json,
@@ -23,6 +27,7 @@ from quadrat.benchmark.storage.atomic import (
     make_folders,
     remove_temporaries_of,
 )
+from quadrat.benchmark.storage.digest import digest_of, digests_of, find_damage
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 
@@ -32,6 +37,8 @@ STORE_VERSION: Final = 1
 """Part of every key. Raise it when the same key would give other numbers, so that old artefacts are not used."""
 
 _META: Final = "artefact.json"
+_MAX_DAMAGED: Final = 3
+"""Times in a row that an artefact may be damaged: the copy here, the one at the remote, and one just computed."""
 
 _Loaded = TypeVar("_Loaded")
 
@@ -43,10 +50,12 @@ class Artefact:
     Attributes:
         path: Folder with its files.
         elapsed_s: Seconds that computing it took.
+        digests: Digest of each of its files, by name; None for one that an earlier version wrote, which is not checked.
     """
 
     path: Path
     elapsed_s: float
+    digests: Mapping[str, str] | None
 
 
 class Checkpoint:
@@ -117,8 +126,10 @@ class Store:
         """Return the artefact; None when it has not been computed, or was dropped."""
         path = self.path(kind, key)
         found = _read(path)
-        if found is None and self._remote is not None and self._fetch(self._remote, kind, path):
-            found = _read(path)
+        if found is None and self._remote is not None:
+            discard(path)  # nothing, or a folder whose description is damaged
+            if self._fetch(self._remote, kind, path):
+                found = _read(path)
         return found
 
     def get_or_compute(
@@ -128,6 +139,7 @@ class Store:
         compute: Callable[[Path], None],
         *,
         on_wait: Callable[[], None] | None = None,
+        on_damage: Callable[[str], None] | None = None,
     ) -> Artefact:
         """Return the artefact; if it does not exist, compute it, or wait for the process that does.
 
@@ -136,6 +148,7 @@ class Store:
             key: Everything that the content depends on, JSON-plain.
             compute: Called with an empty folder; writes the artefact's files there.
             on_wait: Called about once a second while another process computes the same artefact.
+            on_damage: Called with what is wrong when there is one without a readable description, which is replaced.
 
         Raises:
             ResultsError: When the disk is full, or the remote cannot be reached.
@@ -147,17 +160,20 @@ class Store:
             if (found := self.get(kind, key)) is not None:
                 return found
             remove_temporaries_of(path)
-            discard(path)  # incomplete: it has no description
+            if path.exists() and on_damage is not None:
+                on_damage(f"{path} has no readable {_META}; it is computed again")
+            discard(path)
             start = time.perf_counter()
             with atomic_directory(path) as temporary:
                 compute(temporary)
                 elapsed_s = time.perf_counter() - start
-                meta = {"kind": kind, "elapsed_s": elapsed_s, "key": dict(key)}
-                (temporary / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+                digests = digests_of(temporary)
+                meta = {"kind": kind, "elapsed_s": elapsed_s, "key": dict(key), "files": digests}
+                _write_description(temporary / _META, meta)
                 if self._remote is not None:
                     for file in sorted(temporary.iterdir(), key=lambda file: file.name == _META):
                         self._remote.upload(f"{kind}/{path.name}/{file.name}", file)
-        return Artefact(path=path, elapsed_s=elapsed_s)
+        return Artefact(path=path, elapsed_s=elapsed_s, digests=digests)
 
     def load_or_compute(
         self,
@@ -167,19 +183,51 @@ class Store:
         load: Callable[[Artefact], _Loaded],
         *,
         on_wait: Callable[[], None] | None = None,
+        on_damage: Callable[[str], None] | None = None,
     ) -> _Loaded:
-        """Return `load(artefact)` of the artefact that `get_or_compute` returns.
+        """Return `load(artefact)` of the artefact that `get_or_compute` returns, after checking its digests.
 
         An artefact that another trial drops before it is loaded is computed again. So dropping is safe at any time,
-        also in a store that several suites share.
+        also in a store that several suites share. A damaged one is taken from the remote, where it may be intact, or
+        computed again.
+
+        Args:
+            kind: As for `get_or_compute`.
+            key: As for `get_or_compute`.
+            compute: As for `get_or_compute`.
+            load: Reads the artefact's files.
+            on_wait: As for `get_or_compute`.
+            on_damage: Called with what is wrong with a damaged artefact, before it is replaced.
+
+        Raises:
+            ResultsError: When the artefact is damaged as often as it is computed; as `get_or_compute`.
         """
+        num_damaged = 0
         while True:
-            artefact = self.get_or_compute(kind, key, compute, on_wait=on_wait)
-            try:
-                return load(artefact)
-            except Exception:
-                if self.get(kind, key) is not None:
-                    raise
+            artefact = self.get_or_compute(kind, key, compute, on_wait=on_wait, on_damage=on_damage)
+            damage = find_damage(artefact.path, artefact.digests or {})
+            if damage is None:
+                try:
+                    return load(artefact)
+                except Exception as error:
+                    if _read(artefact.path) is None:
+                        continue  # dropped
+                    if artefact.digests is not None:
+                        raise
+                    damage = f"{type(error).__name__}: {error}"
+            elif _read(artefact.path) is None:
+                continue
+            num_damaged += 1
+            if num_damaged > _MAX_DAMAGED:
+                raise ResultsError(
+                    f"{artefact.path} is damaged again and again: {damage}. Check the disk and the memory"
+                )
+            if on_damage is not None:
+                on_damage(f"{artefact.path} is damaged: {damage}; it is computed again")
+            if self._remote is not None and num_damaged == 1:
+                discard(artefact.path)
+            else:
+                self.drop(kind, key)
 
     def checkpoint(self, kind: str, key: Mapping[str, Any]) -> Checkpoint:
         """Return the checkpoint of an artefact, for `compute` of `get_or_compute`, which holds the lock."""
@@ -243,12 +291,26 @@ class _DroppedError(Exception):
     """The artefact was dropped while it was downloaded."""
 
 
+def _write_description(path: Path, meta: dict[str, Any]) -> None:
+    digest = digest_of(canonical_json(meta).encode())
+    path.write_text(json.dumps({**meta, "digest": digest}, indent=1), encoding="utf-8")
+
+
 def _read(path: Path) -> Artefact | None:
+    """Return the artefact of a folder; None where there is no description, or none that can be read."""
     try:
         meta = json.loads((path / _META).read_text(encoding="utf-8"))
+        if "files" in meta or "digest" in meta:
+            expected = meta.pop("digest", None)
+            if expected != digest_of(canonical_json(meta).encode()):
+                return None
+        files = meta.get("files")
+        digests = None if files is None else {str(name): str(digest) for name, digest in files.items()}
+        return Artefact(path=path, elapsed_s=float(meta["elapsed_s"]), digests=digests)
     except FileNotFoundError:
         return None
-    return Artefact(path=path, elapsed_s=float(meta["elapsed_s"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged: it describes nothing
+        return None
 
 
 def open_store(place: str | None, results_dir: Path, remote: Remote | None) -> Store:

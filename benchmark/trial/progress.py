@@ -60,6 +60,7 @@ class Reporter:
         self._on_progress = on_progress
         self._round = round_
         self._miou = miou
+        self._phase: Phase = "select"
 
     def next_round(self, miou: float) -> Self:
         """Return the reporter of the round after this one, which ended with `miou`."""
@@ -69,11 +70,12 @@ class Reporter:
         """Report that `done` of `total` steps of a phase are done."""
         self._report(phase, done, total)
 
-    def note(self, phase: Phase, note: str) -> None:
-        """Report in a phase what the user should read."""
-        self._report(phase, note=note)
+    def note(self, note: str) -> None:
+        """Report what the user should read, in the phase that was reported last."""
+        self._report(self._phase, note=note)
 
     def _report(self, phase: Phase, done: int = 0, total: int = 0, note: str = "") -> None:
+        self._phase = phase
         if self._on_progress is None:
             return
         progress = Progress(

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from quadrat.benchmark.config.sharing import SharedNeeds, round_identity
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.results.previews import MAX_EDGE, fixed_images, pack_previews, previews_path
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.previews import MAX_EDGE, fixed_images, pack_previews, previews_path, read_previews
 from quadrat.benchmark.storage.atomic import atomic_write
 from quadrat.benchmark.storage.store import Artefact
 from quadrat.benchmark.trial.context import TrialContext
@@ -81,7 +82,7 @@ class Round:
         return self._context.learner(self._spec.learner)
 
     def _fit(self) -> tuple["Fitted", float]:
-        from quadrat.benchmark.learning.learner import Fitted
+        from quadrat.benchmark.learning.learner import CheckpointError, Fitted
 
         checkpoint = self._store.checkpoint("fit", self._key)
 
@@ -92,19 +93,27 @@ class Round:
                 checkpoint.upload()
                 self._report("fit", done, total)
 
-            fitted = self._learner.fit(
-                self._labels,
-                seed=self._spec.seed,
-                round=self.number,
-                checkpoint=checkpoint.path,
-                on_step=on_step,
-            )
+            def fit() -> Fitted:
+                return self._learner.fit(
+                    self._labels,
+                    seed=self._spec.seed,
+                    round=self.number,
+                    checkpoint=checkpoint.path,
+                    on_step=on_step,
+                )
+
+            try:
+                fitted = fit()
+            except CheckpointError as error:
+                self._note(f"{error}; the fit begins again")
+                checkpoint.remove()
+                fitted = fit()
             fitted.save(folder / "fitted.pt")
 
         def load(artefact: Artefact) -> tuple[Fitted, float]:
             return Fitted.load(artefact.path / "fitted.pt"), artefact.elapsed_s
 
-        loaded = self._store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait)
+        loaded = self._store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait, on_damage=self._note)
         checkpoint.remove()
         return loaded
 
@@ -135,14 +144,19 @@ class Round:
                 **json.loads((artefact.path / "summary.json").read_text(encoding="utf-8")),
             )
 
-        return self._store.load_or_compute("evaluation", key, compute, load, on_wait=self._wait)
+        return self._store.load_or_compute("evaluation", key, compute, load, on_wait=self._wait, on_damage=self._note)
 
     def write_previews(self) -> None:
-        """Write the model's predictions for a few fixed images of the pool, if they are not there."""
+        """Write the model's predictions for a few fixed images of the pool, if they are not there or damaged."""
         artefacts = self._context.artefacts
         path = artefacts.sync(previews_path(artefacts.results_dir, self._spec.trial_id, self.number))
-        if path.is_file():
-            return
+        try:
+            if read_previews(path):
+                return
+        except ResultsError as error:
+            self._note(f"{error}: it is made again")
+            path.unlink()
+            artefacts.delete_remote(path)
         images = fixed_images(len(self._data.pool.ids))
 
         def compute(folder: Path) -> None:
@@ -150,8 +164,13 @@ class Round:
             previews = self._learner.preview(fitted, images, max_edge=MAX_EDGE)
             (folder / "previews.npz").write_bytes(pack_previews(images, self._data.pool.sizes[images], previews))
 
-        artefact = self._store.get_or_compute("preview", self._key, compute, on_wait=self._wait)
-        atomic_write(path, (artefact.path / "previews.npz").read_bytes())
+        def load(artefact: Artefact) -> bytes:
+            return (artefact.path / "previews.npz").read_bytes()
+
+        data = self._store.load_or_compute(
+            "preview", self._key, compute, load, on_wait=self._wait, on_damage=self._note
+        )
+        atomic_write(path, data)
         artefacts.sync(path)
 
     def score(self, needs: SharedNeeds) -> tuple["Scores", float]:
@@ -189,7 +208,9 @@ class Round:
             profiles = {name: np.load(artefact.path / f"profile-{name}.npy", mmap_mode="r") for name in needs.profiles}
             return Scores(signals=signals, features=features, profiles=profiles), elapsed_s
 
-        return self._store.load_or_compute("scores", self._scores_key(needs), compute, load, on_wait=self._wait)
+        return self._store.load_or_compute(
+            "scores", self._scores_key(needs), compute, load, on_wait=self._wait, on_damage=self._note
+        )
 
     def errors(self) -> tuple[npt.NDArray[np.float32], float]:
         """Return the share of wrong pixels of every region of the pool, (R,), and the seconds that took.
@@ -212,7 +233,7 @@ class Round:
             with np.load(artefact.path / "errors.npz") as file:
                 return file["errors"], float(file["elapsed_s"])
 
-        return self._store.load_or_compute("errors", self._key, compute, load, on_wait=self._wait)
+        return self._store.load_or_compute("errors", self._key, compute, load, on_wait=self._wait, on_damage=self._note)
 
     def release(self, needs: SharedNeeds) -> None:
         """Drop what no later step of this trial needs. Round 0 stays: other strategies of the seed use it.
@@ -232,3 +253,6 @@ class Round:
 
     def _wait(self) -> None:
         self._report("wait")
+
+    def _note(self, text: str) -> None:
+        self._report.note(text)

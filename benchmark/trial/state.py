@@ -95,7 +95,7 @@ class TrialState:
             except DamagedSelectionError as error:
                 if not isinstance(error.path, Path):
                     raise
-                self._report.note("select", f"{error.path} is damaged and put aside; it is restored or made again")
+                self._report.note(f"{error.path} is damaged and put aside; it is restored or made again")
                 put_aside(error.path)
         self._context.artefacts.delete_remote(self._selection_path())
         return None

@@ -6,6 +6,7 @@ selections alone (their digests and costs) is checked for every round, since tha
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial, planned_round
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.data import check_against_data_set
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.results.published import Published
 from quadrat.benchmark.results.records import Record, differing_fields
@@ -63,14 +65,21 @@ def open_scratch(
     Args:
         published: What is verified.
         scratch_dir: The results folder to work in; nothing is written to that of `published`.
-        cache_dir: Where packed splits and frozen features are kept; by default in `scratch_dir`.
-        on_pack: Called while packing.
+        cache_dir: Where packed splits and frozen features are kept; by default in `scratch_dir`. A packed split that is
+            there already is compared with the files of the data set, by decoding all of them.
+        on_pack: Called while packing or comparing.
 
     Raises:
+        DataError: When the cache holds other images or masks than the data set.
         ResultsError: When the data are not those of the published results.
     """
     pack_selections(published.path, scratch_dir / ARCHIVE)
     context = TrialContext.open(published.suite, scratch_dir, cache_dir=cache_dir, on_pack=on_pack)
+    if cache_dir is not None:
+        for packed in (context.data.pool, context.data.test):
+            check_against_data_set(
+                packed, context.data.dataset, functools.partial(on_pack, packed.split) if on_pack else None
+            )
     for split, here in (("pool", context.data.pool), ("test", context.data.test)):
         there = published.dataset[split]["fingerprint"]
         if there != here.fingerprint:

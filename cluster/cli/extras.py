@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["EXTRAS", "MissingExtraError", "explain_missing", "require_extras"]
 
 EXTRAS: Final = {
-    "cli": ("click", "rich", "pydantic", "yaml", "filelock", "PIL", "tenacity"),
+    "cli": ("click", "rich", "pydantic", "yaml", "filelock", "PIL", "tenacity", "xxhash"),
     "train": (
         "torch",
         "torchvision",

@@ -33,7 +33,7 @@ __all__ = ["COMMANDS"]
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Packed images and frozen features. Default: DIR/cache if it is there",
+    help="Packed images (compared with the data set) and frozen features to use. Default: both are made again",
 )
 @click.option(
     "--scratch",
@@ -67,8 +67,6 @@ def verify(
     with ExitStack() as stack:
         if scratch is None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quadrat-verify-")))
-        if cache is None and (results_dir / "cache").is_dir():
-            cache = results_dir / "cache"
         context = open_scratch(
             published, scratch.absolute(), cache_dir=cache.absolute() if cache else None, on_pack=_show_progress
         )

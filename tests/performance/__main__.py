@@ -1,4 +1,4 @@
-"""The measuring harness: `python -m performance fit|score|together|overhead` in `tests/`, or `make bench`."""
+"""The measuring harness: `python -m performance fit|score|together|overhead|digests` in `tests/`, or `make bench`."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import click
 
+from performance.digests import bench_digests
 from performance.learner import Case, bench_fit, bench_growth, bench_score, bench_together, open_case
 from performance.overhead import bench_overhead
 from quadrat.benchmark.learning.runtime import resolve_device
@@ -247,6 +248,24 @@ def overhead(num_seeds: int, iterations: int, actors: int, logs_to_mlflow: bool,
         f"ratio {result['ratio']} (at most {result['limit']}); workers opened the data for {result['opening_s']} s, "
         f"waited for shared fits for {result['waited_s']} s; load {result['load_1min']} on {result['cpus']} CPUs"
     )
+
+
+@bench.command()
+@click.option("--mib", type=click.IntRange(min=16), default=512, show_default=True, help="Size of the file")
+@click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True, help="Pairs")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
+def digests(mib: int, repeats: int, is_json: bool) -> None:
+    """Time reading a file with the check of its digest against reading alone."""
+    with tempfile.TemporaryDirectory(prefix="quadrat-bench-") as folder:
+        result = bench_digests(Path(folder), mib=mib, repeats=repeats)
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    for row in result["rows"]:
+        click.echo(
+            f"from the {row['from']}: {row['read_gib_per_s']} GiB/s read, {row['checked_gib_per_s']} GiB/s checked, "
+            f"ratio {row['ratio']} ({min(row['ratios'])} to {max(row['ratios'])}), load {result['load_1min']}"
+        )
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.storage.atomic import atomic_write
+from quadrat.benchmark.storage.digest import digest_of
 
 __all__ = [
+    "CheckpointError",
     "CheckpointFile",
     "FitState",
     "Fitted",
@@ -20,6 +22,8 @@ __all__ = [
     "save_tensors",
     "write_checkpoint",
 ]
+
+_HEADER: Final = "quadrat checkpoint, XXH3 of the rest: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,10 @@ class Fitted:
             TrainingError: The file can't be read.
         """
         return cls(**load_tensors(path))
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is damaged, or belongs to another fit: the fit has to begin again."""
 
 
 class CheckpointFile(NamedTuple):
@@ -95,27 +103,35 @@ def load_tensors(path: Path) -> Any:
 
 
 def write_checkpoint(file: CheckpointFile, state: FitState) -> None:
-    """Write the state of a fit to `file`."""
-    save_tensors({"identity": file.identity, **state._asdict()}, file.path)
+    """Write the state of a fit to `file`, after a line with its digest: `torch.load` notices few flipped bits."""
+    buffer = io.BytesIO()
+    torch.save({"identity": file.identity, **state._asdict()}, buffer)
+    data = buffer.getvalue()
+    atomic_write(file.path, f"{_HEADER}{digest_of(data)}\n".encode() + data)
 
 
 def read_checkpoint(file: CheckpointFile) -> FitState | None:
     """Return the saved state of the fit with this identity; None where there is no file.
 
     Raises:
-        TrainingError: The file can't be read, or belongs to another fit.
+        CheckpointError: The file is damaged, or belongs to another fit.
     """
-    if not file.path.exists():
+    try:
+        content = file.path.read_bytes()
+    except FileNotFoundError:
         return None
-    saved = load_tensors(file.path)
-    if not isinstance(saved, dict) or saved.keys() != {"identity", *FitState._fields}:
-        raise TrainingError(f"{file.path} is not a fit's checkpoint. Delete it; the fit begins again.")
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {file.path} can't be read ({error.strerror})") from error
+    line, _, data = content.partition(b"\n")
+    if line != f"{_HEADER}{digest_of(data)}".encode():
+        raise CheckpointError(f"the checkpoint {file.path} is damaged: it has another content than was written")
+    saved = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     found = saved.pop("identity")
     different = sorted(name for name in {*found, *file.identity} if found.get(name) != file.identity.get(name))
     if different:
         name = different[0]
-        raise TrainingError(
+        raise CheckpointError(
             f"the checkpoint {file.path} is another fit's: expected {name}={file.identity.get(name)!r}, got "
-            f"{found.get(name)!r}. Delete it; the fit begins again."
+            f"{found.get(name)!r}"
         )
     return FitState(**saved)

@@ -3,12 +3,14 @@
 Axes: B images, E channels, h w cells of 4 pixels, u v cells of the output stride.
 
 A folder `<cache_dir>/features/<key>/` holds `low.f16` (stride 4) and `high.f16` (output stride), image after image,
-each (rows, columns, channels), and `meta.json`. The folder is renamed into place when it is complete. Images are padded
-with the mean colour to a multiple of the output stride.
+each (rows, columns, channels), and `meta.json` with their digests, which each process checks when it opens them first.
+The folder is renamed into place when it is complete. Images are padded with the mean colour to a multiple of the output
+stride.
 """
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,9 +27,18 @@ from quadrat.benchmark.learning.inputs import VOID, Images, Labels
 from quadrat.benchmark.learning.network.model import CELL, Encoded
 from quadrat.benchmark.learning.runtime import to_device
 from quadrat.benchmark.learning.training.sampler import Draw
-from quadrat.benchmark.storage.atomic import atomic_directory, clear_disk_errors, make_folders
+from quadrat.benchmark.storage.atomic import (
+    atomic_directory,
+    canonical_json,
+    clear_disk_errors,
+    discard,
+    make_folders,
+)
+from quadrat.benchmark.storage.digest import digest_of, is_intact_once, new_digest
 
 __all__ = ["FeatureCrops", "FeatureMaps", "cut_feature_crops", "feature_key", "open_or_encode"]
+
+_LOG = logging.getLogger(__name__)
 
 # Part of the key: increase it when the same encoder and images would give other features.
 _VERSION = 1
@@ -41,15 +52,21 @@ class FeatureMaps:
         """Open what `open_or_encode` wrote.
 
         Raises:
-            DataError: A file is missing or has another length than `meta.json` states.
+            DataError: A file is missing, or has another content than was written.
         """
         try:
             meta = json.loads((path / "meta.json").read_text())
+            digest = meta.pop("digest")
+            if digest != digest_of(_canonical(meta)):
+                raise OSError("meta.json has another content than was written")
+            for name, digest in meta["digests"].items():
+                if not is_intact_once(path / name, digest):
+                    raise OSError(f"{name} has another content than was written")
             self._low = _map(path / "low.f16", meta["low_shapes"])
             self._high = _map(path / "high.f16", meta["high_shapes"])
-        except (OSError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, KeyError, AttributeError, ValueError) as error:
             raise DataError(
-                f"damaged feature cache {path}: {error}. Delete the folder; it is computed again."
+                f"damaged feature cache {path}: {error!r}. Delete the folder; it is computed again."
             ) from error
 
     def __len__(self) -> int:
@@ -83,9 +100,9 @@ def open_or_encode(
     cache_dir: Path,
     on_image: Callable[[int, int], None] | None = None,
 ) -> FeatureMaps:
-    """Return the cached features of `images`, after computing them if they are missing.
+    """Return the cached features of `images`, after computing them if they are missing or damaged.
 
-    Concurrent processes wait for the one that computes.
+    Concurrent processes wait for the one that computes. Where they are there and intact, nothing is written.
 
     Args:
         images: The image set.
@@ -96,16 +113,28 @@ def open_or_encode(
 
     Raises:
         ResultsError: The disk is full or not writable.
-        DataError: A finished cache is damaged.
     """
     path = cache_dir / "features" / feature_key(key)
+    if (found := _intact(path)) is not None:
+        return found
     with clear_disk_errors(path):
         make_folders(path.parent)
         with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                with atomic_directory(path) as folder:
-                    _write(folder, images, encode, key, on_image)
+            if (found := _intact(path)) is not None:  # another process was faster
+                return found
+            if path.exists():
+                _LOG.warning("%s is damaged: the features are computed again", path)
+                discard(path)
+            with atomic_directory(path) as folder:
+                _write(folder, images, encode, key, on_image)
     return FeatureMaps(path)
+
+
+def _intact(path: Path) -> FeatureMaps | None:
+    try:
+        return FeatureMaps(path)
+    except DataError:
+        return None
 
 
 def feature_key(key: dict[str, Any]) -> str:
@@ -174,6 +203,7 @@ def _write(
     on_image: Callable[[int, int], None] | None,
 ) -> None:
     shapes: dict[str, list[list[int]]] = {"low": [], "high": []}
+    digests = {f"{name}.f16": new_digest() for name in shapes}
     # Written, not memory-mapped: a full disk then raises an error instead of a bus error.
     with (folder / "low.f16").open("wb") as low_file, (folder / "high.f16").open("wb") as high_file:
         for index in range(len(images)):
@@ -181,11 +211,22 @@ def _write(
             for name, file, feature in (("low", low_file, encoded.low), ("high", high_file, encoded.high)):
                 array_hwE = _to_float16(feature)
                 shapes[name].append(list(array_hwE.shape))
-                file.write(array_hwE.tobytes())
+                data = array_hwE.tobytes()
+                digests[f"{name}.f16"].update(data)
+                file.write(data)
             if on_image is not None:
                 on_image(index + 1, len(images))
-    meta = {"key": key, "low_shapes": shapes["low"], "high_shapes": shapes["high"]}
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    meta = {
+        "key": key,
+        "low_shapes": shapes["low"],
+        "high_shapes": shapes["high"],
+        "digests": {name: found.hexdigest() for name, found in digests.items()},
+    }
+    (folder / "meta.json").write_text(json.dumps({**meta, "digest": digest_of(_canonical(meta))}), encoding="utf-8")
+
+
+def _canonical(meta: dict[str, Any]) -> bytes:
+    return canonical_json(meta).encode()
 
 
 def _to_float16(feature_1Exx: Tensor) -> NDArray[np.float16]:

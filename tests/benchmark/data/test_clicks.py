@@ -202,9 +202,21 @@ def test_a_damaged_polygon_file_is_named(cityscapes: Path, tmp_path: Path, text:
         region_clicks(split, RegionGrid(split.sizes, 16), dataset.items("train"))
 
 
-def test_a_count_of_another_grid_is_refused(cityscapes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["another grid", "flipped", "short", "empty"])
+def test_a_damaged_count_is_made_again_and_said(
+    cityscapes: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     dataset = load_dataset("cityscapes", cityscapes)
     items, split = dataset.items("train"), pack(dataset, "train", tmp_path / "cache")
-    np.save(split.path / f"clicks-polygons-v{clicks.VERSION}-r16.npy", np.ones(3, dtype=np.int64))
-    with pytest.raises(DataError, match=r"expected clicks of 4 regions, got \(3,\)"):
-        region_clicks(split, RegionGrid(split.sizes, 16), items)
+    grid = RegionGrid(split.sizes, 16)
+    expected = region_clicks(split, grid, items)
+    path = split.path / f"clicks-polygons-v{clicks.VERSION}-r16.npz"
+    data = bytearray(path.read_bytes())
+    if damage == "another grid":
+        np.savez(path, clicks=np.ones(3, dtype=np.int64))
+    else:
+        data[data.index(expected.tobytes()) + 1] ^= 1
+        path.write_bytes({"flipped": data, "short": data[:-30], "empty": b""}[damage])
+    assert np.array_equal(region_clicks(split, grid, items), expected)
+    assert "is damaged: the clicks are counted again" in caplog.text
+    assert np.array_equal(np.load(path)["clicks"], expected)

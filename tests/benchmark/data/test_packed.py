@@ -13,11 +13,21 @@ import numpy as np
 import pytest
 from support.layouts import labels, pixels, save, write_camvid, write_folder
 
-from quadrat.benchmark.data import Dataset, PackedSplit, load_dataset, open_packed, pack, packing
+from quadrat.benchmark.data import (
+    Dataset,
+    PackedSplit,
+    check_against_data_set,
+    load_dataset,
+    open_packed,
+    pack,
+    packing,
+)
 from quadrat.benchmark.data.loaders.camvid import CamVid
 from quadrat.benchmark.data.loaders.folder import Folder
 from quadrat.benchmark.data.loaders.scenes import Scenes
+from quadrat.benchmark.data.packed import meta_content
 from quadrat.benchmark.errors import DataError, QuadratError
+from quadrat.benchmark.storage import digest
 
 SCENES = Scenes(num_train=6, num_test=2, height=32, width=40, frames=2)
 
@@ -251,22 +261,36 @@ def damage(packed: PackedSplit, how: str) -> None:
         meta.write_text("{")
     elif how == "version":
         meta.write_text(json.dumps({**meta_json, "version": 99}))
+    elif how == "edited":
+        meta.write_text(json.dumps({**meta_json, "fingerprint": "0" * 64}))
+    elif how == "zeroed":
+        data = (packed.path / "masks.bin").read_bytes()
+        (packed.path / "masks.bin").write_bytes(bytes(len(data) // 4) + data[len(data) // 4 :])
+    elif how == "flipped":
+        data = bytearray((packed.path / "images.bin").read_bytes())
+        data[1000] ^= 1
+        (packed.path / "images.bin").write_bytes(data)
     else:
-        del meta_json["sizes"]
-        meta.write_text(json.dumps(meta_json))
+        del meta_json["sizes"], meta_json["format"], meta_json["version"], meta_json["digest"]
+        meta.write_text(json.dumps(meta_content(meta_json)))
 
 
 DAMAGES = {
     "short": "images.bin should be .* bytes long, found 100",
     "missing": "masks.bin should be .* bytes long, found None",
     "garbled": "meta.json is not JSON",
-    "version": "format 'quadrat-packed', version 1",
+    "version": "format 'quadrat-packed', version 2",
+    "edited": "meta.json has another content than was written",
+    "zeroed": "masks.bin has another content than was written",
+    "flipped": "images.bin has another content than was written",
     "field": "lacks or garbles a field.*sizes",
 }
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_damaged_folder_is_named_when_opened_and_replaced_when_packed(how: str, tmp_path: Path) -> None:
+def test_damaged_folder_is_named_when_opened_and_replaced_when_packed(
+    how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     packed = pack(SCENES, "train", tmp_path)
     fingerprint, image = packed.fingerprint, packed.images.image(3).copy()
     damage(packed, how)
@@ -275,6 +299,50 @@ def test_damaged_folder_is_named_when_opened_and_replaced_when_packed(how: str, 
     again = pack(SCENES, "train", tmp_path)
     assert again.fingerprint == fingerprint
     np.testing.assert_array_equal(again.images.image(3), image)
+    assert "It is packed again now." in caplog.text
+
+
+def test_the_fingerprint_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    """It is in published results: computed here from its definition, over pixels, masks, ids and class names."""
+    packed = pack(SCENES, "train", tmp_path)
+    hashes = []
+    for arrays in (packed.images.image, packed.masks.mask):
+        found = hashlib.sha256()
+        for index, (height, width) in enumerate(packed.sizes.tolist()):
+            found.update(f"{height}x{width};".encode() + arrays(index).tobytes())
+        hashes.append(found.hexdigest())
+    text = json.dumps(["quadrat-packed", 1, list(packed.classes), list(packed.ids), *hashes], separators=(",", ":"))
+    assert packed.fingerprint == hashlib.sha256(text.encode()).hexdigest()
+    assert packed.images.fingerprint == hashes[0]
+
+
+def test_a_file_is_hashed_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = pack(SCENES, "train", tmp_path)
+    monkeypatch.setattr(digest, "digest_of_file", lambda path: pytest.fail(f"read {path} again"))
+    assert pickle.loads(pickle.dumps(packed)).fingerprint == pack(SCENES, "train", tmp_path).fingerprint
+
+
+def test_an_intact_pack_in_a_folder_that_cannot_be_written_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pack(SCENES, "train", tmp_path)
+    monkeypatch.setattr(packing, "FileLock", lambda path: pytest.fail("locked"))
+    assert pack(SCENES, "train", tmp_path).path == first.path
+
+
+def test_a_pack_is_compared_with_the_data_set_and_not_with_what_it_says_of_itself(tmp_path: Path) -> None:
+    packed = pack(SCENES, "train", tmp_path)
+    check_against_data_set(packed, SCENES)
+    wrong = packed.path / "masks.bin"
+    data = bytearray(wrong.read_bytes())
+    data[7] = (data[7] + 1) % len(packed.classes)
+    wrong.write_bytes(data)
+    meta = json.loads((packed.path / "meta.json").read_text())
+    values = {name: value for name, value in meta.items() if name not in ("format", "version", "digest")}
+    values["digests"]["masks.bin"] = digest.digest_of(bytes(data))
+    (packed.path / "meta.json").write_text(json.dumps(meta_content(values)))
+    with pytest.raises(DataError, match=r"expected the images and masks of scenes train in .*, got others"):
+        check_against_data_set(PackedSplit.open(packed.path), SCENES)
 
 
 def test_open_of_a_folder_without_pack_says_how_to_make_one(tmp_path: Path) -> None:

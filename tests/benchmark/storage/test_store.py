@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.storage import atomic as files
+from quadrat.benchmark.storage import digest
+from quadrat.benchmark.storage import store as store_module
+from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.storage.store import Artefact, Store
 
 KEY = {"seed": 1, "labelled": "ff"}
@@ -158,3 +162,101 @@ def test_the_time_a_computation_took_is_kept(tmp_path: Path) -> None:
     first = store.get_or_compute("fit", KEY, write("one"))
     found = store.get("fit", KEY)
     assert found is not None and found.elapsed_s == first.elapsed_s > 0
+
+
+def flip(path: Path, position: int) -> None:
+    """Flip one bit of a file, at a position that counts its bits."""
+    data = bytearray(path.read_bytes())
+    data[position // 8 % len(data)] ^= 1 << position % 8
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_flipped_bit_of_any_file_is_ever_loaded(tmp_path: Path, seed: int) -> None:
+    """Of 200 flips in an artefact and its description, each is either harmless or noticed and said."""
+    store, rng = Store(tmp_path), np.random.default_rng(seed)
+
+    def compute(folder: Path) -> None:
+        (folder / "confusion.npy").write_bytes(bytes(range(256)) * 4)
+        (folder / "summary.json").write_text('{"steps": 3, "loss": 0.5}')
+
+    def load(artefact: Artefact) -> tuple[bytes, str]:
+        return (artefact.path / "confusion.npy").read_bytes(), (artefact.path / "summary.json").read_text()
+
+    expected, said = store.load_or_compute("evaluation", KEY, compute, load), []
+    for number in range(70):
+        name = ("confusion.npy", "summary.json", "artefact.json")[number % 3]
+        flip(store.path("evaluation", KEY) / name, int(rng.integers(8 * 400)))
+        said.clear()
+        assert store.load_or_compute("evaluation", KEY, compute, load, on_damage=said.append) == expected
+        assert len(said) == 1 or (name == "artefact.json" and not said)  # "1e-05" and "1E-05" are the same
+        if name != "artefact.json":
+            assert f"is damaged: {name} has another content than was written; it is computed again" in said[0]
+        elif said:
+            assert "has no readable artefact.json; it is computed again" in said[0]
+
+
+@pytest.mark.parametrize("damage", ["short", "missing", "unreadable"])
+def test_a_truncated_or_missing_file_is_computed_again_and_said(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, said = Store(tmp_path), []
+    path = store.get_or_compute("fit", KEY, write("one")).path / "a.txt"
+    if damage == "short":
+        path.write_text("o")
+    elif damage == "missing":
+        path.unlink()
+    else:
+        real, failed = digest.digest_of_file, []
+
+        def broken(file: Path) -> str:
+            if not failed:
+                failed.append(file)
+                raise OSError(errno.EIO, "Input/output error")
+            return real(file)
+
+        monkeypatch.setattr(digest, "digest_of_file", broken)
+    loaded = store.load_or_compute(
+        "fit", KEY, write("two"), lambda artefact: (artefact.path / "a.txt").read_text(), on_damage=said.append
+    )
+    reason = {"short": "another content", "missing": "is missing", "unreadable": "cannot be read (Input/output error)"}
+    assert loaded == "two" and len(said) == 1 and reason[damage] in said[0]
+
+
+def test_a_disk_that_damages_every_artefact_is_an_error_and_no_endless_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "find_damage", lambda folder, digests: "a.txt has another content")
+    with pytest.raises(ResultsError, match=r"is damaged again and again: .*Check the disk"):
+        Store(tmp_path).load_or_compute("fit", KEY, write("one"), lambda artefact: None)
+
+
+def test_an_artefact_of_an_earlier_version_without_digests_is_used_and_replaced_when_it_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    path = store.get_or_compute("fit", KEY, write("1")).path
+    (path / "artefact.json").write_text('{"kind": "fit", "elapsed_s": 2.0, "key": {}}')
+
+    def load(artefact: Artefact) -> int:
+        return int((artefact.path / "a.txt").read_text())
+
+    assert store.load_or_compute("fit", KEY, write("2"), load) == 1
+    (path / "a.txt").write_text("half")
+    assert store.load_or_compute("fit", KEY, write("2"), load) == 2
+
+
+def test_a_damaged_copy_is_taken_from_the_remote_and_a_damaged_remote_is_replaced(tmp_path: Path) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    store = Store(tmp_path / "here", remote)
+
+    def load(artefact: Artefact) -> str:
+        return (artefact.path / "a.txt").read_text()
+
+    path = store.get_or_compute("fit", KEY, write("one")).path / "a.txt"
+    flip(path, 3)
+    assert store.load_or_compute("fit", KEY, write("two"), load) == "one"
+    (name,) = (name for name in remote.names("fit") if name.endswith("a.txt"))
+    remote.write(name, b"onf")
+    assert Store(tmp_path / "other", remote).load_or_compute("fit", KEY, write("two"), load) == "two"
+    assert remote.read(name) == b"two"

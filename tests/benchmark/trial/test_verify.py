@@ -12,11 +12,13 @@ from click.testing import CliRunner, Result
 from support.tiny_suite import TINY_SUITE
 
 from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.data.packed import meta_content
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.environment import environment_differences
 from quadrat.benchmark.results.publish import publish
 from quadrat.benchmark.results.published import Published, read_published
 from quadrat.benchmark.results.records import Record, append_record, read_records
+from quadrat.benchmark.storage.digest import digest_of
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
 from quadrat.benchmark.trial.verify import (
@@ -263,6 +265,25 @@ def test_the_command_ends_with_1_where_something_differs_or_is_missing(
     result = verify(copy, "--rounds", 0)
     assert result.exit_code == 1
     assert "can't be checked: random seed 0 round 0: its selections are not all there" in result.stdout
+
+
+def test_a_wrong_cache_is_not_believed_whatever_it_says_of_itself(original: Path, copy: Path, tmp_path: Path) -> None:
+    """A quarter of the test masks is zeroed, with digests that fit: as if the run had packed them so."""
+    cache = tmp_path / "cache"
+    shutil.copytree(original / "cache", cache)
+    (path,) = cache.glob("packed/scenes-test-*/masks.bin")
+    data = path.read_bytes()
+    path.write_bytes(bytes(len(data) // 4) + data[len(data) // 4 :])
+    meta = json.loads((path.parent / "meta.json").read_text())
+    values = {name: value for name, value in meta.items() if name not in ("format", "version", "digest")}
+    values["digests"]["masks.bin"] = digest_of(path.read_bytes())
+    (path.parent / "meta.json").write_text(json.dumps(meta_content(values)))
+    result = CliRunner().invoke(cli, ["verify", str(copy), "--cache", str(cache), "--rounds", "1"])
+    assert result.exit_code == 2
+    assert "expected the images and masks of scenes test in" in result.stderr
+    shutil.copytree(cache, copy / "cache")  # that of the folder itself is not looked at
+    result = CliRunner().invoke(cli, ["verify", str(copy), "--rounds", "1"])
+    assert result.exit_code == 0, result.output
 
 
 def test_other_data_are_refused(copy: Path, verify: Callable[..., Result]) -> None:

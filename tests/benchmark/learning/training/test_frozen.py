@@ -83,16 +83,30 @@ def test_a_full_disk_is_an_error_and_leaves_no_cache(tmp_path: Path) -> None:
     assert not (tmp_path / "features" / feature_key({"images": "a"})).exists()
 
 
-def test_damaged_cache_is_named(tmp_path: Path, cache: Path, maps: FeatureMaps) -> None:
+@pytest.mark.parametrize("damage", ["short", "flipped", "empty meta", "flipped meta", "missing"])
+def test_damaged_cache_is_named_when_opened_and_computed_again(
+    tmp_path: Path, cache: Path, maps: FeatureMaps, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "features" / feature_key({"images": "a"})
-    low = path / "low.f16"
-    low.write_bytes(low.read_bytes()[:-2])
-    with pytest.raises(DataError, match=r"damaged feature cache .*low\.f16 holds"):
-        open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
-    (path / "meta.json").write_text(json.dumps({}))
+    low, meta = path / "low.f16", path / "meta.json"
+    data, text = bytearray(low.read_bytes()), meta.read_text()
+    if damage == "short":
+        low.write_bytes(data[:-2])
+    elif damage == "flipped":
+        data[100] ^= 1
+        low.write_bytes(data)
+    elif damage == "empty meta":
+        meta.write_text(json.dumps({}))
+    elif damage == "flipped meta":
+        meta.write_text(text.replace('"low_shapes": [[1', '"low_shapes": [[2'))
+    else:
+        low.unlink()
     with pytest.raises(DataError, match="damaged feature cache"):
-        open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
+        FeatureMaps(path)
+    again = open_or_encode(IMAGES, encode, {"images": "a"}, tmp_path)
+    assert np.array_equal(again.low(0), maps.low(0))
+    assert "is damaged: the features are computed again" in caplog.text
 
 
 def test_feature_crop_is_the_window_of_features_and_labels(maps: FeatureMaps) -> None:
