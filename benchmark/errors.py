@@ -6,7 +6,15 @@ __all__ = ["DataError", "QuadratError", "ResultsError", "SuiteError", "TrainingE
 
 
 class DataError(QuadratError):
-    """A data set is missing, incomplete or contradicts itself."""
+    """A data set is missing, incomplete or contradicts itself.
+
+    Attributes:
+        kind: What errors of one kind have in common, a few words: `quadrat data check` shows them together.
+    """
+
+    def __init__(self, message: str, *, kind: str = "other errors") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class SuiteError(QuadratError):

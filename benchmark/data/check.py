@@ -1,20 +1,25 @@
-"""Validation of a data set: counts, sizes, class frequencies, and all problems at once."""
+"""Validation of a data set: counts, sizes, class frequencies, and all findings at once."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from quadrat.benchmark.data.dataset import VOID, Dataset, Item, decode
+from quadrat.benchmark.data.clicks import click_source
+from quadrat.benchmark.data.dataset import Dataset, Item, items_of
+from quadrat.benchmark.data.findings import ALL_VOID, MOSTLY_VOID, ONE_CLASS, Finding, class_findings, grouped
+from quadrat.benchmark.data.inspection import Inspected, inspect_item
 from quadrat.benchmark.data.loaders.pairs import FileDataset
 from quadrat.benchmark.data.parallel import in_order
+from quadrat.benchmark.data.statistics import SplitCounter, SplitStatistics
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["Report", "SplitReport", "check"]
+__all__ = ["GLANCE", "Report", "SplitReport", "check", "glance"]
+
+GLANCE: Final = 8
+"""Images of a split that `glance` looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +28,18 @@ class SplitReport:
 
     Attributes:
         split: Its name.
-        num_images: Number of intact images.
-        sizes: Number of images of each (height, width).
-        pixels: int64 (C,), pixels of each class.
-        images: int64 (C,), images in which each class occurs.
-        void_px: Pixels of no class.
+        sizes: Number of intact images of each (height, width).
+        statistics: Counts over the intact images.
     """
 
     split: str
-    num_images: int
     sizes: Counter[tuple[int, int]]
-    pixels: npt.NDArray[np.int64]
-    images: npt.NDArray[np.int64]
-    void_px: int
+    statistics: SplitStatistics
+
+    @property
+    def num_images(self) -> int:
+        """Number of intact images."""
+        return self.statistics.num_images
 
     def size_range(self) -> str:
         """Return e.g. `360 x 480` or `3 sizes, 84 x 112 to 108 x 144` (height x width)."""
@@ -54,56 +58,59 @@ class Report:
         name: Registered name of the data set.
         classes: Names of the classes.
         splits: One report for each split that could be listed.
-        problems: Why packing or a fair result is impossible, one sentence each; empty for a valid data set.
-        notes: Valid but notable facts, such as a class that does not occur.
+        findings: Everything that is wrong or notable.
     """
 
     name: str
     classes: tuple[str, ...]
     splits: tuple[SplitReport, ...]
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why packing or a fair result is impossible, one sentence each; empty for a valid data set."""
+        return tuple(found.text for found in self.findings if found.severity != "note")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Valid but notable facts, one sentence each."""
+        return tuple(found.text for found in self.findings if found.severity == "note")
 
     def render(self) -> str:
-        """Return the report as text for a terminal."""
+        """Return the report as text for a terminal: counts of each split, then the findings by kind, worst first."""
         lines = [f"{self.name}: {len(self.classes)} classes"]
         for found in self.splits:
-            labelled, total = int(found.pixels.sum()), int(found.pixels.sum()) + found.void_px
-            void = 100 * found.void_px / max(total, 1)
+            counts = found.statistics
+            labelled = int(counts.class_px.sum())
             lines += [
                 "",
-                f"{found.split}: {found.num_images} images, {found.size_range()}; {total:,} pixels, {void:.2f} % void",
+                f"{found.split}: {found.num_images} images, {found.size_range()}; {counts.num_px:,} pixels, "
+                f"{100 * counts.void_share:.2f} % void",
             ]
             if found.num_images:
                 wide = max(len(name) for name in self.classes)
                 lines.append(f"  {'class':<{wide}}  % of labelled pixels  images")
                 for name, pixels, images in zip(
-                    self.classes, found.pixels.tolist(), found.images.tolist(), strict=True
+                    self.classes, counts.class_px.tolist(), counts.class_images.tolist(), strict=True
                 ):
                     lines.append(f"  {name:<{wide}}  {100 * pixels / max(labelled, 1):21.3f}  {images:6d}")
-        lines += [f"\nnote: {note}" for note in self.notes]
-        lines += [f"\nproblem: {problem}" for problem in self.problems]
-        lines += ["", f"{len(self.problems)} problems" if self.problems else "no problems"]
-        return "\n".join(lines)
+        for group in grouped(self.findings):
+            lines += ["", *group.lines()]
+        return "\n".join([*lines, "", self._conclusion()])
 
-
-class _Summary(NamedTuple):
-    """Id, size, histogram of mask values (256,) and digest of the pixels of one item."""
-
-    id: str
-    size: tuple[int, int]
-    histogram: npt.NDArray[np.int64]
-    digest: str
+    def _conclusion(self) -> str:
+        num = len(self.problems)
+        return f"{num:,} problem{'s' if num > 1 else ''}" if num else "no problems"
 
 
 def check(
     dataset: Dataset, splits: Sequence[str] | None = None, on_progress: Callable[[str, int, int], None] | None = None
 ) -> Report:
-    """Return counts and all problems of `dataset`, after decoding every image and mask once.
+    """Return counts and all findings of `dataset`, after decoding every image and mask once.
 
     Args:
         dataset: The data set.
-        splits: Which of its splits; None means all.
+        splits: Which of its splits, or parts of them; None means all.
         on_progress: Called with (split, images done, images in total).
 
     Raises:
@@ -111,75 +118,100 @@ def check(
     """
     if isinstance(dataset, FileDataset):
         dataset.require_folder()
-    num_classes, problems, notes = len(dataset.classes), [], []
+    num_classes = len(dataset.classes)
+    findings: list[Finding] = []
     reports: list[SplitReport] = []
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
 
-    def summarise(item: Item) -> _Summary | str:
+    def inspect(item: Item) -> Inspected | DataError:
         try:
-            image, mask = decode(item, num_classes)
+            return inspect_item(item, num_classes)
         except DataError as error:
-            return str(error)
-        digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
-        height, width = mask.shape
-        return _Summary(item.id, (height, width), np.bincount(mask.ravel(), minlength=256), digest)
+            return error
 
     for split in dict.fromkeys(dataset.splits if splits is None else splits):
         try:
             items = _listed(dataset, split)
         except DataError as error:
-            problems.append(str(error))
+            findings.append(Finding(severity="error", kind=error.kind, text=str(error)))
             continue
-        histogram, occurs = np.zeros(256, dtype=np.int64), np.zeros(256, dtype=np.int64)
-        sizes: Counter[tuple[int, int]] = Counter()
-        for done, summary in enumerate(in_order(summarise, items), start=1):
-            if isinstance(summary, str):
-                problems.append(f"{split}: {summary}")
+        counter, sizes = SplitCounter(num_classes), Counter[tuple[int, int]]()
+        results = in_order(inspect, items)
+        for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
+            if isinstance(result, DataError):
+                findings.append(Finding(severity="error", kind=result.kind, text=f"{split}: {result}"))
             else:
-                histogram += summary.histogram
-                occurs += summary.histogram > 0
-                sizes[summary.size] += 1
-                places[summary.digest].append((split, summary.id))
+                counter.add(result.histogram, result.digest)
+                height, width = result.sample.mask.shape
+                sizes[height, width] += 1
+                places[result.digest].append((split, item.id))
             if on_progress is not None:
                 on_progress(split, done, len(items))
-        report = SplitReport(
-            split=split,
-            num_images=sizes.total(),
-            sizes=sizes,
-            pixels=histogram[:num_classes],
-            images=occurs[:num_classes],
-            void_px=int(histogram[VOID]),
-        )
+        report = SplitReport(split=split, sizes=sizes, statistics=counter.statistics())
         reports.append(report)
-        if absent := [name for name, count in zip(dataset.classes, report.pixels, strict=True) if count == 0]:
-            if len(absent) == num_classes and report.num_images:
-                problems.append(f"{split}: every pixel is void, so there is nothing to learn or to evaluate.")
-            elif report.num_images:
-                notes.append(f"{split}: no pixel of {', '.join(absent)}.")
-    _add_duplicates(places, problems, notes)
-    if not reports and not problems:
-        problems.append(f"{dataset.name} has no split.")
-    return Report(
-        name=dataset.name,
-        classes=dataset.classes,
-        splits=tuple(reports),
-        problems=tuple(problems),
-        notes=tuple(notes),
+        findings += class_findings(dataset, split, report.statistics)
+        findings += _click_findings(split, items)
+    findings += _duplicates(places)
+    if not reports and not findings:
+        findings.append(Finding(severity="error", kind="no split", text=f"{dataset.name} has no split."))
+    return Report(name=dataset.name, classes=dataset.classes, splits=tuple(reports), findings=tuple(findings))
+
+
+def glance(dataset: Dataset, split: str) -> tuple[str, ...]:
+    """Return what a few evenly spaced images show to be wrong with a split, a sentence each, in about a second.
+
+    That a class is absent does not show in a few images; that there is one class alone, or mostly void, does.
+
+    Raises:
+        DataError: When the split cannot be listed, or one of the images cannot be decoded.
+    """
+    items = items_of(dataset, split)
+    looked_at = [items[index] for index in np.linspace(0, len(items) - 1, min(GLANCE, len(items)), dtype=int)]
+    counter = SplitCounter(len(dataset.classes))
+    for found in in_order(lambda item: inspect_item(item, len(dataset.classes)), looked_at):
+        counter.add(found.histogram, found.digest)
+    place = split if len(looked_at) == len(items) else f"{split} ({len(looked_at)} of {len(items):,} images)"
+    return tuple(
+        found.text
+        for found in class_findings(dataset, place, counter.statistics())
+        if found.kind in (ALL_VOID, ONE_CLASS, MOSTLY_VOID)
     )
 
 
 def _listed(dataset: Dataset, split: str) -> Sequence[Item]:
     """Return the items of `split`, including pairs with a missing file, so that all problems are found."""
-    if isinstance(dataset, FileDataset) and (pairs := dataset.pairs(split)):
+    if isinstance(dataset, FileDataset) and split in dataset.splits and (pairs := dataset.pairs(split)):
         return pairs
-    return dataset.items(split)
+    return items_of(dataset, split)
 
 
-def _add_duplicates(places: dict[str, list[tuple[str, str]]], problems: list[str], notes: list[str]) -> None:
-    """Report images with equal pixels: a problem (leak) between splits, a note within one split."""
+def _click_findings(split: str, items: Sequence[Item]) -> list[Finding]:
+    try:
+        click_source(items)
+    except DataError as error:
+        return [Finding(severity="error", kind=error.kind, text=f"{split}: {error}")]
+    return []
+
+
+def _duplicates(places: dict[str, list[tuple[str, str]]]) -> list[Finding]:
+    """Return images with equal pixels: a problem (leak) between splits, a note within one split."""
+    findings: list[Finding] = []
     for same in places.values():
         names = ", ".join(f"{split}/{name}" for split, name in same[:4])
         if len({split for split, _ in same}) > 1:
-            problems.append(f"the same image is in more than one split: {names}. Results would be too good.")
+            findings.append(
+                Finding(
+                    severity="problem",
+                    kind="the same image in more than one split",
+                    text=f"the same image is in more than one split: {names}. Results would be too good.",
+                )
+            )
         elif len(same) > 1:
-            notes.append(f"{len(same)} images are pixel for pixel the same: {names}.")
+            findings.append(
+                Finding(
+                    severity="note",
+                    kind="equal images in one split",
+                    text=f"{len(same)} images are pixel for pixel the same: {names}.",
+                )
+            )
+    return findings

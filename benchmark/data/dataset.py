@@ -24,6 +24,7 @@ __all__ = [
     "decode",
     "items_of",
     "load_dataset",
+    "shift_advice",
 ]
 
 VOID: Final = 255
@@ -141,15 +142,33 @@ def decode(item: Item, num_classes: int) -> Sample:
     if mask.shape != image.shape[:2]:
         raise DataError(
             f"{item}: the mask is {mask.shape[0]} x {mask.shape[1]} (height x width) but the image is "
-            f"{image.shape[0]} x {image.shape[1]}. Export the mask at the size of its image, without interpolation."
+            f"{image.shape[0]} x {image.shape[1]}. Export the mask at the size of its image, without interpolation.",
+            kind="mask of another size than its image",
         )
     wrong = mask[(mask >= num_classes) & (mask != VOID)]
     if wrong.size:
+        ids = sorted(set(wrong.tolist()))
         raise DataError(
-            f"{item}: {wrong.size} mask pixels hold ids that are no class: {sorted(set(wrong.tolist()))[:5]}. "
-            f"Expected 0 to {num_classes - 1}, or {VOID} for void."
+            f"{item}: {wrong.size} mask pixels hold ids that are no class: {ids[:5]}. "
+            f"Expected 0 to {num_classes - 1}, or {VOID} for void.{shift_advice(ids, num_classes)}",
+            kind="ids that are no class",
         )
     return Sample(image, mask)
+
+
+def shift_advice(wrong: Sequence[int], num_classes: int) -> str:
+    """Return what to write if `wrong` mask values suggest that ids begin at 1, else an empty text.
+
+    Args:
+        wrong: Values that are no class, ascending.
+        num_classes: Number of classes.
+    """
+    if list(wrong) != [num_classes]:
+        return ""
+    return (
+        f' If ids begin at 1 and 0 is no class, write "ids": {{"0": "void", "1-{num_classes}": "0-{num_classes - 1}"}} '
+        "(manifest.json of data set `folder`; dataset.params of `voc`)."
+    )
 
 
 def items_of(dataset: Dataset, split: str) -> Sequence[Item]:

@@ -5,6 +5,7 @@ sizes and the digests of both files. Processes of one machine share the pages of
 digests when it opens a file for the first time: a flipped bit in a mask would be a wrong record.
 """
 
+import contextlib
 import json
 import mmap
 from collections import Counter
@@ -15,11 +16,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from quadrat.benchmark.data.statistics import SplitStatistics
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.benchmark.storage.digest import digest_of, is_intact_once
 
 __all__ = [
+    "DECODING_VERSION",
     "FORMAT",
     "IMAGES",
     "MASKS",
@@ -36,10 +39,13 @@ FORMAT: Final = "quadrat-packed"
 """Format tag in `meta.json`."""
 
 VERSION: Final = 1
-"""Version of what is packed, a part of fingerprints and folder names."""
+"""Version of fingerprints, which are over decoded images and masks."""
 
-_META_VERSION: Final = 2
-"""Version of `meta.json`; a folder of another version is packed again. 2: with digests."""
+DECODING_VERSION: Final = 2
+"""Version of how files are decoded, a part of folder names: what was packed by another one is packed again."""
+
+_META_VERSION: Final = 3
+"""Version of `meta.json`; a folder of another version is packed again. 2: with digests. 3: with statistics."""
 
 IMAGES: Final = "images.bin"
 MASKS: Final = "masks.bin"
@@ -61,6 +67,7 @@ class _Meta(NamedTuple):
     fingerprint: str
     images_fingerprint: str
     digests: Mapping[str, str]
+    statistics: SplitStatistics
 
 
 class PackedImages:
@@ -145,6 +152,7 @@ class PackedSplit:
         classes: Names of the classes.
         colours: RGB colours of the classes.
         fingerprint: sha256 over decoded pixels, masks, ids and class names; independent of where the data is stored.
+        statistics: Counts over its images.
         images: The images.
         masks: The masks.
     """
@@ -159,6 +167,7 @@ class PackedSplit:
         self.path = path
         self.name, self.split, self.ids, self.sizes = meta.name, meta.split, meta.ids, meta.sizes
         self.classes, self.colours, self.fingerprint = meta.classes, meta.colours, meta.fingerprint
+        self.statistics = meta.statistics
         self.images = PackedImages(path)
         self.masks = PackedMasks(path)
 
@@ -203,9 +212,10 @@ def open_packed(results_dir: Path, described: Mapping[str, Any], *, cache_dir: P
         DataError: When the folder is gone (it is a cache), is damaged, or holds other images.
     """
     for meta in sorted((cache_dir / "packed").glob(f"*/{META}")) if cache_dir is not None else ():
-        found = PackedSplit.open(meta.parent)
-        if found.fingerprint == described["fingerprint"]:
-            return found
+        with contextlib.suppress(DataError):  # of another version, or damaged: not what is looked for
+            found = PackedSplit.open(meta.parent)
+            if found.fingerprint == described["fingerprint"]:
+                return found
     path = results_dir / described["path"]
     if not path.is_dir():
         raise DataError("the packed images are not there any more: they are a cache")
@@ -274,6 +284,7 @@ def _read_meta(path: Path) -> _Meta:
             fingerprint=content["fingerprint"],
             images_fingerprint=content["images_fingerprint"],
             digests={name: content["digests"][name] for name in (IMAGES, MASKS)},
+            statistics=SplitStatistics.from_json(content["statistics"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"{META} lacks or garbles a field ({error!r})") from error

@@ -5,15 +5,29 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from quadrat.benchmark.data.dataset import VOID, Dataset, Item, Sample, decode, items_of
-from quadrat.benchmark.data.packed import FORMAT, IMAGES, MASKS, META, VERSION, PackedSplit, meta_content
+from quadrat.benchmark.data.clicks import click_source
+from quadrat.benchmark.data.dataset import Dataset, Item, items_of
+from quadrat.benchmark.data.findings import class_findings
+from quadrat.benchmark.data.inspection import Inspected, inspect_item
+from quadrat.benchmark.data.packed import (
+    DECODING_VERSION,
+    FORMAT,
+    IMAGES,
+    MASKS,
+    META,
+    VERSION,
+    PackedSplit,
+    meta_content,
+)
 from quadrat.benchmark.data.parallel import in_order
+from quadrat.benchmark.data.statistics import SplitCounter
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.storage.atomic import (
     atomic_directory,
@@ -80,7 +94,7 @@ def pack(
 
 def _key(dataset: Dataset, split: str, items: Sequence[Item]) -> str:
     content = {
-        "version": VERSION,
+        "version": DECODING_VERSION,
         "dataset": dataset.name,
         "params": dataset.params(),
         "split": split,
@@ -114,15 +128,15 @@ def _write(
     items: Sequence[Item],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    fingerprint = _Fingerprint()
+    click_source(items)  # fails where only some images have polygons
+    fingerprint, counter = _Fingerprint(), SplitCounter(len(dataset.classes))
     digests = {name: new_digest() for name in (IMAGES, MASKS)}
     sizes: list[list[int]] = []
-    labelled = False
     with atomic_directory(path) as temporary:
         with open(temporary / IMAGES, "wb") as images, open(temporary / MASKS, "wb") as masks:
-            for image, mask in _decoded(dataset, items):
+            for (image, mask), histogram, image_digest in _inspected(dataset, items):
                 sizes.append(list(mask.shape))
-                labelled = labelled or bool((mask != VOID).any())
+                counter.add(histogram, image_digest)
                 fingerprint.add(image, mask)
                 digests[IMAGES].update(image.data)
                 digests[MASKS].update(mask.data)
@@ -130,11 +144,10 @@ def _write(
                 masks.write(mask.data)
                 if on_progress is not None:
                     on_progress(len(sizes), len(items))
-        if not labelled:
-            raise DataError(
-                f"split {split!r} of {dataset.name}: every pixel of its {len(items)} masks is void, so there is "
-                "nothing to learn or to evaluate. Take a split whose labels are public."
-            )
+        statistics = counter.statistics()
+        for found in class_findings(dataset, split, statistics):
+            if found.severity == "error":
+                raise DataError(found.text, kind=found.kind)
         values = {
             "name": dataset.name,
             "split": split,
@@ -144,7 +157,8 @@ def _write(
             "images_fingerprint": fingerprint.pixels.hexdigest(),
             "ids": [item.id for item in items],
             "sizes": sizes,
-            "digests": {name: found.hexdigest() for name, found in digests.items()},
+            "digests": {name: digest.hexdigest() for name, digest in digests.items()},
+            "statistics": statistics.to_json(),
         }
         write_json(temporary / META, meta_content(values))
 
@@ -169,14 +183,8 @@ class _Fingerprint:
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def _decoded(dataset: Dataset, items: Sequence[Item]) -> Iterator[Sample]:
-    num_classes = len(dataset.classes)
-
-    def read(item: Item) -> Sample:
-        image, mask = decode(item, num_classes)
-        return Sample(np.ascontiguousarray(image), np.ascontiguousarray(mask))
-
-    return in_order(read, items)
+def _inspected(dataset: Dataset, items: Sequence[Item]) -> Iterator[Inspected]:
+    return in_order(partial(inspect_item, num_classes=len(dataset.classes)), items)
 
 
 def check_against_data_set(
@@ -194,10 +202,10 @@ def check_against_data_set(
     Raises:
         DataError: When it is not, or the data set is missing or damaged.
     """
-    items = dataset.items(packed.split)
+    items = items_of(dataset, packed.split)
     fingerprint = _Fingerprint()
     is_equal = [item.id for item in items] == list(packed.ids)
-    for index, (image, mask) in enumerate(_decoded(dataset, items) if is_equal else ()):
+    for index, ((image, mask), _, _) in enumerate(_inspected(dataset, items) if is_equal else ()):
         fingerprint.add(image, mask)
         is_equal = np.array_equal(image, packed.images.image(index)) and np.array_equal(mask, packed.masks.mask(index))
         if not is_equal:

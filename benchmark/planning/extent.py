@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.data import PackedSplit, RegionGrid, items_of, load_dataset, open_packed
+from quadrat.benchmark.data.check import glance
 from quadrat.benchmark.data.dataset import DATASETS
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_suite_json
 
-__all__ = ["DataExtent", "ExactCounts", "data_extent"]
+__all__ = ["DataExtent", "ExactCounts", "data_extent", "data_warnings"]
 
 
 class ExactCounts(NamedTuple):
@@ -86,6 +87,23 @@ def data_extent(suite: Suite, results_dir: Path) -> DataExtent:
     except DataError:  # a cache, which may be deleted
         return _of_counts(suite, recorded)
     return _of_packed(suite, pool, test)
+
+
+def data_warnings(suite: Suite, results_dir: Path) -> tuple[str, ...]:
+    """Return what is wrong with the suite's data: as the last run found it, else by a look at a few masks.
+
+    Data that is not there has no warnings here.
+    """
+    recorded = _recorded(suite, results_dir)
+    if recorded is not None and "warnings" in recorded:
+        return tuple(recorded["warnings"])
+    spec = suite.dataset
+    try:
+        dataset = load_dataset(spec.name, spec.root, **spec.params)
+        found = [text for split in dict.fromkeys((spec.pool, spec.test)) for text in glance(dataset, split)]
+    except DataError:
+        return ()
+    return tuple(found)
 
 
 def _recorded(suite: Suite, results_dir: Path) -> Mapping[str, Any] | None:

@@ -24,6 +24,7 @@ def caveats(results: Results, values: Values, found: Analysis) -> tuple[str, ...
         found: Its statistics.
     """
     return (
+        *results.dataset.get("warnings", ()),  # of the data set, as the run found them
         *_incomplete(results, found),
         *_few_seeds(found.primary),
         *_methods(found),

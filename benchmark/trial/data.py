@@ -11,6 +11,7 @@ import numpy.typing as npt
 from quadrat.benchmark.config.trial import DatasetSpec
 from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, items_of, load_dataset, pack
 from quadrat.benchmark.data.clicks import click_source, region_clicks
+from quadrat.benchmark.data.findings import class_findings
 
 __all__ = ["OnPack", "TrialData"]
 
@@ -78,6 +79,16 @@ class TrialData:
             self._clicks[region_size] = region_clicks(self.pool, self.grid(region_size), items, on_progress)
         return self._clicks[region_size]
 
+    @functools.cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes results on these splits wrong or unfair unless it is meant so, a sentence each."""
+        findings = [
+            found
+            for split in (self.pool, self.test)
+            for found in class_findings(self.dataset, split.split, split.statistics)
+        ]
+        return tuple(found.text for found in findings if found.severity != "note")
+
     def describe(self, results_dir: Path, region_sizes: Iterable[int]) -> dict[str, Any]:
         """Return the data as suite.json describes it, JSON-plain; paths inside `results_dir` are relative to it."""
         pool = {
@@ -90,6 +101,7 @@ class TrialData:
             "colours": [list(colour) for colour in self.pool.colours],
             "pool": pool,
             "test": _describe(self.test, results_dir),
+            "warnings": list(self.warnings),
         }
 
 

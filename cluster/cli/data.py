@@ -49,6 +49,8 @@ def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, c
     data = TrialData.open(suite.dataset, cache.absolute() if cache else results_dir / "cache", _show_progress)
     for split in (data.pool, data.test):
         click.echo(f"{split.split}: {len(split.ids)} images, fingerprint {split.fingerprint[:12]}, {split.path}")
+    for warning in data.warnings:
+        click.echo(f"! {warning}", err=True)
 
 
 def _show_progress(split: str, done: int, total: int) -> None:

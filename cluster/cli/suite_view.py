@@ -13,7 +13,7 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec, scale_budgets
 from quadrat.benchmark.errors import DataError, TrainingError
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.benchmark.planning.extent import DataExtent, data_extent
+from quadrat.benchmark.planning.extent import DataExtent, data_extent, data_warnings
 from quadrat.benchmark.planning.work import count_study_fits, count_work
 from quadrat.benchmark.results.folder import finished_trials
 from quadrat.cluster.progress.display import percent
@@ -40,7 +40,7 @@ def render_suite(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
     yield Text()
     if extent is not None:
         yield facts_table(_work(suite, extent))
-    for warning in _warnings(suite, extent):
+    for warning in (*data_warnings(suite, results_dir), *_warnings(suite, extent)):
         yield Text(f"! {warning}", style="yellow")
     yield Text()
     yield _trials(trials, complete)

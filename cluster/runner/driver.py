@@ -123,6 +123,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_wo
             options.engine.check(suite)
             with contextlib.suppress(KeyboardInterrupt), open_workers(context, waiting) as run_trials:
                 prepare(context)
+                _warn_of_data(results_dir, display)
                 _warn_of_exhaustion(results_dir, trials, display)
                 logger = start_mlflow(context)
                 recorder = Recorder(
@@ -151,6 +152,12 @@ def _complete(trials: Sequence[TrialSpec], options: RunOptions) -> tuple[set[str
     records = [record for record in read_records_so_far(results_dir) if record.trial_id in asked]
     gaps = options.engine.find_gaps(results_dir, records, options.remote)
     return finished_trials(results_dir, list(trials)) - {trial_id for trial_id, _ in gaps}, gaps
+
+
+def _warn_of_data(results_dir: Path, display: Display) -> None:
+    """Print what was found wrong with pool and test set when they were packed, before any trial runs."""
+    for warning in read_suite_json(results_dir)["dataset"].get("warnings", ()):
+        display.print(f"! {warning}")
 
 
 def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display: Display) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from quadrat.benchmark.data.dataset import VOID
+from quadrat.benchmark.data.loaders.mask_values import read_ids
 from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, match
 from quadrat.benchmark.errors import DataError
 
@@ -22,7 +23,7 @@ class Folder(FileDataset):
 
     `manifest.json` names the classes. It may give `colours` (one [r, g, b] a class) and `splits` (ids by split, which
     fixes order and subset); without `splits`, every folder under `images/` is a split. A mask pixel is the class id
-    (255 = void), unless `void` names further values that mean void.
+    (255 = void), unless `ids` says which class each raw id is, or `void` names further values that mean void.
 
     Attributes:
         root: Folder with `manifest.json`, `images/` and `masks/`.
@@ -30,6 +31,7 @@ class Folder(FileDataset):
 
     name: ClassVar[str] = "folder"
     layout: ClassVar[str] = "manifest.json, images/<split>/<id>.jpg and masks/<split>/<id>.png"
+    ids_in: ClassVar[str] = "manifest.json"
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
@@ -77,10 +79,28 @@ class Folder(FileDataset):
     def pairs(self, split: str) -> Sequence[FilePair]:
         """Return the pairs of `split`; see `FileDataset.pairs`."""
         self.require_split(split)
-        void = {int(value): VOID for value in self.manifest.get("void", ())}
-        class_of = {**{value: value for value in range(len(self.classes))}, **void} if void else None
         ids = self.manifest["splits"][split] if "splits" in self.manifest else None
-        return match(self.root / "images" / split, self.root / "masks" / split, ids, class_of)
+        return match(self.root / "images" / split, self.root / "masks" / split, ids, self.class_of)
+
+    @cached_property
+    def class_of(self) -> Mapping[int, int] | None:
+        """Class id of each raw id, void as 255; None where masks hold class ids and 255.
+
+        Raises:
+            DataError: When `ids` of the manifest can't be read.
+        """
+        manifest = self.manifest
+        if not {"ids", "void"} & manifest.keys():
+            return None
+        where = str(self.root / "manifest.json")
+        named = read_ids(manifest["ids"], self.classes, where) if "ids" in manifest else None
+        same = {value: value for value in range(len(self.classes))}
+        return {**(same if named is None else named), **{int(value): VOID for value in manifest.get("void", ())}}
+
+    def params(self) -> dict[str, Any]:
+        """Return the root, and what the manifest says of mask values: with other ids, masks are packed anew."""
+        values = {key: self.manifest[key] for key in ("ids", "void") if key in self.manifest}
+        return super().params() | ({"manifest": values} if values else {})
 
 
 def _problem(key: str, value: object, num_classes: int) -> str | None:

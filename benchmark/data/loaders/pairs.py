@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from quadrat.benchmark.data.dataset import VOID
+from quadrat.benchmark.data.dataset import VOID, shift_advice
+from quadrat.benchmark.data.loaders.mask_values import value_ranges
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["FileDataset", "FilePair", "files_by_id", "match"]
@@ -42,7 +43,8 @@ class FilePair:
         id: Name within the split.
         image: Path of the image, any mode of 8 bits a channel.
         mask: Path of the mask, one channel or a palette whose pixel values (not colours) are ids.
-        class_of: Class id of each raw id; None where the file holds class ids. 255 is always void.
+        class_of: Class id of each raw id, void as 255; None where the file holds class ids. 255 is void where it is no
+            key.
     """
 
     id: str
@@ -77,21 +79,31 @@ class FilePair:
                     "If it is colour-coded, write the id of each colour instead."
                 )
             raw = np.array(picture)
+        return self._class_ids(raw)
+
+    def _class_ids(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Return the class ids of raw ids, (H, W)."""
         ids, counts = np.unique(raw, return_counts=True)
-        known = set(range(256) if self.class_of is None else self.class_of) | {VOID}
+        known = set(range(256)) if self.class_of is None else set(self.class_of) | {VOID}
         wrong = {value: count for value, count in zip(ids.tolist(), counts.tolist(), strict=True) if value not in known}
         if wrong:
             raise DataError(
                 f"{self.mask}: {sum(wrong.values())} pixels hold ids that are no class: {list(wrong)[:5]}. "
-                f"Expected one of {_ranges(known)}."
+                f"Expected one of {value_ranges(known)}.{self._shift_advice(list(wrong))}",
+                kind="ids that are no class",
             )
-        raw = raw.astype(np.uint8, copy=False)
         if self.class_of is None:
-            return raw
-        class_of_raw = np.full(256, VOID, dtype=np.uint8)
-        class_of_raw[list(self.class_of)] = list(self.class_of.values())
-        mask: npt.NDArray[np.uint8] = class_of_raw[raw]
+            return raw.astype(np.uint8, copy=False)
+        class_of_raw = np.full(max(int(ids[-1]), VOID) + 1, VOID, dtype=np.uint8)
+        inside = [raw_id for raw_id in self.class_of if raw_id < len(class_of_raw)]
+        class_of_raw[inside] = [self.class_of[raw_id] for raw_id in inside]
+        mask: npt.NDArray[np.uint8] = class_of_raw[raw.astype(np.int64, copy=False)]
         return mask
+
+    def _shift_advice(self, wrong: list[int]) -> str:
+        num_classes = len(set((self.class_of or {}).values()) - {VOID})
+        is_identity = self.class_of is not None and all(self.class_of.get(raw) == raw for raw in range(num_classes))
+        return shift_advice(wrong, num_classes) if is_identity else ""
 
     def stamp(self) -> str:
         """Return size and modification time (ns) of both files."""
@@ -217,14 +229,3 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is missing.") from error
     except DECODER_ERRORS as error:
         raise DataError(f"{path} cannot be read as an image ({error}). Replace it by an intact copy.") from error
-
-
-def _ranges(values: set[int]) -> str:
-    """Return e.g. `0 to 11, 255` for {0, ..., 11, 255}."""
-    runs: list[list[int]] = []
-    for value in sorted(values):
-        if runs and value == runs[-1][1] + 1:
-            runs[-1][1] = value
-        else:
-            runs.append([value, value])
-    return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in runs)

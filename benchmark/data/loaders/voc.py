@@ -1,12 +1,13 @@
 """PASCAL VOC 2012 in its official layout, or any set of classes in that layout."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from quadrat.benchmark.data.dataset import VOID, Published
+from quadrat.benchmark.data.loaders.mask_values import read_ids
 from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, match
 from quadrat.benchmark.errors import DataError
 
@@ -47,14 +48,17 @@ class Voc(FileDataset):
         root: Folder with `JPEGImages/` (`VOCdevkit/VOC2012`), or one above it.
         masks: Folder of the masks; `SegmentationClassAug` for the extended annotations.
         class_file: File under the root with one class name a line, id 0 first; None means VOC's 21 classes.
+        ids: Class of each raw id where masks hold other values, such as {0: background, 255: cell}; see `read_ids`.
     """
 
     masks: str = "SegmentationClass"
     class_file: str | None = None
+    ids: Mapping[Any, Any] | None = None
 
     name: ClassVar[str] = "voc"
     # Sizes differ; most photographs are 500 x 375 or 375 x 500.
     published: ClassVar[Published] = Published({"train": 1464, "val": 1449}, height=375, width=500, num_classes=21)
+    ids_in: ClassVar[str] = "dataset.params of the suite (for data check: --param)"
     layout: ClassVar[str] = "JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/<split>.txt"
 
     @cached_property
@@ -98,6 +102,8 @@ class Voc(FileDataset):
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
             raise DataError(f"{path} lists {len(twice)} ids more than once: {', '.join(twice[:5])}. List each once.")
         class_of = {class_id: class_id for class_id in range(len(self.classes))}
+        if self.ids is not None:
+            class_of = read_ids(self.ids, self.classes, "voc")
         return match(self.folder / "JPEGImages", self.folder / self.masks, ids, class_of)
 
 

@@ -1,6 +1,7 @@
 """`check` counts exactly and finds all problems, not only the first."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from support.layouts import labels, pixels, save, write_folder, write_voc
 
 from quadrat.benchmark.data import Report, check
+from quadrat.benchmark.data.check import glance
 from quadrat.benchmark.data.loaders.folder import Folder
 from quadrat.benchmark.data.loaders.scenes import Scenes
 from quadrat.benchmark.data.loaders.voc import Voc
@@ -21,19 +23,17 @@ def report_of(root: Path) -> Report:
 
 
 def test_a_valid_data_set_has_no_problems_and_exact_counts() -> None:
-    scenes = Scenes(num_train=5, num_val=1, num_test=2, height=40, width=48)
+    scenes = Scenes(num_train=40, num_val=1, num_test=12, height=40, width=48)
     report = check(scenes, ("train", "test"))
     assert report.problems == () and [split.split for split in report.splits] == ["train", "test"]
     masks = [item.read_mask() for item in scenes.items("train")]
-    train = report.splits[0]
-    assert (
-        train.num_images == 5
-        and train.sizes.total() == 5
-        and train.void_px == sum((mask == 255).sum() for mask in masks)
-    )
+    train, counts = report.splits[0], report.splits[0].statistics
+    assert train.num_images == train.sizes.total() == 40
+    assert counts.void_px == sum((mask == 255).sum() for mask in masks)
+    assert counts.num_px == sum(mask.size for mask in masks)
     for class_id in range(len(scenes.classes)):
-        assert train.pixels[class_id] == sum((mask == class_id).sum() for mask in masks)
-        assert train.images[class_id] == sum((mask == class_id).any() for mask in masks)
+        assert counts.class_px[class_id] == sum((mask == class_id).sum() for mask in masks)
+        assert counts.class_images[class_id] == sum((mask == class_id).any() for mask in masks)
 
 
 def test_every_problem_is_found(tmp_path: Path) -> None:
@@ -88,23 +88,93 @@ def test_classes_that_cannot_be_read_end_the_check(tmp_path: Path) -> None:
         report_of(tmp_path)
 
 
-def test_absent_class_and_repeated_image_are_notes(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, classes=("sky", "road", "car", "bus"))
-    for name in "abc":
-        save(root / "masks" / "train" / f"{name}.png", labels(name, 20, 30, (0, 1, 2)))
+def test_repeated_image_of_one_split_is_a_note(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
     shutil.copy(root / "images" / "train" / "a.jpg", root / "images" / "train" / "b.jpg")
     report = report_of(root)
     assert report.problems == ()
-    assert report.notes == ("train: no pixel of bus.", "2 images are pixel for pixel the same: train/a, train/b.")
+    assert report.notes == ("2 images are pixel for pixel the same: train/a, train/b.",)
 
 
-def test_split_of_void_alone_is_a_problem(tmp_path: Path) -> None:
-    root = write_folder(tmp_path)
-    for name in "de":
-        save(root / "masks" / "test" / f"{name}.png", np.full((20, 30), 255, dtype=np.uint8))
-    assert report_of(root).problems == (
-        "test: every pixel is void, so there is nothing to learn or to evaluate.",
-    )  # fmt: skip
+def write_masks(root: Path, values: Sequence[int], *, classes: Sequence[str], **manifest: object) -> Path:
+    """Write a data set whose masks hold exactly `values`, in stripes of equal width."""
+    write_folder(root, classes=classes, **manifest)
+    for path in sorted((root / "masks").rglob("*.png")):
+        save(path, labels(path.stem, 20, 30, values))
+    return root
+
+
+IDS = '"ids": {"0": "background", "255": "cell"} in manifest.json'
+SHIFTED = '"ids": {"0": "void", "1-4": "0-3"} in manifest.json'
+FOUR = ("sky", "road", "car", "bus")
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "expected"),
+    [
+        (("background", "cell"), (0, 255), ("every labelled pixel is 'background' (50 % are void)", IDS)),
+        (("background", "cell"), (255,), ("every pixel is void", IDS)),
+        (
+            FOUR,
+            (2,),
+            (
+                "every labelled pixel is 'car'",
+                "Are these the classes of these masks",
+            ),
+        ),
+        (FOUR, (0, 1, 255), ("2 of 4 classes never occur: car, bus", SHIFTED)),
+        (FOUR, (0, 1, 2), ("no pixel of bus", SHIFTED)),
+        (FOUR, (1, 2, 3, 4), ("ids that are no class: [4]", SHIFTED.removesuffix(" in manifest.json"))),
+        (FOUR, (0, 1, 2, 3, 255, 255, 255, 255, 255, 255), ("60 % of the pixels are void", '"255": "NAME"')),
+    ],
+    ids=["0-255", "void", "one", "few", "one-absent", "from-1", "mostly-void"],
+)
+def test_masks_that_mean_something_else_are_problems_with_the_line_to_write(
+    classes: Sequence[str], values: Sequence[int], expected: Sequence[str], tmp_path: Path
+) -> None:
+    report = report_of(write_masks(tmp_path, values, classes=classes))
+    for split in ("train", "test"):
+        of_split = " ".join(problem for problem in report.problems if problem.startswith(split))
+        assert all(text in of_split for text in expected), of_split
+    assert not report.notes
+
+
+def test_the_line_that_the_check_says_makes_masks_of_0_and_255_right(tmp_path: Path) -> None:
+    """The right values: stripes of equal width, so half of the pixels are cells; as read today none is."""
+    ids = {"0": "background", "255": "cell"}
+    root = write_masks(tmp_path, (0, 255), classes=("background", "cell"), ids=ids)
+    report = report_of(root)
+    assert report.problems == ()
+    for split in report.splits:
+        half = split.statistics.num_px // 2
+        assert split.statistics.class_px.tolist() == [half, half] and split.statistics.void_px == 0
+
+
+def test_ids_that_begin_at_1_become_classes_with_the_line_that_the_check_says(tmp_path: Path) -> None:
+    root = write_masks(tmp_path, (0, 1, 2, 3, 4), classes=FOUR, ids={"0": "void", "1-4": "0-3"})
+    report = report_of(root)
+    assert report.problems == ()
+    for split in report.splits:
+        fifth = split.statistics.num_px // 5
+        assert split.statistics.class_px.tolist() == [fifth] * 4 and split.statistics.void_px == fifth
+
+
+def test_a_data_set_that_reads_no_ids_is_told_to_map_them_in_its_loader() -> None:
+    (problem,) = check(Scenes(num_train=1), ("train",)).problems
+    assert "no pixel of" in problem and "the loader of 'scenes' has to say so" in problem
+
+
+def test_a_few_masks_show_what_the_whole_check_says_of_void_and_of_one_class(tmp_path: Path) -> None:
+    splits = {"train": [f"{number:02d}" for number in range(20)], "test": ["x"]}
+    write_folder(tmp_path, splits=splits, classes=("background", "cell"))
+    for path in (tmp_path / "masks").rglob("*.png"):
+        save(path, labels("a", 20, 30, (0, 255)))
+    dataset = Folder(root=tmp_path)
+    (warning,) = glance(dataset, "train")
+    assert warning.startswith("train (8 of 20 images): every labelled pixel is 'background'") and IDS in warning
+    (warning,) = glance(dataset, "test")
+    assert warning.startswith("test: every labelled pixel")
+    assert glance(Folder(root=write_folder(tmp_path / "good")), "train") == ()
 
 
 def test_render_shows_sizes_and_class_frequencies(tmp_path: Path) -> None:

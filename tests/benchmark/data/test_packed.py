@@ -80,7 +80,7 @@ def test_pickle_carries_the_path_and_not_the_pixels(tmp_path: Path) -> None:
 
 def test_second_call_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pack(SCENES, "train", tmp_path)
-    monkeypatch.setattr(packing, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(packing, "inspect_item", lambda *_: pytest.fail("decoded again"))
     assert pack(SCENES, "train", tmp_path).fingerprint == first.fingerprint
 
 
@@ -279,7 +279,7 @@ DAMAGES = {
     "short": "images.bin should be .* bytes long, found 100",
     "missing": "masks.bin should be .* bytes long, found None",
     "garbled": "meta.json is not JSON",
-    "version": "format 'quadrat-packed', version 2",
+    "version": "format 'quadrat-packed', version 3",
     "edited": "meta.json has another content than was written",
     "zeroed": "masks.bin has another content than was written",
     "flipped": "images.bin has another content than was written",
@@ -375,11 +375,29 @@ def test_open_packed_says_why_there_are_no_images(tmp_path: Path) -> None:
         open_packed(tmp_path, {"path": str(packed.path), "fingerprint": packed.fingerprint})
 
 
+def test_a_packed_part_of_a_split_is_checked_against_its_images(tmp_path: Path) -> None:
+    part = f"train[{SCENES.items('train')[0].id}]"
+    packed = pack(SCENES, part, tmp_path)
+    assert len(packed) == 1
+    check_against_data_set(packed, SCENES)
+
+
+def test_statistics_of_a_packed_split_are_those_of_its_masks(tmp_path: Path) -> None:
+    packed = pack(SCENES, "train", tmp_path)
+    masks = [packed.masks.mask(index) for index in range(6)]
+    counts = packed.statistics
+    assert counts.num_images == 6 and counts.num_px == packed.num_px
+    assert counts.class_px.tolist() == [sum(int((mask == c).sum()) for mask in masks) for c in range(10)]
+    assert counts.class_images.tolist() == [sum(bool((mask == c).any()) for mask in masks) for c in range(10)]
+    assert counts.void_px == sum(int((mask == 255).sum()) for mask in masks)
+    assert len(set(counts.digests)) == 6
+
+
 def test_split_of_void_alone_is_refused(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "root")
     for name in "abc":
         save(root / "masks" / "train" / f"{name}.png", np.full((20, 30), 255, dtype=np.uint8))
-    with pytest.raises(DataError, match="every pixel of its 3 masks is void"):
+    with pytest.raises(DataError, match=r"train: every pixel is void.* Take a split whose labels are public"):
         pack(load_dataset("folder", root), "train", tmp_path)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from support.layouts import labels, save, write_folder
 
 from quadrat.benchmark.results.records import append_record, read_records, without_timings
 from quadrat.cluster.cli.main import cli
@@ -95,11 +96,35 @@ def test_list_names_what_a_suite_can_name(quadrat: Callable[..., Result]) -> Non
 
 
 def test_data_check_reports_and_its_exit_code_tells(quadrat: Callable[..., Result], tmp_path: Path) -> None:
-    result = quadrat("data", "check", "scenes", "--param", "num_train=3", "--param", "num_test=2")
+    result = quadrat("data", "check", "scenes", "--param", "num_train=40", "--param", "num_test=24")
     assert result.exit_code == 0
-    assert "train: 3 images" in result.stdout
+    assert "train: 40 images" in result.stdout
     assert quadrat("data", "check", "scenes", "--param", "num_train").exit_code == 2
     assert quadrat("data", "check", "camvid", "--root", tmp_path).exit_code != 0
+
+
+def test_masks_of_0_and_255_are_said_by_check_show_pack_run_and_report(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The commonest binary encoding: 255 is void, so that any model has an mIoU of 100 %."""
+    root = write_folder(tmp_path / "cells", classes=("background", "cell"), height=48, width=64)
+    for path in (root / "masks").rglob("*.png"):
+        save(path, labels(path.stem, 48, 64, (0, 255)))
+    problem = (
+        "train: every labelled pixel is 'background' (50 % are void): a model that always says 'background' has an "
+    )
+    line = 'write "ids": {"0": "background", "255": "cell"} in manifest.json.'
+    check = quadrat("data", "check", "folder", "--root", root)
+    assert check.exit_code == 1 and problem in check.stdout and line in check.stdout
+    assert "problem: a single class (2)" in check.stdout
+    suite = write_suite(dataset={"name": "folder", "root": str(root)}, budgets=[6])
+    for command in (("show", suite), ("data", "pack", suite)):
+        said = " ".join(quadrat(*command).output.split())
+        assert f"! {problem}" in said and line in said
+    run = quadrat("trial", suite, "--strategy", "random", "--seed", "0")
+    assert run.exit_code == 0 and f"! {problem}" in run.output
+    stats = quadrat("stats", "results/runs/tiny")
+    assert problem in " ".join(stats.output.split())
 
 
 def test_data_pack_packs_where_run_looks(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
