@@ -1,10 +1,13 @@
-"""The command that measures selection: `bench select`."""
+"""The commands that measure parts of a trial: `bench select`, `bench alignment`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
+
+from quadrat.cluster.cli.options import open_suite, suite_arguments
 
 __all__ = ["COMMANDS"]
 
@@ -27,7 +30,7 @@ _COLUMNS: Final = (
 
 @click.group()
 def bench() -> None:
-    """Measure speed and memory relative to naive baselines."""
+    """Measure the speed of selection, or where features lie."""
 
 
 @bench.command()
@@ -105,6 +108,33 @@ def select(
         f"{size['num_regions']:,} regions, {size['num_features']}-d features ({size['features_mib']:,} MiB), "
         f"{size['num_labelled']:,} labelled, budget {budget:,}, {result['cpus']} CPUs, load {result['load_1min']}"
     )
+
+
+@bench.command()
+@suite_arguments
+@click.option(
+    "--inputs", type=click.IntRange(min=2), default=16, show_default=True, help="Random inputs that are averaged over"
+)
+def alignment(suite_name: str, settings: Sequence[str], inputs: int) -> None:
+    """Measure how far a recipe's features lie from their cells.
+
+    Builds the network of SUITE with its initial weights and prints, for the encoder's two maps and the decoder's
+    features, how many pixels further down and to the right than the cell the receptive field lies, with the standard
+    error. Nothing is corrected: training puts predictions on the pixels of their labels.
+    """
+    from quadrat.benchmark.learning.network.alignment import network_offsets
+    from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
+    from quadrat.benchmark.learning.network.weights import load_weights
+    from quadrat.benchmark.seeds import torch_seed
+
+    recipe = open_suite(suite_name, settings).suite.learner
+    encoder = build_encoder(recipe, load_weights(recipe.encoder, recipe.weights), seed=torch_seed(0, "weights"))
+    decoder = build_decoder(recipe, encoder.channels, 2, seed=torch_seed(0, "weights"))
+    click.echo(f"{recipe.encoder}, {recipe.weights} weights, {inputs} inputs; pixels")
+    offsets = network_offsets(Network(encoder, decoder), seed=torch_seed(0, "alignment"), num_inputs=inputs)
+    for name, offset in offsets.items():
+        down = f"{offset.down:+.1f} ({offset.down_error:.1f})"
+        click.echo(f"{name:<10} down {down:<12} right {offset.right:+.1f} ({offset.right_error:.1f})")
 
 
 def _print_row(row: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.tensor(settings.mean).mul(255.0), persistent=False)
         self.register_buffer("std", torch.tensor(settings.std).mul(255.0), persistent=False)
 
-        self._stride = output_stride
+        self.stride = output_stride
 
     @property
     def mean_colour(self) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ class Encoder(nn.Module):
         output stride: (B, 3, H', W'), channels-last.
         """
         normal_BHWx = (image_BHWx.float() - self.get_buffer("mean")) / self.get_buffer("std")
-        bottom, right = (-image_BHWx.shape[1]) % self._stride, (-image_BHWx.shape[2]) % self._stride
+        bottom, right = (-image_BHWx.shape[1]) % self.stride, (-image_BHWx.shape[2]) % self.stride
         if bottom or right:
             normal_BHWx = F.pad(normal_BHWx, (0, 0, 0, right, 0, bottom))
         return normal_BHWx.permute(0, 3, 1, 2)
