@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from quadrat.benchmark.data.clicks import click_source
-from quadrat.benchmark.data.dataset import Dataset, Item, items_of
+from quadrat.benchmark.data.dataset import Dataset, Item, Oriented, items_of
 from quadrat.benchmark.data.findings import ALL_VOID, MOSTLY_VOID, ONE_CLASS, Finding, class_findings, grouped
 from quadrat.benchmark.data.inspection import Inspected, inspect_item
 from quadrat.benchmark.data.loaders.pairs import FileDataset
@@ -145,6 +145,7 @@ def check(
                 height, width = result.sample.mask.shape
                 sizes[height, width] += 1
                 places[result.digest].append((split, item.id))
+                findings += _turned(split, item)
             if on_progress is not None:
                 on_progress(split, done, len(items))
         report = SplitReport(split=split, sizes=sizes, statistics=counter.statistics())
@@ -183,6 +184,17 @@ def _listed(dataset: Dataset, split: str) -> Sequence[Item]:
     if isinstance(dataset, FileDataset) and split in dataset.splits and (pairs := dataset.pairs(split)):
         return pairs
     return items_of(dataset, split)
+
+
+def _turned(split: str, item: Item) -> list[Finding]:
+    """Return a note on an image that is read turned, since nothing shows whether its mask was drawn so."""
+    if not isinstance(item, Oriented) or (orientation := item.orientation) == 1:
+        return []
+    text = (
+        f"{split}/{item.id} notes EXIF orientation {orientation} and is read as viewers show it: its mask must have "
+        "been drawn so."
+    )
+    return [Finding(severity="note", kind="images that are turned by their EXIF orientation", text=text)]
 
 
 def _click_findings(split: str, items: Sequence[Item]) -> list[Finding]:

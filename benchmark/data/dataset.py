@@ -19,6 +19,7 @@ __all__ = [
     "VOID",
     "Dataset",
     "Item",
+    "Oriented",
     "Published",
     "Sample",
     "decode",
@@ -82,6 +83,15 @@ class Item(Protocol):
 
 
 @runtime_checkable
+class Oriented(Protocol):
+    """An item whose image file may note how it is to be turned."""
+
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation, 1 for none; `read_image` returns the image as viewers show it."""
+
+
+@runtime_checkable
 class Dataset(Protocol):
     """Named classes and splits of images, usually a frozen dataclass whose fields are its parameters.
 
@@ -142,7 +152,7 @@ def decode(item: Item, num_classes: int) -> Sample:
     if mask.shape != image.shape[:2]:
         raise DataError(
             f"{item}: the mask is {mask.shape[0]} x {mask.shape[1]} (height x width) but the image is "
-            f"{image.shape[0]} x {image.shape[1]}. Export the mask at the size of its image, without interpolation.",
+            f"{image.shape[0]} x {image.shape[1]}. {_size_advice(item)}",
             kind="mask of another size than its image",
         )
     wrong = mask[(mask >= num_classes) & (mask != VOID)]
@@ -154,6 +164,18 @@ def decode(item: Item, num_classes: int) -> Sample:
             kind="ids that are no class",
         )
     return Sample(image, mask)
+
+
+def _size_advice(item: Item) -> str:
+    """Return what to do about a mask of another size than its image."""
+    orientation = item.orientation if isinstance(item, Oriented) else 1
+    if orientation > 4:  # turned by 90 degrees
+        return (
+            f"The image file notes a turn by 90 degrees (EXIF orientation {orientation}) and is read as shown; "
+            "the mask is not. Draw masks on images as they are shown, or take the note away: "
+            "exiftool -Orientation= FILE"
+        )
+    return "Export the mask at the size of its image, without interpolation."
 
 
 def shift_advice(wrong: Sequence[int], num_classes: int) -> str:

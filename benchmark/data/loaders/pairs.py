@@ -1,38 +1,26 @@
 """Data sets on disk: pairs of an image file and a mask file with matching names."""
 
-import struct
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from quadrat.benchmark.data.dataset import VOID, shift_advice
 from quadrat.benchmark.data.loaders.mask_values import value_ranges
+from quadrat.benchmark.data.loaders.reading import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    orientation_of,
+    read_mask_values,
+    read_rgb,
+)
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["FileDataset", "FilePair", "files_by_id", "match"]
-
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-MASK_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff")
-
-# Raised by Pillow on files that are no images, truncated or corrupt; a broken PNG raises SyntaxError.
-DECODER_ERRORS: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +29,7 @@ class FilePair:
 
     Attributes:
         id: Name within the split.
-        image: Path of the image, any mode of 8 bits a channel.
+        image: Path of the image, grey, palette or RGB, 8 bits a channel.
         mask: Path of the mask, one channel or a palette whose pixel values (not colours) are ids.
         class_of: Class id of each raw id, void as 255; None where the file holds class ids. 255 is void where it is no
             key.
@@ -63,23 +51,25 @@ class FilePair:
             return f"image {self.image} has no mask: expected {self.mask}"
         return None
 
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation of the image file, 1 for none; `read_image` has turned the image by it."""
+        return orientation_of(self.image)
+
     def read_image(self) -> npt.NDArray[np.uint8]:
         """Return the image, uint8 (H, W, 3) RGB; see `Item.read_image`."""
-        with _reading(self.image), Image.open(self.image) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise DataError(f"{self.image}: expected 8 bits a channel, got mode {picture.mode!r}. Convert it.")
-            return np.array(picture.convert("RGB"))
+        return read_rgb(self.image)
 
     def read_mask(self) -> npt.NDArray[np.uint8]:
         """Return the mask, uint8 (H, W); see `Item.read_mask`."""
-        with _reading(self.mask), Image.open(self.mask) as picture:
-            if len(picture.getbands()) != 1 or picture.mode == "F":
-                raise DataError(
-                    f"{self.mask}: expected a mask of one channel whose values are ids, got mode {picture.mode!r}. "
-                    "If it is colour-coded, write the id of each colour instead."
-                )
-            raw = np.array(picture)
-        return self._class_ids(raw)
+        values = read_mask_values(self.mask)
+        if values.ndim == 3:
+            raise DataError(
+                f"{self.mask}: expected a mask of one channel whose values are ids, got colours. Write the id of each "
+                "colour instead.",
+                kind="masks of colours",
+            )
+        return self._class_ids(values)
 
     def _class_ids(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Return the class ids of raw ids, (H, W)."""
@@ -177,8 +167,16 @@ class FileDataset(ABC):
             raise DataError(f"{self.name} in {self.root} has no split {split!r}; {there}.")
 
 
-def files_by_id(folder: Path, suffixes: Sequence[str], strip: str = "") -> dict[str, Path]:
+def files_by_id(
+    folder: Path, suffixes: Sequence[str], strip: str = "", *, rather: Sequence[str] = ()
+) -> dict[str, Path]:
     """Return the files of `folder` by id, the stem without the ending `strip`; files without that ending are skipped.
+
+    Args:
+        folder: The folder.
+        suffixes: Suffixes of the files.
+        strip: See above.
+        rather: Suffixes that are preferred: a mask `a.png` may lie beside its preview `a.jpg`.
 
     Raises:
         DataError: When two files have the same id.
@@ -190,6 +188,9 @@ def files_by_id(folder: Path, suffixes: Sequence[str], strip: str = "") -> dict[
         if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.stem.endswith(strip):
             continue
         name = path.stem.removesuffix(strip)
+        if name in found and (path.suffix.lower() in rather) != (found[name].suffix.lower() in rather):
+            found[name] = path if path.suffix.lower() in rather else found[name]
+            continue
         if name in found:
             raise DataError(f"{folder}: {found[name].name} and {path.name} have the same id {name!r}. Remove one.")
         found[name] = path
@@ -207,7 +208,8 @@ def match(
         ids: Ids of the pairs, in order; None means all that have at least one of the two files, sorted.
         class_of: See `FilePair`.
     """
-    image_of, mask_of = files_by_id(images, IMAGE_SUFFIXES), files_by_id(masks, MASK_SUFFIXES)
+    image_of = files_by_id(images, IMAGE_SUFFIXES)
+    mask_of = files_by_id(masks, IMAGE_SUFFIXES, rather=MASK_SUFFIXES)
     return [
         FilePair(
             id=name,
@@ -217,15 +219,3 @@ def match(
         )
         for name in (sorted(image_of.keys() | mask_of.keys()) if ids is None else ids)
     ]
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing.") from error
-    except DECODER_ERRORS as error:
-        raise DataError(f"{path} cannot be read as an image ({error}). Replace it by an intact copy.") from error

@@ -328,9 +328,7 @@ def test_corrupt_file_is_named(kind: type[FileDataset], how: str, what: str, tmp
 def test_colour_coded_mask_is_an_error_that_says_so(tmp_path: Path) -> None:
     dataset = written(Folder, tmp_path)
     save(tmp_path / "masks" / "train" / "a.png", pixels("a", 20, 30))
-    with pytest.raises(
-        DataError, match=r"a.png: expected a mask of one channel .*got mode 'RGB'. If it is colour-coded"
-    ):
+    with pytest.raises(DataError, match=r"a.png: expected a mask of one channel whose values are ids, got colours"):
         pack(dataset, "train", tmp_path / "cache")
 
 
@@ -340,7 +338,7 @@ def test_image_of_sixteen_bits_is_an_error_and_grey_becomes_rgb(tmp_path: Path) 
     path = save(tmp_path / "images" / "train" / "g.png", np.full((20, 30), 7, dtype=np.uint8))
     assert Folder(root=tmp_path).items("train")[0].read_image().tolist() == [[[7, 7, 7]] * 30] * 20
     Image.fromarray(np.full((20, 30), 70, dtype=np.uint16)).save(path)
-    with pytest.raises(DataError, match=r"g.png: expected 8 bits a channel, got mode 'I;16'"):
+    with pytest.raises(DataError, match=r"g.png: expected 8 bits a channel, got 16 bits"):
         Folder(root=tmp_path).items("train")[0].read_image()
 
 
