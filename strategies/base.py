@@ -86,6 +86,16 @@ class Strategy:
         """Return all parameters by name, including defaults."""
         return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
+    def contents(self) -> dict[str, str]:
+        """Return a digest of what the files hold that parameters name, by parameter; most strategies name none.
+
+        A trial is known by this content and not by the path, since the content can change its selections.
+
+        Raises:
+            StrategyError: A file is missing or damaged.
+        """
+        return {}
+
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the regions to label next: ``min(budget, number of unlabelled regions)`` of them.
 

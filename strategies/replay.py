@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,7 +33,7 @@ class Precomputed(Strategy):
     folder: str = ""
     """Folder of the ``round-<n>.npz`` files, such as ``results/camvid/selections/<trial>``, or inside a zip file,
     ``results/camvid/selections.zip/<trial>``. A pattern (``*``) that matches one folder is allowed, so that a suite
-    need not know the hash in a trial's name. A trial's identity includes this text, not the content of the folder."""
+    need not know the hash in a trial's name. A trial is known by the selections in the folder, not by this text."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +74,16 @@ class Precomputed(Strategy):
             )
         return Selection.of(np.array(regions[:budget], np.int64), np.array(potentials[:budget], np.float64))
 
+    def contents(self) -> dict[str, str]:
+        """Return the digest of the published regions and potentials, in the order of the rounds."""
+        found = hashlib.sha256()
+        for round_, path in self._files()[1].items():
+            published = self._parse(path)
+            found.update(f"{round_} {published.region_size} {len(published.regions)};".encode())
+            for column, kind in (("image", "<i8"), ("row", "<i8"), ("col", "<i8"), ("potential", "<f8")):
+                found.update(getattr(published, column).astype(kind).tobytes())
+        return {"folder": found.hexdigest()}
+
     def _files(self) -> tuple[Place, dict[int, Place]]:
         """Return the folder of the selection, and round -> file."""
         try:
@@ -89,11 +100,16 @@ class Precomputed(Strategy):
             raise StrategyError(f"{self.name}: expected files round-<n>.npz in {found[0]}, got none; check folder")
         return found[0], files
 
-    def _read(self, path: Place, pool: Pool) -> SelectionFile:
+    def _parse(self, path: Place) -> SelectionFile:
         try:
-            published = SelectionFile.read(path)
+            return SelectionFile.read(path)
         except QuadratError as error:
-            raise StrategyError(f"{self.name}: {error}; check folder") from error
+            raise StrategyError(
+                f"{self.name}: {error}; restore the file from where it was published, or check folder"
+            ) from error
+
+    def _read(self, path: Place, pool: Pool) -> SelectionFile:
+        published = self._parse(path)
         # The largest region of a grid is never clipped.
         area = published.region_size**2
         if area != pool.pixels.max():

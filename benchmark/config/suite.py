@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
+from quadrat.benchmark.config.contents import contents_of
 from quadrat.benchmark.config.study import Study
 from quadrat.benchmark.config.suite_file import SuiteFile, read_suite_file, shipped_suites
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, DatasetSpec, TrialSpec, scale_budgets
@@ -219,6 +220,7 @@ class Suite(BaseModel):
                     region_size=first_size,
                     budgets=(),
                     learner=self.full_supervision_recipe,
+                    files=contents_of(self.full_supervision_recipe, None),
                 )
         for size in self.region_sizes:
             for entry in self.strategies:
@@ -227,15 +229,17 @@ class Suite(BaseModel):
                 region_size = entry.region_size or size
                 has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
                 for seed in self.seeds:
+                    params = _of_seed(load(entry.name, **entry.params).params(), seed)
                     yield TrialSpec(
                         label=entry.label if has_one_size else f"{entry.label} r{region_size}",
                         strategy=entry.name,
-                        params=_of_seed(load(entry.name, **entry.params).params(), seed),
+                        params=params,
                         seed=seed,
                         dataset=self.dataset,
                         region_size=region_size,
                         budgets=scale_budgets(self.budgets, first_size, region_size),
                         learner=self.learner,
+                        files=contents_of(self.learner, load(entry.name, **params)),
                     )
 
 

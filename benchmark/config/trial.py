@@ -76,6 +76,8 @@ class TrialSpec(BaseModel):
         region_size: Edge of a grid cell, pixels.
         budgets: Cumulative number of labelled regions after round 0, 1, ...; empty for `full-supervision`.
         learner: How a model is trained.
+        files: Digest of what a file holds that the trial depends on, by the dotted key of its path (`learner.weights`,
+            `params.folder`). It takes the place of the path in the identity; without one the path counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +90,7 @@ class TrialSpec(BaseModel):
     region_size: Annotated[PositiveInt, IDENTITY]
     budgets: Annotated[tuple[PositiveInt, ...], IDENTITY]
     learner: Recipe
+    files: Annotated[dict[str, str], IDENTITY] = Field(default_factory=dict)
 
     @field_validator("params")
     @classmethod
@@ -103,10 +106,19 @@ class TrialSpec(BaseModel):
     @property
     def trial_id(self) -> str:
         """Readable prefix + hash over the canonical JSON of the identity fields and `IDENTITY_VERSION`."""
-        payload = canonical_json({"version": IDENTITY_VERSION, **identity(self)})
+        payload = canonical_json({"version": IDENTITY_VERSION, **_by_content(identity(self))})
         digest = hashlib.sha256(payload.encode()).hexdigest()[:12]
         prefix = re.sub(r"[^a-z0-9]+", "-", self.strategy.lower()).strip("-")
         return f"{prefix}-r{self.region_size}-s{self.seed}-{digest}"
+
+
+def _by_content(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the identity of a trial with the digests of `files` in place of the paths that they belong to."""
+    found = {name: dict(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    for key, digest in found.pop("files").items():
+        part, name = key.split(".", 1)
+        found[part][name] = {"content": digest}
+    return found
 
 
 def scale_budgets(budgets: tuple[int, ...], from_size: int, region_size: int) -> tuple[int, ...]:

@@ -1,14 +1,13 @@
 """What the trials of one suite share within a process: the data, the learner, and where files are kept."""
 
 import functools
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from quadrat.benchmark.config.contents import weights_sha256
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_suite
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.results.environment import describe_environment
 from quadrat.benchmark.results.folder import prepare_results
@@ -101,7 +100,7 @@ class TrialContext:
                 results_dir=results_dir, store=store or open_store(None, results_dir, remote), remote=remote
             ),
             cache_dir=cache_dir,
-            weights_sha256=_weights_sha256(suite.learner),
+            weights_sha256=weights_sha256(suite.learner),
         )
 
     @property
@@ -151,21 +150,3 @@ class TrialContext:
             dataset=self.data.describe(results_dir, self.suite.region_sizes),
             environment=describe_environment(self.suite, self.device),
         )
-
-
-def _weights_sha256(recipe: Recipe) -> str | None:
-    """Return the hash of the weight file that a recipe names, None where it names none.
-
-    Raises:
-        TrainingError: When the file is not there.
-    """
-    if recipe.weights in ("imagenet", "packaged", "none"):
-        return None
-    try:
-        with open(recipe.weights, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise TrainingError(
-            f"learner.weights: expected 'imagenet', 'packaged', 'none' or a weight file, got '{recipe.weights}' "
-            f"({error.strerror})"
-        ) from error

@@ -26,9 +26,11 @@ def run_trial(spec: TrialSpec, context: TrialContext, on_progress: OnProgress | 
         One record a round, round 0 first. The trial ends early when the pool is exhausted; its last record says so.
 
     Raises:
-        QuadratError: On bad data, a strategy that breaks its contract, a non-finite loss, or a full disk.
+        QuadratError: On a file that is not the one the trial is known by, bad data, a strategy that breaks its
+            contract, a non-finite loss, or a full disk.
     """
     trial = TrialState(spec, context, on_progress)
+    trial.check_files()
     for _ in trial.budgets:
         record = run_round(trial)
         trial.end_round(record)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from quadrat.benchmark.config.contents import WEIGHTS
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.errors import ResultsError
@@ -71,6 +72,24 @@ class TrialState:
         self._before_last: Round | None = None
         self.budgets = spec.budgets or (self._grid.num_regions,)
         self.round = 0
+
+    def check_files(self) -> None:
+        """Check that files which the trial depends on hold here what its identity says.
+
+        Raises:
+            QuadratError: When one is missing, or was changed since the suite was read, or differs on this machine.
+        """
+        found = {} if self._strategy is None else self._strategy.contents()
+        here = {f"params.{name}": digest for name, digest in found.items()}
+        if self._context.weights_sha256 is not None:
+            here[WEIGHTS] = self._context.weights_sha256
+        for key in sorted({*here, *self.spec.files}):
+            if here.get(key) != self.spec.files.get(key):
+                raise ResultsError(
+                    f"{key} of {self.spec.trial_id}: expected the content with digest {self.spec.files.get(key)}, got "
+                    f"{here.get(key)} on this machine; use the same file everywhere, and start the run again when it "
+                    "has changed"
+                )
 
     def select(self) -> Selected:
         """Return the selection of the next round: from its file if it was made before, else made now and written."""

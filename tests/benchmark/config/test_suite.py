@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from quadrat.benchmark.config.suite import load_suite, shipped_suites
 from quadrat.benchmark.errors import SuiteError
+from quadrat.strategies.selection_file import SelectionFile
 
 
 def test_a_suite_is_full_supervision_first_then_strategy_by_strategy(write_suite: Callable[..., Path]) -> None:
@@ -169,3 +171,43 @@ def test_every_shipped_suite_is_valid_and_named_as_its_file(name: str) -> None:
     assert suite.name == name
     assert suite.description
     assert suite.trials()
+
+
+def test_trials_carry_the_content_of_weight_files_and_replayed_selections(
+    write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    weights, folder = tmp_path / "w.pth", tmp_path / "selections"
+    weights.write_bytes(b"one")
+
+    def publish(regions: list[int], score_s: float = 0.0) -> None:
+        columns = {name: np.array(regions) for name in ("image", "row", "col")}
+        potential = np.zeros(len(regions))
+        file = SelectionFile(regions=np.array(regions), potential=potential, **columns, region_size=16, score_s=score_s)
+        folder.mkdir(exist_ok=True)
+        (folder / "round-0.npz").write_bytes(file.to_bytes())
+
+    def ids() -> tuple[str, str]:
+        replay = {"name": "precomputed", "label": "replay", "params": {"folder": str(folder)}}
+        learner = {"encoder": "test_resnet", "weights": str(weights), "iterations": 3}
+        suite = load_suite(write_suite(strategies=["random", replay], learner=learner, seeds=[0]))
+        random, replayed = suite.trials()
+        return random.trial_id, replayed.trial_id
+
+    by_path = ids()  # the selections are not there: known by their path
+    publish([1, 2])
+    first = ids()
+    assert first[0] == by_path[0] and first[1] != by_path[1]
+    publish([1, 2], score_s=3.0)
+    assert ids() == first
+    publish([2, 1])
+    changed = ids()
+    assert changed[0] == first[0] and changed[1] != first[1]
+    weights.write_bytes(b"two")
+    assert all(one != other for one, other in zip(ids(), changed, strict=True))
+    moved = tmp_path / "moved.pth"
+    weights.rename(moved)
+    before, weights = ids(), moved
+    assert ids() != before  # it was not there, and is known by its content again
+    publish([1, 2])
+    moved.write_bytes(b"one")
+    assert ids() == first

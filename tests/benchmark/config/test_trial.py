@@ -27,6 +27,7 @@ CHANGES: dict[str, Any] = {
     "region_size": 8,
     "budgets": (10, 30),
     "learner": Recipe(iterations=6),
+    "files": {"params.cutoff": "ab12"},
 }
 
 
@@ -54,6 +55,19 @@ def test_a_change_of_an_identity_field_changes_the_trial_id(field: str) -> None:
 
 def test_the_changes_above_cover_every_field_but_the_label() -> None:
     assert set(CHANGES) == set(TrialSpec.model_fields) - {"label"}
+
+
+def test_a_file_counts_by_its_content_and_not_by_its_path() -> None:
+    def spec(folder: str, weights: str, **files: str) -> TrialSpec:
+        changes = {"params": {"folder": folder}, "learner": Recipe(iterations=5, weights=weights)}
+        return SPEC.model_copy(update={**changes, "files": {key.replace("_", "."): one for key, one in files.items()}})
+
+    first = spec("/a", "/w/1.pth", params_folder="f", learner_weights="w")
+    assert spec("/b", "/w/2.pth", params_folder="f", learner_weights="w").trial_id == first.trial_id
+    assert spec("/a", "/w/1.pth", params_folder="g", learner_weights="w").trial_id != first.trial_id
+    assert spec("/a", "/w/1.pth", params_folder="f", learner_weights="x").trial_id != first.trial_id
+    assert spec("/a", "/w/1.pth").trial_id not in (first.trial_id, spec("/b", "/w/1.pth").trial_id)
+    assert TrialSpec.model_validate_json(first.model_dump_json()).trial_id == first.trial_id
 
 
 def test_label_and_root_do_not_change_the_trial_id() -> None:

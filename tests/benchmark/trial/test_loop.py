@@ -18,6 +18,7 @@ from quadrat.benchmark.results.records import append_record, read_records, witho
 from quadrat.benchmark.results.selections import selection_path
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
+from quadrat.strategies import StrategyError
 
 ContextOf = Callable[..., TrialContext]
 
@@ -145,6 +146,28 @@ def test_another_content_of_the_weight_file_is_not_taken_for_the_same_fit(
     path.unlink()
     with pytest.raises(TrainingError, match=r"learner\.weights: expected .* got '.*encoder\.pth'"):
         context_of(learner=learner)
+
+
+def test_a_file_that_changed_since_the_suite_was_read_is_refused_before_anything_is_trained(
+    context_of: ContextOf, tmp_path: Path
+) -> None:
+    first = context_of()
+    spec = first.suite.trials()[0]
+    list(run_trial(spec, first))
+    folder = selection_path(first.artefacts.results_dir, spec.trial_id, 0).parent
+    replay = {"name": "precomputed", "label": "replay", "params": {"folder": str(folder)}}
+    again = context_of("replay", strategies=[replay])
+    (replayed,) = again.suite.trials()
+    (folder / "round-2.npz").write_bytes((folder / "round-1.npz").read_bytes())
+    with pytest.raises(ResultsError, match=r"params\.folder of precomputed-.*: expected the content with digest"):
+        next(run_trial(replayed, again))
+    (folder / "round-2.npz").write_bytes(b"half")
+    with pytest.raises(StrategyError, match=r"round-2\.npz.*restore the file from where it was published"):
+        next(run_trial(replayed, again))
+    shutil.rmtree(folder)
+    with pytest.raises(StrategyError, match="check folder"):
+        next(run_trial(replayed, again))
+    assert not (again.artefacts.results_dir / "store" / "fit").exists()
 
 
 def test_full_supervision_labels_everything_in_one_round(context_of: ContextOf) -> None:
