@@ -66,6 +66,9 @@ class PrimaryComparison:
         gain: Area of the strategy minus that of the baseline, points: mean mIoU gained over the budget.
         low: Lower end of the 95 % interval of the gain, not corrected; None where nothing is tested.
         high: Upper end.
+        simultaneous_low: Lower end of the interval that holds together with those of the whole family: Bonferroni's,
+            with the standard error of the test. Where it excludes 0 the comparison is significant.
+        simultaneous_high: Its upper end.
         p_value: Two-sided; None where nothing is tested.
         adjusted_p: After Holm's correction over the whole family.
         verdict: `better` or `worse` where `adjusted_p` is below 1 - LEVEL.
@@ -81,6 +84,8 @@ class PrimaryComparison:
     gain: float
     low: float | None
     high: float | None
+    simultaneous_low: float | None
+    simultaneous_high: float | None
     p_value: float | None
     adjusted_p: float | None
     verdict: Verdict
@@ -274,6 +279,7 @@ def _comparisons(fitted: Sequence[_Fitted]) -> Iterator[PrimaryComparison]:
         for place, (first, second) in enumerate(found.pairs):
             key = (found.cost.key, place)
             gain, half = found.gains[place], _half_width(found, place)
+            wide = _half_width_of_family(found, place, len(p_values))
             verdict = _verdict(gain, adjusted.get(key))
             yield PrimaryComparison(
                 label=first,
@@ -282,6 +288,8 @@ def _comparisons(fitted: Sequence[_Fitted]) -> Iterator[PrimaryComparison]:
                 gain=gain,
                 low=None if half is None else gain - half,
                 high=None if half is None else gain + half,
+                simultaneous_low=None if wide is None else gain - wide,
+                simultaneous_high=None if wide is None else gain + wide,
                 p_value=p_values.get(key),
                 adjusted_p=adjusted.get(key),
                 verdict=verdict,
@@ -302,6 +310,13 @@ def _half_width(found: _Fitted, place: int) -> float | None:
     if found.fit is None or not found.is_tested(place):
         return None
     return float(special.stdtrit(found.fit.df, (1 + LEVEL) / 2) * found.fit.error_BC[0, place])
+
+
+def _half_width_of_family(found: _Fitted, place: int, num_tests: int) -> float | None:
+    if found.fit is None or not found.is_tested(place):
+        return None
+    quantile = special.stdtrit(found.fit.claim_df_B[0], 1 - (1 - LEVEL) / (2 * num_tests))
+    return float(quantile * found.fit.claim_error_BC[0, place])
 
 
 def _verdict(gain: float, adjusted_p: float | None) -> Verdict:

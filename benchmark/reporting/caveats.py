@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 
 from quadrat.benchmark.analysis.analyse import Analysis
-from quadrat.benchmark.analysis.power import POWER
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.analysis.statistics import LEVEL, MIN_SEEDS, Comparison, Values
 from quadrat.benchmark.reporting.formatting import listed, percent
@@ -27,6 +26,7 @@ def caveats(results: Results, values: Values, found: Analysis) -> tuple[str, ...
         *results.dataset.get("warnings", ()),  # of the data set, as the run found them
         *_incomplete(results, found),
         *_few_seeds(found.primary),
+        *_full_supervision(results),
         *_methods(found),
         *_not_compared(results, values, found.to_random),
     )
@@ -61,24 +61,25 @@ def _few_seeds(primary: PrimaryAnalysis) -> Iterator[str]:
         )
 
 
-def _methods(found: Analysis) -> Iterator[str]:
-    detectable = [
-        f"{axis.detectable_gain:.1f} over {axis.cost.title}"
-        for axis in found.primary.axes
-        if axis.detectable_gain is not None
-    ]
-    if detectable:
+def _full_supervision(results: Results) -> Iterator[str]:
+    """Yield that full supervision is no upper bound where it was trained no longer than a few percent of the labels."""
+    full = {record.steps for record in results.full_supervision}
+    others = {record.steps for record in results.records}
+    if full and others and max(full) <= max(others):
         yield (
-            f"Smallest detectable gain in points, with {percent(POWER)} power after the correction: "
-            f"{listed(detectable)}; smaller ones are likely to be missed."
+            f"Full supervision was trained for {max(full):,} iterations, no longer than the strategies' models: it is "
+            "no upper bound (a suite gives it its own length: full_supervision: {iterations: N})."
         )
+
+
+def _methods(found: Analysis) -> Iterator[str]:
     if found.primary.num_tests:
         whom = "each strategy against Random" if found.primary.is_against_random else "all pairs of strategies"
         yield (
             f"Primary analysis, decided beforehand: area under the curve of {whom} over labelled pixels and over "
             "clicks, seeds as blocks, variance pooled over the strategies; Holm-corrected over all "
-            f"{found.primary.num_tests} tests at the {percent(1 - LEVEL)} level. Nothing else on this page is called "
-            "significant. Its intervals are not corrected and take all strategies to vary equally."
+            f"{found.primary.num_tests} tests at the {percent(1 - LEVEL)} level. Nothing else here is called "
+            "significant: the rest is exploratory."
         )
     intervals = [one.interval for one in found.costs_to_target] + [one.interval for one in found.label_efficiencies]
     if any(interval is not None for interval in intervals):

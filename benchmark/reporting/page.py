@@ -12,16 +12,16 @@ import vl_convert
 from markupsafe import Markup
 
 from quadrat.benchmark.analysis.analyse import analyse
-from quadrat.benchmark.analysis.measures import COSTS, FRACTION, MIOU, Metric
+from quadrat.benchmark.analysis.measures import CLICKS, COSTS, FRACTION, MIOU, Metric
 from quadrat.benchmark.reporting.figures.charts import (
     BANDS,
     axis_of,
-    default_cost,
     differences,
     is_doubling,
     learning_curves,
     metrics_shown,
 )
+from quadrat.benchmark.reporting.figures.gains import gains
 from quadrat.benchmark.reporting.figures.gallery import Gallery, draw_gallery
 from quadrat.benchmark.reporting.figures.palette import Look, looks_of, round_colours
 from quadrat.benchmark.reporting.figures.pictures import Unavailable, open_pool, read_selections
@@ -75,6 +75,8 @@ def _figures(results: Results, looks: Mapping[str, Look], found: ReportSummary) 
     if not results.records:
         return {}
     figures = {f"learning-curves-{cost.key}": learning_curves(results, looks, cost=cost, metric=MIOU) for cost in COSTS}
+    if (forest := gains(found.analysis.primary, looks)) is not None:
+        figures["gains"] = forest
     if found.analysis.to_random:
         figures["difference-to-random"] = differences(found.analysis.to_random, looks, width=560)
     return figures
@@ -106,7 +108,8 @@ def _render(
             file_folder=FOLDER,
             bands=BANDS,
             costs=COSTS if results.records else (),
-            default_cost=default_cost(results),
+            default_cost=FRACTION,
+            second_cost=CLICKS,
             metrics=metrics,
             is_log=is_doubling(results),
             tables=tables,
@@ -159,9 +162,8 @@ def _data(
     if not results.records:
         return {}
     return {
-        "curves": learning_curves(
-            results, looks, cost=default_cost(results), metric=MIOU, with_legend=False, width="container"
-        ),
+        "curves": learning_curves(results, looks, cost=FRACTION, metric=MIOU, with_legend=False, width="container"),
+        "gains": gains(found.analysis.primary, looks),
         "differences": differences(found.analysis.to_random, looks) if found.analysis.to_random else None,
         "axes": {cost.key: axis_of(results, cost) for cost in COSTS},
         "titles": {metric.key: metric.title for metric in metrics},

@@ -9,7 +9,7 @@ from quadrat.benchmark.reporting.files import FOLDER
 from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.export import to_markdown
 from quadrat.benchmark.reporting.tables.results import budget_table
-from quadrat.benchmark.results.publish import CURVES
+from quadrat.benchmark.results.publish import CURVES, GAINS
 from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.benchmark.storage.atomic import atomic_write
 
@@ -56,9 +56,7 @@ def results_block(results: Results, base: Path, page: Path) -> str:
     if not results.records:
         raise ResultsError(f"{results.path}: expected records of a strategy, got none; run the suite first")
     suite, seeds = results.suite, len(results.seeds)
-    curves = results.path / CURVES  # a published folder has the figure beside its records
-    if not curves.is_file():
-        curves = page.parent / FOLDER / "learning-curves-labelled-fraction.svg"
+    summary = report_summary(results)
     what = f"{suite['dataset']['name']} {suite['dataset'].get('test', 'test')}"
     spread = f"mean (std) over {seeds} seeds" if seeds > 1 else "one seed"
     made = [
@@ -67,10 +65,31 @@ def results_block(results: Results, base: Path, page: Path) -> str:
         f"[Report]({_link(page, base)}) with intervals, label efficiency and selected regions · "
         f"[records]({_link(results.path / 'records.jsonl', base)}) · {_made(results)}",
     ]
+    figures = [
+        f"![{title} on {what}]({_link(_figure(results, page, published, name), base)})"
+        for title, published, name in (
+            *((("Gains over pixels and clicks", GAINS, "gains"),) if summary.gains is not None else ()),
+            ("Learning curves", CURVES, "learning-curves-labelled-fraction"),
+        )
+    ]
     return (
-        f"**{report_summary(results).headline}**\n\n![Learning curves on {what}]({_link(curves, base)})\n\n"
-        f"{to_markdown(budget_table(results, digits=1))}\n" + "\n".join(made) + "\n"
+        "\n\n".join(
+            [
+                f"**{summary.headline}** {' '.join(summary.answer)}",
+                *figures,
+                to_markdown(budget_table(results, digits=1)),
+            ]
+        )
+        + "\n"
+        + "\n".join(made)
+        + "\n"
     )
+
+
+def _figure(results: Results, page: Path, published: str, name: str) -> Path:
+    """Return a figure's path: a published folder has it beside its records, another in its report."""
+    path = results.path / published
+    return path if path.is_file() else page.parent / FOLDER / f"{name}.svg"
 
 
 def _sizes(results: Results) -> str:

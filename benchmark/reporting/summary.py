@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from quadrat.benchmark.analysis.analyse import Analysis, analyse
 from quadrat.benchmark.analysis.label_efficiency import CostToTarget, LabelEfficiency
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Cost
-from quadrat.benchmark.analysis.power import MAX_SEEDS
-from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryComparison, Verdict
+from quadrat.benchmark.analysis.power import MAX_SEEDS, POWER
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryComparison
 from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.reporting.caveats import caveats
 from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
+from quadrat.benchmark.reporting.tables.cells import Table
+from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, gains_table, pair_name
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["ReportSummary", "pairwise_finding", "report_summary"]
-
-_PRIMARY_TITLE = {"labelled-fraction": "labelled pixels", "clicks": "clicks"}
+__all__ = ["ReportSummary", "pairwise_finding", "report_summary", "settled_by"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,17 @@ class ReportSummary:
     """The summary of a results folder in sentences.
 
     Attributes:
-        headline: One sentence.
-        findings: Further sentences, the most important first.
+        headline: One sentence: who differs significantly from Random, over pixels and over clicks, on which data.
+        answer: Up to two more: where the two costs disagree, and what the seeds at hand can tell.
+        gains: The table of the primary analysis; None where nothing can be compared.
+        findings: Further sentences, exploratory, the most important first.
         caveats: Limitations of the results, and how they were tested.
         analysis: The statistics behind it, of mIoU over the cost asked for.
     """
 
     headline: str
+    answer: tuple[str, ...]
+    gains: Table | None
     findings: tuple[str, ...]
     caveats: tuple[str, ...]
     analysis: Analysis
@@ -50,8 +54,9 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
     pairwise = pairwise_finding(found)
     return ReportSummary(
         headline=_headline(results, values, found.primary),
+        answer=(*_disagreements(found.primary), *_power(found.primary)),
+        gains=gains_table(found.primary) if found.primary.comparisons else None,
         findings=(
-            *_primary(found.primary),
             *_differences_to_random(found),
             *((pairwise,) if pairwise else ()),
             *_random_over_rounds(results, values),
@@ -76,11 +81,12 @@ def _headline(results: Results, values: Values, primary: PrimaryAnalysis) -> str
         seeds = "One seed is" if num == 1 else f"{num} seeds are"
         whom = "any strategy against Random" if primary.is_against_random else "the strategies against each other"
         return f"{seeds} too few to test {whom}."
-    parts = [
-        f"over {_PRIMARY_TITLE[axis.cost.key]} {_claims(primary, primary.over(axis.cost))}" for axis in primary.axes
-    ]
-    text = f"Area under the curve: {'; '.join(parts)}."
-    return text
+    where = f"On {results.suite['dataset']['name']} ({results.suite['dataset'].get('test', 'test')})"
+    parts = [f"over {SHORT_TITLES[axis.cost.key]} {_claims(primary, primary.over(axis.cost))}" for axis in primary.axes]
+    if len({_claims(primary, primary.over(axis.cost)) for axis in primary.axes}) == 1:
+        both = " as over ".join(SHORT_TITLES[axis.cost.key] for axis in primary.axes)
+        parts = [f"over {both} {_claims(primary, primary.over(primary.axes[0].cost))}"]
+    return f"{where}, {'; '.join(parts)}."
 
 
 def _claims(primary: PrimaryAnalysis, comparisons: Sequence[PrimaryComparison]) -> str:
@@ -93,49 +99,64 @@ def _claims(primary: PrimaryAnalysis, comparisons: Sequence[PrimaryComparison]) 
             by_claim.setdefault(("worse", found.baseline), []).append(found.label)
         elif found.verdict == "worse":
             by_claim.setdefault(("better", found.label), []).append(found.baseline)
+    has_one_random = primary.is_against_random and len({found.baseline for found in primary.comparisons}) == 1
     parts = [
-        f"{listed(labels)} {'is' if len(labels) == 1 else 'are'} significantly {verdict} than {baseline}"
+        f"{listed(labels)} {'is' if len(labels) == 1 else 'are'} significantly {verdict} than "
+        f"{'Random' if has_one_random else baseline}"
         for (verdict, baseline), labels in sorted(by_claim.items(), key=lambda item: item[0][0])
     ]
-    return ", ".join(parts) or "no difference is significant"
+    if parts:
+        return ", ".join(parts)
+    return (
+        "no strategy differs significantly from Random"
+        if primary.is_against_random
+        else "no pair differs significantly"
+    )
 
 
-def _primary(primary: PrimaryAnalysis) -> Iterator[str]:
-    """Yield gains with intervals over each cost, what depends on the cost, and the seeds that open ones need."""
-    for axis in primary.axes:
-        tested = sorted(primary.over(axis.cost), key=lambda found: -found.gain)
-        if tested:
-            yield (
-                f"Gain in mean mIoU over the budget, by {_PRIMARY_TITLE[axis.cost.key]}, in points: "
-                f"{'; '.join(map(_gain, tested))}."
-            )
+def _disagreements(primary: PrimaryAnalysis) -> Iterator[str]:
+    """Yield the comparisons that are significant over one cost and not over the other."""
+    phrases = []
     for group in primary.disagreements:
-        verdicts = ", ".join(f"{found.verdict} over {_PRIMARY_TITLE[found.cost.key]}" for found in group)
-        yield f"The cost decides about {_pair(group[0], primary)}: {verdicts}."
-    if is_open := [found for found in primary.comparisons if found.verdict == "open"]:
-        needed = [
-            f"{_pair(found, primary)} over {_PRIMARY_TITLE[found.cost.key]} "
-            f"{found.seeds_needed or f'more than {MAX_SEEDS}'}"
-            for found in is_open
-        ]
-        yield f"Seeds, in all, that would settle what is open if the gains observed were true: {'; '.join(needed)}."
+        by_cost = ", ".join(
+            f"{signed(found.gain)} over {SHORT_TITLES[found.cost.key]}"
+            f"{' (significant)' if found.verdict in ('better', 'worse') else ''}"
+            for found in group
+        )
+        phrases.append(f"{pair_name(group[0], primary)} {by_cost}")
+    if phrases:
+        yield f"Pixels and clicks disagree, gain in points: {'; '.join(phrases)}."
 
 
-def _pair(found: PrimaryComparison, primary: PrimaryAnalysis) -> str:
-    return found.label if primary.is_against_random else f"{found.label} against {found.baseline}"
+def _power(primary: PrimaryAnalysis) -> Iterator[str]:
+    """Yield which gains the seeds can detect, and how many seeds would settle what is open."""
+    detectable = [
+        f"{axis.detectable_gain:.1f} points over {SHORT_TITLES[axis.cost.key]}"
+        for axis in primary.axes
+        if axis.detectable_gain is not None
+    ]
+    if not detectable:
+        return
+    num_seeds = max(found.num_seeds for found in primary.comparisons)
+    text = f"{num_seeds} seeds detect a gain of {listed(detectable)} with {percent(POWER)} power"
+    needed = [found.seeds_needed for found in primary.comparisons if found.verdict == "open"]
+    yield f"{text}{f'. {settled_by(needed)}' if needed else '; nothing is open'}."
 
 
-def _gain(found: PrimaryComparison) -> str:
-    verdicts: dict[Verdict, str] = {
-        "better": "significant",
-        "worse": "significant",
-        "open": "not significant",
-        "not tested": "not tested",
-    }
-    text = f"{found.label} {signed(found.gain)} over {found.baseline}"
-    if found.low is None or found.high is None:
-        return f"{text} ({verdicts[found.verdict]})"
-    return f"{text} ({percent(LEVEL)} interval {signed(found.low)} to {signed(found.high)}; {verdicts[found.verdict]})"
+def settled_by(needed: Sequence[int | None]) -> str:
+    """Return how many seeds would settle the open comparisons; None stands for more than MAX_SEEDS."""
+    within = sorted({num for num in needed if num is not None})
+    num_within, num_beyond = sum(num is not None for num in needed), needed.count(None)
+    if len(needed) == 1:
+        seeds = f"{within[0]} seeds" if within else f"more than {MAX_SEEDS} seeds"
+        return f"One comparison is open: if the gain observed were true, {seeds} would settle it"
+    opening = f"{len(needed)} comparisons are open: if the gains observed were true,"
+    spans = f"{within[0]} to {within[-1]}" if len(within) > 1 else f"{within[0]}" if within else ""
+    if not num_beyond:
+        return f"{opening} {spans} seeds would settle them"
+    if not num_within:
+        return f"{opening} more than {MAX_SEEDS} seeds would settle them"
+    return f"{opening} {spans} seeds would settle {num_within} of them, {num_beyond} need more than {MAX_SEEDS}"
 
 
 def pairwise_finding(found: Analysis) -> str | None:
@@ -143,7 +164,7 @@ def pairwise_finding(found: Analysis) -> str | None:
     tests = found.pairwise
     if tests is None or not any(comparison.adjusted_p is not None for comparison in tests.pairs.values()):
         return None
-    opening = f"Exploratory: of {len(tests.pairs)} pairs at round {found.round}"
+    opening = f"Of {len(tests.pairs)} pairs at round {found.round}"
     if not tests.below_level:
         return f"{opening} none has p < 0.05 (Holm-corrected over these pairs)."
     pairs = listed([f"{higher} over {lower}" for higher, lower in tests.below_level])
@@ -154,7 +175,7 @@ def _differences_to_random(found: Analysis) -> Iterator[str]:
     ordered = sorted(found.to_random.items(), key=lambda item: -item[1].difference.summary.mean)
     if ordered:
         phrases = "; ".join(_difference(label, comparison) for label, comparison in ordered)
-        yield f"Exploratory: difference to Random at round {found.round}, in points: {phrases}."
+        yield f"Difference to Random at round {found.round}, in points: {phrases}."
 
 
 def _difference(label: str, comparison: Comparison) -> str:

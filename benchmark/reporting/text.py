@@ -8,6 +8,8 @@ from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.analysis.measures import COSTS, FRACTION, Cost, Metric
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.summary import report_summary
+from quadrat.benchmark.reporting.tables.contents import GAINS_CAPTION
+from quadrat.benchmark.reporting.tables.export import to_text
 from quadrat.benchmark.results.trials import Results, Trial
 
 __all__ = ["as_json", "as_text", "cost_of_key"]
@@ -41,8 +43,11 @@ def _lines(results: Results, cost: Cost) -> Iterator[str]:
             why = f": {trial.failure.exception}" if trial.failure is not None else ""
             yield f"  {trial.state}  {trial.label} seed {trial.seed}, {len(trial.records)} rounds{why}"
         yield ""
-    yield summary.headline
-    yield from ("", *(f"- {finding}" for finding in summary.findings))
+    yield from (summary.headline, *summary.answer)
+    if summary.gains is not None:
+        yield from ("", *to_text(summary.gains).splitlines(), GAINS_CAPTION)
+    if summary.findings:
+        yield from ("", "Exploratory:", *(f"- {finding}" for finding in summary.findings))
     yield from ("", *(f"! {caveat}" for caveat in summary.caveats))
     if ranks is not None:
         order = sorted(ranks.mean, key=lambda label: ranks.mean[label])

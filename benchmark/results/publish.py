@@ -11,20 +11,24 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.selections import ARCHIVE, pack_selections
 from quadrat.benchmark.storage.atomic import atomic_write
 
-__all__ = ["CURVES", "publish"]
+__all__ = ["CURVES", "GAINS", "publish"]
 
 _REQUIRED: Final = ("records.jsonl", "suite.json", "environment.json")
 _OPTIONAL: Final = ("failures.jsonl", "study/study.json")
 CURVES: Final = "learning-curves.svg"
-"""Name of the figure in a published folder."""
-_CURVES_OF_REPORT: Final = "report/files/learning-curves-labelled-fraction.svg"
+GAINS: Final = "gains.svg"
+"""Names of the figures in a published folder."""
+_FIGURES_OF_REPORT: Final = {
+    "report/files/learning-curves-labelled-fraction.svg": CURVES,
+    "report/files/gains.svg": GAINS,
+}
 
 
 def publish(source: Path, target: Path) -> None:
     """Write the publishable files of the results folder `source` to the folder `target`.
 
     These are records, suite, environment, failures and study where there are any, all selections in one zip file, and
-    the figure of mIoU by labelled share if `quadrat report` has been run.
+    the figures of mIoU by labelled share and of the gains if `quadrat report` has been run.
 
     Raises:
         ResultsError: When `source` is no results folder.
@@ -32,7 +36,7 @@ def publish(source: Path, target: Path) -> None:
     for name in _REQUIRED:
         if not (source / name).is_file():
             raise ResultsError(f"expected a finished results folder with {name}, got {source}")
-    names = {name: name for name in (*_REQUIRED, *_OPTIONAL)} | {_CURVES_OF_REPORT: CURVES}
+    names = {name: name for name in (*_REQUIRED, *_OPTIONAL)} | _FIGURES_OF_REPORT
     for name, published in names.items():
         if (source / name).is_file():
             atomic_write(target / published, (source / name).read_bytes())

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import altair as alt
 
-from quadrat.benchmark.analysis.measures import COSTS, DIVERSITY, FRACTION, REGIONS, Cost, Metric, metrics_of
+from quadrat.benchmark.analysis.measures import COSTS, DIVERSITY, REGIONS, Cost, Metric, metrics_of
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting.figures.palette import Look
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["BANDS", "axis_of", "default_cost", "differences", "is_doubling", "learning_curves", "metrics_shown"]
+__all__ = ["BANDS", "axis_of", "differences", "finished", "is_doubling", "learning_curves", "metrics_shown", "short"]
 
 Spec = dict[str, Any]
 Band = Literal["std", "range"]
@@ -98,7 +98,7 @@ def learning_curves(
         _seed_layer().encode(x=x, color=colour, shape=shape),
     ]
     chart = alt.layer(*layers).add_params(*params).properties(width=width, height=400)
-    spec = _finished(chart.resolve_legend(color="shared", shape="shared"))
+    spec = finished(chart.resolve_legend(color="shared", shape="shared"))
     spec["datasets"] = {  # not through Altair, which would check every row against its schema
         "means": _mean_rows(results, labels, costs, metrics),
         "seeds": [_seed_row(record, costs, metrics) for record in results.records],
@@ -116,7 +116,7 @@ def _mean_rows(
         values = values_by_seed(results.records, metric)
         for label in labels:
             for round_, seeds in sorted(values.get(label, {}).items()):
-                position = {key: _short(summarise(of[label][round_].values()).mean) for key, of in spent.items()}
+                position = {key: short(summarise(of[label][round_].values()).mean) for key, of in spent.items()}
                 row = {"metric": metric.key, "label": label, "round": round_, **position}
                 rows.append(row | _summary_fields(summarise(seeds.values())))
     return rows
@@ -126,10 +126,10 @@ def _summary_fields(summary: Summary) -> dict[str, float]:
     """Return the numbers of a summary; one seed has a band of no height."""
     return {
         "num": summary.num,
-        "mean": _short(summary.mean),
-        "std": _short(summary.std or 0.0),
-        "low": _short(summary.low),
-        "high": _short(summary.high),
+        "mean": short(summary.mean),
+        "std": short(summary.std or 0.0),
+        "low": short(summary.low),
+        "high": short(summary.high),
     }
 
 
@@ -152,7 +152,7 @@ def _seed_layer() -> alt.Chart:
 def _seed_row(record: Record, costs: Sequence[Cost], metrics: Sequence[Metric]) -> dict[str, Any]:
     row: dict[str, Any] = {"label": record.label, "seed": record.seed, "round": record.round}
     values = {cost.key: cost.of(record) for cost in costs} | {metric.key: metric.of(record) for metric in metrics}
-    return row | {key: None if value is None else _short(value) for key, value in values.items()}
+    return row | {key: None if value is None else short(value) for key, value in values.items()}
 
 
 def _full_supervision_rows(results: Results, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
@@ -188,9 +188,9 @@ def differences(
         difference = comparisons[label].difference
         summary = difference.summary
         half = difference.half_width or 0.0
-        row = {"label": label, "mean": _short(summary.mean), "num": summary.num}
-        means.append(row | {"low": _short(summary.mean - half), "high": _short(summary.mean + half)})
-        seeds += [{"label": label, "seed": seed, "value": _short(v)} for seed, v in difference.by_seed.items()]
+        row = {"label": label, "mean": short(summary.mean), "num": summary.num}
+        means.append(row | {"low": short(summary.mean - half), "high": short(summary.mean + half)})
+        seeds += [{"label": label, "seed": seed, "value": short(v)} for seed, v in difference.by_seed.items()]
     y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=260, grid=False, ticks=False, domain=False))
     colour = alt.Color("label:N", scale=_ordinal(labels, [looks[label].colour for label in labels]), legend=None)
     shape = alt.Shape("label:N", scale=_ordinal(labels, [looks[label].mark for label in labels]), legend=None)
@@ -225,7 +225,7 @@ def differences(
             tooltip=[alt.Tooltip("label:N", title="strategy"), "seed:N", alt.Tooltip("value:Q", format="+.2f")],
         ),
     ]
-    spec = _finished(alt.layer(*layers).properties(width=width, height=alt.Step(34)))
+    spec = finished(alt.layer(*layers).properties(width=width, height=alt.Step(34)))
     spec["datasets"] |= {"means": means, "seeds": seeds}
     return spec
 
@@ -240,11 +240,6 @@ def metrics_shown(results: Results) -> tuple[Metric, ...]:
     """Return what can be on the y-axis: every metric, and how diverse the labels are where the records say so."""
     has_diversity = any(DIVERSITY.of(record) is not None for record in results.records)
     return (*metrics_of(results.classes), *((DIVERSITY,) if has_diversity else ()))
-
-
-def default_cost(results: Results) -> Cost:
-    """Return the cost to begin with: regions, or pixels where regions of several sizes are compared."""
-    return FRACTION if results.has_several_sizes else REGIONS
 
 
 def axis_of(results: Results, cost: Cost) -> dict[str, Any]:
@@ -263,12 +258,13 @@ def _ordinal(domain: Sequence[str], values: Sequence[Any]) -> alt.Scale:
     return alt.Scale(domain=list(domain), range=list(values))
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     """Return `value` with the digits that a chart can show, which keeps the page small."""
     return float(f"{value:.{_DIGITS}g}")
 
 
-def _finished(chart: alt.LayerChart) -> Spec:
+def finished(chart: alt.LayerChart | alt.HConcatChart) -> Spec:
+    """Return the specification of a chart in the style of the report."""
     configured = (
         chart.configure(font=_FONT, background="transparent")
         .configure_view(stroke=None)

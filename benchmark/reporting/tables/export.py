@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 
-__all__ = ["to_csv", "to_latex", "to_markdown"]
+__all__ = ["to_csv", "to_latex", "to_markdown", "to_text"]
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -37,6 +37,16 @@ def to_csv(table: Table) -> str:
     for row in table.rows:
         writer.writerow([row.label, *(_text(cell) for cell in _cells(table, row))])
     return buffer.getvalue()
+
+
+def to_text(table: Table) -> str:
+    """Return the table for a terminal: columns of equal width, one row a line, notes in brackets."""
+    lines = [[table.corner, *_heads(table, " ({})")]]
+    lines += [[row.label, *(_text(cell) for cell in _cells(table, row))] for row in table.rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+    )
 
 
 def to_latex(table: Table, caption: str) -> str:

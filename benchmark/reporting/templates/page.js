@@ -9,9 +9,8 @@
       byId(id).textContent = "This chart can't be drawn: " + error.message;
     });
 
-  function curves() {
+  function curves(id, cost) {
     const spec = structuredClone(data.curves);
-    const cost = byId("cost").value;
     const metric = byId("metric").value;
     const shown = [...document.querySelectorAll("#shown input:checked")].map((box) => box.value);
     const chosen = { metric, cost, band: byId("band").value, seeds: byId("seeds").checked, shown };
@@ -26,8 +25,11 @@
     }
     const band = byId("band").selectedOptions[0].textContent;
     byId("curves-note").textContent = "Band: " + band + ".";
-    return draw("curves-chart", spec);
+    return draw(id, spec);
   }
+
+  const bothCurves = () =>
+    Promise.all([curves("curves-chart", byId("cost").value), curves("second-curves-chart", byId("second-cost").value)]);
 
   function gallery() {
     const seed = byId("gallery-seed").value;
@@ -41,11 +43,12 @@
   }
 
   if (data.curves) {
-    for (const id of ["metric", "cost", "band", "seeds", "log", "shown"]) byId(id).addEventListener("change", curves);
-    curves().then(() => {
+    for (const id of ["metric", "cost", "second-cost", "band", "seeds", "log", "shown"]) byId(id).addEventListener("change", bothCurves);
+    bothCurves().then(() => {
       document.documentElement.dataset.drawnMs = Math.round(performance.now()); // tests/performance/open_page.py reads it
     });
   }
+  if (data.gains) draw("gains-chart", data.gains);
   if (data.differences) draw("differences-chart", data.differences);
   if (byId("efficiency-cost")) {
     byId("efficiency-cost").addEventListener("change", (event) => {

@@ -247,3 +247,15 @@ def test_curves_without_noise_are_certain() -> None:
     assert by_label["entropy"].p_value == 0.0
     # From 1 to 2 % the gain grows from 0 to 0.3, then it stays: (0.15 * 1 + 0.3 * 2) / 3.
     assert by_label["entropy"].gain == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.5, 1.5, 3.0])
+def test_the_simultaneous_interval_leaves_out_zero_where_bonferroni_rejects_and_lies_around_the_single_one(
+    noise: float,
+) -> None:
+    found = primary_analysis(results_of(noisy_curves(noise=noise), pixels=PIXELS))
+    for one in found.comparisons:
+        assert one.simultaneous_low is not None and one.simultaneous_high is not None and one.p_value is not None
+        assert (one.simultaneous_low > 0 or one.simultaneous_high < 0) == (one.p_value * found.num_tests < 0.05)
+        assert one.low is not None and one.high is not None
+        assert one.simultaneous_low < one.low < one.high < one.simultaneous_high

@@ -8,7 +8,7 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.readme import END, START, results_block, update_readme
-from quadrat.benchmark.results.publish import CURVES, publish
+from quadrat.benchmark.results.publish import CURVES, GAINS, publish
 from quadrat.benchmark.results.trials import read_results
 from quadrat.cluster.cli.main import cli
 
@@ -30,7 +30,12 @@ def test_command_replaces_what_is_between_the_markers_and_nothing_else(folder: P
         text = readme.read_text(encoding="utf-8")
         assert text.startswith(f"# mine\n{START}\n**") and text.endswith(f"{END}\nafter\n")
         assert "from last year" not in text and text.count("| random |") == 1
-    links = ("report/index.html", "report/files/learning-curves-labelled-fraction.svg", "records.jsonl")
+    links = (
+        "report/index.html",
+        "report/files/learning-curves-labelled-fraction.svg",
+        "report/files/gains.svg",
+        "records.jsonl",
+    )
     for link in links:
         assert f"(results/{link})" in text
         assert (folder / link).is_file()
@@ -62,6 +67,8 @@ def test_results_without_a_record_have_no_block(tmp_path: Path) -> None:
 
 def test_block_shows_the_figure_of_a_published_folder_where_there_is_one(folder: Path, tmp_path: Path) -> None:
     publish(folder, tmp_path / "published")
-    (tmp_path / "published" / CURVES).write_text("<svg/>", encoding="utf-8")
+    for name in (CURVES, GAINS):
+        (tmp_path / "published" / name).write_text("<svg/>", encoding="utf-8")
     page = tmp_path / "published" / "report" / "index.html"
-    assert f"](published/{CURVES})" in results_block(read_results(tmp_path / "published"), tmp_path, page)
+    block = results_block(read_results(tmp_path / "published"), tmp_path, page)
+    assert f"](published/{CURVES})" in block and f"](published/{GAINS})" in block

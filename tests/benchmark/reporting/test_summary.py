@@ -9,7 +9,7 @@ import pytest
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.pairwise import pairwise_tests
-from quadrat.benchmark.reporting.summary import pairwise_finding, report_summary
+from quadrat.benchmark.reporting.summary import pairwise_finding, report_summary, settled_by
 from quadrat.benchmark.results.trials import read_results
 
 FEW: dict[str, Any] = {"strategies": ("random", "entropy", "entropy-spatial"), "budgets": (12, 24, 48)}
@@ -19,17 +19,51 @@ def test_claims_over_pixels_and_over_clicks_are_in_the_headline_and_few_seeds_in
     results = read_results(write_fake_results(tmp_path, **FEW, seeds=(0, 1, 2, 3), noise=0.01))
     found = report_summary(results)
     assert found.headline == (  # clicks are the same for all here, pixels vary with the regions at the borders
-        "Area under the curve: over labelled pixels entropy-spatial is significantly better than random; over clicks "
-        "entropy-spatial and entropy are significantly better than random."
+        "On tiny (test), over labelled pixels entropy-spatial is significantly better than Random; over clicks "
+        "entropy-spatial and entropy are significantly better than Random."
     )
+    assert found.answer[0].startswith("Pixels and clicks disagree, gain in points: entropy ")
+    assert "over clicks (significant)" in found.answer[0] and "entropy-spatial" not in found.answer[0]
+    assert "One comparison is open" in found.answer[1]
     assert any("4 seeds are few" in caveat for caveat in found.caveats)
     assert any("Holm-corrected over all 4 tests" in caveat for caveat in found.caveats)
 
 
 def test_only_the_primary_analysis_is_called_significant(tmp_path: Path) -> None:
     found = report_summary(read_results(write_fake_results(tmp_path, **FEW, noise=0.01)))
-    claims = [finding for finding in found.findings if "significant" in finding]
-    assert len(claims) == 2 and all(claim.startswith("Gain in mean mIoU over the budget, by ") for claim in claims)
+    assert "significantly better" in found.headline
+    assert [finding for finding in found.findings if "significant" in finding] == []
+
+
+@pytest.mark.parametrize(
+    ("needed", "sentence"),
+    [
+        ([12], "One comparison is open: if the gain observed were true, 12 seeds would settle it"),
+        ([None], "One comparison is open: if the gain observed were true, more than 100 seeds would settle it"),
+        ([4, 54, 6], "3 comparisons are open: if the gains observed were true, 4 to 54 seeds would settle them"),
+        ([7, 7], "2 comparisons are open: if the gains observed were true, 7 seeds would settle them"),
+        (
+            [None, None],
+            "2 comparisons are open: if the gains observed were true, more than 100 seeds would settle them",
+        ),
+        (
+            [9, None, 5],
+            "3 comparisons are open: if the gains observed were true, 5 to 9 seeds would settle 2 of them, 1 need more "
+            "than 100",
+        ),
+    ],
+)
+def test_the_seeds_that_open_comparisons_need_are_in_one_sentence(needed: list[int | None], sentence: str) -> None:
+    assert settled_by(needed) == sentence
+
+
+def test_full_supervision_that_is_no_upper_bound_is_a_caveat(tmp_path: Path) -> None:
+    folder = write_fake_results(tmp_path, **FEW)
+    assert any("it is no upper bound" in caveat for caveat in report_summary(read_results(folder)).caveats)
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    longer = [{**line, "steps": line["steps"] * (10 if line["label"] == "full-supervision" else 1)} for line in lines]
+    (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in longer), encoding="utf-8")
+    assert not any("upper bound" in caveat for caveat in report_summary(read_results(folder)).caveats)
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
@@ -73,7 +107,7 @@ def test_pairs_of_three_strategies_are_corrected_together_and_the_higher_one_is_
     # c is 20 above both, with differences that hardly vary; a and b are equal on the mean.
     statistics = found(a=[50, 51, 52], b=[51, 51, 51], c=[70.1, 71, 71.9])
     assert pairwise_finding(statistics) == (
-        "Exploratory: of 3 pairs at round 3 2 have p < 0.05 (Holm-corrected over these pairs): c over a and c over b."
+        "Of 3 pairs at round 3 2 have p < 0.05 (Holm-corrected over these pairs): c over a and c over b."
     )
 
 

@@ -29,10 +29,11 @@ def stats(*arguments: object) -> str:
 
 def test_the_text_has_significance_pairs_cost_to_target_label_efficiency_and_ranks(folder: Path) -> None:
     text = stats(folder)
-    claim = "entropy-spatial and entropy are significantly better than random"
-    assert text.startswith(f"Area under the curve: over labelled pixels {claim}; over clicks {claim}.")
-    assert "Gain in mean mIoU over the budget, by labelled pixels, in points: " in text
-    assert "Exploratory: of 3 pairs at round 5 3 have p < 0.05" in text
+    claim = "entropy-spatial and entropy are significantly better than Random"
+    assert text.startswith(f"On tiny (test), over labelled pixels as over clicks {claim}.")
+    table = [line.split("  ")[0] for line in text.splitlines()]
+    assert table.index("strategy") + 1 == table.index("entropy-spatial") == table.index("entropy") - 1
+    assert "\nExploratory:\n" in text and "- Of 3 pairs at round 5 3 have p < 0.05" in text
     assert "Cost to reach 95 % of full supervision (" in text and "of the pool's pixels: " in text
     assert "in % of its labelled pixels: entropy-spatial" in text
     assert "Average rank over rounds and 5 seeds (1 is best): entropy-spatial 1.00, entropy 2.00, random 3.00" in text

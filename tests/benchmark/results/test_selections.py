@@ -103,6 +103,7 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
     curves = folder / "report" / "files" / "learning-curves-labelled-fraction.svg"
     curves.parent.mkdir(parents=True)
     curves.write_text("<svg/>")
+    (curves.parent / "gains.svg").write_text("<svg/>")
     target = tmp_path / "published"
     publish(folder, target)
     assert {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} == {
@@ -112,6 +113,7 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
         "study/study.json",
         "selections.zip",
         "learning-curves.svg",
+        "gains.svg",
     }
     assert (target / "records.jsonl").read_bytes() == (folder / "records.jsonl").read_bytes()
     (folder / "records.jsonl").unlink()

@@ -1,0 +1,65 @@
+"""The primary analysis as a table: gains over pixels and over clicks side by side, and the seeds they need."""
+
+from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, Cost
+from quadrat.benchmark.analysis.power import MAX_SEEDS
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryComparison
+from quadrat.benchmark.reporting.formatting import ABSENT, p_value, signed
+from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
+
+__all__ = ["SHORT_TITLES", "gains_table", "ordered_pairs", "pair_name"]
+
+SHORT_TITLES = {FRACTION.key: "labelled pixels", CLICKS.key: "clicks"}
+"""What the costs of the primary analysis are called in sentences and heads of columns."""
+
+
+def pair_name(found: PrimaryComparison, primary: PrimaryAnalysis) -> str:
+    """Return who is compared: a strategy, or without Random a pair."""
+    return found.label if primary.is_against_random else f"{found.label} \N{MINUS SIGN} {found.baseline}"
+
+
+def ordered_pairs(primary: PrimaryAnalysis) -> list[tuple[str, str]]:
+    """Return (label, baseline) of every comparison once, the largest gain over the first cost first."""
+    gains: dict[tuple[str, str], float] = {}
+    for found in primary.comparisons:
+        gains.setdefault((found.label, found.baseline), found.gain)
+    return sorted(gains, key=lambda pair: -gains[pair])
+
+
+def gains_table(primary: PrimaryAnalysis) -> Table:
+    """Return one row per comparison: its gain over each cost, and how many seeds would settle it."""
+    costs = [axis.cost for axis in primary.axes]
+    by_pair = {(found.label, found.baseline, found.cost.key): found for found in primary.comparisons}
+    rows = []
+    for label, baseline in ordered_pairs(primary):
+        found = [by_pair.get((label, baseline, cost.key)) for cost in costs]
+        name = next(pair_name(one, primary) for one in found if one is not None)
+        rows.append(Row(label=name, cells=(*map(_gain, found), *map(_seeds, found))))
+    return Table(
+        corner="strategy" if primary.is_against_random else "pair",
+        columns=(*(f"gain over {_title(cost)}" for cost in costs), *(f"seeds, {_title(cost)}" for cost in costs)),
+        rows=tuple(rows),
+    )
+
+
+def _title(cost: Cost) -> str:
+    return SHORT_TITLES[cost.key]
+
+
+def _gain(found: PrimaryComparison | None) -> Cell:
+    if found is None:
+        return Cell(text=ABSENT)
+    if found.simultaneous_low is None or found.simultaneous_high is None or found.adjusted_p is None:
+        return Cell(text=signed(found.gain), note=f"{found.num_seeds} seeds: not tested")
+    adjusted = p_value(found.adjusted_p)
+    p = f"p {adjusted}" if adjusted.startswith("<") else f"p = {adjusted}"
+    interval = f"{signed(found.simultaneous_low)} to {signed(found.simultaneous_high)}"
+    is_claim = found.verdict in ("better", "worse")
+    return Cell(text=f"{signed(found.gain)}{' *' if is_claim else ''}", note=f"{interval}, {p}", is_best=is_claim)
+
+
+def _seeds(found: PrimaryComparison | None) -> Cell:
+    if found is None or found.verdict == "not tested":
+        return Cell(text=ABSENT)
+    if found.verdict != "open":
+        return Cell(text="settled")
+    return Cell(text=f"> {MAX_SEEDS}" if found.seeds_needed is None else str(found.seeds_needed))
