@@ -106,8 +106,8 @@ class TypiClust(Strategy):
     neighbours and all constants are those of the authors' code. Differences, and why:
 
     - Distances are Euclidean, as the paper defines typicality; the code averages squared ones.
-    - k-means is Lloyd's with k-means++ on fewer than 512 regions per cluster, for any number of clusters. The code runs it
-      on all samples up to 50 clusters, mini-batches beyond: pools here are larger, and results must not depend on
+    - k-means is Lloyd's with k-means++ on fewer than 512 regions per cluster, for any number of clusters. The code runs
+      it on all samples up to 50 clusters, mini-batches beyond: pools here are larger, and results must not depend on
       threads.
     - The code fails when a cluster, or all clusters that are not too small, have no member left. Regions are so many
       that this happens: then the cluster is skipped, and small clusters come last.
