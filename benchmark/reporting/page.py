@@ -1,14 +1,16 @@
 """The report: one HTML page with everything in it, and its figures and tables as files beside it."""
 
+import contextlib
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 import vl_convert
+from filelock import FileLock
 from markupsafe import Markup
 
 from quadrat.benchmark.analysis.analyse import analyse
@@ -34,9 +36,11 @@ from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.contents import tables_of
 from quadrat.benchmark.reporting.tables.results import steps_of
 from quadrat.benchmark.results.trials import Results, read_results
-from quadrat.benchmark.storage.atomic import atomic_write
+from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, remove_all_temporaries
 
 __all__ = ["write_report"]
+
+_LOCK: Final = ".lock"
 
 
 def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: Path | None = None) -> Path:
@@ -62,12 +66,24 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     tables = tables_of(results, by_cost)
     metrics = metrics_shown(results)
     figures = _figures(results, looks, found)
-    names = write_files(folder / FOLDER, figures, tables.values(), results, metrics)
     page = folder / "index.html"
     selections, pool = read_selections(results), open_pool(results, cache_dir)
     gallery, viewer = draw_gallery(results, selections, pool), draw_round_viewer(results, selections, pool)
-    atomic_write(page, _render(results, looks, found, tables, metrics, names, gallery, viewer).encode())
+    with _locked(folder):
+        names = write_files(folder / FOLDER, figures, tables.values(), results, metrics)
+        atomic_write(page, _render(results, looks, found, tables, metrics, names, gallery, viewer).encode())
     return page
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a report's folder, so that page and files are of one report; remove what killed writers left."""
+    with clear_disk_errors(folder):
+        make_folders(folder)
+        with FileLock(folder / _LOCK):
+            remove_all_temporaries(folder)
+            yield
+            (folder / _LOCK).unlink(missing_ok=True)  # the folder is uploaded as it is
 
 
 def _figures(results: Results, looks: Mapping[str, Look], found: ReportSummary) -> dict[str, dict[str, Any]]:

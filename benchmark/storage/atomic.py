@@ -27,6 +27,7 @@ __all__ = [
     "is_process_gone",
     "machine_id",
     "make_folders",
+    "remove_all_temporaries",
     "remove_stale_temporaries",
     "remove_temporaries_of",
     "sync",
@@ -117,6 +118,13 @@ def remove_temporaries_of(path: Path) -> None:
     for name in glob.iglob(f".{glob.escape(path.name)}.*.tmp", root_dir=path.parent, include_hidden=True):
         if _TEMPORARY.fullmatch(name):
             discard(path.parent / name)
+
+
+def remove_all_temporaries(folder: Path) -> None:
+    """Remove all temporary files under `folder`, of any machine. Only for the holder of the lock of `folder`."""
+    for temporary in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(temporary.name):
+            discard(temporary)
 
 
 def discard(path: Path) -> None:

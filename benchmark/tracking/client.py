@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from quadrat.benchmark.storage.sqlite import sqlite_url
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -44,7 +46,7 @@ _DIGEST_CHARS: Final = 36
 
 def default_uri(results_dir: Path) -> str:
     """Return the embedded store of a results folder, an sqlite file inside it."""
-    return f"sqlite:///{Path(results_dir).resolve() / 'mlflow.db'}"
+    return sqlite_url(Path(results_dir).resolve() / "mlflow.db")
 
 
 def without_password(text: str) -> str:

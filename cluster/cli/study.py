@@ -74,6 +74,7 @@ def study(
 def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     """Print the numbers of candidates by state, the best, failures, and how to resume an unfinished search."""
     from quadrat.benchmark.results.study_results import study_dir
+    from quadrat.benchmark.storage.sqlite import sqlite_url
     from quadrat.cluster.progress.display import short
     from quadrat.cluster.study.search import show_params
     from quadrat.cluster.study.storage import DATABASE
@@ -103,7 +104,7 @@ def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
             click.echo(f"  candidate {candidate.number} failed: {candidate.exception}")
     if counts["failed"]:
         click.echo(f"tracebacks in {shown}/failures.jsonl")
-    click.echo(f"search    optuna-dashboard {shlex.quote(f'sqlite:///{folder / DATABASE}')}")
+    click.echo(f"search    optuna-dashboard {shlex.quote(sqlite_url(folder / DATABASE))}")
     command = shlex.join(["quadrat", *sys.argv[1:]])
     if outcome.report is None and outcome.stop_code is not None:
         click.echo(f"stopped; nothing is lost. To resume:\n  {command}")

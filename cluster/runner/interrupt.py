@@ -32,6 +32,11 @@ class StopRequest:
         """Exit code of a process that was stopped: 128 + signal, as in a shell. None when it was not."""
         return None if self._signal is None else 128 + self._signal
 
+    def request(self, number: int) -> None:
+        """Note a signal that another handler than ours has received, unless there was one before."""
+        if self._signal is None:
+            self._signal = number
+
     def raise_if_requested(self) -> None:
         """Raise `KeyboardInterrupt` when the user has asked to stop; for loops that cannot end in another way."""
         if self._signal is not None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,13 +49,21 @@ def ray_for(context: RunContext) -> Iterator[bool]:
 
     Raises:
         ClusterError: When the cluster does not answer, or this machine is too small.
+        KeyboardInterrupt: On SIGTERM while Ray starts.
     """
     address = _resolve(context.options.ray_address)
     context.announce("joining Ray" if address else "starting Ray")
-    with ray_session(address or "local", context.suite.resources) as logs_dir:
-        context.stop.listen()
-        context.status.also_write_to(logs_dir / shared_status_name(ray.get_runtime_context().get_job_id()))
-        yield address is None
+    try:
+        with ray_session(address or "local", context.suite.resources) as logs_dir:
+            context.stop.listen()
+            context.status.also_write_to(logs_dir / shared_status_name(ray.get_runtime_context().get_job_id()))
+            yield address is None
+    except SystemExit as error:
+        # Ray installs a handler of SIGTERM that exits with 15; until `listen` has replaced it, it gets the signal.
+        if error.code != signal.SIGTERM:
+            raise
+        context.stop.request(signal.SIGTERM)
+        raise KeyboardInterrupt from error
 
 
 @contextmanager
@@ -80,6 +89,9 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     address = _resolve(address)
     try:
         session_dir = _init(address)
+    except SystemExit:  # SIGTERM while it starts
+        ray.shutdown()
+        raise
     except Exception as error:  # Ray raises a bare Exception, for one, when a busy machine takes 30 s to start it
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         reason = f"{type(error).__name__}: {error}".rstrip(".")

@@ -1,5 +1,6 @@
 """Ray actors that each run one trial at a time; the pool grows and shrinks with the cluster's free slots."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -246,7 +247,8 @@ class WorkerPool:
     def stop_all(self) -> None:
         """Stop all workers at once. Their trials continue from the store when they are run again."""
         for worker in list(self._workers):
-            self._stop(worker)
+            with contextlib.suppress(RayError, RuntimeError):  # Ray itself is gone, and its workers with it
+                self._stop(worker)
 
 
 def _first_line(error: RayError) -> str:

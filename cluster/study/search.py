@@ -89,6 +89,11 @@ class Search:
         """New rounds reported since then whose model was in the store."""
         return len(self._new - self._trained)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether every candidate has ended."""
+        return not self.num_open and not self._in_flight
+
     def start(self) -> Candidate | None:
         """Return the next candidate, which is in flight from now on; None when there are as many as are wanted."""
         candidate = self._storage.next()

@@ -17,6 +17,7 @@ from quadrat.benchmark.config.candidates import Candidate, State, entry_of, stud
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.study_results import StudyResults, space_of
 from quadrat.benchmark.storage.atomic import make_folders
+from quadrat.benchmark.storage.sqlite import sqlite_url
 
 __all__ = ["DATABASE", "CandidateStorage"]
 
@@ -48,7 +49,7 @@ class CandidateStorage:
         self._suite = suite
         self._definition = study_of(suite)
         self._space = self._definition.distributions()
-        self._storage = optuna.storages.RDBStorage(f"sqlite:///{folder / DATABASE}")
+        self._storage = optuna.storages.RDBStorage(sqlite_url(folder / DATABASE))
         self._study = optuna.create_study(
             storage=self._storage,
             study_name=suite.name,

@@ -87,6 +87,13 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
     )
     try:
         tuner.fit()
+    except Exception as error:
+        # A node that is lost while Tune tidies up changes nothing of candidates that have all ended.
+        if source.error is not None or not search.is_done:
+            raise
+        search.display.print(
+            f"! Ray Tune ended with an error after the last candidate: {type(error).__name__}: {error}"
+        )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if source.error is not None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 from support.fake_results import CLASSES, STRATEGIES, write_fake_results
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.reporting import write_report
+from quadrat.benchmark.reporting import page, write_report
 from quadrat.benchmark.reporting.tables.results import budget_table
 from quadrat.benchmark.results.trials import read_results
 
@@ -63,6 +64,28 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def html(whole: Path) -> str:
     return write_report(whole).read_text(encoding="utf-8")
+
+
+def test_what_a_killed_report_left_is_removed_and_two_reports_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "report"
+    (folder / "files").mkdir(parents=True)
+    for name in (".index.html.00000000-1-89abcdef.tmp", "files/.miou.csv.00000000-2-89abcdef.tmp"):
+        (folder / name).write_text("half")  # of another machine, for all we know
+    inside: list[bool] = []
+
+    def write(*arguments: object) -> tuple[str, ...]:
+        inside.append(not list(folder.rglob(".*.tmp")))
+        with pytest.raises(Timeout):
+            FileLock(folder / ".lock").acquire(timeout=0)
+        return ()
+
+    monkeypatch.setattr(page, "write_files", write)
+    monkeypatch.setattr(page, "_render", lambda *arguments: "page")
+    write_report(write_fake_results(tmp_path, **FEW))
+    assert inside == [True]
+    assert sorted(path.name for path in folder.rglob("*")) == ["files", "index.html"]
 
 
 @pytest.mark.slow

@@ -338,3 +338,11 @@ def _await(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < until_s, "waited too long"
         time.sleep(0.02)
+
+
+def test_the_store_of_a_folder_with_percent_and_question_mark_lies_in_it(empty_store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "50%20off?x=1"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
+    Experiment(default_uri(folder), "here", note="", artifact_root=folder / "mlruns")
+    assert b"here" in (folder / "mlflow.db").read_bytes()

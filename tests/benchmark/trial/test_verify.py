@@ -1,5 +1,6 @@
 """Verification: equal results pass, a change of any kind is found, and what can't be checked is said."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 from support.tiny_suite import TINY_SUITE
 
 from quadrat.benchmark.config.suite import Suite
@@ -281,8 +283,22 @@ def test_a_wrong_cache_is_not_believed_whatever_it_says_of_itself(original: Path
     result = CliRunner().invoke(cli, ["verify", str(copy), "--cache", str(cache), "--rounds", "1"])
     assert result.exit_code == 2
     assert "expected the images and masks of scenes test in" in result.stderr
-    shutil.copytree(cache, copy / "cache")  # that of the folder itself is not looked at
+    shutil.copytree(cache, copy / "cache")  # that of the folder itself is not looked at, and nothing is written there
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
     result = CliRunner().invoke(cli, ["verify", str(copy), "--rounds", "1"])
+    assert result.exit_code == 0, result.output
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_a_cache_that_cannot_be_written_is_used_as_it_is(
+    original: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: FileLock, *arguments: object, **options: object) -> None:
+        if str(original) in lock.lock_file:
+            raise PermissionError(errno.EROFS, "Read-only file system", lock.lock_file)
+
+    monkeypatch.setattr(FileLock, "_acquire", refuse)
+    result = CliRunner().invoke(cli, ["verify", str(copy), "--cache", str(original / "cache"), "--rounds", "0"])
     assert result.exit_code == 0, result.output
 
 

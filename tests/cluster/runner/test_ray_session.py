@@ -1,11 +1,16 @@
 """Starting Ray on a busy machine, and addresses that cannot be joined."""
 
 import contextlib
+import os
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
 from support.fake_trials import (
     ENGINE,
     make_suite,
@@ -15,6 +20,7 @@ from support.ray_nodes import ray_nodes
 from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import run_in_foreground, run_on_ray
 from quadrat.cluster.runner.ray_session import ClusterError, ray_session
+from quadrat.cluster.runner.worker_pool import Worker, WorkerPool
 
 SUITE = make_suite()
 TRIALS = SUITE.trials()
@@ -49,6 +55,36 @@ def test_a_machine_that_is_too_busy_to_start_ray_in_time_has_two_more_tries(
             stack.enter_context(pytest.raises(ClusterError, match=r"timed out during startup.* Is the machine busy"))
         stack.enter_context(ray_session("local"))
     assert tries == ["local"] * num_tries
+
+
+def test_sigterm_while_ray_starts_ends_with_143_and_not_with_what_rays_handler_exits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ended: list[str] = []
+
+    def init(**options: object) -> None:
+        # As Ray does when it has connected; the signal comes before the driver has installed its own handler again.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: ended.append("shutdown"))
+    outcome = run_on_ray(SUITE, TRIALS, options(tmp_path))
+    assert outcome.exit_code == 128 + signal.SIGTERM
+    assert ended == ["shutdown"]
+
+
+def test_workers_of_a_ray_that_is_gone_need_no_stopping(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pool = WorkerPool(SUITE, tmp_path, ENGINE.open_runner, ENGINE.warm_up)
+    pool._workers = [Worker(handle=None, readiness=None) for _ in range(2)]
+
+    def kill(handle: object, no_restart: bool) -> None:
+        raise ray.exceptions.RaySystemError("the GCS is gone")
+
+    monkeypatch.setattr("ray.kill", kill)
+    pool.stop_all()
+    assert pool.idle == []
 
 
 @pytest.mark.parametrize(

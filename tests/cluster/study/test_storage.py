@@ -162,3 +162,10 @@ def test_optuna_dashboard_serves_the_study_from_its_storage(tmp_path: Path) -> N
     body = b"".join(app(environ, lambda line, headers, *_: status.append(line)))
     assert status == ["200 OK"]
     assert [study["study_name"] for study in json.loads(body)["study_summaries"]] == ["fake"]
+
+
+def test_a_folder_with_percent_and_question_mark_holds_its_own_database(tmp_path: Path) -> None:
+    folder = tmp_path / "50%20off?x=1"
+    CandidateStorage(folder, make_study_suite()).close()
+    assert (folder / "study.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
