@@ -30,7 +30,7 @@ test: dev ## the tests that a contributor needs: a few minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not cluster"
 
 test-all: dev ## all tests but those that need a GPU: also the slow ones and those that start Ray
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu" --durations 40
 
 LOWEST := .venv-lowest
 test-lowest: ## the tests of `make test` with the lowest versions that pyproject.toml allows, in .venv-lowest
