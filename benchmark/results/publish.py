@@ -1,15 +1,19 @@
 """A small copy of a results folder that can be committed: `python -m quadrat.benchmark.results.publish SOURCE TARGET`.
 
 It holds what `quadrat report`, `compare`, `verify` and a replay read. Store, cache, previews and page are not copied.
+Absolute paths of this machine are replaced: folders of the packed images by their names in `cache/packed`, paths in the
+command by the name of their option.
 """
 
 import argparse
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.selections import ARCHIVE, pack_selections
-from quadrat.benchmark.storage.atomic import atomic_write
+from quadrat.benchmark.storage.atomic import atomic_write, write_json
 
 __all__ = ["CURVES", "GAINS", "publish"]
 
@@ -39,8 +43,47 @@ def publish(source: Path, target: Path) -> None:
     names = {name: name for name in (*_REQUIRED, *_OPTIONAL)} | _FIGURES_OF_REPORT
     for name, published in names.items():
         if (source / name).is_file():
-            atomic_write(target / published, (source / name).read_bytes())
+            if name in _WITHOUT_PATHS:
+                write_json(target / published, _WITHOUT_PATHS[name](json.loads((source / name).read_bytes())))
+            else:
+                atomic_write(target / published, (source / name).read_bytes())
     pack_selections(source, target / ARCHIVE)
+
+
+def _suite_without_paths(document: dict[str, Any]) -> dict[str, Any]:
+    for split in ("pool", "test"):
+        described = document.get("dataset", {}).get(split, {})
+        if Path(described.get("path", "")).is_absolute():
+            described["path"] = f"cache/packed/{Path(described['path']).name}"
+    return document
+
+
+def _environment_without_paths(document: dict[str, Any]) -> dict[str, Any]:
+    command = document.get("command")
+    return {**document, "command": _command_without_paths(command)} if command else document
+
+
+def _command_without_paths(command: str) -> str:
+    """Return a command with each absolute path replaced by its option, in capitals, or else by its last part.
+
+    Examples:
+        >>> _command_without_paths("quadrat run /home/me/my.yaml --cache /scratch/me --results=/home/me/out")
+        'quadrat run my.yaml --cache CACHE --results=RESULTS'
+    """
+    words = command.split(" ")
+    for place, word in enumerate(words):
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if Path(value).is_absolute():
+            before = option or (words[place - 1] if place else "")
+            name = before.removeprefix("--").upper() if before.startswith("--") else Path(value).name
+            words[place] = f"{option}{equals}{name}"
+    return " ".join(words)
+
+
+_WITHOUT_PATHS: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "suite.json": _suite_without_paths,
+    "environment.json": _environment_without_paths,
+}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Selections of a results folder: one reader for the folder and for the published zip file."""
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -99,7 +100,11 @@ def test_a_selection_of_another_grid_is_refused(folder: Path, other: RegionGrid)
 def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path, tmp_path: Path) -> None:
     for name in ("records.jsonl", "suite.json", "environment.json", "study/study.json", "store/fit/x", "previews/y"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+        (folder / name).write_text("{}" if name.endswith(".json") else name)
+    packed = {split: {"path": f"/home/me/cache/packed/camvid-{split}"} for split in ("pool", "test")}
+    (folder / "suite.json").write_text(json.dumps({"dataset": packed}))
+    command = "quadrat run /home/me/my.yaml --cache /scratch/me --set learner.iterations=5 --results=/home/me/out"
+    (folder / "environment.json").write_text(json.dumps({"cores": 2, "command": command}))
     curves = folder / "report" / "files" / "learning-curves-labelled-fraction.svg"
     curves.parent.mkdir(parents=True)
     curves.write_text("<svg/>")
@@ -114,6 +119,13 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
         "selections.zip",
         "learning-curves.svg",
         "gains.svg",
+    }
+    assert json.loads((target / "suite.json").read_text()) == {
+        "dataset": {split: {"path": f"cache/packed/camvid-{split}"} for split in ("pool", "test")}
+    }
+    assert json.loads((target / "environment.json").read_text()) == {
+        "cores": 2,
+        "command": "quadrat run my.yaml --cache CACHE --set learner.iterations=5 --results=RESULTS",
     }
     assert (target / "records.jsonl").read_bytes() == (folder / "records.jsonl").read_bytes()
     (folder / "records.jsonl").unlink()
