@@ -112,8 +112,8 @@ def detectable_difference(
         In the unit of `std`; None for fewer than two seeds, which detect nothing.
 
     Examples:
-        >>> round(detectable_difference(1.0, 34), 2)  # Cohen: d = 0.5 needs 34 pairs
-        0.49
+        >>> round(detectable_difference(1.0, 34), 3)  # Cohen: d = 0.5 needs 34 pairs
+        0.495
         >>> round(detectable_difference(1.0, 3, num_tests=7), 2)
         8.66
     """
