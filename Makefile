@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 RESULTS ?= results/runs/quickstart
 
-.PHONY: help dev check test test-all test-lowest bench chaos gpu demo lock clean
+.PHONY: help dev check test test-all test-lowest bench chaos gpu simulate demo lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ chaos: dev ## fault injection: kill a small suite KILLS times at drawn places, r
 
 gpu: dev ## on a machine with a GPU: its tests, the learner's benchmarks and camvid's plan, as files in OUT
 	PYTHONPATH=tests $(BIN)/python -m performance.on_gpu --out $(or $(OUT),results/runs/gpu)
+
+simulate: dev ## simulate the statistics: false claims, coverage and power, as tables in OUT (minutes on one core)
+	PYTHONPATH=tests $(BIN)/python -m performance.simulation --out $(or $(OUT),results/statistics)
 
 demo: dev ## run the quickstart suite and write its report
 	$(BIN)/quadrat run quickstart --results $(RESULTS)

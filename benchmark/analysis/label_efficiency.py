@@ -3,12 +3,14 @@
 The cost is read off the mean curve over seeds: its first crossing of the target, interpolated linearly between rounds.
 Its interval holds every cost at which the paired t-test of "curve minus target is 0" over the seeds is not rejected at
 the 5 % level: the test inverted over the cost, as [Fieller] did for a ratio. Where the data do not say how low or how
-high the cost may be the interval is open on that side. A set of several pieces is returned as its hull.
+high the cost may be the interval is open on that side. Of a set of several pieces, the one around the estimate is
+returned: with three seeds the hull of all covers 98 %, this piece 94 to 95 % (results/statistics).
 
 References:
     [Fieller] "Some problems in interval estimation", J. Royal Statistical Society B 16, 1954.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,27 +191,59 @@ def cost_interval(
         mean_R: (R,), the mean difference; that of `difference_SR`, unless it was estimated from more seeds.
 
     Returns:
-        The hull of the accepted costs. It is open at the low end unless the curve is below the target at the first cost
-        (rejected, with a negative mean), and at the high end unless it is above at the last.
+        The accepted piece around the first crossing of `mean_R`. Costs before the first round are accepted unless the
+        curve is below the target there (rejected, with a negative mean), and costs beyond the last round unless it is
+        above: a piece that reaches them is open.
     """
     num = len(difference_SR)
     critical = float(special.stdtrit(num - 1, (1 + LEVEL) / 2)) ** 2
     covariance_RR = np.cov(difference_SR, rowvar=False, ddof=1).reshape(len(costs_R), len(costs_R))
     # Rejected where excess = S * mean^2 - t^2 * variance is above zero.
-    excess_R = num * mean_R**2 - critical * np.diag(covariance_RR)
-    is_below, is_above = bool(mean_R[0] < 0 < excess_R[0]), bool(mean_R[-1] > 0 and excess_R[-1] > 0)
-    accepted = [float(cost) for cost, excess in zip(costs_R, excess_R, strict=True) if excess <= 0]
+    excess_RR = num * np.outer(mean_R, mean_R) - critical * covariance_RR
+    pieces = _accepted(costs_R, excess_RR)
+    first, last = float(costs_R[0]), float(costs_R[-1])
+    if not (mean_R[0] < 0 < excess_RR[0, 0]):
+        pieces = _merged([(-math.inf, first), *pieces])
+    if not (mean_R[-1] > 0 and excess_RR[-1, -1] > 0):
+        pieces = _merged([*pieces, (last, math.inf)])
+    crossing = float(first_crossing(costs_R[None], mean_R[None], np.zeros(1))[0])
+    low, high = min(pieces, key=lambda piece: max(piece[0] - crossing, crossing - piece[1]))
+    return CostInterval(low=low if math.isfinite(low) else None, high=high if math.isfinite(high) else None)
+
+
+def _accepted(costs_R: npt.NDArray[np.float64], excess_RR: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return the pieces of the costs at which the excess is not above zero, ascending.
+
+    At the share w of the way between two rounds it is a * (1 - w)^2 + 2 * b * w * (1 - w) + c * w^2, with a and c its
+    values at the rounds and b that of the pair.
+    """
+    pieces: list[tuple[float, float]] = []
     for at in range(len(costs_R) - 1):
-        cross = num * mean_R[at] * mean_R[at + 1] - critical * covariance_RR[at, at + 1]
-        for part in _roots(float(excess_R[at]), float(cross), float(excess_R[at + 1])):
-            accepted.append(float(costs_R[at] + part * (costs_R[at + 1] - costs_R[at])))
-    if not accepted:  # rejected everywhere: above from the first cost on, or below until the last
-        return (
-            CostInterval(low=float(costs_R[-1]), high=None)
-            if is_below
-            else CostInterval(low=None, high=float(costs_R[0]))
-        )
-    return CostInterval(low=min(accepted) if is_below else None, high=max(accepted) if is_above else None)
+        a, b, c = float(excess_RR[at, at]), float(excess_RR[at, at + 1]), float(excess_RR[at + 1, at + 1])
+        roots = sorted(_roots(a, b, c))
+        pieces += [(root, root) for root in _costs(costs_R, at, roots)]
+        for part, following in itertools.pairwise([0.0, *roots, 1.0]):
+            w = (part + following) / 2
+            if a * (1 - w) ** 2 + 2 * b * w * (1 - w) + c * w**2 <= 0:
+                low, high = _costs(costs_R, at, [part, following])
+                pieces.append((low, high))
+    return _merged(pieces)
+
+
+def _costs(costs_R: npt.NDArray[np.float64], at: int, parts: Sequence[float]) -> list[float]:
+    """Return the costs at shares of the way from one round to the next; exactly the rounds' own at 0 and 1."""
+    return [float(costs_R[at] * (1 - part) + costs_R[at + 1] * part) for part in parts]
+
+
+def _merged(pieces: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the union of intervals as disjoint ones, ascending."""
+    merged: list[tuple[float, float]] = []
+    for low, high in sorted(pieces):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return merged
 
 
 def _roots(start: float, cross: float, end: float) -> Iterator[float]:
@@ -220,7 +254,7 @@ def _roots(start: float, cross: float, end: float) -> Iterator[float]:
         discriminant = 0.0  # a double root: differences without spread
     if discriminant < 0:
         return
-    # The form without cancellation: w = 2 * start / (-linear -+ sqrt) and its partner.
+    # The form without cancellation: two quotients with a common term.
     half = -(linear + math.copysign(math.sqrt(discriminant), linear)) / 2
     for numerator, denominator in ((half, square), (start, half)):
         if denominator and 0 <= numerator / denominator <= 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from quadrat.benchmark.results.trials import Results, Trial
 from support.fake_results import make_record
@@ -13,7 +14,7 @@ def results_of(
     curves: Mapping[str, Mapping[int, Sequence[float]]],
     *,
     pixels: Sequence[float] | Mapping[str, Sequence[float]],
-    clicks: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+    clicks: Mapping[str, Sequence[float]] | Mapping[tuple[str, int], Sequence[float]] | None = None,
     sizes: Mapping[str, int] | None = None,
     full_supervision: Mapping[int, float] | None = None,
     num_rounds: int | None = None,
@@ -24,7 +25,7 @@ def results_of(
     Args:
         curves: Label -> seed -> mIoU in percent after each round. A label is its strategy's name, up to a space.
         pixels: Labelled pixels after each round, percent of the pool; by label where they differ.
-        clicks: Clicks after each round; 1000 for each percent of the pixels by default.
+        clicks: Label, or label and seed -> clicks after each round; 1000 for each percent of the pixels by default.
         sizes: Label -> region size; 16 by default.
         full_supervision: Seed -> mIoU in percent.
         num_rounds: Rounds planned; a shorter curve is that of a trial that was interrupted. By default the longest.
@@ -38,12 +39,13 @@ def results_of(
     ]
     for label, by_seed in curves.items():
         of_label = pixels[label] if isinstance(pixels, Mapping) else pixels
-        of_clicks = clicks[label] if isinstance(clicks, Mapping) else clicks
-        spent = [1000 * value for value in of_label] if of_clicks is None else of_clicks
-        trials += [
-            _trial(label, seed, by_seed.get(seed, ()), of_label, spent, (sizes or {}).get(label, 16), planned)
-            for seed in seeds
-        ]
+        for seed in seeds:
+            spent: Any = [1000 * value for value in of_label]
+            if clicks is not None:
+                known: Mapping[Any, Sequence[float]] = clicks
+                spent = known.get((label, seed)) or known[label]
+            size = (sizes or {}).get(label, 16)
+            trials.append(_trial(label, seed, by_seed.get(seed, ()), of_label, spent, size, planned))
     return Results(
         path=Path("in-memory"),
         suite={"name": "in-memory", "budgets": [10 * (round_ + 1) for round_ in range(planned)]},

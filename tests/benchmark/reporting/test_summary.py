@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.curve_results import results_of
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.pairwise import pairwise_tests
@@ -122,3 +123,25 @@ def test_without_random_all_pairs_are_the_family(tmp_path: Path) -> None:
     assert summary.analysis.primary.num_tests == 6  # three pairs over two costs
     assert "entropy-spatial and entropy are significantly better than core-set" in summary.headline
     assert "entropy-spatial is significantly better than entropy" in summary.headline
+
+
+def test_each_region_size_is_held_against_the_end_of_its_own_random() -> None:
+    ends = {"random r8": 60.0, "entropy r8": 66.0, "random r16": 50.0, "entropy r16": 54.0}
+    curves = {
+        label: {seed: [30.0, (30 + end) / 2 + 0.1 * seed, end + 0.2 * seed] for seed in range(3)}
+        for label, end in ends.items()
+    }
+    sizes = {label: int(label.split("r")[-1]) for label in ends}
+    results = results_of(curves, pixels=(1.0, 2.0, 4.0), sizes=sizes, full_supervision={0: 70.0, 1: 70.5, 2: 69.5})
+    findings = report_summary(results).findings
+    efficiency = [finding for finding in findings if finding.startswith("Label efficiency")]
+    # Random's last round over seeds 0, 1, 2: its end and 0.2 points.
+    assert [("r8 (60.20 %)" in one, "r16 (50.20 %)" in one) for one in efficiency] == [(True, False), (False, True)]
+    assert "entropy r8 " in efficiency[0] and "entropy r16 " not in efficiency[0]
+    # entropy r8 is at 48.1 after 2 % and at 66.2 after 4 %: it passes 60.2 at 3.337 %, 83 % of the 4 % of Random.
+    assert "entropy r8 83 %" in efficiency[0]
+    improves = [finding for finding in findings if "improves with more labels" in finding]
+    assert improves == [
+        "random r8 (Random) improves with more labels: mIoU 30.00 % at round 0, 60.20 % at round 2.",
+        "random r16 (Random) improves with more labels: mIoU 30.00 % at round 0, 50.20 % at round 2.",
+    ]
