@@ -48,7 +48,12 @@ def results_of(
             trials.append(_trial(label, seed, by_seed.get(seed, ()), of_label, spent, size, planned))
     return Results(
         path=Path("in-memory"),
-        suite={"name": "in-memory", "budgets": [10 * (round_ + 1) for round_ in range(planned)]},
+        suite={
+            "name": "in-memory",
+            "dataset": {"name": "made up", "pool": "train", "test": "test", "params": {}},
+            "budgets": [10 * (round_ + 1) for round_ in range(planned)],
+            "seeds": seeds,
+        },
         dataset={"classes": ["a"]},
         environment={},
         trials=tuple(trials),
