@@ -67,7 +67,7 @@ class PrimaryComparison:
         low: Lower end of the 95 % interval of the gain, not corrected; None where nothing is tested.
         high: Upper end.
         simultaneous_low: Lower end of the interval that holds together with those of the whole family: Bonferroni's,
-            with the standard error of the test. Where it excludes 0 the comparison is significant.
+            with the standard error of the test, so at least 95 %. Where it excludes 0 the comparison is significant.
         simultaneous_high: Its upper end.
         p_value: Two-sided; None where nothing is tested.
         adjusted_p: After Holm's correction over the whole family.

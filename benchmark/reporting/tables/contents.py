@@ -27,8 +27,8 @@ from quadrat.benchmark.results.trials import Results
 __all__ = ["GAINS_CAPTION", "tables_of"]
 
 GAINS_CAPTION = (
-    "Gain in mean mIoU over the budget (area under the curve) in points, 95 % intervals that hold together for the "
-    "whole table, p after Holm's correction over all of it. * significant. Seeds: how many, in all, would settle an "
+    "Gain in mean mIoU over the budget (area under the curve) in points; intervals that hold all together, with at "
+    "least 95 %; p after Holm's correction over all of it. * significant. Seeds: how many, in all, would settle an "
     "open comparison with 80 % power if the gain observed were the true one."
 )
 
