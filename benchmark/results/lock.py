@@ -1,5 +1,6 @@
 """The lock of a results folder: one driver at a time writes to it, also when it is a copy of results on a URL."""
 
+import errno
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import merge_records
 from quadrat.benchmark.storage.atomic import (
     atomic_write,
+    clear_disk_errors,
     make_folders,
     remove_stale_temporaries,
     remove_temporaries_of,
@@ -230,6 +232,9 @@ def _lock_folder(results_dir: Path) -> FileLock:
     except OSError as error:
         if isinstance(error, Timeout):
             raise _in_use(results_dir) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            with clear_disk_errors(results_dir):
+                raise
         raise ResultsError(
             f"expected a results folder that can be written, got {results_dir}: {error.strerror or error}; "
             "give another --results, or mend its rights"
