@@ -2,7 +2,7 @@
 
 A packed folder holds `images.bin` and `masks.bin` (raw uint8, image after image, row-major) and `meta.json` with the
 sizes and the digests of both files. Processes of one machine share the pages of a mapped file. Each process checks the
-digests when it opens a file for the first time: a flipped bit in a mask would be a wrong record.
+digest of a file before it reads the first image or mask of it: a flipped bit in a mask would be a wrong record.
 """
 
 import contextlib
@@ -99,6 +99,14 @@ class PackedImages:
         """Pickle by path, so that another process maps the same file."""
         return type(self), (self.path,)
 
+    def check(self) -> None:
+        """Check the digest of the file, once a process; the first read of an image does it too.
+
+        Raises:
+            DataError: When it has another content than was written.
+        """
+        self._mapped.check()
+
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return image `index` as a read-only view of the map, uint8 (H, W, 3)."""
         height, width = self.sizes[index].tolist()
@@ -133,6 +141,14 @@ class PackedMasks:
     def __reduce__(self) -> tuple[type["PackedMasks"], tuple[Path]]:
         """Pickle by path, so that another process maps the same file."""
         return type(self), (self.path,)
+
+    def check(self) -> None:
+        """Check the digest of the file, once a process; the first read of a mask does it too.
+
+        Raises:
+            DataError: When it has another content than was written.
+        """
+        self._mapped.check()
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
         """Return mask `index` as a read-only view of the map, uint8 (H, W)."""
@@ -186,6 +202,15 @@ class PackedSplit:
     def __reduce__(self) -> tuple[type["PackedSplit"], tuple[Path]]:
         """Pickle by path, so that another process maps the same files."""
         return type(self), (self.path,)
+
+    def check(self) -> None:
+        """Check the digests of images and masks, once a process.
+
+        Raises:
+            DataError: When one has another content than was written.
+        """
+        self.images.check()
+        self.masks.check()
 
     @property
     def num_px(self) -> int:
@@ -241,16 +266,27 @@ class _Mapped:
         found_bytes = path.stat().st_size if path.is_file() else None
         if found_bytes != expected_bytes:
             raise _damaged(path.parent, f"{path.name} should be {expected_bytes} bytes long, found {found_bytes}")
-        if not is_intact_once(path, digest):
-            raise _damaged(path.parent, f"{path.name} has another content than was written")
         with open(path, "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         # ndarray, not np.memmap: slicing the subclass costs more than the slice itself.
         self._bytes = np.frombuffer(self._map, dtype=np.uint8)
         self._touched = 0
+        self._path, self._digest, self._is_checked = path, digest, False
+
+    def check(self) -> None:
+        """Raise a `DataError` unless the file has its digest; does nothing from the second call on."""
+        if not self._is_checked:
+            try:
+                is_intact = is_intact_once(self._path, self._digest)
+            except OSError as error:
+                raise _damaged(self._path.parent, f"{self._path.name} can't be read ({error.strerror})") from error
+            if not is_intact:
+                raise _damaged(self._path.parent, f"{self._path.name} has another content than was written")
+            self._is_checked = True
 
     def bytes(self, start: int, length: int) -> npt.NDArray[np.uint8]:
         """Return `length` bytes from `start` as a read-only view."""
+        self.check()
         self._touched += length
         if self._touched > _KEPT_BYTES:
             self._touched = length

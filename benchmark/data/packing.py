@@ -69,7 +69,7 @@ def pack(
     folder = Path(cache_dir).absolute() / "packed"
     path = folder / _key(dataset, split, items)
     try:
-        return PackedSplit.open(path)
+        return _opened(path)
     except (DataError, OSError):  # not there, or damaged, or being replaced: looked at again with the lock
         pass
     with clear_disk_errors(path):
@@ -86,7 +86,7 @@ def pack(
         if found is None:
             remove_temporaries_of(path)
             _write(path, dataset, split, items, on_progress)
-            found = PackedSplit.open(path)
+            found = _opened(path)
         return found
     finally:
         lock.release()
@@ -107,12 +107,19 @@ def _key(dataset: Dataset, split: str, items: Sequence[Item]) -> str:
     return f"{readable}-{digest[:20]}"
 
 
+def _opened(path: Path) -> PackedSplit:
+    """Return the packed split at `path` with its digests checked."""
+    found = PackedSplit.open(path)
+    found.check()
+    return found
+
+
 def _intact(path: Path) -> PackedSplit | None:
     """Return the packed split at `path`; None where there is none or after deleting a damaged one."""
     if not path.exists():
         return None
     try:
-        return PackedSplit.open(path)
+        return _opened(path)
     except DataError as error:
         _LOG.warning("%s It is packed again now.", error)
         # Processes that have the old files mapped keep them.

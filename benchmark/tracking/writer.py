@@ -184,6 +184,7 @@ class ResultsWriter:
         """Log a picture per round of what the first seed of each strategy selected, if the packed pool is available."""
         try:
             pool = open_packed(self._results_dir, self._facts.split("pool"))
+            pool.images.check()
         except DataError:  # a cache: results may be logged without it, or on another machine
             return
         for trial in self._facts.groups.values():

@@ -60,10 +60,10 @@ class FaultInjector:
             setattr(Remote, name, self._counted(name, getattr(Remote, name)))
 
     def _counted(self, operation: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(remote: Any, name: str, *arguments: Any) -> Any:
+        def counted(remote: Any, name: str, *arguments: Any, **options: Any) -> Any:
             part = "store/" if remote.url.endswith("/store") else ""
             self._at(f"s3 {operation} {kind_of(part + name)}")
-            return method(remote, name, *arguments)
+            return method(remote, name, *arguments, **options)
 
         return counted
 

@@ -60,13 +60,15 @@ def open_pool(results: Results, cache_dir: Path | None = None) -> PackedSplit | 
         cache_dir: Cache folder of another run on the same images, searched first, by fingerprint.
     """
     try:
-        return open_packed(results.path, results.dataset["pool"], cache_dir=cache_dir)
+        pool = open_packed(results.path, results.dataset["pool"], cache_dir=cache_dir)
+        pool.images.check()
     except DataError as error:
         return Unavailable(
             reason=f"The selected regions can't be drawn, because {error}. Running the suite again restores the packed "
             "images (finished trials are skipped); `quadrat report --cache DIR` takes them from the cache of another "
             "run on the same images."
         )
+    return pool
 
 
 def read_selections(results: Results) -> dict[str, dict[int, SelectionFile]]:

@@ -67,7 +67,13 @@ def test_packed_arrays_cannot_be_written(tmp_path: Path) -> None:
 
 def test_packed_images_give_no_access_to_labels(tmp_path: Path) -> None:
     images = pack(SCENES, "train", tmp_path).images
-    assert {name for name in dir(images) if not name.startswith("_")} == {"fingerprint", "image", "path", "sizes"}
+    assert {name for name in dir(images) if not name.startswith("_")} == {
+        "check",
+        "fingerprint",
+        "image",
+        "path",
+        "sizes",
+    }
 
 
 def test_pickle_carries_the_path_and_not_the_pixels(tmp_path: Path) -> None:
@@ -295,7 +301,7 @@ def test_damaged_folder_is_named_when_opened_and_replaced_when_packed(
     fingerprint, image = packed.fingerprint, packed.images.image(3).copy()
     damage(packed, how)
     with pytest.raises(DataError, match=f"{packed.path.name} is damaged: .*{DAMAGES[how]}.*Delete that folder"):
-        PackedSplit.open(packed.path)
+        PackedSplit.open(packed.path).check()
     again = pack(SCENES, "train", tmp_path)
     assert again.fingerprint == fingerprint
     np.testing.assert_array_equal(again.images.image(3), image)
