@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from quadrat.benchmark.config.study import REGION_SIZE, Direction, Study
 from quadrat.benchmark.config.suite import StrategyEntry, Suite
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, DatasetSpec, TrialSpec
 from quadrat.benchmark.errors import SuiteError
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "best_of",
     "entry_of",
     "report_suite",
+    "search_dataset",
     "search_suite",
     "search_trials",
     "study_of",
@@ -92,12 +93,17 @@ def entry_of(suite: Suite, params: dict[str, Any], label: str) -> StrategyEntry:
     )
 
 
+def search_dataset(suite: Suite) -> DatasetSpec:
+    """Return the data that candidates are compared on: the suite's, with the split of its study."""
+    test = study_of(suite).test
+    return suite.dataset if test is None else suite.dataset.model_copy(update={"test": test})
+
+
 def search_suite(suite: Suite, entry: StrategyEntry) -> Suite:
     """Return the suite whose trials evaluate the candidate `entry`: on the search seeds and the split of the search."""
     study = study_of(suite)
-    dataset = suite.dataset if study.test is None else suite.dataset.model_copy(update={"test": study.test})
     update = {
-        "dataset": dataset,
+        "dataset": search_dataset(suite),
         "strategies": (entry,),
         "seeds": study.search_seeds,
         "full_supervision": suite.full_supervision if study.needs_full_supervision else False,

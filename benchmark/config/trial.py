@@ -53,6 +53,8 @@ class DatasetSpec(BaseModel):
         pool: Split whose regions can be labelled.
         test: Split that is evaluated.
         params: What else the data set's loader takes.
+        allow_overlap: Whether images may be in pool and test set, an error otherwise. It changes no number; the report
+            names them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +64,7 @@ class DatasetSpec(BaseModel):
     pool: Annotated[str, IDENTITY] = "train"
     test: Annotated[str, IDENTITY] = "test"
     params: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
+    allow_overlap: Annotated[bool, NOT_IDENTITY] = False
 
 
 class TrialSpec(BaseModel):

@@ -7,8 +7,20 @@ from typing import Final, Literal, NamedTuple
 
 from quadrat.benchmark.data.dataset import VOID, Dataset
 from quadrat.benchmark.data.statistics import SplitStatistics
+from quadrat.benchmark.errors import DataError
 
-__all__ = ["ALL_VOID", "MOSTLY", "MOSTLY_VOID", "ONE_CLASS", "Finding", "Group", "class_findings", "grouped"]
+__all__ = [
+    "ALL_VOID",
+    "MOSTLY",
+    "MOSTLY_VOID",
+    "ONE_CLASS",
+    "Finding",
+    "Group",
+    "class_findings",
+    "grouped",
+    "raise_errors",
+    "some",
+]
 
 Severity = Literal["error", "problem", "note"]
 """An error stops packing and runs. A problem makes results wrong or unfair unless it is meant so: `data check` ends
@@ -78,6 +90,17 @@ def grouped(findings: Iterable[Finding]) -> tuple[Group, ...]:
     return tuple(sorted(groups, key=lambda group: (SEVERITIES.index(group.severity), -len(group.texts))))
 
 
+def raise_errors(findings: Iterable[Finding]) -> None:
+    """Raise the first error among `findings`.
+
+    Raises:
+        DataError: When there is one.
+    """
+    for found in findings:
+        if found.severity == "error":
+            raise DataError(found.text, kind=found.kind)
+
+
 def class_findings(dataset: Dataset, split: str, statistics: SplitStatistics) -> list[Finding]:
     """Return what is wrong with the classes of a split, by their pixel counts.
 
@@ -109,12 +132,12 @@ def class_findings(dataset: Dataset, split: str, statistics: SplitStatistics) ->
         )
     elif len(absent) >= MOSTLY * len(classes):
         problems["most classes never occur"] = (
-            f"{len(absent)} of {len(classes)} classes never occur: {_some(absent)}. {THESE_CLASSES} "
+            f"{len(absent)} of {len(classes)} classes never occur: {some(absent)}. {THESE_CLASSES} "
             f"{_line(dataset, _shifted(classes))}"
         )
     elif absent:
         problems["a class never occurs"] = (
-            f"no pixel of {_some(absent)}. What the pool lacks can't be learnt, and the mIoU is over the classes of "
+            f"no pixel of {some(absent)}. What the pool lacks can't be learnt, and the mIoU is over the classes of "
             f"the test set's masks: leave out a class that occurs in no split. {_line(dataset, _shifted(classes))}"
         )
     if statistics.void_share > MOSTLY and ONE_CLASS not in problems:
@@ -150,7 +173,13 @@ def _line(dataset: Dataset, ids: str, when: str | None = None) -> str:
     return f'If {condition} in these masks, write "ids": {{{ids}}} in {where}.'
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are.
+
+    Examples:
+        >>> some(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from quadrat.benchmark.data.clicks import click_source
 from quadrat.benchmark.data.dataset import Dataset, Item, items_of
-from quadrat.benchmark.data.findings import class_findings
+from quadrat.benchmark.data.findings import class_findings, raise_errors
 from quadrat.benchmark.data.inspection import Inspected, inspect_item
 from quadrat.benchmark.data.packed import (
     DECODING_VERSION,
@@ -152,9 +152,7 @@ def _write(
                 if on_progress is not None:
                     on_progress(len(sizes), len(items))
         statistics = counter.statistics()
-        for found in class_findings(dataset, split, statistics):
-            if found.severity == "error":
-                raise DataError(found.text, kind=found.kind)
+        raise_errors(class_findings(dataset, split, statistics))
         values = {
             "name": dataset.name,
             "split": split,

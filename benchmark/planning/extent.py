@@ -1,17 +1,19 @@
 """Size of a suite's data: exact where it was packed, else from one image, else as the data set declares it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.trial import DatasetSpec
 from quadrat.benchmark.data import PackedSplit, RegionGrid, items_of, load_dataset, open_packed
 from quadrat.benchmark.data.check import glance
 from quadrat.benchmark.data.dataset import DATASETS
+from quadrat.benchmark.data.overlap import LISTED
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_suite_json
+from quadrat.benchmark.trial.data import list_splits
 
 __all__ = ["DataExtent", "ExactCounts", "data_extent", "data_warnings"]
 
@@ -99,11 +101,11 @@ def data_warnings(suite: Suite, results_dir: Path) -> tuple[str, ...]:
         return tuple(recorded["warnings"])
     spec = suite.dataset
     try:
-        dataset = load_dataset(spec.name, spec.root, **spec.params)
-        found = [text for split in dict.fromkeys((spec.pool, spec.test)) for text in glance(dataset, split)]
-    except DataError:
-        return ()
-    return tuple(found)
+        listed = list_splits(spec)
+        found = [text for name in dict.fromkeys((spec.pool, spec.test)) for text in glance(listed.dataset, name)]
+    except DataError as error:
+        return (str(error),) if error.kind == LISTED else ()
+    return (*(overlap.text for overlap in listed.overlap), *found)
 
 
 def _recorded(suite: Suite, results_dir: Path) -> Mapping[str, Any] | None:
@@ -111,7 +113,8 @@ def _recorded(suite: Suite, results_dir: Path) -> Mapping[str, Any] | None:
     if not (results_dir / "suite.json").is_file():
         return None
     document = read_suite_json(results_dir)
-    is_same = document["suite"]["dataset"] == json.loads(suite.dataset.model_dump_json())
+    recorded = DatasetSpec.model_validate(document["suite"]["dataset"])
+    is_same = recorded == suite.dataset.model_copy(update={"allow_overlap": recorded.allow_overlap})
     return document["dataset"] if is_same else None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.config.trial import DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
@@ -38,8 +38,9 @@ def check_results(results_dir: Path, suite: Suite) -> None:
     for key in _FRAME:
         first, second = dict(old), dict(new)
         if key == "dataset":  # the same images may lie in another folder
-            first["dataset"] = {**first["dataset"], "root": None}
-            second["dataset"] = {**second["dataset"], "root": None}
+            first["dataset"], second["dataset"] = (
+                identity(DatasetSpec.model_validate(found["dataset"])) for found in (first, second)
+            )
         if canonical_json(first[key]) != canonical_json(second[key]):
             raise ResultsError(
                 f"{results_dir} holds results of suite '{old['name']}' with {key} = {_short(first[key])}, got {key} = "

@@ -117,7 +117,7 @@ class SuiteFacts:
 def group_id(trial: Mapping[str, Any]) -> str:
     """Return a hash of a trial's spec without its seed and the folder of its data: equal for all seeds of a label."""
     spec = {key: value for key, value in trial["spec"].items() if key != "seed"}
-    spec["dataset"] = {key: value for key, value in spec["dataset"].items() if key != "root"}
+    spec["dataset"] = {key: value for key, value in spec["dataset"].items() if key not in ("root", "allow_overlap")}
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
 
 

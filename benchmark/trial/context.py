@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from quadrat.benchmark.config.candidates import search_dataset
 from quadrat.benchmark.config.contents import weights_sha256
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_suite
 from quadrat.benchmark.config.suite import Suite
@@ -137,16 +138,26 @@ class TrialContext:
         """What all strategies of the suite need together."""
         return needs_of_suite(self.suite)
 
-    def prepare_results(self) -> None:
+    def prepare_results(self, on_pack: OnPack | None = None) -> None:
         """Write suite.json and environment.json, or refuse a folder that belongs to other data or another suite.
 
+        The split of a study is packed too: its candidates would fail one by one.
+
+        Args:
+            on_pack: Called while packing.
+
         Raises:
+            DataError: When the pool has images in common with the split of a study.
             ResultsError: When suite or data differ from what the folder holds.
         """
         results_dir = self.artefacts.results_dir
+        dataset = self.data.describe(results_dir, self.suite.region_sizes)
+        if self.suite.study is not None and self.suite.study.test not in (None, self.suite.dataset.test):
+            search = TrialData.open(search_dataset(self.suite), self.cache_dir, on_pack)
+            dataset["warnings"] = list(dict.fromkeys((*self.data.warnings, *search.warnings)))
         prepare_results(
             results_dir,
             self.suite,
-            dataset=self.data.describe(results_dir, self.suite.region_sizes),
+            dataset=dataset,
             environment=describe_environment(self.suite, self.device),
         )

@@ -1,9 +1,9 @@
 """The images that the trials of a suite work on: the pool whose regions are labelled, and the test set."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,35 @@ import numpy.typing as npt
 from quadrat.benchmark.config.trial import DatasetSpec
 from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, items_of, load_dataset, pack
 from quadrat.benchmark.data.clicks import click_source, region_clicks
-from quadrat.benchmark.data.findings import class_findings
+from quadrat.benchmark.data.findings import Finding, class_findings, raise_errors
+from quadrat.benchmark.data.overlap import Split, overlap_findings
 
-__all__ = ["OnPack", "TrialData"]
+__all__ = ["OnPack", "TrialData", "list_splits"]
 
 OnPack = Callable[[str, int, int], None]
 """Called with (split, images done, images in all) while images are packed."""
+
+
+class ListedSplits(NamedTuple):
+    """A suite's data set, and the images of its splits, none of them decoded."""
+
+    dataset: Dataset
+    pool: Split
+    test: Split
+    overlap: tuple[Finding, ...]
+
+
+def list_splits(spec: DatasetSpec) -> ListedSplits:
+    """Return the images of pool and test set, without decoding any.
+
+    Raises:
+        DataError: When the data set or a split is missing, or both lists have images in common.
+    """
+    dataset = load_dataset(spec.name, spec.root, **spec.params)
+    pool, test = (Split(name, items_of(dataset, name)) for name in (spec.pool, spec.test))
+    overlap = overlap_findings(pool, test, is_allowed=spec.allow_overlap)
+    raise_errors(overlap)
+    return ListedSplits(dataset, pool, test, tuple(overlap))
 
 
 class TrialData:
@@ -26,12 +49,16 @@ class TrialData:
         dataset: The data set that the splits were packed from.
         pool: Packed split whose regions can be labelled.
         test: Packed split that is reported on.
+        overlap: What both have in common.
     """
 
-    def __init__(self, *, dataset: Dataset, pool: PackedSplit, test: PackedSplit) -> None:
+    def __init__(
+        self, *, dataset: Dataset, pool: PackedSplit, test: PackedSplit, overlap: Sequence[Finding] = ()
+    ) -> None:
         self.dataset = dataset
         self.pool = pool
         self.test = test
+        self._overlap = tuple(overlap)
         self._grids: dict[int, RegionGrid] = {}
         self._clicks: dict[int, npt.NDArray[np.int64]] = {}
 
@@ -45,14 +72,20 @@ class TrialData:
             on_pack: Called while packing.
 
         Raises:
-            DataError: When the data set is missing or contradicts itself.
+            DataError: When the data set is missing or contradicts itself, or pool and test set have images in common.
         """
-        dataset = load_dataset(spec.name, spec.root, **spec.params)
+        listed = list_splits(spec)
+        packed = [
+            pack(listed.dataset, name, cache_dir, on_progress=functools.partial(on_pack, name) if on_pack else None)
+            for name in (spec.pool, spec.test)
+        ]
         pool, test = (
-            pack(dataset, split, cache_dir, on_progress=functools.partial(on_pack, split) if on_pack else None)
-            for split in (spec.pool, spec.test)
+            split._replace(digests=found.statistics.digests)
+            for split, found in zip((listed.pool, listed.test), packed, strict=True)
         )
-        return cls(dataset=dataset, pool=pool, test=test)
+        overlap = overlap_findings(pool, test, is_allowed=spec.allow_overlap)
+        raise_errors(overlap)
+        return cls(dataset=listed.dataset, pool=packed[0], test=packed[1], overlap=overlap)
 
     def grid(self, region_size: int) -> RegionGrid:
         """Return the grid of `region_size` over the pool, made once.
@@ -87,7 +120,7 @@ class TrialData:
             for split in (self.pool, self.test)
             for found in class_findings(self.dataset, split.split, split.statistics)
         ]
-        return tuple(found.text for found in findings if found.severity != "note")
+        return tuple(found.text for found in (*self._overlap, *findings) if found.severity != "note")
 
     def describe(self, results_dir: Path, region_sizes: Iterable[int]) -> dict[str, Any]:
         """Return the data as suite.json describes it, JSON-plain; paths inside `results_dir` are relative to it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from quadrat.benchmark.config.candidates import search_dataset
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Record
@@ -76,11 +77,11 @@ def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, s
 
 
 def _check(suite: Suite) -> None:
-    from quadrat.benchmark.data import items_of, load_dataset
+    from quadrat.benchmark.trial.data import list_splits
 
-    dataset = load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params)
-    for split in (suite.dataset.pool, suite.dataset.test):
-        items_of(dataset, split)
+    list_splits(suite.dataset)
+    if suite.study is not None:
+        list_splits(search_dataset(suite))
 
 
 def _warm_up(suite: Suite) -> None:
@@ -117,7 +118,7 @@ def _open_context(
 
 
 def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, open_context: "Callable[..., TrialContext]") -> None:
-    open_context(suite, results_dir, on_pack).prepare_results()
+    open_context(suite, results_dir, on_pack).prepare_results(on_pack)
 
 
 def _open_runner(suite: Suite, results_dir: Path, *, open_context: "Callable[..., TrialContext]") -> TrialRunner:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from quadrat.benchmark.config.candidates import best_of, report_suite, study_of
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.data import items_of, load_dataset
 from quadrat.benchmark.results.study_results import StudyResults, check_study, study_dir
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.runner.context import RunContext, RunOptions, lock_folder, open_context, prepare, start_mlflow
@@ -117,8 +116,7 @@ def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | No
 def _run(context: RunContext, search: Search) -> None:
     """Prepare the data, log to MLflow, and run the candidates on Ray."""
     suite = context.suite
-    if (split := study_of(suite).test) is not None:  # an unknown split is one error here, not one of every candidate
-        items_of(load_dataset(suite.dataset.name, suite.dataset.root, **suite.dataset.params), split)
+    context.options.engine.check(suite)  # an unknown split is one error here, not one of every candidate
     context.options.engine.warm_up(suite)
     prepare(context)
     search.mlflow = start_mlflow(context)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.progress.status import STATUS_NAME, StatusFile
 from quadrat.cluster.runner.actor import Place
 from quadrat.cluster.runner.context import RunOptions
+from quadrat.cluster.runner.engine import benchmark_engine
 from quadrat.cluster.runner.interrupt import StopRequest
 from quadrat.cluster.study.candidate_runner import CandidateRound
 from quadrat.cluster.study.driver import run_study
@@ -63,8 +65,11 @@ def test_another_study_in_the_folder_is_refused_before_anything_runs(tmp_path: P
     suite = make_study()
     CandidateStorage(study_dir(tmp_path), suite)
     run_options = options(tmp_path)
+    looks_at_data = replace(run_options, engine=replace(run_options.engine, check=benchmark_engine().check))
     with pytest.raises(DataError, match="no split 'nope'"):
-        run_study(make_study(test="nope"), run_options)
+        run_study(make_study(test="nope"), looks_at_data)
+    with pytest.raises(DataError, match="images of test 'train' are in pool 'train' too"):
+        run_study(make_study(test="train"), replace(looks_at_data, results_dir=tmp_path / "other"))
     with pytest.raises(ResultsError, match="holds a study with test"):
         run_study(suite, run_options)
 
