@@ -5,9 +5,9 @@ with the same region size, over labelled pixels and over clicks; all of these te
 [Holm]. Without Random the family is all pairs of strategies. The whole budget counts, not one round of it, and both
 costs, since strategies select equal numbers of regions but neither equal pixels nor equal clicks.
 
-Seeds are blocks and the error variance is pooled over the strategies (`block_design.py`). The interval takes that
-variance to be the same for all; a claim also has to hold where it is not. Every other number of `analyse` is
-exploratory.
+Seeds are blocks and the error variance is pooled over the strategies (`block_design.py`). The interval of one gain
+alone takes that variance to be the same for all; claims, and the intervals that hold together, also have to hold where
+it is not. Every other number of `analyse` is exploratory.
 
 References:
     [Holm] "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.

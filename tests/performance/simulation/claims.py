@@ -15,7 +15,15 @@ from performance.simulation.studies import PIXELS, Array, Studies
 from quadrat.benchmark.analysis.block_design import BlockDesign, ContrastFit
 from quadrat.benchmark.analysis.statistics import LEVEL
 
-__all__ = ["areas_of", "claims_before", "fit_areas", "holm_of", "primary_claims", "primary_p_values"]
+__all__ = [
+    "areas_of",
+    "claims_before",
+    "fit_areas",
+    "holm_of",
+    "primary_claims",
+    "primary_p_values",
+    "simultaneous_half_width",
+]
 
 # Legend: B studies, S seeds, K strategies (Random is the first), R rounds, P comparisons.
 
@@ -64,6 +72,13 @@ def primary_p_values(studies: Studies, *, is_guarded: bool = True) -> Array:
     return np.concatenate(
         [_two_sided(fit.gain_BC / fit.claim_error_BC, fit.claim_df_B[:, None]) for fit in fits], axis=1
     )
+
+
+def simultaneous_half_width(fit: ContrastFit, num_tests: int) -> Array:
+    """Return half the width of the simultaneous intervals of a family of `num_tests`, (B, C)."""
+    quantile_B = special.stdtrit(fit.claim_df_B, 1 - (1 - LEVEL) / (2 * num_tests))
+    half_width: Array = quantile_B[:, None] * fit.claim_error_BC
+    return half_width
 
 
 def primary_claims(studies: Studies, *, is_guarded: bool = True) -> Booleans:
