@@ -15,6 +15,7 @@ __all__ = [
     "IMAGES",
     "MIOU",
     "REGIONS",
+    "VOID_SHARE",
     "Cost",
     "Metric",
     "class_iou",
@@ -46,7 +47,7 @@ class Metric:
     Attributes:
         key: Its name in figures and files.
         title: Axis title.
-        of: Its value in a record in percent; None where it is not defined (a class that is absent).
+        of: Its value in a record in percent; None where it is not defined (a class that the test set lacks).
     """
 
     key: str
@@ -83,8 +84,16 @@ one class is labelled, None when all labelled pixels are void. It describes the 
 leaves it out."""
 
 
+VOID_SHARE = Metric(
+    key="void-share",
+    title="void in what was labelled (%)",
+    of=lambda record: 100 * record.void_px / record.labelled_px if record.labelled_px else None,
+)
+"""Share of the labelled pixels that are void: paid for, and nothing to learn from. It describes the selections."""
+
+
 def class_iou(classes: Sequence[str], index: int) -> Metric:
-    """Return the IoU of class number `index`, undefined where the class is absent from truth and prediction."""
+    """Return the IoU of class number `index`, undefined where the masks of the test set lack the class."""
 
     def of(record: Record) -> float | None:
         value = record.iou[index]

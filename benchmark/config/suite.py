@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from quadrat.benchmark.config.contents import contents_of
 from quadrat.benchmark.config.study import Study
 from quadrat.benchmark.config.suite_file import SuiteFile, read_suite_file, shipped_suites
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, DatasetSpec, TrialSpec, scale_budgets
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, DatasetSpec, TrialSpec, VoidRegions, scale_budgets
 from quadrat.benchmark.errors import QuadratError, SuiteError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.storage.atomic import canonical_json
@@ -127,6 +127,8 @@ class Suite(BaseModel):
         learner: How models are trained.
         strategies: What is compared.
         seeds: One trial per strategy and seed; paired over strategies.
+        void_regions: `offer`: regions that are wholly void can be labelled and cost what others cost, as an annotator
+            would find out. `withhold`: they are known beforehand not to be part of the task, as the border of a camera.
         full_supervision: Whether to train on all labels too: true with the length of the strategies' fits, or
             {iterations: N} or {epochs: N} for its own.
         resources: What one trial may use.
@@ -144,6 +146,7 @@ class Suite(BaseModel):
     learner: Recipe
     strategies: tuple[StrategyEntry, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = Field(min_length=1)
+    void_regions: VoidRegions = "offer"
     full_supervision: bool | FullSupervision = False
     resources: Resources = Field(default_factory=Resources)
     study: Study | None = None
@@ -220,6 +223,7 @@ class Suite(BaseModel):
                     region_size=first_size,
                     budgets=(),
                     learner=self.full_supervision_recipe,
+                    void_regions=self.void_regions,
                     files=contents_of(self.full_supervision_recipe, None),
                 )
         for size in self.region_sizes:
@@ -239,6 +243,7 @@ class Suite(BaseModel):
                         region_size=region_size,
                         budgets=scale_budgets(self.budgets, first_size, region_size),
                         learner=self.learner,
+                        void_regions=self.void_regions,
                         files=contents_of(self.learner, load(entry.name, **params)),
                     )
 

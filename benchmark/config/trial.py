@@ -11,7 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.storage.atomic import canonical_json
 
-__all__ = ["FULL_SUPERVISION", "IDENTITY", "IDENTITY_VERSION", "NOT_IDENTITY", "DatasetSpec", "TrialSpec", "identity"]
+__all__ = [
+    "FULL_SUPERVISION",
+    "IDENTITY",
+    "IDENTITY_VERSION",
+    "IF_CHANGED",
+    "NOT_IDENTITY",
+    "DatasetSpec",
+    "TrialSpec",
+    "VoidRegions",
+    "identity",
+]
 
 FULL_SUPERVISION: Final = "full-supervision"
 """The reserved strategy name of the trial that trains on all labels: one round with every region labelled."""
@@ -21,25 +31,33 @@ IDENTITY_VERSION: Final = 2
 
 IDENTITY: Final[Literal["identity"]] = "identity"
 NOT_IDENTITY: Final[Literal["not identity"]] = "not identity"
+IF_CHANGED: Final[Literal["identity if changed"]] = "identity if changed"
+"""Mark of a field that is identity unless it has its default: what trials did before the field was there."""
+
+VoidRegions = Literal["offer", "withhold"]
+"""Whether regions that are wholly void can be labelled."""
 
 
 def identity(model: BaseModel) -> dict[str, Any]:
     """Return the fields of `model` that can change a trial's numbers, nested models included.
 
     Raises:
-        TypeError: When a field does not say whether it is identity: annotate it with `IDENTITY` or `NOT_IDENTITY`.
+        TypeError: When a field does not say whether it is identity: annotate it with `IDENTITY`, `NOT_IDENTITY` or
+            `IF_CHANGED`.
     """
     fields: dict[str, Any] = {}
     for name, info in type(model).model_fields.items():
-        marks = {mark for mark in info.metadata if mark in (IDENTITY, NOT_IDENTITY)}
+        marks = {mark for mark in info.metadata if mark in (IDENTITY, NOT_IDENTITY, IF_CHANGED)}
         value = getattr(model, name)
         if isinstance(value, Recipe):
             fields[name] = value.model_dump(mode="json")
         elif isinstance(value, BaseModel):
             fields[name] = identity(value)
         elif len(marks) != 1:
-            raise TypeError(f"{type(model).__name__}.{name} must be marked IDENTITY or NOT_IDENTITY, not {marks}")
-        elif marks == {IDENTITY}:
+            raise TypeError(
+                f"{type(model).__name__}.{name} must be marked IDENTITY, NOT_IDENTITY or IF_CHANGED, not {marks}"
+            )
+        elif marks == {IDENTITY} or (marks == {IF_CHANGED} and value != info.default):
             fields[name] = model.model_dump(mode="json", include={name})[name]
     return fields
 
@@ -79,6 +97,7 @@ class TrialSpec(BaseModel):
         region_size: Edge of a grid cell, pixels.
         budgets: Cumulative number of labelled regions after round 0, 1, ...; empty for `full-supervision`.
         learner: How a model is trained.
+        void_regions: Whether regions that are wholly void can be labelled.
         files: Digest of what a file holds that the trial depends on, by the dotted key of its path (`learner.weights`,
             `params.folder`). It takes the place of the path in the identity; without one the path counts.
     """
@@ -93,6 +112,7 @@ class TrialSpec(BaseModel):
     region_size: Annotated[PositiveInt, IDENTITY]
     budgets: Annotated[tuple[PositiveInt, ...], IDENTITY]
     learner: Recipe
+    void_regions: Annotated[VoidRegions, IF_CHANGED] = "offer"
     files: Annotated[dict[str, str], IDENTITY] = Field(default_factory=dict)
 
     @field_validator("params")

@@ -29,24 +29,18 @@ References:
         front, so that no border is drawn twice.
 """
 
-import io
-import logging
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from quadrat.benchmark.data.dataset import Item
 from quadrat.benchmark.data.packed import PackedSplit
 from quadrat.benchmark.data.parallel import in_order
+from quadrat.benchmark.data.region_arrays import cached
 from quadrat.benchmark.data.regions import RegionGrid
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors
 
 __all__ = [
     "TOLERANCE_PX",
@@ -57,8 +51,6 @@ __all__ = [
     "count_clicks",
     "region_clicks",
 ]
-
-_LOG = logging.getLogger(__name__)
 
 # Axes: N cells, H W pixels of a cell, V vertices.
 
@@ -140,18 +132,7 @@ def region_clicks(
     """
     source = click_source(items)
     path = split.path / f"clicks-{source}-v{VERSION}-r{grid.region_size}.npz"
-    if (found := _load(path, grid)) is not None:
-        return found
-    with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
-        if (found := _load(path, grid)) is not None:
-            return found
-        if path.is_file():
-            _LOG.warning("%s is damaged: the clicks are counted again", path)
-        clicks = _count(split, grid, items, source, on_progress)
-        buffer = io.BytesIO()
-        np.savez(buffer, clicks=clicks)
-        atomic_write(path, buffer.getvalue())
-    return clicks
+    return cached(path, "clicks", grid, np.int64, lambda: _count(split, grid, items, source, on_progress))
 
 
 def _count(
@@ -174,16 +155,6 @@ def _count(
         if on_progress is not None:
             on_progress(len(counted), len(split))
     return np.concatenate(counted)
-
-
-def _load(path: Path, grid: RegionGrid) -> npt.NDArray[np.int64] | None:
-    """Return the counted clicks of a file, whose checksum numpy's zip reader checks; None when missing or damaged."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            clicks: npt.NDArray[np.int64] = file["clicks"]
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
-        return None
-    return clicks if clicks.shape == (grid.num_regions,) and clicks.dtype == np.int64 else None
 
 
 def count_clicks(

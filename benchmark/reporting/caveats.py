@@ -1,14 +1,20 @@
 """Caveats of a results folder in sentences: limitations of its comparisons, and how they were tested."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Final
 
 from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.analysis.statistics import LEVEL, MIN_SEEDS, Comparison, Values
 from quadrat.benchmark.reporting.formatting import listed, percent
+from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 
 __all__ = ["ENOUGH_SEEDS", "caveats"]
+
+VOID_DIFFERS: Final = 5.0
+"""Points between the largest and the smallest share of void above which strategies differ in it."""
 
 ENOUGH_SEEDS = 5
 """Fewer seeds than this get a warning: comparisons of three runs are known to reverse (PEERS: nnActive, CDAL)."""
@@ -24,12 +30,60 @@ def caveats(results: Results, values: Values, found: Analysis) -> tuple[str, ...
     """
     return (
         *results.dataset.get("warnings", ()),  # of the data set, as the run found them
+        *_void(results),
+        *_classes_of_the_mean(results),
         *_incomplete(results, found),
         *_few_seeds(found.primary),
         *_full_supervision(results),
         *_methods(found),
         *_not_compared(results, values, found.to_random),
     )
+
+
+def _void(results: Results) -> Iterator[str]:
+    """Yield the share of void in what each strategy labelled, where strategies differ: results may follow from it."""
+    finals: dict[str, list[Record]] = {}
+    for trial in results.trials:
+        if not trial.is_full_supervision and trial.state == "done":
+            finals.setdefault(trial.label, []).append(trial.records[-1])
+    shares = {label: fmean(100 * one.void_px / one.labelled_px for one in group) for label, group in finals.items()}
+    if not shares or max(shares.values()) - min(shares.values()) < VOID_DIFFERS:
+        return
+    ordered = sorted(shares, key=lambda label: -shares[label])
+    parts = [f"{label} {shares[label]:.0f} %{_wholly(finals[label])}" for label in ordered]
+    way_out = (
+        " Regions that are known beforehand not to be part of the task can be left out: void_regions: withhold."
+        if results.suite.get("void_regions", "offer") == "offer"
+        else ""
+    )
+    yield (
+        "Strategies differ in how much void they labelled, pixels that cost like others and teach nothing; results may "
+        f"follow from it: {', '.join(parts)}.{way_out}"
+    )
+
+
+def _wholly(records: Sequence[Record]) -> str:
+    """Return the share of regions that are void all over, in brackets, where records have it."""
+    found = [100 * one.void_regions / one.regions for one in records if one.void_regions is not None]
+    return f" ({fmean(found):.0f} % of its regions are wholly void)" if found and max(found) >= 0.5 else ""
+
+
+def _classes_of_the_mean(results: Results) -> Iterator[str]:
+    """Yield which classes the mIoU leaves out, and where records of an older schema may count one as 0."""
+    records = [*results.records, *results.full_supervision]
+    if any(record.test_classes is None for record in records):
+        yield (
+            "These records were written as schema 2, whose mIoU counts a class that the test set lacks as 0 once a "
+            "pixel is predicted as it; some class has no IoU above 0 in any of them, so that its part is not known."
+        )
+        return
+    lacking = [name for place, name in enumerate(results.classes) if any(one.iou[place] is None for one in records)]
+    if lacking:
+        num = len(results.classes)
+        yield (
+            f"mIoU is the mean over {num - len(lacking)} of {num} classes: the test set has no pixel of "
+            f"{listed(lacking)}."
+        )
 
 
 def _incomplete(results: Results, found: Analysis) -> Iterator[str]:

@@ -14,7 +14,7 @@ from quadrat.benchmark.storage.atomic import canonical_json, write_json
 __all__ = ["check_results", "finished_trials", "prepare_results", "read_environment", "read_suite_json"]
 
 SUITE_SCHEMA: Final = 1
-_FRAME: Final = ("dataset", "region_size", "budgets", "learner")
+_FRAME: Final = ("dataset", "region_size", "budgets", "learner", "void_regions")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
 
 
@@ -36,7 +36,7 @@ def check_results(results_dir: Path, suite: Suite) -> None:
             f"{results_dir} holds results of suite '{old['name']}', got suite '{new['name']}'; give another --results"
         )
     for key in _FRAME:
-        first, second = dict(old), dict(new)
+        first, second = {"void_regions": "offer", **old}, dict(new)  # before it was a key
         if key == "dataset":  # the same images may lie in another folder
             first["dataset"], second["dataset"] = (
                 identity(DatasetSpec.model_validate(found["dataset"])) for found in (first, second)

@@ -2,15 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, sync
 
 __all__ = [
+    "OLDEST_SCHEMA",
     "SCHEMA",
     "Failure",
     "Record",
@@ -26,8 +29,17 @@ __all__ = [
     "without_timings",
 ]
 
-SCHEMA: Final = 2
-"""Version of the record schema; a reader refuses every other one."""
+SCHEMA: Final = 3
+"""Version of the record schema.
+
+3: the mIoU is the mean over the classes of the test set's masks, `test_classes` in number; `void_px`, `void_regions`.
+2: the mean was over the classes of masks or prediction, so that a class that no mask holds counted as 0 as soon as one
+   pixel was predicted as it. `read_records` gives such records the meaning of schema 3 where all records of the file
+   tell which classes the masks hold; where they don't, they keep schema 2 and have no `test_classes`.
+"""
+
+OLDEST_SCHEMA: Final = 2
+"""A reader refuses older ones, and newer ones than `SCHEMA`."""
 
 _RECORDS: Final = "records.jsonl"
 _FAILURES: Final = "failures.jsonl"
@@ -55,10 +67,13 @@ class Record:
         labelled_fraction: That area as a share of the pool's.
         clicks: Clicks needed to annotate the labelled regions, cumulative, see `quadrat.benchmark.data.clicks`.
         class_px: Labelled pixels of each class, cumulative, in the order of suite.json; void pixels are not counted.
+        void_px: Labelled pixels that are void: paid for, of no class.
+        void_regions: Labelled regions all of whose pixels are void; None in a record that was written as schema 2.
         images_opened: Images with at least one labelled region.
         exhausted: Whether the pool ran out before the budget was spent.
-        miou: Mean of `iou` over the classes present in truth or prediction, 0..1.
-        iou: Per class, in the order of suite.json; None for a class absent from truth and prediction.
+        miou: Mean of `iou` over the classes of the test set's masks, 0..1. They are the same whatever is predicted.
+        iou: Per class, in the order of suite.json; None for a class that no mask of the test set holds.
+        test_classes: Number of classes that the mean is over; None where the record keeps the definition of schema 2.
         pixel_accuracy: Share of non-void test pixels that are right.
         steps: Optimiser steps of this round's fit.
         loss: Mean training loss over the last tenth of the steps.
@@ -83,10 +98,13 @@ class Record:
     labelled_fraction: float
     clicks: int
     class_px: tuple[int, ...]
+    void_px: int
+    void_regions: int | None
     images_opened: int
     exhausted: bool
     miou: float
     iou: tuple[float | None, ...]
+    test_classes: int | None
     pixel_accuracy: float
     steps: int
     loss: float
@@ -104,8 +122,11 @@ class Record:
         return f"{self.label} seed {self.seed} round {self.round}"
 
     def to_line(self) -> str:
-        """Return the record as one JSON line; floats read back to the same bits."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
+        """Return the record as one JSON line of its schema; floats read back to the same bits."""
+        values = asdict(self)
+        if self.schema < SCHEMA:
+            values = {name: value for name, value in values.items() if name not in _SINCE_3}
+        return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +150,10 @@ class Failure:
     traceback: str
 
 
+_SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
+"""Fields that schema 2 does not have."""
+
+
 def without_timings(record: Record) -> dict[str, Any]:
     """Return the fields of `record` that a second run must reproduce: all but `seconds`."""
     values = asdict(record)
@@ -137,9 +162,20 @@ def without_timings(record: Record) -> dict[str, Any]:
 
 
 def differing_fields(first: Record, second: Record) -> list[str]:
-    """Return the names of the fields in which two records differ, `seconds` aside."""
-    one, other = without_timings(first), without_timings(second)
-    return [name for name in one if one[name] != other[name]]
+    """Return the names of the fields in which two records differ, `seconds` aside.
+
+    A record of schema 2 is compared by the classes that the other one says the test set's masks hold, and without the
+    fields that it never had.
+    """
+    records = [first, second]
+    if first.schema != second.schema:
+        truth = {
+            place for one in records if one.schema == SCHEMA for place, iou in enumerate(one.iou) if iou is not None
+        }
+        records = [one if one.schema == SCHEMA else _with_classes(one, truth) for one in records]
+    one, other = map(without_timings, records)
+    unknown = {name for name in _SINCE_3 if None in (one[name], other[name])}
+    return [name for name in one if name not in unknown and one[name] != other[name]]
 
 
 def read_records_so_far(results_dir: Path) -> list[Record]:
@@ -152,13 +188,13 @@ def read_records_so_far(results_dir: Path) -> list[Record]:
 
 
 def read_records(results_dir: Path) -> list[Record]:
-    """Return the records of a results folder in file order, each trial and round once.
+    """Return the records of a results folder in file order, each trial and round once, see `SCHEMA`.
 
     The first line of a round counts. A last line without a newline was left by a killed writer and is ignored: it was
     never reported as done.
 
     Raises:
-        ResultsError: When there is no records file, a line is damaged, or the schema is not this version's.
+        ResultsError: When there is no records file, a line is damaged, or its schema can't be read.
     """
     path = Path(results_dir) / _RECORDS
     if not path.is_file():
@@ -167,7 +203,33 @@ def read_records(results_dir: Path) -> list[Record]:
     for number, line in _whole_lines(path):
         record = _parse(path, number, line)
         records.setdefault(record.key, record)
-    return list(records.values())
+    return _with_one_meaning(list(records.values()))
+
+
+def _with_one_meaning(records: list[Record]) -> list[Record]:
+    """Return records whose mIoU is of one definition: that of schema 3 as soon as the classes of the masks are known.
+
+    All records of a file are of one test set. A class with an IoU above 0 anywhere is in its masks; one without an IoU
+    anywhere is not: as schema 2 it was absent from masks and prediction. A record of schema 3 tells of every class.
+    """
+    if all(record.schema == SCHEMA for record in records):
+        return records
+    classes = range(max(len(record.iou) for record in records))
+    absent = {place for place in classes if any(record.iou[place] is None for record in records)}
+    present = {place for place in classes if any((record.iou[place] or 0) > 0 for record in records)}
+    present |= {place for place in classes for record in records if record.schema == SCHEMA} - absent
+    if absent & present or absent | present != set(classes):
+        return records
+    return [record if record.schema == SCHEMA else _with_classes(record, present) for record in records]
+
+
+def _with_classes(record: Record, truth: Set[int]) -> Record:
+    """Return a record of schema 2 with the mIoU over the classes `truth` that the masks of its test set hold."""
+    iou = tuple(value if place in truth else None for place, value in enumerate(record.iou))
+    there = [value for value in iou if value is not None]
+    if iou == record.iou:  # the same mean: keep its bits
+        return replace(record, schema=SCHEMA, test_classes=len(there))
+    return replace(record, schema=SCHEMA, iou=iou, miou=float(np.mean(there)), test_classes=len(there))
 
 
 def _whole_lines(path: Path) -> Iterable[tuple[int, str]]:
@@ -185,14 +247,18 @@ def _parse(path: Path, number: int, line: str) -> Record:
             f"{path}:{number}: expected one JSON record, got {line!r:.80}. Restore the file, or delete this line: "
             "running the suite again brings the record back from the store"
         ) from error
-    if schema != SCHEMA:
+    if not OLDEST_SCHEMA <= schema <= SCHEMA:
         raise ResultsError(
-            f"{path}:{number}: expected schema {SCHEMA}, got {schema}; read it with the quadrat that wrote it"
+            f"{path}:{number}: expected schema {OLDEST_SCHEMA} to {SCHEMA}, got {schema}; read it with the quadrat "
+            "that wrote it"
         )
-    known = {field.name for field in fields(Record)}
+    known = {field.name for field in fields(Record)} - (_SINCE_3 if schema < SCHEMA else set())
     if set(values) != known:
         odd = sorted(set(values) ^ known)
-        raise ResultsError(f"{path}:{number}: expected the fields of schema {SCHEMA}, got a difference in {odd}")
+        raise ResultsError(f"{path}:{number}: expected the fields of schema {schema}, got a difference in {odd}")
+    if schema < SCHEMA:
+        void_px = values["labelled_px"] - sum(values["class_px"])
+        values = {**values, "void_px": void_px, "void_regions": None, "test_classes": None}
     return Record(**{**values, "iou": tuple(values["iou"]), "class_px": tuple(values["class_px"])})
 
 

@@ -17,7 +17,9 @@ from quadrat.benchmark.storage.atomic import canonical_json, write_json
 
 __all__ = ["StudyResults", "check_study", "read_study", "space_of", "study_dir", "write_study"]
 
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
+"""2: candidates are compared by the mIoU of schema 3 of the records; a search of schema 1 is read but not continued."""
+
 _FILE: Final = "study.json"
 _FRAME: Final = ("strategy", "params", "space", "objective", "search_seeds", "test", "sampler", "pruner", "seed")
 """What must stay the same within a study. It may grow: more candidates, more of the best."""
@@ -33,6 +35,7 @@ class StudyResults:
         directions: Whether each objective is to be large or small.
         candidates: By number.
         best: Those that are run on the report seeds, the best first; empty until the search has ended.
+        schema: Of the file.
     """
 
     study: Study
@@ -40,6 +43,7 @@ class StudyResults:
     directions: tuple[Direction, ...]
     candidates: tuple[Candidate, ...]
     best: tuple[Best, ...] = ()
+    schema: int = _SCHEMA
 
 
 def space_of(study: Study) -> dict[str, str]:
@@ -58,7 +62,7 @@ def write_study(results_dir: Path, results: StudyResults) -> None:
     """Write study.json, whole or not at all."""
     value = asdict(results)
     value["study"] = json.loads(results.study.model_dump_json())
-    write_json(study_dir(results_dir) / _FILE, {"schema": _SCHEMA, **value})
+    write_json(study_dir(results_dir) / _FILE, value)
 
 
 def read_study(results_dir: Path) -> StudyResults | None:
@@ -88,6 +92,7 @@ def read_study(results_dir: Path) -> StudyResults | None:
             for each in value["candidates"]
         ),
         best=tuple(Best(**each) for each in value["best"]),
+        schema=schema,
     )
 
 
@@ -100,6 +105,11 @@ def check_study(results_dir: Path, suite: Suite) -> None:
     before = read_study(results_dir)
     if before is None:
         return
+    if before.schema < _SCHEMA:
+        raise ResultsError(
+            f"{results_dir} holds a study of schema {before.schema}, whose mIoU counts a class that the test set lacks "
+            "as 0 once it is predicted: its candidates can't be compared with new ones; give another --results"
+        )
     study = study_of(suite)
     old, new = (json.loads(each.model_dump_json()) for each in (before.study, study))
     # As it is searched: a strategy's own space may have changed with its version.

@@ -122,7 +122,7 @@ def group_id(trial: Mapping[str, Any]) -> str:
 
 
 def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
-    """Return the metrics of one record by name; a class that is absent from truth and prediction has none."""
+    """Return the metrics of one record by name; a class that the masks of the test set lack has none."""
     found: dict[str, float] = {
         MIOU: record.miou,
         "accuracy/pixel_accuracy": record.pixel_accuracy,
@@ -132,6 +132,7 @@ def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
         "cost/labelled_fraction": record.labelled_fraction,
         "cost/images_opened": record.images_opened,
         "cost/clicks": record.clicks,
+        "cost/void_fraction": record.void_px / max(record.labelled_px, 1),
         "fit/loss": record.loss,
         "fit/steps": record.steps,
         **{f"seconds/{phase}": value for phase, value in record.seconds.items()},

@@ -1,7 +1,7 @@
 """The images that the trials of a suite work on: the pool whose regions are labelled, and the test set."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,6 +13,7 @@ from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, items_of, l
 from quadrat.benchmark.data.clicks import click_source, region_clicks
 from quadrat.benchmark.data.findings import Finding, class_findings, raise_errors
 from quadrat.benchmark.data.overlap import Split, overlap_findings
+from quadrat.benchmark.data.region_arrays import void_regions
 
 __all__ = ["OnPack", "TrialData", "list_splits"]
 
@@ -61,6 +62,7 @@ class TrialData:
         self._overlap = tuple(overlap)
         self._grids: dict[int, RegionGrid] = {}
         self._clicks: dict[int, npt.NDArray[np.int64]] = {}
+        self._void: dict[int, npt.NDArray[np.bool_]] = {}
 
     @classmethod
     def open(cls, spec: DatasetSpec, cache_dir: Path, on_pack: OnPack | None = None) -> Self:
@@ -97,6 +99,12 @@ class TrialData:
             self._grids[region_size] = RegionGrid(self.pool.sizes, region_size, ids=self.pool.ids)
         return self._grids[region_size]
 
+    def void_regions(self, region_size: int) -> npt.NDArray[np.bool_]:
+        """Return which regions of the pool are wholly void, bool (R,); found once for all trials."""
+        if region_size not in self._void:
+            self._void[region_size] = void_regions(self.pool, self.grid(region_size))
+        return self._void[region_size]
+
     def clicks(self, region_size: int, on_progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
         """Return what each region of the pool costs in clicks, int64 (R,); counted once for all trials.
 
@@ -122,11 +130,12 @@ class TrialData:
         ]
         return tuple(found.text for found in (*self._overlap, *findings) if found.severity != "note")
 
-    def describe(self, results_dir: Path, region_sizes: Iterable[int]) -> dict[str, Any]:
+    def describe(self, results_dir: Path, region_sizes: Sequence[int]) -> dict[str, Any]:
         """Return the data as suite.json describes it, JSON-plain; paths inside `results_dir` are relative to it."""
         pool = {
             **_describe(self.pool, results_dir),
             "num_regions": {str(size): self.grid(size).num_regions for size in region_sizes},
+            "void_regions": {str(size): int(self.void_regions(size).sum()) for size in region_sizes},
             "clicks_from": click_source(items_of(self.dataset, self.pool.split)),
         }
         return {
@@ -147,4 +156,5 @@ def _describe(split: PackedSplit, results_dir: Path) -> dict[str, Any]:
         "path": str(split.path.relative_to(results_dir) if inside else split.path),
         "num_images": len(split.ids),
         "num_px": int((sizes[:, 0] * sizes[:, 1]).sum()),
+        "void_px": split.statistics.void_px,
     }

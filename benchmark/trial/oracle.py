@@ -21,9 +21,11 @@ class LabelCost:
     Attributes:
         regions: Number of labelled regions.
         labelled_px: Their area, pixels; clipped border cells count what they cover.
-        labelled_fraction: That area as a share of all pixels of the pool.
+        labelled_fraction: That area as a share of all pixels that the pool offers.
         clicks: What it takes to draw and name their labels, see `quadrat.benchmark.data.clicks`.
         class_px: Labelled pixels of each class; void is in none of them.
+        void_px: Labelled pixels that are void.
+        void_regions: Labelled regions all of whose pixels are void.
         images_opened: Images with at least one labelled region.
     """
 
@@ -32,6 +34,8 @@ class LabelCost:
     labelled_fraction: float
     clicks: int
     class_px: tuple[int, ...]
+    void_px: int
+    void_regions: int
     images_opened: int
 
 
@@ -73,13 +77,25 @@ class Oracle:
         grid: The regions of the pool.
         state: The trial's labelled regions, which `label` grows.
         clicks: int64 (R,), what each region costs in clicks.
+        is_void: bool (R,), which regions are wholly void.
+        offered: int64, the regions that can be labelled, ascending; None for all.
     """
 
-    def __init__(self, masks: PackedMasks, grid: RegionGrid, state: LabelState, clicks: npt.NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        masks: PackedMasks,
+        grid: RegionGrid,
+        state: LabelState,
+        clicks: npt.NDArray[np.int64],
+        is_void: npt.NDArray[np.bool_],
+        offered: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         self._masks = masks
         self._grid = grid
         self._state = state
         self._clicks = clicks
+        self._is_void = is_void
+        self._offered_px = int((grid.pixels if offered is None else grid.pixels[offered]).sum())
 
     def label(self, regions: npt.NDArray[np.int64]) -> LabelCost:
         """Label `regions`, int64 (B,), and return the cost of all labels so far.
@@ -94,12 +110,15 @@ class Oracle:
         """Return the cost of all labels so far."""
         labelled = self._state.regions
         labelled_px = int(self._grid.pixels[labelled].sum())
+        class_px = self._class_px(labelled)
         return LabelCost(
             regions=int(labelled.size),
             labelled_px=labelled_px,
-            labelled_fraction=labelled_px / int(self._grid.pixels.sum()),
+            labelled_fraction=labelled_px / self._offered_px,
             clicks=int(self._clicks[labelled].sum()),
-            class_px=self._class_px(labelled),
+            class_px=class_px,
+            void_px=labelled_px - sum(class_px),
+            void_regions=int(self._is_void[labelled].sum()),
             images_opened=int(np.unique(self._grid.image[labelled]).size),
         )
 

@@ -2,9 +2,10 @@
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from quadrat.benchmark.config.contents import WEIGHTS
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial
@@ -31,6 +32,9 @@ from quadrat.strategies import OracleStrategy, Pool, Selection, Truth, load
 __all__ = ["Selected", "TrialState", "first_selection"]
 
 
+Entry = TypeVar("Entry", bound=np.generic)
+
+
 class Selected(NamedTuple):
     """The selection of a round.
 
@@ -54,6 +58,7 @@ class TrialState:
         on_progress: Called with the round, its phase, and the steps done and total.
 
     Attributes:
+        offered: int64, the regions that can be labelled, ascending: all, or without those that are wholly void.
         budgets: Cumulative number of labelled regions after each round; full supervision labels all in its one round.
         round: The round that is selected next, counted from 0.
     """
@@ -65,12 +70,14 @@ class TrialState:
         self._selections = Selections(context.artefacts.results_dir)
         self._labels = LabelState(self._grid.num_regions)
         clicks = context.data.clicks(spec.region_size)
-        self._oracle = Oracle(context.data.pool.masks, self._grid, self._labels, clicks)
+        is_void = context.data.void_regions(spec.region_size)
+        self.offered = np.flatnonzero(~is_void) if spec.void_regions == "withhold" else np.arange(len(is_void))
+        self._oracle = Oracle(context.data.pool.masks, self._grid, self._labels, clicks, is_void, self.offered)
         self._strategy = None if spec.strategy == FULL_SUPERVISION else load(spec.strategy, **spec.params)
         self._report = Reporter(spec, on_progress)
         self._last: Round | None = None
         self._before_last: Round | None = None
-        self.budgets = spec.budgets or (self._grid.num_regions,)
+        self.budgets = spec.budgets or (len(self.offered),)
         self.round = 0
 
     def check_files(self) -> None:
@@ -122,7 +129,7 @@ class TrialState:
     def read_selection(self) -> Selected | None:
         """Return the next round's selection if it has been made; full supervision always selects every region."""
         if self._strategy is None:
-            return Selected(Selection.of(np.arange(self._grid.num_regions, dtype=np.int64)))
+            return Selected(Selection.of(self.offered))
         self._context.artefacts.sync(self._selection_path())
         file = self._selections.read(self.spec.trial_id, self.round, self._grid)
         return None if file is None else Selected(file.selection, file.score_s, file.select_s)
@@ -133,29 +140,40 @@ class TrialState:
         budget = self.budgets[self.round] - self._labels.regions.size
         if self._last is None:
             start = time.perf_counter()
-            first = first_selection(self._grid.num_regions, budget, self.spec.seed)
+            first = first_selection(self.offered, budget, self.spec.seed)
             return Selected(first, select_s=time.perf_counter() - start)
         scores, score_s = self._last.score(self._needs(self._last))
         needs = self._strategy.needs
         pool = Pool(
-            image=self._grid.image,
-            row=self._grid.row,
-            col=self._grid.col,
-            pixels=self._grid.pixels,
-            labelled=self._labels.labelled,
-            signals={name: scores.signals[name] for name in needs.signals},
-            features=scores.features if needs.features else None,
-            profiles={name: scores.profiles[name] for name in needs.profiles},
+            image=self._of_offered(self._grid.image),
+            row=self._of_offered(self._grid.row),
+            col=self._of_offered(self._grid.col),
+            pixels=self._of_offered(self._grid.pixels),
+            labelled=self._of_offered(self._labels.labelled),
+            signals={name: self._of_offered(scores.signals[name]) for name in needs.signals},
+            features=self._of_offered(scores.features) if needs.features and scores.features is not None else None,
+            profiles={name: self._of_offered(scores.profiles[name]) for name in needs.profiles},
         )
         generator = rng(self.spec.seed, "select", self.round, self.spec.strategy)
         if isinstance(self._strategy, OracleStrategy):
             truth, truth_s = self._truth_for(self._strategy, self._last)
             start = time.perf_counter()
             selection = self._strategy.select(pool, budget, generator, truth)
-            return Selected(selection, score_s + truth_s, time.perf_counter() - start)
+            return Selected(self._in_grid(selection), score_s + truth_s, time.perf_counter() - start)
         start = time.perf_counter()
         selection = self._strategy.select(pool, budget, generator)
-        return Selected(selection, score_s, time.perf_counter() - start)
+        return Selected(self._in_grid(selection), score_s, time.perf_counter() - start)
+
+    def _of_offered(self, values: npt.NDArray[Entry]) -> npt.NDArray[Entry]:
+        """Return the entries of the regions that are offered, of an array over all regions; without a copy if all are.
+
+        A strategy's pool has no others, so that neither its normalisation nor its distances know of them.
+        """
+        return values if len(self.offered) == len(values) else values[self.offered]
+
+    def _in_grid(self, selection: Selection) -> Selection:
+        """Return a selection of rows of the pool as regions of the grid."""
+        return Selection(regions=self.offered[selection.regions], potential=selection.potential)
 
     def label(self, selected: Selected) -> LabelCost:
         """Have the oracle label a selection, and return the cost of all labels so far.
@@ -215,10 +233,13 @@ class TrialState:
             labelled_fraction=cost.labelled_fraction,
             clicks=cost.clicks,
             class_px=cost.class_px,
+            void_px=cost.void_px,
+            void_regions=cost.void_regions,
             images_opened=cost.images_opened,
             exhausted=cost.regions < self.budgets[round_],
             miou=float(mean_iou(evaluation.confusion)),
             iou=tuple(None if np.isnan(value) else float(value) for value in iou),
+            test_classes=int((~np.isnan(iou)).sum()),
             pixel_accuracy=float(pixel_accuracy(evaluation.confusion)),
             steps=evaluation.steps,
             loss=evaluation.loss,
@@ -249,14 +270,15 @@ class TrialState:
         """Return what a strategy that may see labels asks of the oracle, and the seconds that it took."""
         if strategy.asks == "class_shares":
             start = time.perf_counter()
-            return Truth(class_shares=self._oracle.class_shares()), time.perf_counter() - start
+            shares = self._of_offered(self._oracle.class_shares())
+            return Truth(class_shares=shares), time.perf_counter() - start
         errors, errors_s = last.errors()
-        return Truth(errors=errors), errors_s
+        return Truth(errors=self._of_offered(errors)), errors_s
 
 
-def first_selection(num_regions: int, budget: int, seed: int) -> Selection:
-    """Return round 0: `budget` regions uniformly at random, the same for every strategy of a seed.
+def first_selection(offered: npt.NDArray[np.int64], budget: int, seed: int) -> Selection:
+    """Return round 0: `budget` of the offered regions uniformly at random, the same for every strategy of a seed.
 
     Budgets that differ share their beginning: a smaller selection is the beginning of a larger one.
     """
-    return Selection.of(rng(seed, "initial-labels").permutation(num_regions)[:budget])
+    return Selection.of(offered[rng(seed, "initial-labels").permutation(len(offered))[:budget]])

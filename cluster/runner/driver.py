@@ -162,9 +162,11 @@ def _warn_of_data(results_dir: Path, display: Display) -> None:
 
 def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display: Display) -> None:
     """Print which budgets are larger than the pool, before any trial runs."""
-    num_regions = read_suite_json(results_dir)["dataset"]["pool"].get("num_regions", {})
+    pool = read_suite_json(results_dir)["dataset"]["pool"]
     for region_size in sorted({spec.region_size for spec in trials}):
-        available = num_regions.get(str(region_size))
+        available = pool.get("num_regions", {}).get(str(region_size))
+        if available is not None and trials[0].void_regions == "withhold":
+            available -= pool.get("void_regions", {}).get(str(region_size), 0)
         wanted = max(
             (budget for spec in trials if spec.region_size == region_size for budget in spec.budgets), default=0
         )

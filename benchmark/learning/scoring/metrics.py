@@ -15,25 +15,28 @@ __all__ = ["iou_per_class", "mean_iou", "pixel_accuracy"]
 
 
 def iou_per_class(confusion_CC: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return intersection over union of every class, (C,); NaN for a class that is neither in truth nor prediction.
+    """Return intersection over union of every class, (C,); NaN for a class that the truth does not hold.
+
+    Such a class has an IoU of 0 as soon as one pixel is predicted as it, and none before: it would measure one pixel.
+    Those pixels are errors of their true class all the same.
 
     Examples:
-        >>> iou_per_class(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])).round(3).tolist()
-        [0.75, 0.667, nan]
+        >>> iou_per_class(np.array([[3, 1, 1], [0, 2, 0], [0, 0, 0]])).round(3).tolist()
+        [0.6, 0.667, nan]
     """
     intersection_C = np.diag(confusion_CC).astype(np.float64)
     union_C = confusion_CC.sum(axis=0) + confusion_CC.sum(axis=1) - np.diag(confusion_CC)
     iou_C = np.full(len(confusion_CC), np.nan)
-    np.divide(intersection_C, union_C, out=iou_C, where=union_C > 0)
+    np.divide(intersection_C, union_C, out=iou_C, where=confusion_CC.sum(axis=1) > 0)
     return iou_C
 
 
 def mean_iou(confusion_CC: NDArray[np.int64]) -> float:
-    """Return the mean IoU over the classes that occur in truth or prediction; NaN where none does.
+    """Return the mean IoU over the classes that occur in the truth, the same for every model; NaN where none does.
 
     Examples:
-        >>> round(mean_iou(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]])), 4)
-        0.7083
+        >>> round(mean_iou(np.array([[3, 1, 1], [0, 2, 0], [0, 0, 0]])), 4)
+        0.6333
     """
     iou_C = iou_per_class(confusion_CC)
     occurs_C = ~np.isnan(iou_C)

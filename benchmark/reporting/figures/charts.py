@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from quadrat.benchmark.analysis.measures import COSTS, DIVERSITY, REGIONS, Cost, Metric, metrics_of
+from quadrat.benchmark.analysis.measures import COSTS, DIVERSITY, REGIONS, VOID_SHARE, Cost, Metric, metrics_of
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting.figures.palette import Look
@@ -237,9 +237,11 @@ def is_doubling(results: Results) -> bool:
 
 
 def metrics_shown(results: Results) -> tuple[Metric, ...]:
-    """Return what can be on the y-axis: every metric, and how diverse the labels are where the records say so."""
+    """Return what can be on the y-axis: every metric; diversity and void of the labels where records have them."""
     has_diversity = any(DIVERSITY.of(record) is not None for record in results.records)
-    return (*metrics_of(results.classes), *((DIVERSITY,) if has_diversity else ()))
+    has_void = any(record.void_px for record in results.records)
+    of_labels = (*((DIVERSITY,) if has_diversity else ()), *((VOID_SHARE,) if has_void else ()))
+    return (*metrics_of(results.classes), *of_labels)
 
 
 def axis_of(results: Results, cost: Cost) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from quadrat.benchmark.reporting.tables.analysis import (
     penalty_table,
 )
 from quadrat.benchmark.reporting.tables.cells import NamedTable
-from quadrat.benchmark.reporting.tables.diversity import class_share_table, diversity_table, has_diversity
+from quadrat.benchmark.reporting.tables.diversity import (
+    class_share_table,
+    diversity_table,
+    has_diversity,
+    void_table,
+)
 from quadrat.benchmark.reporting.tables.paper import beside_paper
 from quadrat.benchmark.reporting.tables.primary import gains_table
 from quadrat.benchmark.reporting.tables.results import (
@@ -66,7 +71,7 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
     yield NamedTable(
         name="classes",
         caption=f"IoU in % after the last round, mean over seeds. Highest strategy in bold. {ABSENT} : the class is "
-        "absent from truth and prediction.",
+        "absent from the masks of the test set.",
         table=class_table(results),
         kind="heat total",
     )
@@ -75,6 +80,13 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
         caption="Images with at least one label, mean over seeds (the paper's table V-F).",
         table=images_table(results),
     )
+    if any(record.void_px for record in results.records):
+        yield NamedTable(
+            name="void-share",
+            caption="Void in what was labelled, in % of its pixels, mean (std) over seeds: it is paid for and "
+            "teaches nothing. Full supervision is the whole pool.",
+            table=void_table(results),
+        )
     if has_diversity(results):
         yield NamedTable(
             name="label-diversity",

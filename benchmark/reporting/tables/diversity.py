@@ -1,8 +1,8 @@
-"""Tables of label diversity: the entropy of the labelled classes by round, and the share of each class."""
+"""Tables of what was labelled: entropy of the classes by round, share of each class, share of void."""
 
 from collections.abc import Sequence
 
-from quadrat.benchmark.analysis.measures import DIVERSITY
+from quadrat.benchmark.analysis.measures import DIVERSITY, VOID_SHARE, Metric
 from quadrat.benchmark.analysis.statistics import summarise
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, number
@@ -11,7 +11,7 @@ from quadrat.benchmark.reporting.tables.results import by_round, final_records, 
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["class_share_table", "diversity_table", "has_diversity"]
+__all__ = ["class_share_table", "diversity_table", "has_diversity", "void_table"]
 
 
 def has_diversity(results: Results) -> bool:
@@ -21,8 +21,17 @@ def has_diversity(results: Results) -> bool:
 
 def diversity_table(results: Results) -> Table:
     """Return mean (std) of the label diversity at each budget, highest in bold, that of the whole pool below."""
-    rows = by_round(results, DIVERSITY, lambda summary: mean_std(summary, 1))
-    pool = full_cell(results, DIVERSITY, 1)
+    return _by_round(results, DIVERSITY)
+
+
+def void_table(results: Results) -> Table:
+    """Return mean (std) of the share of void at each budget, that of the whole pool below."""
+    return _by_round(results, VOID_SHARE, mark_best=False)
+
+
+def _by_round(results: Results, measure: Metric, *, mark_best: bool = True) -> Table:
+    rows = by_round(results, measure, lambda summary: mean_std(summary, 1), mark_best=mark_best)
+    pool = full_cell(results, measure, 1)
     if pool is not None:
         rows.append(Row(label=FULL_SUPERVISION, cells=(pool,), is_full_supervision=True))
     return round_table(results, rows)

@@ -5,7 +5,7 @@ import pytest
 from support.fake_results import make_record
 
 from quadrat.benchmark.analysis.curves import Curve, area, areas, common_range, curves_of, first_crossing, mean_curve
-from quadrat.benchmark.analysis.measures import CLICKS, DIVERSITY, FRACTION, MIOU, REGIONS, class_iou
+from quadrat.benchmark.analysis.measures import CLICKS, DIVERSITY, FRACTION, MIOU, REGIONS, VOID_SHARE, class_iou
 
 
 def curve(costs: tuple[float, ...], values: tuple[float, ...], label: str = "a", seed: int = 0) -> Curve:
@@ -81,3 +81,8 @@ def test_label_diversity_is_the_entropy_of_the_labelled_classes_in_percent_of_th
     assert DIVERSITY.of(make_record(class_px=(8, 8, 0, 0))) == pytest.approx(50.0)  # ln 2 / ln 4
     assert DIVERSITY.of(make_record(class_px=(9, 0, 0, 0))) == 0.0
     assert DIVERSITY.of(make_record(class_px=(0, 0))) is None  # all labelled pixels are void
+
+
+def test_the_share_of_void_is_of_what_was_labelled() -> None:
+    assert VOID_SHARE.of(make_record(labelled_px=2560, void_px=640)) == pytest.approx(25.0)
+    assert VOID_SHARE.of(make_record(labelled_px=0, void_px=0)) is None

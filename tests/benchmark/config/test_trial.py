@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from quadrat.benchmark.config.trial import IDENTITY, NOT_IDENTITY, DatasetSpec, TrialSpec, identity
+from quadrat.benchmark.config.trial import IDENTITY, IF_CHANGED, NOT_IDENTITY, DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.learning.recipe import Recipe
 
 SPEC = TrialSpec(
@@ -28,6 +28,7 @@ CHANGES: dict[str, Any] = {
     "budgets": (10, 30),
     "learner": Recipe(iterations=6),
     "files": {"params.cutoff": "ab12"},
+    "void_regions": "withhold",
 }
 
 
@@ -36,7 +37,7 @@ def test_every_field_says_whether_it_is_identity() -> None:
         for name, info in model.model_fields.items():
             if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
                 continue
-            marks = [mark for mark in info.metadata if mark in (IDENTITY, NOT_IDENTITY)]
+            marks = [mark for mark in info.metadata if mark in (IDENTITY, NOT_IDENTITY, IF_CHANGED)]
             assert len(marks) == 1, f"{model.__name__}.{name} is not classified"
 
 
@@ -55,6 +56,11 @@ def test_a_change_of_an_identity_field_changes_the_trial_id(field: str) -> None:
 
 def test_the_changes_above_cover_every_field_but_the_label() -> None:
     assert set(CHANGES) == set(TrialSpec.model_fields) - {"label"}
+
+
+def test_trials_of_before_a_field_was_there_keep_their_id() -> None:
+    assert "void_regions" not in identity(SPEC)
+    assert identity(SPEC.model_copy(update={"void_regions": "withhold"}))["void_regions"] == "withhold"
 
 
 def test_a_file_counts_by_its_content_and_not_by_its_path() -> None:

@@ -1,6 +1,7 @@
 """Sentences of the summary: significance, too few seeds, pairs of strategies, against values worked out by hand."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.pairwise import pairwise_tests
 from quadrat.benchmark.reporting.summary import pairwise_finding, report_summary, settled_by
-from quadrat.benchmark.results.trials import read_results
+from quadrat.benchmark.results.trials import Results, read_results
 
 FEW: dict[str, Any] = {"strategies": ("random", "entropy", "entropy-spatial"), "budgets": (12, 24, 48)}
 
@@ -88,6 +89,48 @@ def test_an_exhausted_pool_is_a_caveat_that_names_the_strategy(tmp_path: Path) -
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed), encoding="utf-8")
     caveats = report_summary(read_results(folder)).caveats
     assert any("The pool ran out" in caveat and "trials of random ended early" in caveat for caveat in caveats)
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Results:
+    """Change every record of a results folder, and return what it holds then."""
+    path = folder / "records.jsonl"
+    lines = [json.dumps(change(json.loads(line))) + "\n" for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(lines), encoding="utf-8")
+    return read_results(folder)
+
+
+def test_strategies_that_differ_in_void_are_named_with_their_shares(tmp_path: Path) -> None:
+    """At the end entropy has labelled 59 % void, random 13 %, entropy-spatial 12 %."""
+    share = {"entropy": 0.59, "random": 0.13, "entropy-spatial": 0.12, "full-supervision": 0.1}
+
+    def with_void(line: dict[str, Any]) -> dict[str, Any]:
+        void_px, wholly = round(share[line["label"]] * line["labelled_px"]), line["label"] == "entropy"
+        return {**line, "void_px": void_px, "void_regions": line["regions"] // 2 if wholly else 0}
+
+    results = rewrite(write_fake_results(tmp_path, **FEW), with_void)
+    (sentence,) = (caveat for caveat in report_summary(results).caveats if "how much void" in caveat)
+    assert "entropy 59 % (50 % of its regions are wholly void), random 13 %, entropy-spatial 12 %." in sentence
+    assert sentence.endswith("void_regions: withhold.")
+
+
+def test_strategies_that_label_the_same_void_are_not(tmp_path: Path) -> None:
+    results = rewrite(write_fake_results(tmp_path, **FEW), lambda line: {**line, "void_px": line["labelled_px"] // 5})
+    assert not any("void" in caveat for caveat in report_summary(results).caveats)
+
+
+def test_classes_that_the_test_set_lacks_are_named(tmp_path: Path) -> None:
+    results = read_results(write_fake_results(tmp_path, **FEW, absent=(2, 9)))
+    expected = "mIoU is the mean over 9 of 11 classes: the test set has no pixel of pole and pedestrian."
+    assert expected in report_summary(results).caveats
+
+
+def test_records_of_an_older_definition_are_said_where_it_matters(tmp_path: Path) -> None:
+    def old(line: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: line[name] for name in line if name not in ("void_px", "void_regions", "test_classes")}
+        return {**kept, "schema": 2, "iou": [*line["iou"][:-1], 0.0]}
+
+    results = rewrite(write_fake_results(tmp_path, **FEW), old)
+    assert any("written as schema 2" in caveat for caveat in report_summary(results).caveats)
 
 
 def test_unfinished_suite_is_compared_at_the_last_shared_round(tmp_path: Path) -> None:

@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from support.paths import GOLDEN
+from support.paths import GOLDEN, ROOT
 from support.records import RECORD
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results import records as module
 from quadrat.benchmark.results.records import (
+    OLDEST_SCHEMA,
     SCHEMA,
     Failure,
+    Record,
     append_record,
     differing_fields,
     finalise,
@@ -75,12 +78,72 @@ def test_a_damaged_line_is_an_error_that_names_file_and_line(tmp_path: Path, lin
         read_records(tmp_path)
 
 
-@pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
+@pytest.mark.parametrize("schema", [OLDEST_SCHEMA - 1, SCHEMA + 1])
 def test_another_schema_is_refused(tmp_path: Path, schema: int) -> None:
     values = {**json.loads(RECORD.to_line()), "schema": schema}
     (tmp_path / "records.jsonl").write_text(json.dumps(values) + "\n", encoding="utf-8")
-    with pytest.raises(ResultsError, match=f"expected schema {SCHEMA}, got {schema}"):
+    with pytest.raises(ResultsError, match=f"expected schema {OLDEST_SCHEMA} to {SCHEMA}, got {schema}"):
         read_records(tmp_path)
+
+
+def schema_2(round_: int, *iou: float | None) -> str:
+    """Return a line of schema 2: its mIoU is the mean over all classes of masks or prediction."""
+    values = json.loads((GOLDEN / "record-schema-2" / "records.jsonl").read_text(encoding="utf-8"))
+    there = [value for value in iou if value is not None]
+    changes = {"round": round_, "iou": iou, "miou": float(np.mean(there)), "class_px": [500] * len(iou)}
+    return json.dumps({**values, **changes}) + "\n"
+
+
+def read(folder: Path, *lines: str) -> list[Record]:
+    (folder / "records.jsonl").write_text("".join(lines), encoding="utf-8")
+    return read_records(folder)
+
+
+def test_a_record_of_schema_2_is_read_with_what_its_fields_imply() -> None:
+    (record,) = read_records(GOLDEN / "record-schema-2")
+    assert record == replace(RECORD, void_regions=None)
+    assert record.void_px == 2560 - 2400
+
+
+def test_a_class_that_the_test_set_lacks_leaves_the_mean_of_records_of_schema_2(tmp_path: Path) -> None:
+    """Class 2 is absent in round 0, so no mask holds it: its IoU of 0 in round 1 is one pixel that was predicted."""
+    absent, predicted = read(tmp_path, schema_2(0, 0.6, 0.8, None), schema_2(1, 0.7, 0.9, 0.0))
+    assert absent.miou == pytest.approx(0.7) and absent.test_classes == 2
+    assert predicted.miou == pytest.approx(0.8) and predicted.iou == (0.7, 0.9, None) and predicted.test_classes == 2
+    assert {absent.schema, predicted.schema} == {SCHEMA}
+
+
+def test_a_class_with_an_iou_anywhere_is_in_the_mean_of_every_record(tmp_path: Path) -> None:
+    never, found = read(tmp_path, schema_2(0, 0.6, 0.0), schema_2(1, 0.7, 0.1))
+    assert never.miou == 0.3 and never.iou == (0.6, 0.0) and never.test_classes == found.test_classes == 2
+
+
+def test_records_of_schema_2_that_do_not_tell_keep_their_meaning_and_are_not_mixed(tmp_path: Path) -> None:
+    """Class 1 has an IoU of 0 everywhere: never found, or not in the masks and predicted in every round."""
+    line = schema_2(0, 0.6, 0.0)
+    (alone,) = read(tmp_path, line)
+    assert (alone.schema, alone.test_classes, alone.miou) == (2, None, 0.3)
+    assert json.loads(alone.to_line()) == json.loads(line), "rewritten as it was"
+    lacks = replace(RECORD, round=1, iou=(0.7, None), miou=0.7, test_classes=1)
+    assert [record.miou for record in read(tmp_path, line, lacks.to_line())] == [0.6, 0.7]
+    holds = replace(RECORD, round=1, iou=(0.7, 0.1), miou=0.4, test_classes=2)
+    assert [record.miou for record in read(tmp_path, line, holds.to_line())] == [0.3, 0.4]
+
+
+def test_a_record_of_schema_2_is_compared_by_the_classes_of_the_other_one(tmp_path: Path) -> None:
+    (old,) = read(tmp_path, schema_2(0, 0.6, 0.0))
+    new = replace(old, schema=SCHEMA, iou=(0.6, None), miou=0.6, test_classes=1, void_regions=3)
+    assert differing_fields(old, new) == differing_fields(new, old) == []
+    assert differing_fields(old, replace(new, miou=0.5)) == ["miou"]
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "results").glob("*/records.jsonl")))
+def test_the_mean_of_committed_results_is_over_all_classes_in_both_definitions(folder: Path) -> None:
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    recorded = [json.loads(line)["miou"] for line in lines]
+    records = read_records(folder)
+    assert [record.miou for record in records] == recorded
+    assert {record.test_classes for record in records} == {len(records[0].iou)}
 
 
 def test_a_record_is_written_to_the_golden_bytes_and_read_from_them() -> None:

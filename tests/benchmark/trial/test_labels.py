@@ -20,9 +20,22 @@ class Masks:
     def __init__(self, sizes: list[tuple[int, int]], seed: int) -> None:
         generator = np.random.default_rng(seed)
         self._masks = [generator.integers(0, 3, size=size, dtype=np.uint8) for size in sizes]
+        for mask in self._masks:
+            mask[: len(mask) // 2, : mask.shape[1] // 2] = VOID
 
     def mask(self, image: int) -> npt.NDArray[np.uint8]:
         return self._masks[image]
+
+
+def wholly_void(masks: Masks, grid: RegionGrid) -> npt.NDArray[np.bool_]:
+    """Return which regions are void all over, bool (R,), region by region."""
+    return np.array(
+        [
+            bool((masks.mask(int(grid.image[region]))[box.top : box.bottom, box.left : box.right] == VOID).all())
+            for region in range(grid.num_regions)
+            for box in [grid.box(region)]
+        ]
+    )
 
 
 class LabellingRegions(RuleBasedStateMachine):
@@ -37,7 +50,8 @@ class LabellingRegions(RuleBasedStateMachine):
         self.grid = RegionGrid(np.array(sizes, dtype=np.int32), region_size)
         self.state = LabelState(self.grid.num_regions)
         self.clicks = np.arange(self.grid.num_regions) + 1
-        self.oracle = Oracle(self.masks, self.grid, self.state, self.clicks)
+        self.is_void = wholly_void(self.masks, self.grid)
+        self.oracle = Oracle(self.masks, self.grid, self.state, self.clicks, self.is_void)
         self.labelled: set[int] = set()
 
     @rule(data=st.data())
@@ -73,7 +87,8 @@ class LabellingRegions(RuleBasedStateMachine):
             class_px += np.bincount(crop[shown], minlength=3)
             assert np.array_equal(crop[shown], self.masks.mask(image)[shown])
         cost = self.oracle.cost()
-        assert revealed == cost.labelled_px
+        assert revealed + cost.void_px == cost.labelled_px
+        assert cost.void_regions == sum(bool(self.is_void[region]) for region in self.labelled)
         assert cost.class_px == tuple(class_px)
         assert cost.clicks == sum(region + 1 for region in self.labelled)
         assert cost.regions == len(self.labelled) == labels.regions.size
@@ -87,7 +102,10 @@ TestLabellingRegions.settings = settings(max_examples=30, stateful_step_count=12
 @pytest.fixture
 def oracle() -> Oracle:
     grid = RegionGrid(np.array([[4, 6]], dtype=np.int32), 2)
-    return Oracle(Masks([(4, 6)], seed=1), grid, LabelState(grid.num_regions), np.ones(grid.num_regions, dtype=int))
+    masks = Masks([(4, 6)], seed=1)
+    masks.mask(0)[:] = 1
+    clicks = np.ones(grid.num_regions, dtype=int)
+    return Oracle(masks, grid, LabelState(grid.num_regions), clicks, wholly_void(masks, grid))
 
 
 @pytest.mark.parametrize("regions", [[0, 0], [-1], [6]])
@@ -109,9 +127,11 @@ def test_a_window_that_sticks_out_of_the_image_is_void_there(oracle: Oracle) -> 
 def test_void_counts_as_area_and_as_no_class() -> None:
     masks, grid = Masks([(4, 6)], seed=1), RegionGrid(np.array([[4, 6]], dtype=np.int32), 2)
     masks.mask(0)[:, :] = [[0, 0, 2, VOID, 1, 1]]
-    oracle = Oracle(masks, grid, LabelState(grid.num_regions), np.array([1, 2, 3, 4, 5, 6]))
+    state, clicks = LabelState(grid.num_regions), np.array([1, 2, 3, 4, 5, 6])
+    oracle = Oracle(masks, grid, state, clicks, np.zeros(6, dtype=bool))
     cost = oracle.label(np.array([1, 3]))
     assert (cost.labelled_px, cost.class_px, cost.clicks) == (8, (4, 0, 2), 6)
+    assert (cost.void_px, cost.void_regions) == (2, 0)
     assert oracle.label(np.array([0, 2, 4, 5])).class_px == (8, 8, 4)  # all of the image, which is counted at once
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.layouts import labels, save, write_folder
 
 from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.data import VOID
 from quadrat.benchmark.errors import DataError, ResultsError, TrainingError
 from quadrat.benchmark.results.folder import check_results, finished_trials, read_suite_json
 from quadrat.benchmark.results.lock import lock_results
@@ -301,3 +303,78 @@ def test_a_folder_that_holds_no_results_is_named(tmp_path: Path) -> None:
         read_suite_json(tmp_path)
     with pytest.raises(ResultsError, match="run the suite first"):
         read_records(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ void regions
+
+
+def void_pool(root: Path) -> dict[str, Any]:
+    """Write a pool of 32 regions of 16 px, 8 of them wholly void, and a test set that lacks the last class.
+
+    Two more regions of the pool are void but for one pixel.
+    """
+    write_folder(root, splits={"train": ("a", "b"), "test": ("c",)}, height=64, width=64)
+    for name in "ab":
+        mask = labels(name, 64, 64, (0, 1, 2))
+        mask[:16] = VOID
+        mask[16:32, :16] = VOID
+        mask[20, 3] = 1
+        save(root / "masks" / "train" / f"{name}.png", mask)
+    save(root / "masks" / "test" / "c.png", labels("c", 64, 64, (0, 1)))
+    return {"name": "folder", "root": str(root)}
+
+
+@pytest.mark.parametrize("mode", ["offer", "withhold"])
+def test_wholly_void_regions_are_paid_for_or_left_out(mode: str, context_of: ContextOf, tmp_path: Path) -> None:
+    context = context_of(
+        dataset=void_pool(tmp_path / "root"),
+        void_regions=mode,
+        budgets=[8, 24],
+        full_supervision=True,
+        strategies=["random", "entropy-feature-spatial", "class-aware-random"],
+    )
+    grid = context.data.grid(16)
+    void = {region for region in range(32) if grid.row[region] == 0}
+    assert np.flatnonzero(context.data.void_regions(16)).tolist() == sorted(void)
+    labelled: dict[str, list[int]] = {}
+    for record in records_of(context):
+        if record["label"] == "full-supervision":
+            regions = list(range(32)) if mode == "offer" else sorted(set(range(32)) - void)
+        else:
+            path = selection_path(context.artefacts.results_dir, record["trial_id"], record["round"])
+            with np.load(path) as file:
+                regions = labelled.setdefault(record["trial_id"], [])
+                regions.extend(file["regions"].tolist())
+                assert (file["row"] == grid.row[file["regions"]]).all()
+        offered = 32 if mode == "offer" else 24
+        assert record["regions"] == len(set(regions)) == len(regions)
+        assert record["void_regions"] == len(void & set(regions))
+        assert record["labelled_fraction"] == pytest.approx(len(regions) / offered)
+        void_px = 0
+        for region in regions:
+            top, left, bottom, right = grid.box(region)
+            void_px += int(
+                (context.data.pool.masks.mask(int(grid.image[region]))[top:bottom, left:right] == VOID).sum()
+            )
+        assert record["void_px"] == void_px == record["labelled_px"] - sum(record["class_px"])
+        if mode == "withhold":
+            assert not void & set(regions)
+            assert record["regions"] in (8, 24) and (record["regions"] == 24) == (record["labelled_fraction"] == 1)
+
+
+def test_the_mean_is_over_the_classes_of_the_test_set_whatever_is_predicted(
+    context_of: ContextOf, tmp_path: Path
+) -> None:
+    """The test set lacks the last class, which an untrained network predicts somewhere."""
+    context = context_of(dataset=void_pool(tmp_path / "root"), budgets=[8], strategies=["random"])
+    (record,) = records_of(context)
+    assert record["test_classes"] == 2 and record["iou"][2] is None
+    assert record["miou"] == pytest.approx(np.mean(record["iou"][:2]))
+
+
+def test_withholding_void_regions_is_another_folder(context_of: ContextOf, tmp_path: Path) -> None:
+    dataset = void_pool(tmp_path / "root")
+    context_of(dataset=dataset, budgets=[8]).prepare_results()
+    assert read_suite_json(tmp_path / "results")["dataset"]["pool"]["void_regions"] == {"16": 8}
+    with pytest.raises(ResultsError, match='void_regions = "offer", got void_regions = "withhold"'):
+        context_of(dataset=dataset, budgets=[8], void_regions="withhold").prepare_results()

@@ -1,0 +1,93 @@
+"""Arrays with one entry per region, computed once from a packed split and cached beside it."""
+
+import io
+import logging
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from quadrat.benchmark.data.dataset import VOID
+from quadrat.benchmark.data.packed import PackedSplit
+from quadrat.benchmark.data.parallel import in_order
+from quadrat.benchmark.data.regions import RegionGrid
+from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors
+
+__all__ = ["cached", "void_regions"]
+
+_LOG = logging.getLogger(__name__)
+
+_VOID_VERSION: Final = 1
+"""Version of `void_regions`; what another one cached is computed again."""
+
+Kind = TypeVar("Kind", bound=np.generic)
+
+
+def cached(
+    path: Path, name: str, grid: RegionGrid, kind: type[Kind], compute: Callable[[], npt.NDArray[Kind]]
+) -> npt.NDArray[Kind]:
+    """Return an array of one entry per region, (R,): from the file `path`, else computed and written to it.
+
+    One process computes while the others wait on a file lock.
+
+    Args:
+        path: File of the cache, `.npz`.
+        name: Of the array in the file, and in messages.
+        grid: The regions.
+        kind: Type of the entries.
+        compute: Returns the array.
+
+    Raises:
+        ResultsError: When the disk is full.
+    """
+    if (found := _load(path, name, grid, kind)) is not None:
+        return found
+    with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
+        if (found := _load(path, name, grid, kind)) is not None:
+            return found
+        if path.is_file():
+            _LOG.warning("%s is damaged: the %s are counted again", path, name)
+        array = compute()
+        buffer = io.BytesIO()
+        named: dict[str, Any] = {name: array}
+        np.savez(buffer, **named)
+        atomic_write(path, buffer.getvalue())
+    return array
+
+
+def _load(path: Path, name: str, grid: RegionGrid, kind: type[Kind]) -> npt.NDArray[Kind] | None:
+    """Return the array of a file, whose checksum numpy's zip reader checks; None when missing or damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            array: npt.NDArray[Kind] = file[name]
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None
+    return array if array.shape == (grid.num_regions,) and array.dtype == np.dtype(kind) else None
+
+
+def void_regions(split: PackedSplit, grid: RegionGrid) -> npt.NDArray[np.bool_]:
+    """Return which regions are wholly void, bool (R,), cached beside the packed split.
+
+    It is read off the masks: for the oracle, and for suites that say beforehand that such regions are not offered.
+
+    Raises:
+        ResultsError: When the disk is full.
+    """
+
+    def of_image(index: int) -> npt.NDArray[np.bool_]:
+        # Per cell and column: whether any row has a class; then per cell: whether any column has.
+        has_class: npt.NDArray[np.bool_] = split.masks.mask(index) != VOID
+        for axis in (0, 1):
+            has_class = np.logical_or.reduceat(has_class, np.arange(0, has_class.shape[axis], grid.region_size), axis)
+        is_void: npt.NDArray[np.bool_] = ~has_class.reshape(-1)
+        return is_void
+
+    path = split.path / f"void-v{_VOID_VERSION}-r{grid.region_size}.npz"
+    return cached(
+        path, "void regions", grid, np.bool_, lambda: np.concatenate(list(in_order(of_image, range(len(split)))))
+    )
