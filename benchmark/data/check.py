@@ -1,17 +1,20 @@
 """Validation of a data set: counts, sizes, class frequencies, and all findings at once."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from quadrat.benchmark.data.clicks import click_source
-from quadrat.benchmark.data.dataset import Dataset, Item, Oriented, items_of
-from quadrat.benchmark.data.findings import ALL_VOID, MOSTLY_VOID, ONE_CLASS, Finding, class_findings, grouped
+from quadrat.benchmark.data.dataset import Dataset, Item, Oriented, items_of, part_of
+from quadrat.benchmark.data.findings import ALL_VOID, MOSTLY_VOID, ONE_CLASS, Finding, class_findings, grouped, some
 from quadrat.benchmark.data.inspection import Inspected, inspect_item
 from quadrat.benchmark.data.loaders.pairs import FileDataset
+from quadrat.benchmark.data.overlap import Split, identity, shared_items
 from quadrat.benchmark.data.parallel import in_order
 from quadrat.benchmark.data.statistics import SplitCounter, SplitStatistics
 from quadrat.benchmark.errors import DataError
@@ -118,44 +121,82 @@ def check(
     """
     if isinstance(dataset, FileDataset):
         dataset.require_folder()
-    num_classes = len(dataset.classes)
+    names = tuple(dict.fromkeys(dataset.splits if splits is None else splits))
     findings: list[Finding] = []
     reports: list[SplitReport] = []
-    places: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    listed: list[Split] = []
+    checked: dict[tuple[str, str], _Checked | None] = {}
+    for name in names:
+        try:
+            listed.append(Split(name, _listed(dataset, name)))
+        except DataError as error:
+            findings.append(Finding(severity="error", kind=error.kind, text=str(error)))
+    for split in listed:
+        report, found = _check_split(dataset, split, checked, on_progress)
+        reports.append(report)
+        findings += found
+    findings += _shared_lists(listed)
+    findings += _duplicates([one for one in checked.values() if one is not None])
+    if not listed and not findings:
+        findings.append(Finding(severity="error", kind="no split", text=f"{dataset.name} has no split."))
+    return Report(name=dataset.name, classes=dataset.classes, splits=tuple(reports), findings=tuple(findings))
 
-    def inspect(item: Item) -> Inspected | DataError:
+
+class _Checked(NamedTuple):
+    """An item that was decoded and checked: split and id under which it was found first, and what was counted."""
+
+    split: str
+    id: str
+    size: tuple[int, int]
+    histogram: npt.NDArray[np.int64]
+    digest: str
+
+
+def _check_split(
+    dataset: Dataset,
+    split: Split,
+    checked: dict[tuple[str, str], _Checked | None],
+    on_progress: Callable[[str, int, int], None] | None,
+) -> tuple[SplitReport, list[Finding]]:
+    """Return counts and findings of one split.
+
+    Args:
+        dataset: The data set.
+        split: The split.
+        checked: Items of earlier splits by what identifies them, None for broken ones; grows. A list such as `trainval`
+            names images of other lists, which are neither decoded nor reported again.
+        on_progress: As for `check`.
+    """
+    num_classes = len(dataset.classes)
+    findings: list[Finding] = []
+    counter, sizes = SplitCounter(num_classes), Counter[tuple[int, int]]()
+
+    def inspect(item: Item) -> Inspected | DataError | None:
+        if identity(split.name, item) in checked:
+            return None
         try:
             return inspect_item(item, num_classes)
         except DataError as error:
             return error
 
-    for split in dict.fromkeys(dataset.splits if splits is None else splits):
-        try:
-            items = _listed(dataset, split)
-        except DataError as error:
-            findings.append(Finding(severity="error", kind=error.kind, text=str(error)))
-            continue
-        counter, sizes = SplitCounter(num_classes), Counter[tuple[int, int]]()
-        results = in_order(inspect, items)
-        for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
-            if isinstance(result, DataError):
-                findings.append(Finding(severity="error", kind=result.kind, text=f"{split}: {result}"))
-            else:
-                counter.add(result.histogram, result.digest)
-                height, width = result.sample.mask.shape
-                sizes[height, width] += 1
-                places[result.digest].append((split, item.id))
-                findings += _turned(split, item)
-            if on_progress is not None:
-                on_progress(split, done, len(items))
-        report = SplitReport(split=split, sizes=sizes, statistics=counter.statistics())
-        reports.append(report)
-        findings += class_findings(dataset, split, report.statistics)
-        findings += _click_findings(split, items)
-    findings += _duplicates(places)
-    if not reports and not findings:
-        findings.append(Finding(severity="error", kind="no split", text=f"{dataset.name} has no split."))
-    return Report(name=dataset.name, classes=dataset.classes, splits=tuple(reports), findings=tuple(findings))
+    for done, (item, result) in enumerate(zip(split.items, in_order(inspect, split.items), strict=True), start=1):
+        key = identity(split.name, item)
+        if isinstance(result, DataError):
+            checked[key] = None
+            findings.append(Finding(severity="error", kind=result.kind, text=f"{split.name}: {result}"))
+        elif result is not None:
+            height, width = result.sample.mask.shape
+            checked[key] = _Checked(split.name, item.id, (height, width), result.histogram, result.digest)
+            findings += _turned(split.name, item)
+        if (found := checked[key]) is not None:
+            counter.add(found.histogram, found.digest)
+            sizes[found.size] += 1
+        if on_progress is not None:
+            on_progress(split.name, done, len(split.items))
+    statistics = counter.statistics()
+    findings += class_findings(dataset, split.name, statistics)
+    findings += _click_findings(split.name, split.items)
+    return SplitReport(split=split.name, sizes=sizes, statistics=statistics), findings
 
 
 def glance(dataset: Dataset, split: str) -> tuple[str, ...]:
@@ -181,9 +222,32 @@ def glance(dataset: Dataset, split: str) -> tuple[str, ...]:
 
 def _listed(dataset: Dataset, split: str) -> Sequence[Item]:
     """Return the items of `split`, including pairs with a missing file, so that all problems are found."""
-    if isinstance(dataset, FileDataset) and split in dataset.splits and (pairs := dataset.pairs(split)):
-        return pairs
-    return items_of(dataset, split)
+    if not isinstance(dataset, FileDataset):
+        return items_of(dataset, split)
+    part = part_of(dataset, split)
+    pairs = part.keep(dataset.pairs(part.name))
+    return pairs or items_of(dataset, split)  # fails: it is empty
+
+
+def _shared_lists(splits: Sequence[Split]) -> list[Finding]:
+    """Return which splits list the same images.
+
+    A list that holds another one whole, such as `trainval`, is a way to name images; lists that share some are a leak.
+    Either way, a run refuses the two as pool and test set.
+    """
+    findings: list[Finding] = []
+    for first, second in itertools.combinations(splits, 2):
+        num = len(shared_items(first, second))
+        if not num:
+            continue
+        small, large = sorted((first, second), key=lambda split: len(split.items))
+        if num == len(small.items) < len(large.items):
+            text = f"every image of {small.name} is in {large.name} too: a run takes only one of them."
+            findings.append(Finding(severity="note", kind="lists that hold others", text=text))
+        else:
+            text = f"{first.name} and {second.name} list {num} images in common. Results would be too good."
+            findings.append(Finding(severity="problem", kind="images listed in more than one split", text=text))
+    return findings
 
 
 def _turned(split: str, item: Item) -> list[Finding]:
@@ -205,25 +269,18 @@ def _click_findings(split: str, items: Sequence[Item]) -> list[Finding]:
     return []
 
 
-def _duplicates(places: dict[str, list[tuple[str, str]]]) -> list[Finding]:
-    """Return images with equal pixels: a problem (leak) between splits, a note within one split."""
+def _duplicates(checked: Sequence[_Checked]) -> list[Finding]:
+    """Return files with equal images: a problem (leak) between splits, a note within one split."""
+    places: dict[str, list[_Checked]] = defaultdict(list)
+    for one in checked:
+        places[one.digest].append(one)
     findings: list[Finding] = []
-    for same in places.values():
-        names = ", ".join(f"{split}/{name}" for split, name in same[:4])
-        if len({split for split, _ in same}) > 1:
-            findings.append(
-                Finding(
-                    severity="problem",
-                    kind="the same image in more than one split",
-                    text=f"the same image is in more than one split: {names}. Results would be too good.",
-                )
-            )
-        elif len(same) > 1:
-            findings.append(
-                Finding(
-                    severity="note",
-                    kind="equal images in one split",
-                    text=f"{len(same)} images are pixel for pixel the same: {names}.",
-                )
-            )
+    for same in (same for same in places.values() if len(same) > 1):
+        names = some([f"{one.split}/{one.id}" for one in same])
+        if len({one.split for one in same}) > 1:
+            text = f"the same image is in more than one split: {names}. Results would be too good."
+            findings.append(Finding(severity="problem", kind="the same image in more than one split", text=text))
+        else:
+            text = f"{len(same)} images are pixel for pixel the same: {names}."
+            findings.append(Finding(severity="note", kind="equal images in one split", text=text))
     return findings

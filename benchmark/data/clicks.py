@@ -103,7 +103,8 @@ def click_source(items: Sequence[Item]) -> ClickSource:
     raise DataError(
         f"expected polygons of all {len(items)} images or of none, since clicks counted from polygons and clicks "
         f"estimated from label maps can't be compared; got none for {len(without)} of them, first {without[0]}. "
-        "Add the missing files, or take all of them away"
+        "Add the missing files, or take all of them away",
+        kind="polygons of some images only",
     )
 
 

@@ -4,8 +4,9 @@ import fnmatch
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,13 @@ __all__ = [
     "Dataset",
     "Item",
     "Oriented",
+    "Part",
     "Published",
     "Sample",
     "decode",
     "items_of",
     "load_dataset",
+    "part_of",
     "shift_advice",
 ]
 
@@ -80,6 +83,9 @@ class Item(Protocol):
 
     def stamp(self) -> str:
         """Return a string that changes when the content may have changed, without decoding: file sizes and times."""
+
+
+AnyItem = TypeVar("AnyItem", bound=Item)
 
 
 @runtime_checkable
@@ -206,18 +212,48 @@ def items_of(dataset: Dataset, split: str) -> Sequence[Item]:
     Raises:
         DataError: As `Dataset.items`; also when the pattern leaves no image.
     """
+    part = part_of(dataset, split)
+    return part.keep(dataset.items(part.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A split of a data set, or a part of it, as a suite writes it.
+
+    Attributes:
+        split: As written.
+        name: Name of the split.
+        pattern: Of the ids that are kept, or after `!` left out; None for the whole split.
+    """
+
+    split: str
+    name: str
+    pattern: str | None = None
+
+    def keep(self, items: Sequence[AnyItem]) -> Sequence[AnyItem]:
+        """Return those of the split's `items` that are in the part.
+
+        Raises:
+            DataError: When none is.
+        """
+        if self.pattern is None or not items:
+            return items
+        is_kept, pattern = not self.pattern.startswith("!"), self.pattern.removeprefix("!")
+        kept = [item for item in items if fnmatch.fnmatchcase(item.id, pattern) == is_kept]
+        if not kept:
+            raise DataError(
+                f"{self.split!r} has no image: expected a pattern that leaves some of the {len(items)} ids of "
+                f"{self.name!r}, such as {items[0].id!r}."
+            )
+        return kept
+
+
+def part_of(dataset: Dataset, split: str) -> Part:
+    """Return what `split` means in `dataset`: a split of that name, or `NAME[PATTERN]`."""
     if not split.endswith("]") or split in dataset.splits:
-        return dataset.items(split)
+        return Part(split=split, name=split)
     name, _, pattern = split[:-1].partition("[")
-    is_kept = not pattern.startswith("!")
-    items = dataset.items(name)
-    kept = [item for item in items if fnmatch.fnmatchcase(item.id, pattern.removeprefix("!")) == is_kept]
-    if not kept:
-        raise DataError(
-            f"{split!r} has no image: expected a pattern that leaves some of the {len(items)} ids of {name!r}, such as "
-            f"{items[0].id!r}."
-        )
-    return kept
+    return Part(split=split, name=name, pattern=pattern)
 
 
 def load_dataset(name: str, root: str | Path | None = None, **params: Any) -> Dataset:

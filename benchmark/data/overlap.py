@@ -7,7 +7,7 @@ from quadrat.benchmark.data.dataset import Item
 from quadrat.benchmark.data.findings import Finding, some
 from quadrat.benchmark.data.loaders.pairs import FilePair
 
-__all__ = ["EQUAL", "FEW", "LISTED", "Split", "equal_images", "overlap_findings", "shared_items"]
+__all__ = ["EQUAL", "FEW", "LISTED", "Split", "equal_images", "identity", "overlap_findings", "shared_items"]
 
 FEW: Final = 0.05
 """Up to this share of the test images that equal one of the pool, a run goes on with a warning."""
@@ -32,11 +32,12 @@ class Split(NamedTuple):
 
 def shared_items(pool: Split, test: Split) -> list[Item]:
     """Return the items of `test` that are items of `pool` too: the same file, or the same id of the same split."""
-    known = {_identity(pool.name, item) for item in pool.items}
-    return [item for item in test.items if _identity(test.name, item) in known]
+    known = {identity(pool.name, item) for item in pool.items}
+    return [item for item in test.items if identity(test.name, item) in known]
 
 
-def _identity(split: str, item: Item) -> tuple[str, str]:
+def identity(split: str, item: Item) -> tuple[str, str]:
+    """Return what an item of `split` is the same by in another split: its image file, else its split and id."""
     if isinstance(item, FilePair):
         return "file", str(item.image)
     return split.partition("[")[0], item.id

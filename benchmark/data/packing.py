@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from quadrat.benchmark.data.clicks import click_source
 from quadrat.benchmark.data.dataset import Dataset, Item, items_of
 from quadrat.benchmark.data.findings import class_findings, raise_errors
 from quadrat.benchmark.data.inspection import Inspected, inspect_item
@@ -135,7 +134,6 @@ def _write(
     items: Sequence[Item],
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    click_source(items)  # fails where only some images have polygons
     fingerprint, counter = _Fingerprint(), SplitCounter(len(dataset.classes))
     digests = {name: new_digest() for name in (IMAGES, MASKS)}
     sizes: list[list[int]] = []

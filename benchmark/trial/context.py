@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from quadrat.benchmark.config.candidates import search_dataset
 from quadrat.benchmark.config.contents import weights_sha256
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_suite
 from quadrat.benchmark.config.suite import Suite
@@ -14,7 +13,7 @@ from quadrat.benchmark.results.environment import describe_environment
 from quadrat.benchmark.results.folder import prepare_results
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.storage.store import Store, open_store
-from quadrat.benchmark.trial.data import OnPack, TrialData
+from quadrat.benchmark.trial.data import OnPack, TrialData, open_data
 
 if TYPE_CHECKING:
     from quadrat.benchmark.learning.learner import Learner
@@ -96,7 +95,7 @@ class TrialContext:
         cache_dir = Path(cache_dir) if cache_dir is not None else results_dir / "cache"
         return cls(
             suite=suite,
-            data=TrialData.open(suite.dataset, cache_dir, on_pack),
+            data=open_data(suite, cache_dir, on_pack),
             artefacts=Artefacts(
                 results_dir=results_dir, store=store or open_store(None, results_dir, remote), remote=remote
             ),
@@ -138,26 +137,16 @@ class TrialContext:
         """What all strategies of the suite need together."""
         return needs_of_suite(self.suite)
 
-    def prepare_results(self, on_pack: OnPack | None = None) -> None:
+    def prepare_results(self) -> None:
         """Write suite.json and environment.json, or refuse a folder that belongs to other data or another suite.
 
-        The split of a study is packed too: its candidates would fail one by one.
-
-        Args:
-            on_pack: Called while packing.
-
         Raises:
-            DataError: When the pool has images in common with the split of a study.
             ResultsError: When suite or data differ from what the folder holds.
         """
         results_dir = self.artefacts.results_dir
-        dataset = self.data.describe(results_dir, self.suite.region_sizes)
-        if self.suite.study is not None and self.suite.study.test not in (None, self.suite.dataset.test):
-            search = TrialData.open(search_dataset(self.suite), self.cache_dir, on_pack)
-            dataset["warnings"] = list(dict.fromkeys((*self.data.warnings, *search.warnings)))
         prepare_results(
             results_dir,
             self.suite,
-            dataset=dataset,
+            dataset=self.data.describe(results_dir, self.suite.region_sizes),
             environment=describe_environment(self.suite, self.device),
         )

@@ -1,6 +1,7 @@
 """The images that the trials of a suite work on: the pool whose regions are labelled, and the test set."""
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from quadrat.benchmark.config.candidates import search_dataset
+from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import DatasetSpec
 from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, items_of, load_dataset, pack
 from quadrat.benchmark.data.clicks import click_source, region_clicks
@@ -15,7 +18,7 @@ from quadrat.benchmark.data.findings import Finding, class_findings, raise_error
 from quadrat.benchmark.data.overlap import Split, overlap_findings
 from quadrat.benchmark.data.region_arrays import void_regions
 
-__all__ = ["OnPack", "TrialData", "list_splits"]
+__all__ = ["OnPack", "TrialData", "list_splits", "open_data"]
 
 OnPack = Callable[[str, int, int], None]
 """Called with (split, images done, images in all) while images are packed."""
@@ -34,12 +37,14 @@ def list_splits(spec: DatasetSpec) -> ListedSplits:
     """Return the images of pool and test set, without decoding any.
 
     Raises:
-        DataError: When the data set or a split is missing, or both lists have images in common.
+        DataError: When the data set or a split is missing, both lists have images in common, or only some images of the
+            pool have polygons.
     """
     dataset = load_dataset(spec.name, spec.root, **spec.params)
     pool, test = (Split(name, items_of(dataset, name)) for name in (spec.pool, spec.test))
     overlap = overlap_findings(pool, test, is_allowed=spec.allow_overlap)
     raise_errors(overlap)
+    click_source(pool.items)  # fails where only some images have polygons
     return ListedSplits(dataset, pool, test, tuple(overlap))
 
 
@@ -51,6 +56,9 @@ class TrialData:
         pool: Packed split whose regions can be labelled.
         test: Packed split that is reported on.
         overlap: What both have in common.
+
+    Attributes:
+        warnings: What makes results on these splits wrong or unfair unless it is meant so, a sentence each.
     """
 
     def __init__(
@@ -59,10 +67,12 @@ class TrialData:
         self.dataset = dataset
         self.pool = pool
         self.test = test
-        self._overlap = tuple(overlap)
         self._grids: dict[int, RegionGrid] = {}
         self._clicks: dict[int, npt.NDArray[np.int64]] = {}
         self._void: dict[int, npt.NDArray[np.bool_]] = {}
+        of_classes = [class_findings(dataset, split.split, split.statistics) for split in (pool, test)]
+        findings = itertools.chain(overlap, *of_classes)
+        self.warnings = tuple(found.text for found in findings if found.severity != "note")
 
     @classmethod
     def open(cls, spec: DatasetSpec, cache_dir: Path, on_pack: OnPack | None = None) -> Self:
@@ -120,16 +130,6 @@ class TrialData:
             self._clicks[region_size] = region_clicks(self.pool, self.grid(region_size), items, on_progress)
         return self._clicks[region_size]
 
-    @functools.cached_property
-    def warnings(self) -> tuple[str, ...]:
-        """What makes results on these splits wrong or unfair unless it is meant so, a sentence each."""
-        findings = [
-            found
-            for split in (self.pool, self.test)
-            for found in class_findings(self.dataset, split.split, split.statistics)
-        ]
-        return tuple(found.text for found in (*self._overlap, *findings) if found.severity != "note")
-
     def describe(self, results_dir: Path, region_sizes: Sequence[int]) -> dict[str, Any]:
         """Return the data as suite.json describes it, JSON-plain; paths inside `results_dir` are relative to it."""
         pool = {
@@ -145,6 +145,30 @@ class TrialData:
             "test": _describe(self.test, results_dir),
             "warnings": list(self.warnings),
         }
+
+
+def open_data(suite: Suite, cache_dir: Path, on_pack: OnPack | None = None) -> TrialData:
+    """Return pool and test set of a suite after all checks that a run makes of its data.
+
+    The split of a study is packed and checked too: its candidates would fail one by one. What is found wrong with it,
+    but no error, is among the warnings.
+
+    Args:
+        suite: The suite.
+        cache_dir: Where packed splits are kept.
+        on_pack: Called while packing.
+
+    Raises:
+        DataError: When the data set is missing or contradicts itself, pool and test set have images in common, or a
+            region is larger than an image.
+    """
+    data = TrialData.open(suite.dataset, cache_dir, on_pack)
+    for region_size in {spec.region_size for spec in suite.trials()}:
+        data.grid(region_size)
+    if suite.study is not None and suite.study.test not in (None, suite.dataset.test):
+        data.warnings += TrialData.open(search_dataset(suite), cache_dir, on_pack).warnings
+        data.warnings = tuple(dict.fromkeys(data.warnings))
+    return data
 
 
 def _describe(split: PackedSplit, results_dir: Path) -> dict[str, Any]:

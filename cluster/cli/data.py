@@ -41,12 +41,12 @@ def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[
 def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, cache: Path | None) -> None:
     """Pack the images of SUITE into the cache of `quadrat run`.
 
-    They are decoded once, and checked.
+    They are decoded once, with all checks that a run makes of its data.
     """
-    from quadrat.benchmark.trial.data import TrialData
+    from quadrat.benchmark.trial.data import open_data
 
     suite, results_dir = open_suite(suite_name, settings, results)
-    data = TrialData.open(suite.dataset, cache.absolute() if cache else results_dir / "cache", _show_progress)
+    data = open_data(suite, cache.absolute() if cache else results_dir / "cache", _show_progress)
     for split in (data.pool, data.test):
         click.echo(f"{split.split}: {len(split.ids)} images, fingerprint {split.fingerprint[:12]}, {split.path}")
     for warning in data.warnings:

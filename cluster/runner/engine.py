@@ -118,7 +118,7 @@ def _open_context(
 
 
 def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, open_context: "Callable[..., TrialContext]") -> None:
-    open_context(suite, results_dir, on_pack).prepare_results(on_pack)
+    open_context(suite, results_dir, on_pack).prepare_results()
 
 
 def _open_runner(suite: Suite, results_dir: Path, *, open_context: "Callable[..., TrialContext]") -> TrialRunner:

@@ -20,6 +20,9 @@ IMAGE_ENDING: Final = "_leftImg8bit"
 MASK_ENDING: Final = "_gtFine_labelIds"
 POLYGONS_ENDING: Final = "_gtFine_polygons.json"
 
+MAX_COORDINATE: Final = 10**6
+"""Points of polygons may lie outside the image, but not that far."""
+
 # Raw id of each class, from the data set's own label table (cityscapesScripts, helpers/labels.py); all others are void.
 RAW_IDS: Final = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 CLASS_OF: Final = {raw: RAW_IDS.index(raw) if raw in RAW_IDS else VOID for raw in range(34)}
@@ -47,11 +50,15 @@ class CityscapesPair(FilePair):
         try:
             objects = json.loads(self.polygons.read_text(encoding="utf-8"))["objects"]
             points = [point for drawn in objects if not drawn.get("deleted") for point in drawn["polygon"]]
-            return np.array(points, dtype=np.float64).reshape(-1, 2).astype(np.int64)
+            vertices = np.array(points, dtype=np.float64).reshape(-1, 2)
+            if not (np.abs(vertices) < MAX_COORDINATE).all():  # not of NaN either
+                raise ValueError("a point that is no number, or far outside any image")
+            return vertices.astype(np.int64)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{self.polygons}: expected Cityscapes' polygons (objects with a polygon of points), got {error!r}. "
-                "Replace it by an intact copy"
+                "Replace it by an intact copy",
+                kind="polygons that cannot be read",
             ) from error
 
 

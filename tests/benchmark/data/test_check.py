@@ -1,19 +1,24 @@
 """`check` counts exactly and finds all problems, not only the first."""
 
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.layouts import labels, pixels, save, write_folder, write_voc
+from support.fake_trials import make_suite
+from support.layouts import VOC_SIZES, labels, pixels, save, write_cityscapes, write_folder, write_voc
 
-from quadrat.benchmark.data import Report, check
+from quadrat.benchmark.data import Item, Report, check
 from quadrat.benchmark.data.check import glance
+from quadrat.benchmark.data.inspection import Inspected, inspect_item
+from quadrat.benchmark.data.loaders.cityscapes import Cityscapes
 from quadrat.benchmark.data.loaders.folder import Folder
 from quadrat.benchmark.data.loaders.scenes import Scenes
 from quadrat.benchmark.data.loaders.voc import Voc
 from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.trial.data import open_data
 
 SPLITS = {"train": tuple("abcdef"), "test": ("x", "y")}
 
@@ -175,6 +180,102 @@ def test_a_few_masks_show_what_the_whole_check_says_of_void_and_of_one_class(tmp
     (warning,) = glance(dataset, "test")
     assert warning.startswith("test: every labelled pixel")
     assert glance(Folder(root=write_folder(tmp_path / "good")), "train") == ()
+
+
+def test_the_official_layout_of_voc_is_no_problem_and_its_images_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`trainval.txt` names the images of `train.txt` and `val.txt`: 2,913 problems on VOC 2012 before."""
+    decoded: list[str] = []
+
+    def inspect(item: Item, num_classes: int) -> Inspected:
+        decoded.append(item.id)
+        return inspect_item(item, num_classes)
+
+    monkeypatch.setattr(sys.modules[check.__module__], "inspect_item", inspect)
+    report = check(Voc(root=write_voc(tmp_path)))
+    assert report.problems == ()
+    assert report.notes == (
+        "every image of train is in trainval too: a run takes only one of them.",
+        "every image of val is in trainval too: a run takes only one of them.",
+    )
+    assert sorted(decoded) == sorted(VOC_SIZES)
+    by_name = {split.split: split for split in report.splits}
+    assert by_name["trainval"].num_images == 4
+    for count in ("class_px", "class_images"):
+        parts = [getattr(by_name[name].statistics, count) for name in ("train", "val")]
+        np.testing.assert_array_equal(getattr(by_name["trainval"].statistics, count), np.sum(parts, axis=0))
+
+
+def test_a_broken_image_of_several_lists_is_one_problem(tmp_path: Path) -> None:
+    root = write_voc(tmp_path)
+    (root / "SegmentationClass" / "2007_000032.png").write_bytes(b"no image")
+    report = check(Voc(root=root))
+    assert len([problem for problem in report.problems if "cannot be read" in problem]) == 1
+    assert {split.split: split.num_images for split in report.splits} == {"train": 2, "trainval": 3, "val": 1}
+
+
+def test_lists_that_share_some_of_their_images_are_a_problem(tmp_path: Path) -> None:
+    root = write_voc(tmp_path)
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").unlink()
+    (lists / "val.txt").write_text("2007_000033\n2007_000032\n")
+    (problem,) = check(Voc(root=root)).problems
+    assert problem == "train and val list 1 images in common. Results would be too good."
+
+
+def test_findings_are_grouped_by_kind_with_counts_and_three_examples_worst_first(tmp_path: Path) -> None:
+    names = [f"{number:02d}" for number in range(12)]
+    root = write_folder(tmp_path, splits={"train": names, "test": ["x", "y"]}, classes=("sky", "road", "car", "bus"))
+    for name in names[:10]:
+        (root / "masks" / "train" / f"{name}.png").unlink()
+    save(root / "masks" / "train" / "10.png", labels("d", 20, 30, (0, 1, 9)))
+    shutil.copy(root / "images" / "test" / "x.jpg", root / "images" / "test" / "y.jpg")
+    for name in "xy":
+        save(root / "masks" / "test" / f"{name}.png", labels("d", 20, 30, (0, 1, 2)))
+    report = report_of(root)
+    lines = report.render().splitlines()
+    heads = [line for line in lines if line.startswith(("error", "problem", "note"))]
+    assert heads[0] == "error: missing files (10)"
+    at = lines.index(heads[0])
+    assert all(line.startswith("  train: ") and line.endswith("is missing.") for line in lines[at + 1 : at + 4])
+    assert lines[at + 4] == "  ... and 7 more"
+    assert heads[1].startswith("error: train: 10 (image") and "no class: [9]" in heads[1]
+    assert heads[2].startswith("problem: test: no pixel of bus")
+    assert heads[3:] == ["note: 2 images are pixel for pixel the same: test/x, test/y."]
+    assert lines[-1] == f"{len(report.problems)} problems" == "12 problems"
+
+
+def test_a_part_of_a_split_is_checked_with_its_missing_files(tmp_path: Path) -> None:
+    root = write_folder(tmp_path)
+    (root / "masks" / "train" / "a.png").unlink()
+    assert check(Folder(root=root), ["train[!a]"]).problems == ()
+    (problem,) = (text for text in check(Folder(root=root), ["train[a]"]).problems if "missing" in text)
+    assert "a.png is missing" in problem
+
+
+@pytest.mark.parametrize("damage", ["missing", "broken", "nan", "infinite"])
+def test_polygons_that_a_run_would_refuse_are_found_by_check_and_pack(damage: str, tmp_path: Path) -> None:
+    root = write_cityscapes(tmp_path / "root")
+    path = min((root / "gtFine" / "train").rglob("*_polygons.json"))
+    if damage == "missing":
+        path.unlink()
+    else:
+        number = {"broken": '"x"', "nan": "NaN", "infinite": "1e400"}[damage]
+        path.write_text(path.read_text().replace("[4, 4]", f"[{number}, 4]"))
+    problems = [text for text in check(Cityscapes(root=root)).problems if "olygons" in text]
+    expected = "got none for 1 of them" if damage == "missing" else f"{path.name}: expected Cityscapes' polygons"
+    assert len(problems) == 1 and expected in problems[0]
+    suite = make_suite(dataset={"name": "cityscapes", "root": str(root), "test": "val"}, region_size=8)
+    with pytest.raises(DataError, match=expected):
+        open_data(suite, tmp_path / "cache")
+
+
+def test_a_region_larger_than_an_image_is_refused_when_packing(tmp_path: Path) -> None:
+    write_folder(tmp_path / "root")
+    suite = make_suite(dataset={"name": "folder", "root": str(tmp_path / "root")}, region_size=[16, 24])
+    with pytest.raises(DataError, match="region size 24 is larger than"):
+        open_data(suite, tmp_path / "cache")
 
 
 def test_render_shows_sizes_and_class_frequencies(tmp_path: Path) -> None:

@@ -126,9 +126,8 @@ def test_the_split_of_a_study_must_not_be_in_the_pool_either(tmp_path: Path) -> 
     root = tmp_path / "root"
     write_folder(root, splits={"train": MANY[:4], "test": MANY[4:8], "val": MANY[8:10]})
     shutil.copy(root / "images" / "train" / "000.jpg", root / "images" / "val" / "008.jpg")
-    context = TrialContext.open(study_on(root, "val"), tmp_path / "results")
     with pytest.raises(DataError, match="1 of the 2 images of test 'val' are pixel for pixel in pool 'train'"):
-        context.prepare_results()
+        TrialContext.open(study_on(root, "val"), tmp_path / "results")
 
 
 def test_allowing_an_overlap_is_no_other_trial_and_no_other_folder(tmp_path: Path) -> None:
