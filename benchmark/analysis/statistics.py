@@ -11,6 +11,7 @@ References:
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 from scipy import special  # not scipy.stats, which takes seconds to import
@@ -198,11 +199,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
         >>> [round(value, 6) for value in holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
     """
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests  # here: it takes seconds to import
-
-    return [float(value) for value in multipletests(p_values, method="holm")[1]]
+    num = len(p_values)
+    order = sorted(range(num), key=lambda place: p_values[place])
+    raised = accumulate(((num - rank) * p_values[place] for rank, place in enumerate(order)), max)
+    adjusted = dict(zip(order, raised, strict=True))
+    return [min(adjusted[place], 1.0) for place in range(num)]
 
 
 def compare(values: Values, baselines: Mapping[str, str], round_: int) -> dict[str, Comparison]:

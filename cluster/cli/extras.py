@@ -19,7 +19,7 @@ EXTRAS: Final = {
     ),
     "cluster": ("ray", "aiohttp", "requests"),
     "tracking": ("mlflow",),
-    "report": ("altair", "vl_convert", "jinja2", "markupsafe", "scipy", "statsmodels"),
+    "report": ("altair", "vl_convert", "jinja2", "markupsafe", "scipy"),
     "s3": ("fsspec", "s3fs", "aiobotocore"),
 }
 """Extra -> the modules that it brings, as they are imported (pyproject.toml, where they are distributions)."""

@@ -2,6 +2,7 @@
 
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from support.fake_results import make_record
 
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU, class_iou
@@ -15,6 +16,7 @@ from quadrat.benchmark.analysis.statistics import (
     values_by_seed,
 )
 from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.seeds import rng
 
 # Extra hours of sleep with a second drug over a first, ten patients [Student, Biometrika 6, 1908, p. 20].
 STUDENTS_SLEEP = (1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4)
@@ -80,6 +82,13 @@ def test_holm_gives_the_adjusted_values_worked_out_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_holm_is_that_of_statsmodels_in_any_order_and_with_ties() -> None:
+    draw = rng(0, "holm")
+    for num in (1, 2, 7, 40):
+        p_values = draw.uniform(0, 0.2, num).round(2).tolist()
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 def test_holm_corrects_over_all_labels_that_are_compared() -> None:
