@@ -58,14 +58,16 @@ class Report:
     """Result of `check`.
 
     Attributes:
-        name: Registered name of the data set.
+        name: Registered name of the data set, and its own name where it has one.
         classes: Names of the classes.
+        mask_values: Values of each class in the masks, as text; None where its loader does not tell.
         splits: One report for each split that could be listed.
         findings: Everything that is wrong or notable.
     """
 
     name: str
     classes: tuple[str, ...]
+    mask_values: tuple[str, ...] | None = None
     splits: tuple[SplitReport, ...]
     findings: tuple[Finding, ...]
 
@@ -91,12 +93,12 @@ class Report:
                 f"{100 * counts.void_share:.2f} % void",
             ]
             if found.num_images:
-                wide = max(len(name) for name in self.classes)
-                lines.append(f"  {'class':<{wide}}  % of labelled pixels  images")
+                names = _columns(("class", *self.classes), self.mask_values)
+                lines.append(f"  {names[0]}  % of labelled pixels  images")
                 for name, pixels, images in zip(
-                    self.classes, counts.class_px.tolist(), counts.class_images.tolist(), strict=True
+                    names[1:], counts.class_px.tolist(), counts.class_images.tolist(), strict=True
                 ):
-                    lines.append(f"  {name:<{wide}}  {100 * pixels / max(labelled, 1):21.3f}  {images:6d}")
+                    lines.append(f"  {name}  {100 * pixels / max(labelled, 1):21.3f}  {images:6d}")
         for group in grouped(self.findings):
             lines += ["", *group.lines()]
         return "\n".join([*lines, "", self._conclusion()])
@@ -104,6 +106,16 @@ class Report:
     def _conclusion(self) -> str:
         num = len(self.problems)
         return f"{num:,} problem{'s' if num > 1 else ''}" if num else "no problems"
+
+
+def _columns(names: Sequence[str], mask_values: Sequence[str] | None) -> list[str]:
+    """Return names, and the mask values of each where they are known, as text of one width; the head comes first."""
+    wide = max(map(len, names))
+    if mask_values is None:
+        return [f"{name:<{wide}}" for name in names]
+    values = ("mask value", *mask_values)
+    wide_values = max(map(len, values))
+    return [f"{name:<{wide}}  {value:>{wide_values}}" for name, value in zip(names, values, strict=True)]
 
 
 def check(
@@ -139,7 +151,14 @@ def check(
     findings += _duplicates([one for one in checked.values() if one is not None])
     if not listed and not findings:
         findings.append(Finding(severity="error", kind="no split", text=f"{dataset.name} has no split."))
-    return Report(name=dataset.name, classes=dataset.classes, splits=tuple(reports), findings=tuple(findings))
+    title = getattr(dataset, "title", dataset.name)
+    return Report(
+        name=dataset.name if title == dataset.name else f"{dataset.name} ({title})",
+        classes=dataset.classes,
+        mask_values=getattr(dataset, "mask_values", None),
+        splits=tuple(reports),
+        findings=tuple(findings),
+    )
 
 
 class _Checked(NamedTuple):
@@ -226,6 +245,7 @@ def _listed(dataset: Dataset, split: str) -> Sequence[Item]:
         return items_of(dataset, split)
     part = part_of(dataset, split)
     pairs = part.keep(dataset.pairs(part.name))
+    dataset.require_names(split, pairs)
     return pairs or items_of(dataset, split)  # fails: it is empty
 
 

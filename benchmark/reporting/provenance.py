@@ -32,7 +32,7 @@ def _facts(results: Results) -> Iterator[Fact]:
     regions = ", ".join(f"{num:,} regions of {size} px" for size, num in pool["num_regions"].items())
     yield Fact(
         "data set",
-        f"{named['name']}, {len(results.classes)} classes. Pool “{named.get('pool', 'train')}”: "
+        f"{results.title}, {len(results.classes)} classes. Pool “{named.get('pool', 'train')}”: "
         f"{pool['num_images']:,} images, {regions}, "
         f"{pool['num_px']:,} pixels. Evaluated on “{named.get('test', 'test')}”: {test['num_images']:,} images.",
     )

@@ -81,6 +81,11 @@ class Results:
         return tuple(self.dataset["classes"])
 
     @property
+    def title(self) -> str:
+        """Name of the data set: its own where it has one, else that of its loader."""
+        return str(self.dataset.get("title") or self.suite["dataset"]["name"])
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """The records of all strategies in suite order, without full supervision."""
         return tuple(record for trial in self.trials if not trial.is_full_supervision for record in trial.records)

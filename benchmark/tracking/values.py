@@ -18,9 +18,11 @@ from quadrat.benchmark.storage.atomic import canonical_json
 __all__ = [
     "MIOU",
     "SuiteFacts",
+    "class_name",
     "experiment_note",
     "group_id",
     "mean_metrics",
+    "metric_name",
     "metrics",
     "params",
     "results_note",
@@ -54,7 +56,7 @@ class SuiteFacts:
         self.suite: dict[str, Any] = document["suite"]
         self.dataset: dict[str, Any] = document["dataset"]
         self.trials: dict[str, dict[str, Any]] = {trial["trial_id"]: trial for trial in document["trials"]}
-        self.classes = [re.sub(r"[^\w\-. ]", "_", name) for name in self.dataset["classes"]]
+        self.classes = [metric_name(name) for name in self.dataset["classes"]]
         self.commit = str(environment.get("commit") or "")
 
     @property
@@ -86,7 +88,7 @@ class SuiteFacts:
             "kind": kind,
             "strategy": trial["strategy"],
             "label": trial["label"],
-            "dataset": self.suite["dataset"]["name"],
+            "dataset": str(self.dataset.get("title") or self.suite["dataset"]["name"]),
             "model": f"DeepLabv3+ on {trial['spec']['learner']['encoder']}",
             "weights": str(trial["spec"]["learner"]["weights"]),
             **self.source_tags(),
@@ -112,6 +114,31 @@ class SuiteFacts:
     def split(self, which: str) -> dict[str, Any]:
         """Return the description of a split, "pool" or "test"."""
         return dict(self.dataset[which])
+
+
+def metric_name(name: str) -> str:
+    """Return a class name as a part of a metric's name, which may hold word characters, `-`, `.` and spaces alone.
+
+    Each other character is written as `_x` with its number in hexadecimal and `_`, and so is the first underscore of
+    what looks like that in the name itself, and the first dot of a name of dots: names that differ stay different, and
+    `class_name` reads them back.
+
+    Examples:
+        >>> metric_name("traffic light"), metric_name("road/pavement"), metric_name("road_pavement")
+        ('traffic light', 'road_x2F_pavement', 'road_pavement')
+        >>> metric_name("_x2F_"), metric_name(".")
+        ('_x5F_x2F_', '_x2E_')
+    """
+    return _NO_METRIC_NAME.sub(lambda match: f"_x{ord(match[0]):X}_", name)
+
+
+def class_name(metric: str) -> str:
+    """Return the class name that `metric_name` made a part of a metric's name of."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), metric)
+
+
+_ESCAPED: Final = re.compile("_x([0-9A-F]+)_")
+_NO_METRIC_NAME: Final = re.compile(r"[^\w\-. ]|_(?=x[0-9A-F]+_)|\A\.(?=\.*\Z)")
 
 
 def group_id(trial: Mapping[str, Any]) -> str:

@@ -139,6 +139,7 @@ class TrialData:
             "clicks_from": click_source(items_of(self.dataset, self.pool.split)),
         }
         return {
+            "title": getattr(self.dataset, "title", self.dataset.name),
             "classes": list(self.pool.classes),
             "colours": [list(colour) for colour in self.pool.colours],
             "pool": pool,

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from quadrat.benchmark.data.dataset import VOID, Published
 from quadrat.benchmark.data.loaders.folder import Folder
-from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, match
+from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, files_by_id, match
+from quadrat.benchmark.data.loaders.reading import IMAGE_SUFFIXES
+from quadrat.benchmark.data.loaders.user_files import read_ids_list
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["CamVid"]
@@ -21,7 +23,8 @@ CLASS_OF: Final = {**{class_id: class_id for class_id in range(11)}, 11: VOID}
 class CamVid(FileDataset):
     """CamVid (Brostow et al. 2009): 367 / 101 / 233 street scenes of 480 x 360 from video, 11 classes.
 
-    Read from `train/ trainannot/ val/ valannot/ test/ testannot/` (SegNet tutorial, 11 = void), or, where a
+    Read from `train/ trainannot/ val/ valannot/ test/ testannot/` (SegNet tutorial, 11 = void; a list such as
+    `train.txt` beside them says which images, in which order), or, where a
     `manifest.json` lies at the root, from the generic layout of `Folder` (255 = void). Split `val` is one sequence that
     also supplies half of `train`: report on `test`.
 
@@ -73,7 +76,13 @@ class CamVid(FileDataset):
         if folder := self._generic():
             return folder.pairs(split)
         self.require_split(split)
-        return match(self.root / split, self.root / f"{split}annot", class_of=CLASS_OF)
+        images, listed = self.root / split, self.root / f"{split}.txt"
+        ids = read_ids_list(listed, files_by_id(images, IMAGE_SUFFIXES)) if listed.is_file() else None
+        return match(images, self.root / f"{split}annot", ids, CLASS_OF)
+
+    def params(self) -> dict[str, Any]:
+        """Return the parameters, with those of the manifest where there is one; see `Folder.params`."""
+        return super().params() if (folder := self._generic()) is None else folder.params()
 
     def _generic(self) -> Folder | None:
         if not (self.root / "manifest.json").is_file():

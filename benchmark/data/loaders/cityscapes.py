@@ -1,6 +1,5 @@
 """Cityscapes in its official layout, with its 34 raw ids mapped to the 19 classes of its benchmark."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from quadrat.benchmark.data.dataset import VOID, Published
 from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, files_by_id
+from quadrat.benchmark.data.loaders.user_files import read_json, visible_entries
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["Cityscapes", "CityscapesPair"]
@@ -48,7 +48,7 @@ class CityscapesPair(FilePair):
         if self.polygons is None:
             raise DataError(f"{self}: expected a file *{POLYGONS_ENDING} beside the mask, got none")
         try:
-            objects = json.loads(self.polygons.read_text(encoding="utf-8"))["objects"]
+            objects = read_json(self.polygons, "Cityscapes' polygons")["objects"]
             points = [point for drawn in objects if not drawn.get("deleted") for point in drawn["polygon"]]
             vertices = np.array(points, dtype=np.float64).reshape(-1, 2)
             if not (np.abs(vertices) < MAX_COORDINATE).all():  # not of NaN either
@@ -131,9 +131,9 @@ class Cityscapes(FileDataset):
             raise DataError("the labels of Cityscapes' split 'test' are not public. Report on 'val' (test: val).")
         self.require_split(split)
         images, masks = self.root / "leftImg8bit" / split, self.root / "gtFine" / split
-        cities = {path.name for folder in (images, masks) if folder.is_dir() for path in folder.iterdir()}
+        cities = {path.name for folder in (images, masks) for path in visible_entries(folder) if path.is_dir()}
         pairs: list[CityscapesPair] = []
-        for city in sorted(cities):
+        for city in ("", *sorted(cities)):  # "": files that lie in the folder of the split itself
             image_of = files_by_id(images / city, (".png",), IMAGE_ENDING)
             mask_of = files_by_id(masks / city, (".png",), MASK_ENDING)
             for name in sorted(image_of.keys() | mask_of.keys()):

@@ -1,16 +1,17 @@
 """Data sets on disk: pairs of an image file and a mask file with matching names."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data.dataset import VOID, shift_advice
-from quadrat.benchmark.data.loaders.mask_values import value_ranges
+from quadrat.benchmark.data.loaders.mask_values import Colour, classes_of_colours, value_ranges
 from quadrat.benchmark.data.loaders.reading import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
@@ -18,9 +19,10 @@ from quadrat.benchmark.data.loaders.reading import (
     read_mask_values,
     read_rgb,
 )
+from quadrat.benchmark.data.loaders.user_files import visible_entries
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["FileDataset", "FilePair", "files_by_id", "match"]
+__all__ = ["FileDataset", "FilePair", "by_id", "files_by_id", "match"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class FilePair:
         id: Name within the split.
         image: Path of the image, grey, palette or RGB, 8 bits a channel.
         mask: Path of the mask, one channel or a palette whose pixel values (not colours) are ids.
+        class_of_colour: Class id of each colour of masks of colours, void as 255; None where they have no meaning.
+        bits: Bits that grey images of more than 8 bits use; None where images have 8.
         class_of: Class id of each raw id, void as 255; None where the file holds class ids. 255 is void where it is no
             key.
     """
@@ -39,6 +43,8 @@ class FilePair:
     image: Path
     mask: Path
     class_of: Mapping[int, int] | None = None
+    class_of_colour: Mapping[Colour, int] | None = None
+    bits: int | None = None
 
     def __str__(self) -> str:
         return f"{self.id} (image {self.image}, mask {self.mask})"
@@ -58,18 +64,29 @@ class FilePair:
 
     def read_image(self) -> npt.NDArray[np.uint8]:
         """Return the image, uint8 (H, W, 3) RGB; see `Item.read_image`."""
-        return read_rgb(self.image)
+        return read_rgb(self.image, self.bits)
 
     def read_mask(self) -> npt.NDArray[np.uint8]:
         """Return the mask, uint8 (H, W); see `Item.read_mask`."""
-        values = read_mask_values(self.mask)
-        if values.ndim == 3:
+        values = read_mask_values(self.mask, are_colours=self.class_of_colour is not None)
+        if values.ndim == 2:
+            return self._class_ids(values)
+        if self.class_of_colour is None:
             raise DataError(
-                f"{self.mask}: expected a mask of one channel whose values are ids, got colours. Write the id of each "
-                "colour instead.",
+                f"{self.mask}: expected a mask of one channel whose values are ids, got colours. Say what they mean: "
+                '"colours": {"road": [128, 64, 128], "void": [0, 0, 0], ...} in manifest.json of data set `folder`; or '
+                "write the id of each colour.",
                 kind="masks of colours",
             )
-        return self._class_ids(values)
+        mask, wrong = classes_of_colours(values, self.class_of_colour)
+        if wrong:
+            some = ", ".join(str(list(colour)) for colour in list(wrong)[:3])
+            raise DataError(
+                f"{self.mask}: {sum(wrong.values())} pixels have colours that are no class: {some}. Name them in "
+                "'colours', void ones under \"void\".",
+                kind="colours that are no class",
+            )
+        return mask
 
     def _class_ids(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Return the class ids of raw ids, (H, W)."""
@@ -141,6 +158,7 @@ class FileDataset(ABC):
         pairs = self.pairs(split)
         if not pairs:
             raise DataError(f"split {split!r} of {self.name} in {self.root} is empty: found neither images nor masks.")
+        self.require_names(split, pairs)
         if incomplete := [lack for pair in pairs if (lack := pair.missing())]:
             shown = "\n  ".join(incomplete[:5])
             more = f"\n  ... and {len(incomplete) - 5} more" if len(incomplete) > 5 else ""
@@ -150,6 +168,26 @@ class FileDataset(ABC):
                 f"Complete the split; `quadrat data check {self.name} --root {self.root}` lists all that is wrong."
             )
         return pairs
+
+    def require_names(self, split: str, pairs: Sequence[FilePair]) -> None:
+        """Raise a `DataError` with the pattern to write where no image has a mask because their names differ."""
+        images = [pair.image for pair in pairs if pair.image.is_file()]
+        masks = [pair.mask for pair in pairs if pair.mask.is_file()]
+        if not images or not masks or any(pair.missing() is None for pair in pairs):
+            return
+        endings = _affixes([path.stem for path in images], [path.stem for path in masks])
+        if endings is None:
+            return
+        of_image, of_mask = (
+            f"{_folder_of(paths, self.root, split)}{before}{{id}}{after}.*"
+            for paths, (before, after) in zip((images, masks), endings, strict=True)
+        )
+        line = f'"pattern": {{"image": "{of_image}", "mask": "{of_mask}"}}'
+        raise DataError(
+            f"split {split!r} of {self.name}: no image has a mask of its name, they are named like {images[0].name} "
+            f"and {masks[0].name}. Write {line} in manifest.json (data set `folder`).",
+            kind="names of image and mask that differ",
+        )
 
     def require_folder(self) -> None:
         """Raise a `DataError` that shows the expected layout unless the root is a folder."""
@@ -181,20 +219,72 @@ def files_by_id(
     Raises:
         DataError: When two files have the same id.
     """
+    return by_id(
+        (
+            (path.stem.removesuffix(strip), path)
+            for path in visible_entries(folder)
+            if path.suffix.lower() in suffixes and path.stem.endswith(strip)
+        ),
+        rather=rather,
+    )
+
+
+def by_id(files: Iterable[tuple[str, Path]], *, rather: Sequence[str] = ()) -> dict[str, Path]:
+    """Return files by their ids.
+
+    Args:
+        files: Id and path of each.
+        rather: As for `files_by_id`.
+
+    Raises:
+        DataError: When two files have the same id.
+    """
     found: dict[str, Path] = {}
-    if not folder.is_dir():
-        return found
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.stem.endswith(strip):
-            continue
-        name = path.stem.removesuffix(strip)
-        if name in found and (path.suffix.lower() in rather) != (found[name].suffix.lower() in rather):
-            found[name] = path if path.suffix.lower() in rather else found[name]
-            continue
-        if name in found:
-            raise DataError(f"{folder}: {found[name].name} and {path.name} have the same id {name!r}. Remove one.")
-        found[name] = path
+    for name, path in files:
+        other = found.get(name)
+        if other is not None and (path.suffix.lower() in rather) == (other.suffix.lower() in rather):
+            raise DataError(f"{path.parent}: {other.name} and {path.name} have the same id {name!r}. Remove one.")
+        if other is None or path.suffix.lower() in rather:
+            found[name] = path
     return found
+
+
+_SEPARATORS: Final = "_-. "
+
+
+def _affixes(images: Sequence[str], masks: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Return what stands before and after the ids in the stems of images and of masks; None where that is not clear.
+
+    Examples:
+        >>> _affixes(["21_training", "22_training"], ["21_manual", "22_manual"])
+        (('', '_training'), ('', '_manual'))
+        >>> _affixes(["a", "b"], ["mask_a", "mask_b"])
+        (('', ''), ('mask_', ''))
+    """
+    before = [_common_start(stems) for stems in (images, masks)]
+    after = [_common_start([stem[::-1] for stem in stems])[::-1] for stems in (images, masks)]
+    # What both have in common is a part of the ids, but for the sign that separates it.
+    shared = _common_start([one[::-1] for one in before])[::-1].lstrip(_SEPARATORS)
+    before = [one[: len(one) - len(shared)] for one in before]
+    shared = _common_start(after).rstrip(_SEPARATORS)
+    after = [one[len(shared) :] for one in after]
+    ids = [
+        {stem[len(head) : len(stem) - len(tail)] for stem in stems}
+        for stems, head, tail in zip((images, masks), before, after, strict=True)
+    ]
+    is_clear = min(len(images), len(masks)) > 1 and 2 * len(ids[0] & ids[1]) >= min(map(len, ids))
+    return ((before[0], after[0]), (before[1], after[1])) if is_clear else None
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)
+    return first[: next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
+
+
+def _folder_of(paths: Sequence[Path], root: Path, split: str) -> str:
+    """Return the folder of `paths` below the root, with `{split}` for the split's name."""
+    folder = Path(os.path.commonpath([path.parent for path in paths])).relative_to(root)
+    return "".join(f"{'{split}' if part == split else part}/" for part in folder.parts)
 
 
 def match(

@@ -18,7 +18,7 @@ from PIL import GifImagePlugin, Image, ImageFile, ImageOps, TiffImagePlugin
 
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "orientation_of", "read_mask_values", "read_rgb"]
+__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "orientation_of", "palette_of", "read_mask_values", "read_rgb"]
 
 MASK_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff")
 """Suffixes of masks. A file with another image suffix is taken where none of these is there."""
@@ -45,8 +45,12 @@ _NOT_A_PAGE: Final = 0b101
 """Bits of the TIFF tag NewSubfileType: a smaller copy of another page, a transparency mask."""
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+def read_rgb(path: Path, bits_used: int | None = None) -> npt.NDArray[np.uint8]:
     """Return an image as viewers show it, uint8 (H, W, 3) RGB; grey and palette images become RGB.
+
+    Args:
+        path: The file.
+        bits_used: Bits that grey values of more than 8 bits use, such as 12: those are scaled to 8 bits, rounded.
 
     Raises:
         DataError: When the file is missing or no intact image, has several pages, more than 8 bits a channel, more than
@@ -54,12 +58,15 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     """
     with _opened(path) as picture:
         bits = _bits(path, picture)
+        if bits_used is not None and picture.mode in _DEEP_GREY:
+            return _scaled(path, np.array(_upright(picture)), bits_used)
         if bits > 8 or picture.mode.startswith(("I", "F")):
             found = f"{bits} bits" if bits > 8 else f"mode {picture.mode!r}"
             raise DataError(
                 f"{path}: expected 8 bits a channel, got {found}: cut to 8, much would be lost (12-bit data would be "
-                "nearly black). Scale all images by one factor, such as "
-                "magick IN -evaluate multiply 16 -depth 8 OUT.png for 12 bits of 16, multiply 1 for all 16.",
+                "nearly black). Scale all images by one factor, such as magick IN -evaluate multiply 16 -depth 8 "
+                "OUT.png for 12 bits of 16, multiply 1 for all 16; for grey images of data set `folder`, manifest.json "
+                'may say "bits": 12.',
                 kind="images of more than 8 bits",
             )
         if (bands := _num_bands(picture)) > len(picture.getbands()) or picture.mode not in _TO_RGB:
@@ -76,11 +83,31 @@ _TO_RGB: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "C
 """Modes that become RGB without loss of a band; alpha is checked, CMYK is a way to write colours."""
 
 
-def read_mask_values(path: Path) -> npt.NDArray[Any]:
+_DEEP_GREY: Final = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+
+
+def _scaled(path: Path, grey: npt.NDArray[Any], bits_used: int) -> npt.NDArray[np.uint8]:
+    """Return grey values of `bits_used` bits as RGB of 8, (H, W, 3)."""
+    highest = 2**bits_used - 1
+    if grey.min() < 0 or grey.max() > highest:
+        raise DataError(
+            f"{path}: expected grey values of {bits_used} bits (manifest.json, bits), 0 to {highest}, got "
+            f"{int(grey.min())} to {int(grey.max())}.",
+            kind="images of more bits than the manifest says",
+        )
+    scaled = np.rint(grey.astype(np.float64) * (255 / highest)).astype(np.uint8)
+    return np.repeat(scaled[..., None], 3, axis=2)
+
+
+def read_mask_values(path: Path, *, are_colours: bool = False) -> npt.NDArray[Any]:
     """Return the pixel values of a mask: ids (H, W), unsigned integers, or colours uint8 (H, W, 3).
 
     A palette counts by its indices, as in VOC's masks; a GIF by its grey values, since its encoders sort the palette.
     Grey stored as RGB is grey.
+
+    Args:
+        path: The file.
+        are_colours: Whether colours have a meaning, so that grey stored as RGB is a colour too.
 
     Raises:
         DataError: When the file is missing or no intact image, is compressed with loss, has several pages, transparent
@@ -103,12 +130,13 @@ def read_mask_values(path: Path) -> npt.NDArray[Any]:
         if picture.mode != "P":
             _refuse_transparency(path, picture)
         elif isinstance(picture, GifImagePlugin.GifImageFile):
-            return _grey_or_colours(np.array(_upright(picture).convert("RGB")))
+            colours = np.array(_upright(picture).convert("RGB"))
+            return colours if are_colours else _grey_or_colours(colours)
         picture = _upright(picture)
         if picture.mode in ("LA", "RGBA", "RGBX"):
             picture = picture.convert(picture.mode[:-1])
         values = np.array(picture)
-        return _grey_or_colours(values) if values.ndim == 3 else values
+        return values if values.ndim == 2 or are_colours else _grey_or_colours(values)
 
 
 _MASK_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -119,6 +147,16 @@ def _grey_or_colours(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     grey: npt.NDArray[np.uint8] = colours[..., 0]
     is_grey = bool((colours == grey[..., None]).all())
     return np.ascontiguousarray(grey) if is_grey else colours
+
+
+def palette_of(path: Path) -> list[tuple[int, int, int]] | None:
+    """Return the colours of an image with a palette; None for any other, and for a palette of grey values alone."""
+    with _opened(path) as picture:
+        found = picture.getpalette("RGB") if picture.mode == "P" else None
+        if found is None:
+            return None
+        colours = [(found[at], found[at + 1], found[at + 2]) for at in range(0, len(found) - 2, 3)]
+        return None if all(red == green == blue for red, green, blue in colours) else colours
 
 
 def orientation_of(path: Path) -> int:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from quadrat.benchmark.data.dataset import VOID, Published
-from quadrat.benchmark.data.loaders.mask_values import read_ids
-from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, match
+from quadrat.benchmark.data.loaders.mask_values import distinct_colours, read_ids, require_class_names
+from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, files_by_id, match
+from quadrat.benchmark.data.loaders.reading import IMAGE_SUFFIXES, MASK_SUFFIXES, palette_of
+from quadrat.benchmark.data.loaders.user_files import read_ids_list, read_lines, visible_entries
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["Voc", "voc_colours"]
@@ -71,17 +73,40 @@ class Voc(FileDataset):
         if self.class_file is None:
             return CLASSES
         path = self.folder / self.class_file
-        names = tuple(_lines(path, "class names, one a line, id 0 first"))
+        names = tuple(read_lines(path, "class names, one a line, id 0 first"))
         if not 2 <= len(names) <= VOID or len(set(names)) < len(names):
             raise DataError(
                 f"{path}: expected 2 to {VOID} different class names, one a line, got {len(names)}: {names}."
             )
+        require_class_names(names, str(path))
         return names
 
-    @property
+    @cached_property
     def colours(self) -> tuple[tuple[int, int, int], ...]:
-        """Colours of VOC's palette."""
-        return voc_colours(len(self.classes))
+        """Colours of VOC's palette; of other classes those of the masks' own palette, or generated ones.
+
+        VOC's first colour is black, for the background that other sets need not have.
+        """
+        if self.class_file is None:
+            return voc_colours(len(CLASSES))
+        first = next(iter(files_by_id(self.folder / self.masks, MASK_SUFFIXES).values()), None)
+        palette = palette_of(first) if first is not None else None
+        raw_of = {class_id: raw for raw, class_id in reversed(list(self.class_of.items()))}
+        raws = [raw_of.get(class_id, VOID) for class_id in range(len(self.classes))]
+        own = tuple(palette[raw] for raw in raws) if palette is not None and max(raws) < len(palette) else ()
+        return own if len(set(own)) == len(self.classes) else distinct_colours(len(self.classes))
+
+    @property
+    def title(self) -> str:
+        """The data set's own name: `voc`, or with other classes that of its folder."""
+        return self.name if self.class_file is None else self.root.absolute().name
+
+    @cached_property
+    def class_of(self) -> Mapping[int, int]:
+        """Class id of each raw id, void as 255."""
+        if self.ids is not None:
+            return read_ids(self.ids, self.classes, "voc")
+        return {class_id: class_id for class_id in range(len(self.classes))}
 
     @property
     def folder(self) -> Path:
@@ -92,19 +117,15 @@ class Voc(FileDataset):
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the lists under `ImageSets/Segmentation/`."""
-        return tuple(sorted(path.stem for path in (self.folder / "ImageSets" / "Segmentation").glob("*.txt")))
+        lists = visible_entries(self.folder / "ImageSets" / "Segmentation")
+        return tuple(path.stem for path in lists if path.suffix == ".txt")
 
     def pairs(self, split: str) -> Sequence[FilePair]:
         """Return the pairs that the list of `split` names; see `FileDataset.pairs`."""
         self.require_split(split)
         path = self.folder / "ImageSets" / "Segmentation" / f"{split}.txt"
-        ids = _lines(path, "ids, one a line")
-        if twice := sorted({name for name in ids if ids.count(name) > 1}):
-            raise DataError(f"{path} lists {len(twice)} ids more than once: {', '.join(twice[:5])}. List each once.")
-        class_of = {class_id: class_id for class_id in range(len(self.classes))}
-        if self.ids is not None:
-            class_of = read_ids(self.ids, self.classes, "voc")
-        return match(self.folder / "JPEGImages", self.folder / self.masks, ids, class_of)
+        ids = read_ids_list(path, files_by_id(self.folder / "JPEGImages", IMAGE_SUFFIXES))
+        return match(self.folder / "JPEGImages", self.folder / self.masks, ids, self.class_of)
 
 
 def voc_colours(count: int) -> tuple[tuple[int, int, int], ...]:
@@ -125,9 +146,3 @@ def voc_colours(count: int) -> tuple[tuple[int, int, int], ...]:
 def _bits(index: int) -> int:
     """Return the byte of every third bit of `index`, in reversed order."""
     return sum((index >> 3 * place & 1) << 7 - place for place in range(8))
-
-
-def _lines(path: Path, content: str) -> list[str]:
-    if not path.is_file():
-        raise DataError(f"{path} is missing: expected {content}.")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

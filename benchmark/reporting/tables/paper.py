@@ -142,13 +142,13 @@ def _beside(paper: PaperTable, results: Results) -> NamedTable | None:
 def _rounds(results: Results) -> tuple[tuple[int | None, ...], str]:
     """Return the round of ours for each column, and a sentence on how columns correspond."""
     budgets = list(results.suite["budgets"])
-    if set(budgets) & set(_BUDGETS) and results.suite["dataset"]["name"] in ("cityscapes", "voc"):
+    if set(budgets) & set(_BUDGETS) and results.title in ("cityscapes", "voc"):
         rounds = tuple(budgets.index(budget) if budget in budgets else None for budget in _BUDGETS)
         return rounds, "Columns are labelled regions."
     last = len(budgets) - 1
     rounds = tuple(place if place <= last else None for place in range(1, len(_BUDGETS) + 1))
     return rounds, (
-        f"This suite runs on {results.suite['dataset']['name']} with budgets of its own, so columns are matched by "
+        f"This suite runs on {results.title} with budgets of its own, so columns are matched by "
         "round: compare the direction, not the values. The small print gives our budget."
     )
 

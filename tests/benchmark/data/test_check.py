@@ -286,7 +286,8 @@ def test_render_shows_sizes_and_class_frequencies(tmp_path: Path) -> None:
     text = report_of(root).render()
     assert "train: 2 images, 2 sizes, 40 x 10 to 20 x 30; 1,000 pixels, 20.00 % void" in text
     rows = [line.split() for line in text.splitlines()]
-    assert ["sky", "25.000", "1"] in rows and ["car", "50.000", "1"] in rows
+    assert ["class", "mask", "value", "%", "of", "labelled", "pixels", "images"] in rows
+    assert ["sky", "0", "25.000", "1"] in rows and ["car", "2", "50.000", "1"] in rows
     assert text.endswith("no problems")
 
 

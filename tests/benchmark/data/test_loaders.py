@@ -208,7 +208,10 @@ def test_folder_reads_further_values_as_void(tmp_path: Path) -> None:
         ('{"classes": ["sky", "sky"]}', r"different names"),
         ('{"classes": ["sky", "road"], "colours": [[1, 2, 3]]}', r"'colours' as a list of 2 \[r, g, b\].*got \[\[1"),
         ('{"classes": ["sky", "road"], "splits": {"train": ["a", "a"]}}', r"'splits' as a mapping .* none twice"),
-        ('{"classes": ["sky", "road"], "void": [300]}', r"'void' as a list of mask values from 0 to 255, got \[300\]"),
+        (
+            '{"classes": ["sky", "road"], "void": [70000]}',
+            r"'void' as a list of mask values from 0 to 65535 .*got \[70000\]",
+        ),
     ],
 )
 def test_folder_with_a_wrong_manifest_says_what_it_needs(text: str | None, message: str, tmp_path: Path) -> None:

@@ -5,10 +5,48 @@ from dataclasses import replace
 import pytest
 from support.records import RECORD
 
-from quadrat.benchmark.tracking.values import metrics
+from quadrat.benchmark.tracking.values import class_name, metric_name, metrics
 
 
 def test_the_share_of_void_in_what_was_labelled_is_a_metric() -> None:
     found = metrics(replace(RECORD, labelled_px=2560, void_px=640), ["sky", "road"])
     assert found["cost/void_fraction"] == pytest.approx(0.25)
     assert set(found) >= {"accuracy/miou", "class_iou/sky", "cost/clicks"} and "class_iou/road" not in found
+
+
+NAMES = (
+    "a/b",
+    "a_b",
+    "a%b",
+    "a b",
+    "_x2F_",
+    "_x5F_x2F_",
+    "__x2F__x",
+    "x2F_",
+    ".",
+    "..",
+    "a.",
+    "Straße",
+    "雪",
+    "a:b",
+    "_",
+    "",
+)
+
+
+def test_class_names_are_kept_apart_in_metrics_and_can_be_read_back() -> None:
+    """`a/b`, `a%b` and `a_b` were one metric, whose values were those of the class that came last."""
+    found = {name: metric_name(name) for name in NAMES}
+    assert len(set(found.values())) == len(NAMES)
+    assert {name: class_name(metric) for name, metric in found.items()} == {name: name for name in NAMES}
+    assert [metric_name(name) for name in ("sky", "traffic light", "sign_symbol")] == [
+        "sky",
+        "traffic light",
+        "sign_symbol",
+    ]
+
+
+def test_mlflow_takes_the_name_of_every_class() -> None:
+    validation = pytest.importorskip("mlflow.utils.validation")
+    for name in NAMES[:-1]:
+        validation._validate_metric_name(f"class_iou/{metric_name(name)}")
