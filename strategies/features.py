@@ -21,6 +21,7 @@ __all__ = [
     "assign_clusters",
     "cluster_centres",
     "has_gpu",
+    "load_engine",
     "mean_feature",
     "nearest_bound",
     "nearest_neighbours",
@@ -250,6 +251,13 @@ def _faiss() -> ModuleType:
 
     module: ModuleType = faiss
     return module
+
+
+def load_engine() -> None:
+    """Import faiss and start its threads, which takes seconds the first time, so that no selection is timed with it."""
+    faiss, points = _faiss(), np.zeros((2, 1), np.float32)
+    faiss.knn(points, points, 1)
+    has_gpu()
 
 
 def has_gpu() -> bool:

@@ -90,7 +90,13 @@ class Learner:
         return load_weights(self.recipe.encoder, self.recipe.weights)
 
     def prepare(self, on_step: OnStep | None = None) -> None:
-        """Compute a frozen encoder's features of pool and test set, unless they are cached."""
+        """Do what is done once, so that no fit, scoring pass or evaluation is timed with it: load the encoder, encode.
+
+        A frozen encoder's features of pool and test set are computed unless they are cached.
+
+        Args:
+            on_step: Called with (images done, images in total) while they are computed.
+        """
         if not isinstance(self._variant, Frozen):
             return
         total = len(self._train) + len(self._test)

@@ -56,7 +56,8 @@ class Measured:
     Attributes:
         device: "cpu" or "cuda", with its name.
         threads: CPU threads.
-        is_cpu_time: Whether seconds are CPU time, which other programs do not lengthen, rather than wall time.
+        is_cpu_time: Whether seconds are CPU time divided by the threads, which other programs do not lengthen, rather
+            than wall time.
         iteration_s: Seconds of an iteration of a fit.
         evaluate_s: Seconds to evaluate an image.
         score_s: Seconds to score an image, by what is computed.
@@ -168,11 +169,14 @@ def measure(
         for needs in work.scorings:
             report(f"score {needs}")
             score_s[needs] = image_scale * _score_s(data, learner, fitted, needs)
+        load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+        if load > 2 * cores and device == "cpu":
+            notes.append(f"the machine is busy (load {load:.0f} on {cores} cores); wall time is that of an idle one")
         is_scaled = factor > 1 or image_scale > 1
         return Measured(
             device=data.device_name(),
             threads=threads,
-            is_cpu_time=data.clock is time.process_time,
+            is_cpu_time=data.is_cpu_time,
             iteration_s=iteration_s,
             evaluate_s=evaluate_s,
             score_s=score_s,
@@ -218,8 +222,8 @@ class _RandomData:
         self._device = device
         self._threads = threads
         self.phase_s = phase_s
-        # Of one thread, CPU time is what the work costs, whatever else runs on the machine.
-        self.clock = time.process_time if device == "cpu" and threads == 1 else time.perf_counter
+        # CPU time is what the work costs, whatever else runs on the machine.
+        self.is_cpu_time = device == "cpu"
         self._num_classes = num_classes
         self._pool, self._test = (
             _Arrays(
@@ -247,6 +251,10 @@ class _RandomData:
             threads=self._threads,
             cache_dir=folder,
         )
+
+    def clock(self) -> float:
+        """Return seconds of work: CPU time divided by the threads, as if all of them were busy; on a GPU wall time."""
+        return time.process_time() / self._threads if self.is_cpu_time else time.perf_counter()
 
     def wait(self) -> None:
         if self._device == "cuda":

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from quadrat.benchmark.storage.sqlite import sqlite_url
+from quadrat.benchmark.storage.sqlite import sqlite_path, sqlite_url
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Experiment", "Run", "State", "default_uri", "experiment_id", "without_password"]
+__all__ = ["Experiment", "Run", "State", "artifact_root", "default_uri", "experiment_id", "without_password"]
 
 State = Literal["running", "done", "failed", "interrupted", "pruned"]
 
@@ -38,6 +38,9 @@ _DEFAULTS: Final = {
     # Its progress bar would break a run's display.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+_DATABASES: Final = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
+"""Schemes of databases that MLflow opens itself, without a server in between."""
+
 _IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id", "candidate")
 _NOTE: Final = "mlflow.note.content"
 _DIGEST_CHARS: Final = 36
@@ -47,6 +50,22 @@ _DIGEST_CHARS: Final = 36
 def default_uri(results_dir: Path) -> str:
     """Return the embedded store of a results folder, an sqlite file inside it."""
     return sqlite_url(Path(results_dir).resolve() / "mlflow.db")
+
+
+def artifact_root(uri: str, results_dir: Path) -> Path | None:
+    """Return the folder of an experiment's artifacts; None for a server, or a folder, which has a place of its own.
+
+    MLflow itself puts those of a database into `mlruns` of the working directory, where nobody looks for them.
+
+    Args:
+        uri: An MLflow tracking URI.
+        results_dir: The results folder, which holds them where the database is no file.
+    """
+    scheme = uri.partition("://")[0].partition("+")[0].lower()
+    if scheme not in _DATABASES:
+        return None
+    path = sqlite_path(uri)
+    return (Path(results_dir) if path is None else path.parent).resolve() / "mlartifacts"
 
 
 def without_password(text: str) -> str:

@@ -14,7 +14,7 @@ from quadrat.benchmark.data import open_packed
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
 from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records_so_far
-from quadrat.benchmark.tracking.client import Experiment, Run, State, default_uri
+from quadrat.benchmark.tracking.client import Experiment, Run, State, artifact_root, default_uri
 from quadrat.benchmark.tracking.pictures import draw_selections
 from quadrat.benchmark.tracking.study import log_candidates
 from quadrat.benchmark.tracking.values import (
@@ -86,7 +86,7 @@ class ResultsWriter:
             record.key: record for record in read_records_so_far(results_dir)
         }
         self._states: dict[str, State] = {}
-        root = results_dir.resolve() / "mlartifacts" if uri == default_uri(results_dir) else None
+        root = artifact_root(uri, results_dir)
         self._experiment = Experiment(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
 
     @property

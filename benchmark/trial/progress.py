@@ -8,7 +8,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 
 __all__ = ["OnProgress", "Phase", "Progress", "Reporter"]
 
-Phase = Literal["select", "fit", "evaluate", "score", "wait"]
+Phase = Literal["select", "encode", "fit", "evaluate", "score", "wait"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,8 @@ class Progress:
         seed: Its seed.
         round: The round at work, counted from 0.
         num_rounds: Rounds in all.
-        phase: What is computed; "wait" while another process computes what both need.
+        phase: What is computed; "encode" while a frozen encoder's features are computed, once; "wait" while another
+            process computes what both need.
         done: Steps or images done in this phase.
         total: Steps or images of this phase, 0 where it has none.
         miou: mIoU of the last finished round.

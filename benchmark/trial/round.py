@@ -122,6 +122,7 @@ class Round:
         key = {**self._key, "test": self._data.test.fingerprint}
 
         def compute(folder: Path) -> None:
+            self._prepare()
             fitted, fit_s = self._fit()
             start = time.perf_counter()
             confusion = self._learner.evaluate(
@@ -184,6 +185,7 @@ class Round:
             return Scores(signals={}, features=None), 0.0
 
         def compute(folder: Path) -> None:
+            self._prepare()
             fitted, _ = self._fit()
             start = time.perf_counter()
             scores = self._learner.score(
@@ -219,6 +221,7 @@ class Round:
         """
 
         def compute(folder: Path) -> None:
+            self._prepare()
             fitted, _ = self._fit()
             start = time.perf_counter()
             errors = self._learner.errors(
@@ -250,6 +253,10 @@ class Round:
 
     def _scores_key(self, needs: SharedNeeds) -> dict[str, Any]:
         return {**self._key, **asdict(needs)}
+
+    def _prepare(self) -> None:
+        """Have the learner do what is done once in a process, before the clock of a phase starts."""
+        self._learner.prepare(lambda done, total: self._report("encode", done, total))
 
     def _wait(self) -> None:
         self._report("wait")

@@ -28,6 +28,7 @@ from quadrat.benchmark.trial.oracle import LabelCost, Oracle
 from quadrat.benchmark.trial.progress import OnProgress, Reporter
 from quadrat.benchmark.trial.round import Evaluation, Round
 from quadrat.strategies import OracleStrategy, Pool, Selection, Truth, load
+from quadrat.strategies.features import load_engine
 
 __all__ = ["Selected", "TrialState", "first_selection"]
 
@@ -154,6 +155,8 @@ class TrialState:
             features=self._of_offered(scores.features) if needs.features and scores.features is not None else None,
             profiles={name: self._of_offered(scores.profiles[name]) for name in needs.profiles},
         )
+        if needs.features or needs.profiles:
+            load_engine()  # takes seconds the first time, which are no time of the selection
         generator = rng(self.spec.seed, "select", self.round, self.spec.strategy)
         if isinstance(self._strategy, OracleStrategy):
             truth, truth_s = self._truth_for(self._strategy, self._last)

@@ -71,7 +71,9 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
             hours(plan.encode_s * cost),
         )
     table.add_row("all", "", "", hours(plan.device_s), style="bold")
-    clock = "CPU time" if measured.is_cpu_time else "wall time"
+    clock = "wall time"
+    if measured.is_cpu_time:
+        clock = "CPU time" if measured.threads == 1 else "CPU time by threads, as if all were busy"
     yield Text(
         f"\nplan of the whole suite, as if nothing were done yet; measured on {measured.device} ({clock}, "
         f"{measured.threads} threads, one trial alone); what trials share is counted once"

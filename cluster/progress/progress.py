@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.results.records import Record
@@ -27,6 +28,7 @@ class Row:
         miou: mIoU of the last recorded round.
         round_started_s: When the current round started.
         is_trained: Whether the current round was trained by this trial rather than read from the store.
+        fit_s: Seconds of the current round's fit, once it is over.
         phase_started_s: When the current phase started.
         reported_s: When the last progress event arrived.
     """
@@ -41,15 +43,31 @@ class Row:
     miou: float | None = None
     round_started_s: float
     is_trained: bool = False
+    fit_s: float = 0.0
     phase_started_s: float
     reported_s: float = 0.0
+
+
+class _Trained(NamedTuple):
+    """A round that was trained during this run: seconds in all, and of its fit."""
+
+    round_s: float
+    fit_s: float
+
+
+_RECENT: Final = 3
+"""Rounds that were trained last, at least, whose time counts; as many as there are trials in flight if more."""
+
+_IN_PROGRESS: Final = 0.1
+"""Share of a fit that must be done before its pace counts."""
 
 
 class RunProgress:
     """Progress of a run.
 
-    Time left is the number of rounds that still have to be trained times the median time of those that were trained
-    during this run, over the trials in flight: rounds of a recipe cost the same number of steps, whatever their labels.
+    Time left is the number of rounds that still have to be trained times the time of one, over the trials in flight:
+    rounds of a recipe cost the same number of steps, whatever their labels. The time of one is the median of those that
+    were trained last and of those in progress, so that it follows a machine that becomes busy or idle.
 
     Args:
         trials: All trials of the run, including those that were complete before.
@@ -71,7 +89,7 @@ class RunProgress:
         self._complete = frozenset(complete)
         self._waiting = {spec.trial_id: spec for spec in trials if spec.trial_id not in self._complete}
         self._num_rounds_of = {spec.trial_id: spec.num_rounds for spec in trials}
-        self._round_s: list[float] = []
+        self._trained: list[_Trained] = []
         self.rows: dict[str, Row] = {}
         self.activity = ""
         self.waited_s = 0.0
@@ -125,6 +143,8 @@ class RunProgress:
             self.waited_s += now_s - row.reported_s
         row.reported_s = now_s
         if row.latest is None or row.latest.phase != progress.phase:
+            if row.latest is not None and row.latest.phase == "fit":
+                row.fit_s += now_s - row.phase_started_s
             row.phase_started_s = now_s
         row.is_trained |= progress.phase == "fit"
         row.latest = progress
@@ -136,10 +156,10 @@ class RunProgress:
         self.num_fits += row.is_trained
         self.num_shared += is_new and not row.is_trained
         if row.is_trained:
-            self._round_s.append(now_s - row.round_started_s)
+            self._trained.append(_Trained(now_s - row.round_started_s, row.fit_s))
         row.num_done = record.round + 1
         row.miou = record.miou
-        row.round_started_s, row.is_trained = now_s, False
+        row.round_started_s, row.is_trained, row.fit_s = now_s, False, 0.0
         self._done[record.trial_id] = max(self._done.get(record.trial_id, 0), row.num_done)
 
     def finish(self, trial_id: str) -> Row:
@@ -158,20 +178,21 @@ class RunProgress:
         self._waiting[trial_id] = self.rows.pop(trial_id).spec
 
     def round_s(self) -> float | None:
-        """Return the seconds that a trained round takes, None while there is nothing to estimate it from."""
-        if self._round_s:
-            return statistics.median(self._round_s)
-        estimates = [found for row in self.rows.values() if (found := self._extrapolated_s(row)) is not None]
-        return statistics.median(estimates) if estimates else None
+        """Return the seconds that a trained round takes now, None while there is nothing to estimate it from."""
+        recent = [one.round_s for one in self._trained[-max(_RECENT, len(self.rows)) :]]
+        in_progress = [found for row in self.rows.values() if (found := self._extrapolated_s(row)) is not None]
+        return statistics.median(recent + in_progress) if recent or in_progress else None
 
     def _extrapolated_s(self, row: Row) -> float | None:
-        """Extrapolate the seconds of a round from its fit in progress, as if the fit were all of it."""
+        """Extrapolate the seconds of a round from the pace of its fit, the rest of it as in the rounds before."""
         latest = row.latest
         if latest is None or latest.phase != "fit" or not latest.done or not latest.total:
             return None
-        now_s = self._clock()
-        left_s = (now_s - row.phase_started_s) * (latest.total - latest.done) / latest.done
-        return now_s - row.round_started_s + left_s
+        if self._trained and latest.done < _IN_PROGRESS * latest.total:
+            return None
+        fit_s = (self._clock() - row.phase_started_s) * latest.total / latest.done
+        shares = [one.round_s / one.fit_s for one in self._trained if one.fit_s]
+        return fit_s * statistics.median(shares) if shares else fit_s
 
     def row_left_s(self, row: Row) -> float | None:
         """Return the estimated seconds until a trial in flight is complete, None while there is no estimate."""

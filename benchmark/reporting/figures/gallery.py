@@ -4,6 +4,7 @@ An image is stored in the page once, as JPEG; the regions are SVG paths over it,
 can be switched without another picture.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from quadrat.strategies.selection_file import SelectionFile
 __all__ = ["Drawing", "Gallery", "Picture", "choose_images", "draw_gallery"]
 
 NUM_IMAGES = 4
+_MIN_COLUMNS, _MAX_COLUMNS = 4, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,13 @@ class Gallery:
     seeds: tuple[int, ...]
     num_rounds: int
     drawings: tuple[Drawing, ...]
+
+    @property
+    def num_columns(self) -> int:
+        """Figures side by side on a wide page: ground truth and strategies in as few rows, as even as possible."""
+        num = 1 + len(self.labels)
+        num_rows = math.ceil(num / _MAX_COLUMNS)
+        return max(_MIN_COLUMNS, math.ceil(num / num_rows))
 
 
 def draw_gallery(

@@ -10,6 +10,7 @@ import pytest
 from support.curve_results import results_of
 from support.fake_results import write_fake_results
 
+from quadrat.benchmark.analysis.measures import COSTS
 from quadrat.benchmark.analysis.pairwise import pairwise_tests
 from quadrat.benchmark.reporting.summary import pairwise_finding, report_summary, settled_by
 from quadrat.benchmark.results.trials import Results, read_results
@@ -188,3 +189,14 @@ def test_each_region_size_is_held_against_the_end_of_its_own_random() -> None:
         "random r8 (Random) improves with more labels: mIoU 30.00 % at round 0, 60.20 % at round 2.",
         "random r16 (Random) improves with more labels: mIoU 30.00 % at round 0, 50.20 % at round 2.",
     ]
+
+
+def test_gains_do_not_depend_on_the_cost_of_the_tables_and_name_their_own(tmp_path: Path) -> None:
+    """One list of gains counted the fraction, the table below it regions: +4.93 and +4.75 of one strategy."""
+    results = read_results(write_fake_results(tmp_path, **FEW, seeds=(0, 1, 2, 3), noise=0.01))
+    summaries = [report_summary(results, cost) for cost in COSTS]
+    assert len({(one.headline, one.answer, repr(one.gains)) for one in summaries}) == 1
+    for sentence in (summaries[0].headline, *summaries[0].answer):
+        assert "over labelled pixels" in sentence and "over clicks" in sentence
+    gains = summaries[0].gains
+    assert gains is not None and gains.columns[:2] == ("gain over labelled pixels", "gain over clicks")

@@ -18,7 +18,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Failure, append_record, record_failure
 from quadrat.benchmark.results.selections import selection_path, write_selection
 from quadrat.benchmark.tracking import logger as logger_module
-from quadrat.benchmark.tracking.client import Experiment, default_uri, experiment_id, without_password
+from quadrat.benchmark.tracking.client import Experiment, artifact_root, default_uri, experiment_id, without_password
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.tracking.writer import log_artifacts, log_results
 from quadrat.strategies import Selection
@@ -330,7 +330,7 @@ def test_class_names_become_metric_names_that_mlflow_takes(folder: Path) -> None
     document["dataset"]["classes"] = ["road (paved)", "sky"]
     (folder / "suite.json").write_text(json.dumps(document))
     log_results(folder)
-    assert "class_iou/road _paved_" in runs(folder)["random seed 0"].data.metrics
+    assert "class_iou/road _x28_paved_x29_" in runs(folder)["random seed 0"].data.metrics
 
 
 def _await(condition: Callable[[], bool]) -> None:
@@ -346,3 +346,30 @@ def test_the_store_of_a_folder_with_percent_and_question_mark_lies_in_it(empty_s
     shutil.copy(empty_store, folder / "mlflow.db")
     Experiment(default_uri(folder), "here", note="", artifact_root=folder / "mlruns")
     assert b"here" in (folder / "mlflow.db").read_bytes()
+
+
+def test_artifacts_of_a_database_of_ones_own_lie_beside_it_and_not_in_the_working_directory(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, working = tmp_path_factory.mktemp("away"), tmp_path_factory.mktemp("working")
+    shutil.copy(folder / "mlflow.db", away / "runs.db")
+    monkeypatch.chdir(working)
+    log_results(folder, f"sqlite:///{away / 'runs.db'}")
+    assert list(working.iterdir()) == []
+    assert list((away / "mlartifacts").rglob("records.jsonl")) != []
+
+
+@pytest.mark.parametrize(
+    ("uri", "root"),
+    [
+        ("sqlite:////data/a%20b/runs.db", Path("/data/a b/mlartifacts")),
+        ("postgresql+psycopg2://me@host/db", Path("/results/mlartifacts")),
+        ("mysql://host/db", Path("/results/mlartifacts")),
+        ("http://host:5000", None),
+        ("databricks", None),
+        ("file:///data/mlruns", None),
+        ("./mlruns", None),
+    ],
+)
+def test_only_a_database_has_no_place_of_its_own_for_artifacts(uri: str, root: Path | None) -> None:
+    assert artifact_root(uri, Path("/results")) == root

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 from support.layouts import labels, save, write_folder
+from support.tiny_suite import TINY_SUITE
 
 from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.data import VOID
 from quadrat.benchmark.errors import DataError, ResultsError, TrainingError
+from quadrat.benchmark.learning.training.frozen import Frozen
 from quadrat.benchmark.results.folder import check_results, finished_trials, read_suite_json
 from quadrat.benchmark.results.lock import lock_results
 from quadrat.benchmark.results.records import append_record, read_records, without_timings
 from quadrat.benchmark.results.selections import selection_path
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
-from quadrat.strategies import StrategyError
+from quadrat.strategies import StrategyError, features
 
 ContextOf = Callable[..., TrialContext]
 
@@ -377,3 +380,29 @@ def test_withholding_void_regions_is_another_folder(context_of: ContextOf, tmp_p
     assert read_suite_json(tmp_path / "results")["dataset"]["pool"]["void_regions"] == {"16": 8}
     with pytest.raises(ResultsError, match='void_regions = "offer", got void_regions = "withhold"'):
         context_of(dataset=dataset, budgets=[8], void_regions="withhold").prepare_results()
+
+
+def test_what_is_done_once_is_no_time_of_a_fit_an_evaluation_or_a_selection(
+    context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock by which each image that is encoded, and the first use of faiss, take 1000 s."""
+    real_s, skipped_s, is_loaded = time.perf_counter, [0.0], []
+    encode, load = Frozen._encode, features._faiss
+
+    def slow_encode(self: Frozen, image: np.ndarray) -> Any:
+        skipped_s[0] += 1000.0
+        return encode(self, image)
+
+    def slow_load() -> Any:
+        skipped_s[0] += 0.0 if is_loaded else 1000.0
+        is_loaded.append(True)
+        return load()
+
+    monkeypatch.setattr(time, "perf_counter", lambda: real_s() + skipped_s[0])
+    monkeypatch.setattr(Frozen, "_encode", slow_encode)
+    monkeypatch.setattr(features, "_faiss", slow_load)
+    learner = {**TINY_SUITE["learner"], "frozen": True, "scale": [1.0, 1.0]}
+    context = context_of(learner=learner, strategies=["core-set"], budgets=[6, 12])
+    seconds = [record.seconds for record in run_trial(context.suite.trials()[-1], context)]
+    assert skipped_s[0] >= 1000 * (len(context.data.pool.ids) + len(context.data.test.ids) + 1)
+    assert max(value for of_round in seconds for value in of_round.values()) < 500

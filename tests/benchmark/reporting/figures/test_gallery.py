@@ -64,3 +64,13 @@ def test_images_are_chosen_apart_from_each_other() -> None:
 
 def test_cells_are_clipped_at_the_border() -> None:
     assert cells_path([0, 3], [1, 5], 16, 60, 90) == "M16,0h16v16h-16zM80,48h10v12h-10z"
+
+
+@pytest.mark.parametrize(
+    ("num_strategies", "columns"), [(1, 4), (3, 4), (4, 5), (5, 6), (6, 4), (7, 4), (8, 5), (11, 6), (12, 5)]
+)
+def test_a_gallery_leaves_no_figure_alone_in_its_row(num_strategies: int, columns: int) -> None:
+    """Ground truth and four strategies were four figures and one below; two rows are as even as possible."""
+    labels = tuple(str(number) for number in range(num_strategies))
+    gallery = Gallery(pictures=(), labels=labels, seeds=(0,), num_rounds=1, drawings=())
+    assert gallery.num_columns == columns
