@@ -150,7 +150,8 @@ def check(
     findings += _shared_lists(listed)
     findings += _duplicates([one for one in checked.values() if one is not None])
     if not listed and not findings:
-        findings.append(Finding(severity="error", kind="no split", text=f"{dataset.name} has no split."))
+        more = dataset.what_is_there() if isinstance(dataset, FileDataset) else ""
+        findings.append(Finding(severity="error", kind="no split", text=f"{dataset.name} has no split.{more}"))
     title = getattr(dataset, "title", dataset.name)
     return Report(
         name=dataset.name if title == dataset.name else f"{dataset.name} ({title})",

@@ -25,6 +25,7 @@ __all__ = [
     "Published",
     "Sample",
     "decode",
+    "interpolation_advice",
     "items_of",
     "load_dataset",
     "part_of",
@@ -166,7 +167,8 @@ def decode(item: Item, num_classes: int) -> Sample:
         ids = sorted(set(wrong.tolist()))
         raise DataError(
             f"{item}: {wrong.size} mask pixels hold ids that are no class: {ids[:5]}. "
-            f"Expected 0 to {num_classes - 1}, or {VOID} for void.{shift_advice(ids, num_classes)}",
+            f"Expected 0 to {num_classes - 1}, or {VOID} for void.{shift_advice(ids, num_classes)}"
+            f"{interpolation_advice(len(ids))}",
             kind="ids that are no class",
         )
     return Sample(image, mask)
@@ -197,6 +199,24 @@ def shift_advice(wrong: Sequence[int], num_classes: int) -> str:
         f' If ids begin at 1 and 0 is no class, write "ids": {{"0": "void", "1-{num_classes}": "0-{num_classes - 1}"}} '
         "(manifest.json of data set `folder`; dataset.params of `voc`)."
     )
+
+
+def interpolation_advice(num_wrong: int) -> str:
+    """Return what is wrong with a mask that holds so many values that are no class; an empty text where they are few.
+
+    Args:
+        num_wrong: Different values, or colours.
+    """
+    if num_wrong <= _MANY:
+        return ""
+    return (
+        f" They are {num_wrong} different ones, as scaling with interpolation or compression with loss leaves along "
+        "borders. Export the mask anew at the size of its image, without either."
+    )
+
+
+_MANY: Final = 20
+"""Values that are no class above which they are no class that was forgotten."""
 
 
 def items_of(dataset: Dataset, split: str) -> Sequence[Item]:

@@ -9,7 +9,7 @@ from quadrat.benchmark.data.loaders.manifest import IMAGES, Manifest, read_manif
 from quadrat.benchmark.data.loaders.mask_values import distinct_colours
 from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, by_id
 from quadrat.benchmark.data.loaders.reading import MASK_SUFFIXES
-from quadrat.benchmark.data.loaders.user_files import read_ids_list, visible_entries
+from quadrat.benchmark.data.loaders.user_files import read_ids_list, same_name, visible_entries
 
 __all__ = ["Folder"]
 
@@ -42,6 +42,11 @@ class Folder(FileDataset):
         """
         self.require_folder()
         return read_manifest(self.root / "manifest.json", self.layout)
+
+    @property
+    def expected_paths(self) -> str:
+        """Paths by the patterns of the manifest."""
+        return f"{self.manifest.image.text} and {self.manifest.mask.text}"
 
     @property
     def title(self) -> str:
@@ -84,11 +89,20 @@ class Folder(FileDataset):
         """Return the pairs of `split`; see `FileDataset.pairs`."""
         self.require_split(split)
         manifest = self.manifest
-        image_of = by_id((found.id, found.path) for found in manifest.image.find(self.root, split))
-        mask_of = by_id(((one.id, one.path) for one in manifest.mask.find(self.root, split)), rather=MASK_SUFFIXES)
+        images, masks = (pattern.find(self.root, split) for pattern in (manifest.image, manifest.mask))
+        # In one folder, x_mask.png fits the pattern {id}.png of images too.
+        if both := {found.path for found in images} & {found.path for found in masks}:
+            if manifest.image.num_literal < manifest.mask.num_literal:
+                images = [found for found in images if found.path not in both]
+            else:
+                masks = [found for found in masks if found.path not in both]
+        image_of = by_id((found.id, found.path) for found in images)
+        mask_of = by_id(((found.id, found.path) for found in masks), rather=MASK_SUFFIXES)
         listed = manifest.splits[split] if manifest.splits is not None else None
         if isinstance(listed, str):
             listed = read_ids_list(self.root / listed, image_of)
+        elif listed is not None:
+            listed = [same_name(name) for name in listed]
         if listed is None:
             # Masks that lie together for all splits are no masks without image of this one.
             ids = image_of.keys() | (mask_of.keys() if manifest.mask.has_split or not manifest.image.has_split else ())

@@ -95,6 +95,8 @@ def read_manifest(path: Path, layout: str) -> Manifest:
         raise DataError(f"{path} is missing: it names the classes, e.g. {EXAMPLE}. The layout is {layout}.")
     found = read_json(path, f"e.g. {EXAMPLE}")
     where = str(path)
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: expected a mapping, e.g. {EXAMPLE}, got {str(found)[:200]}.")
     classes = _classes(found, where)
     for key in found:
         if key not in KEYS:
@@ -114,7 +116,7 @@ def read_manifest(path: Path, layout: str) -> Manifest:
         name=_text(found, "name", where),
         classes=classes,
         colours=_display(class_of_colour, len(classes)),
-        class_of=_class_of(found, classes, void_ids, where),
+        class_of=_class_of(found, classes, void_ids, where) or _class_of_grey(class_of_colour),
         class_of_colour=class_of_colour,
         splits=_splits(found["splits"], where) if "splits" in found else None,
         image=image,
@@ -124,15 +126,16 @@ def read_manifest(path: Path, layout: str) -> Manifest:
     )
 
 
-def _classes(found: object, where: str) -> tuple[str, ...]:
-    classes = found.get("classes") if isinstance(found, dict) else None
+def _classes(found: dict[str, Any], where: str) -> tuple[str, ...]:
+    classes = found.get("classes")
     if isinstance(classes, list) and len(classes) > VOID:
         raise DataError(
             f"{where}: expected at most {VOID} classes, got {len(classes)}: masks are kept in 8 bits, {VOID} is void. "
             "Join classes by 'ids', or leave rare ones out as void."
         )
     fits = isinstance(classes, list) and len(classes) >= 2 and len(set(map(str, classes))) == len(classes)
-    if not isinstance(classes, list) or not fits or not all(str(name).strip() for name in classes):
+    is_named = isinstance(classes, list) and all(isinstance(name, str | int) and str(name).strip() for name in classes)
+    if not isinstance(classes, list) or not fits or not is_named:
         raise DataError(f"{where}: expected 'classes' as a list of 2 to {VOID} different names, got {classes!r}.")
     names = tuple(map(str, classes))
     require_class_names(names, where)
@@ -146,6 +149,13 @@ def _class_of(found: dict[str, Any], classes: tuple[str, ...], void: list[int], 
         read_ids(found["ids"], classes, where) if "ids" in found else {place: place for place in range(len(classes))}
     )
     return {**named, **dict.fromkeys(void, VOID)}
+
+
+def _class_of_grey(class_of_colour: Mapping[Colour, int] | None) -> dict[int, int] | None:
+    """Return the class of each grey value where all colours are grey, since those may be stored with one channel."""
+    if class_of_colour is None or any(len(set(colour)) > 1 for colour in class_of_colour):
+        return None
+    return {colour[0]: class_id for colour, class_id in class_of_colour.items()}
 
 
 def _void(value: object, where: str) -> tuple[list[int], list[Colour]]:
@@ -195,6 +205,8 @@ def _patterns(value: object, where: str) -> tuple[Pattern, Pattern]:
     image, mask = (
         Pattern(value.get(key, default), IMAGE_SUFFIXES, where) for key, default in (("image", IMAGES), ("mask", MASKS))
     )
+    if image.text == mask.text:
+        raise DataError(f"{where}: expected patterns of image and mask that differ, got {image.text} for both.")
     if set(image.id_names) != set(mask.id_names):
         raise DataError(
             f"{where}: expected the same placeholders in both patterns but for {{split}}, got {image.text} and "

@@ -10,16 +10,17 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.data.dataset import VOID, shift_advice
+from quadrat.benchmark.data.dataset import VOID, interpolation_advice, shift_advice
 from quadrat.benchmark.data.loaders.mask_values import Colour, classes_of_colours, value_ranges
 from quadrat.benchmark.data.loaders.reading import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
     orientation_of,
+    palette_of,
     read_mask_values,
     read_rgb,
 )
-from quadrat.benchmark.data.loaders.user_files import visible_entries
+from quadrat.benchmark.data.loaders.user_files import first_files, same_name, visible_entries
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["FileDataset", "FilePair", "by_id", "files_by_id", "match"]
@@ -52,10 +53,26 @@ class FilePair:
     def missing(self) -> str | None:
         """Return a sentence that names the missing file, or None if both files exist."""
         if not self.image.is_file():
-            return f"mask {self.mask} has no image: expected {self.image}"
+            return f"mask {self.mask} has no image: expected {self.image}{self._beside(self.image)}"
         if not self.mask.is_file():
-            return f"image {self.image} has no mask: expected {self.mask}"
+            return f"image {self.image} has no mask: expected {self.mask}{self._beside(self.mask)}"
         return None
+
+    def _beside(self, expected: Path) -> str:
+        """Return which files of the same id lie where a file was expected, as in `; there is a.npy`."""
+        stem = _folded(self.id.rpartition("/")[2])
+        names = [
+            path.name
+            for path in visible_entries(expected.parent)
+            if path not in (self.image, self.mask)
+            and _folded(path.name).startswith(stem)
+            and not _folded(path.name)[len(stem) :][:1].isalnum()
+        ]
+        return f"; there is {', '.join(names[:_MAX_BESIDE])}" if names else ""
+
+    def _require(self, path: Path) -> None:
+        if not path.is_file():
+            raise DataError(f"{path} is missing{self._beside(path)}.", kind="missing files")
 
     @property
     def orientation(self) -> int:
@@ -64,11 +81,15 @@ class FilePair:
 
     def read_image(self) -> npt.NDArray[np.uint8]:
         """Return the image, uint8 (H, W, 3) RGB; see `Item.read_image`."""
+        self._require(self.image)
         return read_rgb(self.image, self.bits)
 
     def read_mask(self) -> npt.NDArray[np.uint8]:
         """Return the mask, uint8 (H, W); see `Item.read_mask`."""
+        self._require(self.mask)
         values = read_mask_values(self.mask, are_colours=self.class_of_colour is not None)
+        if values.ndim == 2 and (drawn := self._drawn(values)) is not None:
+            values = drawn
         if values.ndim == 2:
             return self._class_ids(values)
         if self.class_of_colour is None:
@@ -81,12 +102,26 @@ class FilePair:
         mask, wrong = classes_of_colours(values, self.class_of_colour)
         if wrong:
             some = ", ".join(str(list(colour)) for colour in list(wrong)[:3])
+            advice = interpolation_advice(len(wrong)) or " Name them in 'colours', void ones under \"void\"."
             raise DataError(
-                f"{self.mask}: {sum(wrong.values())} pixels have colours that are no class: {some}. Name them in "
-                "'colours', void ones under \"void\".",
+                f"{self.mask}: {sum(wrong.values())} pixels have colours that are no class: {some}.{advice}",
                 kind="colours that are no class",
             )
         return mask
+
+    def _drawn(self, indices: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
+        """Return the colours of a mask with a palette, (H, W, 3), where they and not the indices are the classes.
+
+        Programs that write PNG files store pictures of few colours with a palette, whose order means nothing. The
+        indices count where `ids` says what they are, where no colour is one of a class, and where both say the same.
+        """
+        if self.class_of_colour is None or self.class_of is not None or (palette := palette_of(self.mask)) is None:
+            return None
+        used = np.unique(indices).tolist()
+        if used[-1] >= len(palette) or all(self.class_of_colour.get(palette[index], index) == index for index in used):
+            return None
+        colours: npt.NDArray[np.uint8] = np.array(palette, dtype=np.uint8)[indices]
+        return colours
 
     def _class_ids(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Return the class ids of raw ids, (H, W)."""
@@ -96,7 +131,8 @@ class FilePair:
         if wrong:
             raise DataError(
                 f"{self.mask}: {sum(wrong.values())} pixels hold ids that are no class: {list(wrong)[:5]}. "
-                f"Expected one of {value_ranges(known)}.{self._shift_advice(list(wrong))}",
+                f"Expected one of {value_ranges(known)}.{self._shift_advice(list(wrong))}"
+                f"{interpolation_advice(len(wrong))}",
                 kind="ids that are no class",
             )
         if self.class_of is None:
@@ -157,7 +193,10 @@ class FileDataset(ABC):
         """Return the complete pairs of `split`, sorted by id unless a file lists them; see `Dataset.items`."""
         pairs = self.pairs(split)
         if not pairs:
-            raise DataError(f"split {split!r} of {self.name} in {self.root} is empty: found neither images nor masks.")
+            raise DataError(
+                f"split {split!r} of {self.name} in {self.root} is empty: found neither images nor masks."
+                f"{self.what_is_there()}"
+            )
         self.require_names(split, pairs)
         if incomplete := [lack for pair in pairs if (lack := pair.missing())]:
             shown = "\n  ".join(incomplete[:5])
@@ -197,12 +236,22 @@ class FileDataset(ABC):
                 "the data set there."
             )
 
+    @property
+    def expected_paths(self) -> str:
+        """Paths that images and masks should have, for messages."""
+        return self.layout
+
+    def what_is_there(self) -> str:
+        """Return the layout that was expected and a few files that lie under the root, as sentences."""
+        found = ", ".join(path.relative_to(self.root).as_posix() for path in first_files(self.root, _MAX_BESIDE))
+        return f" Expected {self.expected_paths}; {f'there is {found}' if found else 'there is no file'}."
+
     def require_split(self, split: str) -> None:
         """Raise a `DataError` that names the known splits unless `split` is one of them."""
         self.require_folder()
         if split not in self.splits:
-            there = f"there is {', '.join(self.splits)}" if self.splits else f"there is none. Expected {self.layout}"
-            raise DataError(f"{self.name} in {self.root} has no split {split!r}; {there}.")
+            there = f"there is {', '.join(self.splits)}." if self.splits else f"there is none.{self.what_is_there()}"
+            raise DataError(f"{self.name} in {self.root} has no split {split!r}; {there}")
 
 
 def files_by_id(
@@ -241,12 +290,21 @@ def by_id(files: Iterable[tuple[str, Path]], *, rather: Sequence[str] = ()) -> d
     """
     found: dict[str, Path] = {}
     for name, path in files:
+        name = same_name(name)
         other = found.get(name)
         if other is not None and (path.suffix.lower() in rather) == (other.suffix.lower() in rather):
             raise DataError(f"{path.parent}: {other.name} and {path.name} have the same id {name!r}. Remove one.")
         if other is None or path.suffix.lower() in rather:
             found[name] = path
     return found
+
+
+_MAX_BESIDE: Final = 3
+
+
+def _folded(name: str) -> str:
+    """Return a file name without what some systems do not tell apart: upper case, and how an accent is written."""
+    return same_name(name).casefold()
 
 
 _SEPARATORS: Final = "_-. "

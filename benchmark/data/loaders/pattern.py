@@ -1,12 +1,11 @@
 """Patterns of file names: `masks/{split}/{id}_mask.png` finds the masks of a split and their ids."""
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from quadrat.benchmark.data.loaders.user_files import is_visible
+from quadrat.benchmark.data.loaders.user_files import walk
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["Found", "Pattern"]
@@ -53,14 +52,20 @@ class Pattern:
             "id" not in names
             or len(set(self.id_names)) < len(self.id_names)
             or not all(name.isidentifier() for name in names)
-            or text.startswith(("/", "\\"))
+            or text.startswith("/")
+            or "\\" in text
             or ".." in PurePosixPath(text).parts
         )
         if bad or "{" in _PART.sub("", text) or "}" in _PART.sub("", text):
             raise DataError(
-                f"{where}: expected a pattern of paths below the root with {{id}}, such as "
+                f"{where}: expected a pattern of paths below the root with {{id}} and slashes, such as "
                 f"masks/{{split}}/{{id}}_mask.png, got {text!r}."
             )
+
+    @property
+    def num_literal(self) -> int:
+        """Characters that stand for themselves: of two patterns that a file fits, the one with more is meant."""
+        return len(_PART.sub("", self.text))
 
     @property
     def has_split(self) -> bool:
@@ -100,7 +105,7 @@ class Pattern:
             fixed = f"{fixed}{split}/"
         regex = self._regex(split)
         found = []
-        for path in sorted(_walk(root / fixed.rpartition("/")[0])):
+        for path in sorted(walk(root / fixed.rpartition("/")[0])):
             if (fit := regex.fullmatch(path.relative_to(root).as_posix())) is not None:
                 parts = fit.groupdict()
                 name = "/".join(parts[part] for part in self.id_names)
@@ -112,14 +117,3 @@ class Pattern:
         text = f"{self.text.removesuffix('.*')}{suffix}" if self.text.endswith(".*") else self.text
         values = dict(zip(self.id_names, name.split("/", len(self.id_names) - 1), strict=False)) | {"split": split}
         return root / _PART.sub(lambda match: values.get(match[1], "*"), text)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    known = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if is_visible(name)]
-        if (real := os.path.realpath(place)) in known:  # a link to a folder above itself
-            folders.clear()
-            continue
-        known.add(real)
-        yield from (Path(place, name) for name in files if is_visible(name))

@@ -197,10 +197,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             kind="images that are too large",
         ) from error
     except DECODER_ERRORS as error:
-        raise DataError(
-            f"{path} cannot be read as an image ({error}). Replace it by an intact copy.",
-            kind="files that cannot be read",
-        ) from error
+        raise DataError(f"{path} {_why_no_image(path, error)}", kind="files that cannot be read") from error
+
+
+def _why_no_image(path: Path, error: Exception) -> str:
+    """Return what a file is that is no image, and what to do."""
+    head = _head(path) if path.is_file() else b"?"
+    if not head:
+        return "is empty (0 bytes). Replace it by an intact copy."
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS and not the image itself: git lfs pull."
+    return f"cannot be read as an image ({error}). Replace it by an intact copy."
 
 
 def _num_pages(picture: Image.Image) -> int:

@@ -1,7 +1,11 @@
 """Folders and text files as people have them: hidden and system entries are skipped, encodings are read or named."""
 
 import codecs
+import itertools
 import json
+import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -10,7 +14,16 @@ from typing import Any, Final
 from quadrat.benchmark.data.loaders.reading import IMAGE_SUFFIXES
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["is_visible", "read_ids_list", "read_json", "read_lines", "visible_entries"]
+__all__ = [
+    "first_files",
+    "is_visible",
+    "read_ids_list",
+    "read_json",
+    "read_lines",
+    "same_name",
+    "visible_entries",
+    "walk",
+]
 
 _SYSTEM: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"})
 """What systems and programs leave in folders; names in lower case. Others begin with a dot."""
@@ -33,6 +46,31 @@ def visible_entries(folder: Path) -> Iterator[Path]:
     """Yield the files and folders inside `folder` in the order of their names; none where it is no folder."""
     if folder.is_dir():
         yield from sorted(path for path in folder.iterdir() if is_visible(path.name))
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below `folder`, folder by folder and by name, links followed; hidden and system ones are not."""
+    known = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if is_visible(name))
+        if (real := os.path.realpath(place)) in known:  # a link to a folder above itself
+            folders.clear()
+            continue
+        known.add(real)
+        yield from (Path(place, name) for name in sorted(files) if is_visible(name))
+
+
+def first_files(folder: Path, num: int) -> list[Path]:
+    """Return the first `num` files below `folder`."""
+    return list(itertools.islice(walk(folder), num))
+
+
+def same_name(name: str) -> str:
+    """Return a name with its accents written in one way: `u` and an accent are the letter with it (Unicode NFC).
+
+    Systems differ in how they store names, so that an image and its mask may be spelt in two ways.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def read_lines(path: Path, content: str) -> list[str]:
@@ -60,7 +98,7 @@ def read_ids_list(path: Path, known: Container[str]) -> list[str]:
     Raises:
         DataError: When the file is missing or names an id twice.
     """
-    ids = [_id_of_line(line, known) for line in read_lines(path, "ids, one a line")]
+    ids = [_id_of_line(same_name(line), known) for line in read_lines(path, "ids, one a line")]
     if twice := sorted(name for name, num in Counter(ids).items() if num > 1):
         raise DataError(f"{path} lists {len(twice)} ids more than once: {', '.join(twice[:5])}. List each once.")
     return ids
@@ -69,7 +107,7 @@ def read_ids_list(path: Path, known: Container[str]) -> list[str]:
 def _id_of_line(line: str, known: Container[str]) -> str:
     if line in known:
         return line
-    parts = line.split()[0].replace("\\", "/").strip("/").split("/")
+    parts = re.split(r"[\s,;]", line)[0].replace("\\", "/").strip("/").split("/")
     for start in range(len(parts)):
         tail = "/".join(parts[start:])
         for name in (tail, tail.rpartition(".")[0]):

@@ -85,7 +85,8 @@ def test_missing_root_ends_the_check(tmp_path: Path) -> None:
 def test_data_set_without_any_split_is_a_problem(tmp_path: Path) -> None:
     write_folder(tmp_path)
     shutil.rmtree(tmp_path / "images")
-    assert report_of(tmp_path).problems == ("folder has no split.",)
+    (problem,) = report_of(tmp_path).problems
+    assert problem.startswith("folder has no split. Expected images/{split}/{id}.*")
 
 
 def test_classes_that_cannot_be_read_end_the_check(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_folder_reads_further_values_as_void(tmp_path: Path) -> None:
     [
         (None, r'manifest.json is missing: it names the classes, e.g. {"classes"'),
         ("{", r"manifest.json is not JSON"),
-        ("[]", r"expected 'classes' as a list of 2 to 255 different names, got None"),
+        ("[]", r"expected a mapping, e\.g\. .* got \[\]"),
         ('{"classes": ["sky"]}', r"2 to 255 different names, got \['sky'\]"),
         ('{"classes": ["sky", "sky"]}', r"different names"),
         ('{"classes": ["sky", "road"], "colours": [[1, 2, 3]]}', r"'colours' as a list of 2 \[r, g, b\].*got \[\[1"),
@@ -323,7 +323,9 @@ def test_corrupt_file_is_named(kind: type[FileDataset], how: str, what: str, tmp
     data = path.read_bytes()
     garbled = data[:40] + bytes(255 - byte for byte in data[40:])
     path.write_bytes({"cut": data[: len(data) // 2], "text": b"no image", "empty": b"", "garbled": garbled}[how])
-    with pytest.raises(DataError, match=rf"{path} cannot be read as an image \(.*Replace it by an intact copy"):
+    with pytest.raises(
+        DataError, match=rf"{path} (cannot be read as an image \(|is empty \(0).*Replace it by an intact copy"
+    ):
         pack(dataset, "train", tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache" / "packed").iterdir() if not path.name.endswith(".lock")]
 
