@@ -187,18 +187,21 @@ def _size_advice(item: Item) -> str:
 
 
 def shift_advice(wrong: Sequence[int], num_classes: int) -> str:
-    """Return what to write if `wrong` mask values suggest that ids begin at 1, else an empty text.
+    """Return what to write about mask values that are no class; an empty text where they are many.
 
     Args:
         wrong: Values that are no class, ascending.
         num_classes: Number of classes.
     """
-    if list(wrong) != [num_classes]:
+    if list(wrong) == [num_classes]:
+        ids = f'{{"0": "void", "1-{num_classes}": "0-{num_classes - 1}"}}'
+        line = f'If ids begin at 1 and 0 is no class, write "ids": {ids}'
+    elif 0 < len(wrong) <= _MANY:
+        named = ", ".join(f'"{value}": "NAME"' for value in wrong[:3])
+        line = f'Say which class each mask value is, or that it is "void": "ids": {{{named}, ...}}'
+    else:
         return ""
-    return (
-        f' If ids begin at 1 and 0 is no class, write "ids": {{"0": "void", "1-{num_classes}": "0-{num_classes - 1}"}} '
-        "(manifest.json of data set `folder`; dataset.params of `voc`)."
-    )
+    return f" {line} (manifest.json of data set `folder`; dataset.params of `voc`)."
 
 
 def interpolation_advice(num_wrong: int) -> str:

@@ -146,7 +146,7 @@ class FilePair:
     def _shift_advice(self, wrong: list[int]) -> str:
         num_classes = len(set((self.class_of or {}).values()) - {VOID})
         is_identity = self.class_of is not None and all(self.class_of.get(raw) == raw for raw in range(num_classes))
-        return shift_advice(wrong, num_classes) if is_identity else ""
+        return shift_advice(wrong, num_classes if is_identity else -1)
 
     def stamp(self) -> str:
         """Return size and modification time (ns) of both files."""
@@ -209,9 +209,16 @@ class FileDataset(ABC):
         return pairs
 
     def require_names(self, split: str, pairs: Sequence[FilePair]) -> None:
-        """Raise a `DataError` with the pattern to write where no image has a mask because their names differ."""
+        """Raise a `DataError` with what to write where no image has a mask: there is none, or their names differ."""
         images = [pair.image for pair in pairs if pair.image.is_file()]
         masks = [pair.mask for pair in pairs if pair.mask.is_file()]
+        if images and not masks and not any(visible_entries(pairs[0].mask.parent)):
+            raise DataError(
+                f"split {split!r} of {self.name} has {len(images):,} images and no mask: expected {pairs[0].mask}. If "
+                "its labels are not public, leave it out (data check: --split; a suite: dataset.pool, dataset.test); "
+                'if they lie elsewhere, say where by "pattern" in manifest.json (data set `folder`).',
+                kind="splits without masks",
+            )
         if not images or not masks or any(pair.missing() is None for pair in pairs):
             return
         endings = _affixes([path.stem for path in images], [path.stem for path in masks])

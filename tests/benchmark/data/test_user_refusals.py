@@ -209,3 +209,19 @@ def test_a_manifest_of_another_shape_is_one_sentence(content: str, message: str,
     (root / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=message):
         load_dataset("folder", root).items("train")
+
+
+def test_a_split_whose_labels_are_not_public_is_one_finding(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, splits={"train": ("a", "b"), "test": ("c", "d", "e")})
+    shutil.rmtree(root / "masks" / "test")
+    (problem,) = check(load_dataset("folder", root)).problems
+    assert (
+        "split 'test' of folder has 3 images and no mask" in problem and "leave it out (data check: --split" in problem
+    )
+    assert check(load_dataset("folder", root), ["train"]).problems == ()
+
+
+def test_values_that_are_no_class_come_with_the_line_to_write(tmp_path: Path) -> None:
+    (problem,) = check(write(tmp_path, halves(0, 128))).problems
+    assert "[128]. Expected 0 to 1, or 255 for void. Say which class each mask value is" in problem
+    assert '"ids": {"128": "NAME", ...}' in problem
