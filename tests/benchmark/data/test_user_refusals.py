@@ -171,7 +171,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
             without("ImageSets"),
             ["voc has no split", "ImageSets/Segmentation/<split>.txt; there is JPEG"],
         ),
-        ("camvid", write_camvid, without("trainannot"), ["trainannot/0001TP_006690.png is missing."]),
+        ("camvid", write_camvid, without("trainannot"), ["3 images and no mask", "trainannot/0001TP_006690.png"]),
         (
             "cityscapes",
             write_cityscapes,
