@@ -1,5 +1,7 @@
-"""Commands on data sets: `data check` and `data pack`."""
+"""Commands on data sets: `data init`, `data check` and `data pack`."""
 
+import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ __all__ = ["COMMANDS"]
 
 @click.group()
 def data() -> None:
-    """Check and pack data sets."""
+    """Describe, check and pack data sets."""
 
 
 @data.command()
@@ -25,13 +27,47 @@ def data() -> None:
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Parameter of its loader (repeatable)")
 @click.option("--split", "splits", multiple=True, help="Only this split (repeatable)")
 def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[str]) -> None:
-    """Report sizes, class frequencies and problems of a data set."""
+    """Report sizes, class frequencies and problems of a data set.
+
+    Your own images are the data set folder; `quadrat data init DIR` describes them.
+    """
     from quadrat.benchmark.data import load_dataset
     from quadrat.benchmark.data.check import check as check_dataset
 
     report = check_dataset(load_dataset(name, root, **read_params(params)), splits or None, _show_progress)
     click.echo(report.render())
     sys.exit(1 if report.problems else 0)
+
+
+@data.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.option("--name", help="Name of data set and suite. Default: that of DIR")
+@click.option("--force", is_flag=True, help="Overwrite what an earlier call wrote")
+def init(folder: Path, name: str | None, force: bool) -> None:
+    """Describe the images and masks in DIR: write manifest and suite.
+
+    It looks at names and mask values, and says what it assumed.
+    """
+    from quadrat.benchmark.data.proposal.propose import propose, suite_name
+    from quadrat.benchmark.storage.atomic import atomic_write
+
+    own = suite_name(folder) if name is None else name
+    manifest, suite = folder / "manifest.json", folder / f"{own}.yaml"
+    if not force and (there := [path.name for path in (manifest, suite) if path.exists()]):
+        raise click.ClickException(f"{folder} has {' and '.join(there)}. Remove it, or overwrite it with --force.")
+    found = propose(folder, own)
+    for file, content in found.lists.items():
+        atomic_write(folder / file, content.encode())
+    atomic_write(manifest, f"{json.dumps(found.manifest, indent=1, ensure_ascii=False)}\n".encode())
+    atomic_write(suite, found.suite.encode())
+    for sentence in found.assumptions:
+        click.echo(f"assumed: {sentence}")
+    click.echo(
+        f"\nwrote {manifest} and {suite}. Next:\n"
+        f"  quadrat data check folder --root {shlex.quote(str(folder))}\n"
+        f"  quadrat show {shlex.quote(str(suite))} --plan\n"
+        f"  quadrat run {shlex.quote(str(suite))}"
+    )
 
 
 @data.command()

@@ -36,6 +36,8 @@ def list_(what: str) -> None:
         summary = f"BROKEN: {plugin.error}" if plugin.error else _summary(registry.get(plugin.name))
         table.add_row(plugin.name, f"{plugin.distribution} {plugin.version}".strip(), summary)
     print_part(table)
+    if what == "datasets":
+        click.echo("\nYour own images: quadrat data init DIR writes manifest and suite.")
 
 
 def _summary(plugin: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from quadrat.benchmark.data.loaders.manifest import IMAGES, Manifest, read_manifest
 from quadrat.benchmark.data.loaders.mask_values import distinct_colours
 from quadrat.benchmark.data.loaders.pairs import FileDataset, FilePair, by_id
+from quadrat.benchmark.data.loaders.pattern import Found
 from quadrat.benchmark.data.loaders.reading import MASK_SUFFIXES
 from quadrat.benchmark.data.loaders.user_files import read_ids_list, same_name, visible_entries
 
@@ -46,7 +47,7 @@ class Folder(FileDataset):
     @property
     def expected_paths(self) -> str:
         """Paths by the patterns of the manifest."""
-        return f"{self.manifest.image.text} and {self.manifest.mask.text}"
+        return f"{self.manifest.image.text} and {self.manifest.mask.text} (`quadrat data init` finds other names)"
 
     @property
     def title(self) -> str:
@@ -78,7 +79,7 @@ class Folder(FileDataset):
             return (ALL,)
         if pattern.text == IMAGES:
             return tuple(path.name for path in visible_entries(self.root / "images") if path.is_dir())
-        return tuple(sorted({found.split for found in pattern.find(self.root) if found.split is not None}))
+        return tuple(sorted({found.split for found in self._files(None)[0] if found.split is not None}))
 
     def params(self) -> dict[str, Any]:
         """Return the root, and what decides what is read from files: with other ids, masks are packed anew."""
@@ -89,13 +90,7 @@ class Folder(FileDataset):
         """Return the pairs of `split`; see `FileDataset.pairs`."""
         self.require_split(split)
         manifest = self.manifest
-        images, masks = (pattern.find(self.root, split) for pattern in (manifest.image, manifest.mask))
-        # In one folder, x_mask.png fits the pattern {id}.png of images too.
-        if both := {found.path for found in images} & {found.path for found in masks}:
-            if manifest.image.num_literal < manifest.mask.num_literal:
-                images = [found for found in images if found.path not in both]
-            else:
-                masks = [found for found in masks if found.path not in both]
+        images, masks = self._files(split)
         image_of = by_id((found.id, found.path) for found in images)
         mask_of = by_id(((found.id, found.path) for found in masks), rather=MASK_SUFFIXES)
         listed = manifest.splits[split] if manifest.splits is not None else None
@@ -118,3 +113,15 @@ class Folder(FileDataset):
             )
             for name in listed
         ]
+
+    def _files(self, split: str | None) -> tuple[list[Found], list[Found]]:
+        """Return images and masks of a split, or of all; a file that fits both patterns is what the longer one says.
+
+        In one folder, `x_mask.png` fits the pattern `{id}.png` of images too.
+        """
+        manifest = self.manifest
+        images, masks = (pattern.find(self.root, split) for pattern in (manifest.image, manifest.mask))
+        both = {found.path for found in images} & {found.path for found in masks}
+        if manifest.image.num_literal < manifest.mask.num_literal:
+            return [found for found in images if found.path not in both], masks
+        return images, [found for found in masks if found.path not in both]

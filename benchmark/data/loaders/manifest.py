@@ -92,7 +92,10 @@ def read_manifest(path: Path, layout: str) -> Manifest:
         DataError: When it is missing, no JSON, lacks `classes`, or has an unknown key or a wrong value.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing: it names the classes, e.g. {EXAMPLE}. The layout is {layout}.")
+        raise DataError(
+            f"{path} is missing: it names the classes, e.g. {EXAMPLE}. The layout is {layout}; for other "
+            f"names, `quadrat data init {path.parent}` writes it."
+        )
     found = read_json(path, f"e.g. {EXAMPLE}")
     where = str(path)
     if not isinstance(found, dict):

@@ -23,7 +23,7 @@ from quadrat.benchmark.data.loaders.reading import (
 from quadrat.benchmark.data.loaders.user_files import first_files, same_name, visible_entries
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["FileDataset", "FilePair", "by_id", "files_by_id", "match"]
+__all__ = ["FileDataset", "FilePair", "affixes", "by_id", "files_by_id", "match"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +221,7 @@ class FileDataset(ABC):
             )
         if not images or not masks or any(pair.missing() is None for pair in pairs):
             return
-        endings = _affixes([path.stem for path in images], [path.stem for path in masks])
+        endings = affixes([path.stem for path in images], [path.stem for path in masks])
         if endings is None:
             return
         of_image, of_mask = (
@@ -317,13 +317,13 @@ def _folded(name: str) -> str:
 _SEPARATORS: Final = "_-. "
 
 
-def _affixes(images: Sequence[str], masks: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]] | None:
+def affixes(images: Sequence[str], masks: Sequence[str]) -> tuple[tuple[str, str], tuple[str, str]] | None:
     """Return what stands before and after the ids in the stems of images and of masks; None where that is not clear.
 
     Examples:
-        >>> _affixes(["21_training", "22_training"], ["21_manual", "22_manual"])
+        >>> affixes(["21_training", "22_training"], ["21_manual", "22_manual"])
         (('', '_training'), ('', '_manual'))
-        >>> _affixes(["a", "b"], ["mask_a", "mask_b"])
+        >>> affixes(["a", "b"], ["mask_a", "mask_b"])
         (('', ''), ('mask_', ''))
     """
     before = [_common_start(stems) for stems in (images, masks)]

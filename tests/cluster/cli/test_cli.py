@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from support.layouts import labels, save, write_folder
+from support.layouts import labels, pixels, save, write_folder
 
 from quadrat.benchmark.results.records import append_record, read_records, without_timings
 from quadrat.cluster.cli.main import cli
@@ -225,3 +225,22 @@ def test_a_store_that_was_lost_brings_back_the_same_records(
     assert quadrat(*arguments).exit_code == 0
     assert [without_timings(record) for record in read_records(folder)] == [without_timings(r) for r in records]
     assert json.loads((folder / "suite.json").read_text())["suite"]["name"] == "tiny"
+
+
+def test_data_init_describes_a_folder_so_that_it_can_be_checked_and_shown(
+    quadrat: Callable[..., Result], tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        for number in range(3):
+            save(tmp_path / "own" / split / f"{split}{number}.jpg", pixels(f"{split}{number}", 64, 64))
+            save(tmp_path / "own" / f"{split}annot" / f"{split}{number}.png", labels(str(number), 64, 64, (0, 1, 255)))
+    result = quadrat("data", "init", "own")
+    assert result.exit_code == 0, result.output
+    assert "assumed: images are {split}/{id}.jpg, masks are {split}annot/{id}.png." in result.output
+    assert "quadrat data check folder --root own" in result.output
+    assert quadrat("data", "check", "folder", "--root", "own").output.endswith("no problems\n")
+    shown = quadrat("show", "own/own.yaml")
+    assert shown.exit_code == 0 and "own" in shown.output, shown.output
+    again = quadrat("data", "init", "own")
+    assert again.exit_code == 1 and "own has manifest.json and own.yaml. Remove it, or overwrite" in again.output
+    assert quadrat("data", "init", "own", "--force", "--name", "mine").exit_code == 0
