@@ -18,7 +18,16 @@ from PIL import GifImagePlugin, Image, ImageFile, ImageOps, TiffImagePlugin
 
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "orientation_of", "palette_of", "read_mask_values", "read_rgb"]
+__all__ = [
+    "DEEP",
+    "IMAGE_SUFFIXES",
+    "MASK_SUFFIXES",
+    "deep_grey_maximum",
+    "orientation_of",
+    "palette_of",
+    "read_mask_values",
+    "read_rgb",
+]
 
 MASK_SUFFIXES: Final = (".png", ".bmp", ".tif", ".tiff")
 """Suffixes of masks. A file with another image suffix is taken where none of these is there."""
@@ -28,6 +37,9 @@ IMAGE_SUFFIXES: Final = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".avif"),
 )
 """Suffixes of images: the raster formats that Pillow reads."""
+
+DEEP: Final = "images of more than 8 bits"
+"""Kind of the error of images whose bits nobody has said."""
 
 LOSSY: Final = {"JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JPEG 2000", "AVIF": "AVIF"}
 """Formats that a mask must not have, by Pillow's names: compression changes ids at every border."""
@@ -67,7 +79,7 @@ def read_rgb(path: Path, bits_used: int | None = None) -> npt.NDArray[np.uint8]:
                 "nearly black). Scale all images by one factor, such as magick IN -evaluate multiply 16 -depth 8 "
                 "OUT.png for 12 bits of 16, multiply 1 for all 16; for grey images of data set `folder`, manifest.json "
                 'may say "bits": 12.',
-                kind="images of more than 8 bits",
+                kind=DEEP,
             )
         if (bands := _num_bands(picture)) > len(picture.getbands()) or picture.mode not in _TO_RGB:
             raise DataError(
@@ -97,6 +109,18 @@ def _scaled(path: Path, grey: npt.NDArray[Any], bits_used: int) -> npt.NDArray[n
         )
     scaled = np.rint(grey.astype(np.float64) * (255 / highest)).astype(np.uint8)
     return np.repeat(scaled[..., None], 3, axis=2)
+
+
+def deep_grey_maximum(path: Path) -> int:
+    """Return the highest value of a grey image of more than 8 bits.
+
+    Raises:
+        DataError: When it is none.
+    """
+    with _opened(path) as picture:
+        if picture.mode not in _DEEP_GREY:
+            raise DataError(f"{path}: expected one channel, got mode {picture.mode!r} of more than 8 bits.", kind=DEEP)
+        return int(np.array(picture).max())
 
 
 def read_mask_values(path: Path, *, are_colours: bool = False) -> npt.NDArray[Any]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,10 +14,12 @@ from quadrat.benchmark.data.loaders.reading import IMAGE_SUFFIXES, read_mask_val
 from quadrat.benchmark.data.loaders.user_files import first_files, same_name, walk
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["Layout", "find_layout"]
+__all__ = ["SPLIT", "Layout", "find_layout"]
 
-SPLITS: Final = ("train", "training", "trainval", "val", "valid", "validation", "test", "testing", "dev", "eval")
-"""Names of splits, in lower case."""
+SPLIT: Final = re.compile(
+    r"(?<![a-z])(trainval|training|train|validation|valid|val|testing|test|dev|eval)(?![a-z])(?!annot)", re.IGNORECASE
+)
+"""Names of splits in a part of a path; SegNet's `trainannot` holds the masks of one."""
 
 MASK_WORDS: Final = re.compile(r"mask|label|annot|seg|truth|manual|(?:^|[^a-z])gt|ann_dir|target", re.IGNORECASE)
 OTHER_WORDS: Final = re.compile(r"instance|panoptic|colou?r|vis|fov|depth|preview|overlay|trainid", re.IGNORECASE)
@@ -91,6 +93,8 @@ def find_layout(root: Path) -> Layout:
             f"{root} holds no image file; there is {there}. Expected images and masks as files (png, jpg, tif, ...). "
             "Polygons (COCO, labelme) have to be drawn into masks first, arrays (mat, npy, h5) to be written as files."
         )
+    if (layout := _folder_for_each(root, files)) is not None:
+        return layout
     groups = _groups(root, files)
     masks = [group for group in groups if _looks_like_masks(group)]
     images = [group for group in groups if group not in masks]
@@ -98,7 +102,7 @@ def find_layout(root: Path) -> Layout:
         found = ", ".join(map(str, (images or masks)[:3]))
         raise DataError(
             f"{root}: found only {'images' if images else 'masks'} ({found}). Masks are files of few values or colours "
-            "and without loss (no jpg)."
+            f"and without loss (no jpg).{_why_none(groups)}"
         )
     matches = _matches(images, masks)
     if not matches:
@@ -107,6 +111,47 @@ def find_layout(root: Path) -> Layout:
             f'{masks[0]} ({masks[0].paths[0].name}). Say how they belong together by "pattern" in manifest.json.'
         )
     return _layout(matches, images, masks)
+
+
+def _why_none(groups: Sequence[_Group]) -> str:
+    """Return what is wrong with a file that is called a mask, as a sentence; an empty text where there is none."""
+    for group in groups:
+        if MASK_WORDS.search(str(group)):
+            try:
+                read_mask_values(group.paths[0], are_colours=True)
+            except DataError as error:
+                return f" {error}"
+    return ""
+
+
+def _folder_for_each(root: Path, files: Iterable[Path]) -> Layout | None:
+    """Return the layout where each image has a folder of its own, such as `case 7/image.png` and `case 7/mask.png`."""
+    by_folder: dict[tuple[str, ...], dict[str, Path]] = defaultdict(dict)
+    for path in files:
+        by_folder[path.relative_to(root).parts[:-1]][path.name] = path
+    names = set.intersection(*(set(found) for found in by_folder.values()))
+    parents = {folder[:-1] for folder in by_folder if folder}
+    masks = [name for name in sorted(names) if all(_looks_like_mask(found[name]) for found in _few(by_folder))]
+    images = [name for name in sorted(names) if name not in masks]
+    if len(by_folder) < 2 or () in by_folder or not masks or not images:
+        return None
+    mask = max(masks, key=lambda name: bool(MASK_WORDS.search(name)) - bool(OTHER_WORDS.search(name)))
+    splits = {parent: _split_of(parent, parent) for parent in parents}
+    templates = {tuple(_with_split(part, split) for part in parent) for parent, split in splits.items()}
+    if len(templates) > 1:
+        return None
+    by_split: dict[str | None, list[Path]] = defaultdict(list)
+    for folder, found in sorted(by_folder.items()):
+        by_split[splits[folder[:-1]]].append(found[mask])
+    start = "/".join((*templates.pop(), "{id}"))
+    rest = [name for name in sorted(names) if name not in (images[0], mask)]
+    left_out = (f"left out: {', '.join(rest)}",) if rest else ()
+    return Layout(image=f"{start}/{images[0]}", mask=f"{start}/{mask}", masks=dict(by_split), left_out=left_out)
+
+
+def _few(by_folder: Mapping[tuple[str, ...], dict[str, Path]]) -> list[dict[str, Path]]:
+    folders = list(by_folder.values())
+    return [folders[place] for place in np.linspace(0, len(folders) - 1, min(_LOOKED_AT, len(folders)), dtype=int)]
 
 
 def _groups(root: Path, files: Iterable[Path]) -> list[_Group]:
@@ -181,26 +226,28 @@ def _fit(match: _Match) -> tuple[int, int, int, int]:
     name = str(match.masks)
     words = bool(MASK_WORDS.search(name)) - bool(OTHER_WORDS.search(name))
     shared = len(set(match.images.folder) & set(match.masks.folder))
-    same_split = _split_of(match.images.folder) in (None, _split_of(match.masks.folder))
-    return int(same_split), shared, words, match.num
+    split = _split_of(match.images.folder)
+    is_same_split = split is None or any(split in part for part in match.masks.folder)
+    return int(is_same_split), shared, words, match.num
 
 
-def _split_of(folder: Sequence[str]) -> str | None:
-    """Return the part of a path that is the name of a split, also with more after it, as in SegNet's `trainannot`."""
+def _split_of(folder: Sequence[str], other: Sequence[str] = ()) -> str | None:
+    """Return the text in a path that tells the split; None where there is none.
+
+    Args:
+        folder: Parts of the path.
+        other: Parts of the path of the masks: a part that is in both, such as `Training Set`, is the split as a whole.
+    """
     for part in folder:
-        if part.lower() in SPLITS:
-            return part
-    for part in folder:
-        for name in sorted(SPLITS, key=len, reverse=True):
-            if part.lower().startswith(name):
-                return part[: len(name)]
+        if (found := SPLIT.search(part)) is not None:
+            return part if part in other else found[1]
     return None
 
 
 def _layout(matches: Sequence[_Match], images: Sequence[_Group], masks: Sequence[_Group]) -> Layout:
     templates: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[str | None, _Match]]] = defaultdict(list)
     for match in matches:
-        split = _exact_split(match.images.folder)
+        split = _split_of(match.images.folder, match.masks.folder)
         paths = (
             (*match.images.folder, f"{match.of_image[0]}{{id}}{match.of_image[1]}"),
             (*match.masks.folder, f"{match.of_mask[0]}{{id}}{match.of_mask[1]}"),
@@ -217,7 +264,7 @@ def _layout(matches: Sequence[_Match], images: Sequence[_Group], masks: Sequence
     rest = [str(group) for group in (*images, *masks) if id(group) not in used]
     left_out = (f"left out: {', '.join(rest[:5])}{' ...' if len(rest) > 5 else ''}",) if rest else ()
     suffixes = [
-        {group.paths[0].suffix for group in groups}
+        {path.suffix for group in groups for path in group.paths}
         for groups in ([match.images for _, match in chosen], [match.masks for _, match in chosen])
     ]
     texts = [
@@ -225,10 +272,6 @@ def _layout(matches: Sequence[_Match], images: Sequence[_Group], masks: Sequence
         for parts, found in zip((image, mask), suffixes, strict=True)
     ]
     return Layout(image=texts[0], mask=texts[1], masks=dict(by_split), left_out=left_out)
-
-
-def _exact_split(folder: Sequence[str]) -> str | None:
-    return next((part for part in folder if part.lower() in SPLITS), None)
 
 
 def _with_split(part: str, split: str | None) -> str:

@@ -1,15 +1,17 @@
 """A manifest and a suite for a folder of images and masks, with what was assumed."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import yaml
 
 from quadrat.benchmark.data.loaders.pattern import Pattern
-from quadrat.benchmark.data.loaders.reading import IMAGE_SUFFIXES, read_rgb
-from quadrat.benchmark.data.proposal.layout import Layout, find_layout
+from quadrat.benchmark.data.loaders.reading import DEEP, IMAGE_SUFFIXES, deep_grey_maximum, read_rgb
+from quadrat.benchmark.data.proposal.layout import SPLIT, Layout, find_layout
 from quadrat.benchmark.data.proposal.values import find_meaning
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.seeds import rng
@@ -19,6 +21,9 @@ __all__ = ["Proposal", "propose", "suite_name"]
 POOL: Final = ("train", "training", "trainval")
 TEST: Final = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 """Splits that are taken as pool and test set, the first that is there."""
+
+MOST_IMAGES: Final = 20
+"""Images whose bits are looked at."""
 
 TEST_SHARE: Final = 0.2
 """Share of the images that is drawn as test set where there are no splits."""
@@ -77,7 +82,10 @@ def propose(root: Path, name: str) -> Proposal:
     manifest: dict[str, Any] = {"name": name, **meaning.keys, "pattern": splits.pattern}
     if splits.lists:
         manifest["splits"] = {split: f"{split}.txt" for split in splits.lists}
-    height, width = read_rgb(splits.images[0]).shape[:2]
+    bits, of_bits = _bits(splits.images)
+    if bits is not None:
+        manifest["bits"] = bits
+    height, width = read_rgb(splits.images[0], bits).shape[:2]
     region = next((size for size in REGION_SIZES if 8 * size <= min(height, width)), REGION_SIZES[-1])
     num = splits.num_pool * -(-height // region) * -(-width // region)
     budgets = sorted({max(4 * (place + 1), round(share * num)) for place, share in enumerate(SHARES)})
@@ -102,8 +110,8 @@ def propose(root: Path, name: str) -> Proposal:
             *layout.left_out,
             *notes,
             *meaning.assumptions,
-            f"regions of {region} px, budgets of {', '.join(f'{100 * share:.0f} %' for share in SHARES)} of about "
-            f"{num:,} in the pool.",
+            *of_bits,
+            f"regions of {region} px, budgets of {', '.join(map(str, budgets))} of about {num:,} in the pool.",
         ),
     )
 
@@ -121,8 +129,7 @@ class _Splits:
 def _splits(root: Path, layout: Layout) -> tuple[_Splits, str, str, list[str]]:
     """Return the splits, the names of pool and test set, and what was assumed."""
     names = [split for split in layout.masks if split is not None]
-    pool = next((name for wanted in POOL for name in names if name.lower() == wanted), None)
-    test = next((name for wanted in TEST for name in names if name.lower() == wanted), None)
+    pool, test = _pool_and_test(layout)
     pattern = {"image": layout.image, "mask": layout.mask}
     if pool is not None and test is not None:
         images = [found.path for found in _found(root, pattern["image"], pool)]
@@ -150,8 +157,38 @@ def _splits(root: Path, layout: Layout) -> tuple[_Splits, str, str, list[str]]:
     return found, "train", "test", [note]
 
 
+def _pool_and_test(layout: Layout) -> tuple[str | None, str | None]:
+    """Return the splits to take: those of the usual names, else the largest; None where there are fewer than two."""
+    left = sorted((name for name in layout.masks if name is not None), key=lambda name: -len(layout.masks[name]))
+    if len(left) < 2:
+        return None, None
+    chosen = []
+    for wanted in (POOL, TEST):
+        named = [name for word in wanted for name in left if (SPLIT.findall(name) or [""])[0].lower() == word]
+        chosen.append(named[0] if named else left[0])
+        left.remove(chosen[-1])
+    return chosen[0], chosen[1]
+
+
 def _found(root: Path, pattern: str, split: str | None) -> list[Any]:
     return Pattern(pattern, IMAGE_SUFFIXES, "pattern").find(root, split)
+
+
+def _bits(images: Sequence[Path]) -> tuple[int | None, tuple[str, ...]]:
+    """Return the bits that grey images of more than 8 bits use, and what was assumed; None for others."""
+    places = np.linspace(0, len(images) - 1, min(MOST_IMAGES, len(images)), dtype=int)
+    highest = 0
+    for place in places:
+        try:
+            read_rgb(images[place])
+        except DataError as error:
+            if error.kind != DEEP:
+                raise
+            highest = max(highest, deep_grey_maximum(images[place]))
+    if not highest:
+        return None, ()
+    bits = next(bits for bits in (10, 12, 14, 16) if highest < 2**bits)
+    return bits, (f"images are grey of {bits} bits: the highest value of {len(places)} of them is {highest:,}.",)
 
 
 def _require_unknown(root: Path) -> None:

@@ -107,9 +107,25 @@ def _of_ids(root: Path, values: list[int], looked_at: str) -> Meaning:
         ids = {"0": "background", "*": "object"}
         text = f"{shown}: more than {VOID} of them are numbers of objects: 0 is background, all others are one class."
         return Meaning({"classes": ["background", "object"], "ids": ids}, (text,))
-    names, from_file = _names(root, len(values))
-    ids = {str(value): name for value, name in zip(values, names, strict=True)}
-    return Meaning({"classes": names, "ids": ids}, (f"{shown}: each of them a class, none void.", from_file))
+    if not _are_greys(values) and len(inner) > 1 and 2 * len(inner) > inner[-1]:
+        names, from_file = _names(root, inner[-1] + 1)
+        absent = value_ranges(set(range(inner[-1] + 1)) - set(inner))
+        return Meaning(
+            {"classes": names}, (f"{shown}: class ids, of which {absent} do not occur; 255 is void.", from_file)
+        )
+    classes = inner if values[-1] == VOID and not _are_greys(values) else values
+    names, from_file = _names(root, len(classes))
+    ids = {str(value): name for value, name in zip(classes, names, strict=True)}
+    void = (
+        "none void" if len(classes) == len(values) else f'{VOID} is void; if it is a class: "{VOID}": "NAME" in "ids"'
+    )
+    return Meaning({"classes": names, "ids": ids}, (f"{shown}: each of them a class, {void}.", from_file))
+
+
+def _are_greys(values: Sequence[int]) -> bool:
+    """Return whether values are greys at equal distances from black to white, such as 0, 128, 255."""
+    steps = np.diff(values)
+    return values[0] == 0 and values[-1] == VOID and int(steps.max() - steps.min()) <= 1
 
 
 def _names(root: Path, num: int) -> tuple[list[str], str]:

@@ -59,6 +59,9 @@ def accept(root: Path, found: Proposal) -> Any:
         ("{split}/images/{id}.tif", "{split}/1st_manual/{id}_manual1.gif"),
         ("{split}/images/{id}_{split}.png", "{split}/masks/{id}_gt.png"),
         ("{split}/{id}.png", "{split}/{id}_mask.png"),  # in one folder
+        ("{split}_images/{id}.jpg", "{split}_masks/{id}.png"),
+        ("images_{split}/{id}.jpg", "masks_{split}/{id}.png"),
+        ("{split}/{id}/image.png", "{split}/{id}/mask.png"),  # a folder for each
         ("{split}/img-{id}.jpg", "{split}/labels/gt-{id}.bmp"),
     ],
 )
@@ -80,7 +83,9 @@ def test_names_of_images_and_masks_are_found(image: str, mask: str, tmp_path: Pa
         ([0, VOID], 2, [0, 1], "both of them classes"),
         ([1, 2, 3], 3, [0, 1, 2], "begin at 1"),
         ([0, 128, VOID], 3, [0, 1, 2], "each of them a class"),
-        ([7, 8, 26], 3, [0, 1, 2], "each of them a class"),
+        ([7, 8, 26], 3, [0, 1, 2], "each of them a class, none void"),
+        ([7, 26, VOID], 2, [0, 1, VOID], "255 is void; if it is a class"),
+        ([0, 85, 170, VOID], 4, [0, 1, 2, 3], "each of them a class, none void"),
         ([[255, 0, 0], [0, 0, 255]], 2, [1, 0], "2 colours"),
         ([[0, 0, 0], [255, 255, 255]], 2, [0, 1], "both of them classes"),
     ],
@@ -169,3 +174,41 @@ def test_segnets_camvid_is_described_with_its_void_as_a_class_to_name(tmp_path: 
     found = propose(write_camvid(tmp_path), "own")
     assert found.manifest["pattern"] == {"image": "{split}/{id}.png", "mask": "{split}annot/{id}.png"}
     assert len(found.manifest["classes"]) == 12
+
+
+def test_an_id_that_seldom_occurs_does_not_shift_those_after_it(tmp_path: Path) -> None:
+    """Of 0 to 5, no mask holds 3; 255 stays void, and 5 is class 5."""
+    root = write(tmp_path, "images/{split}/{id}.png", "masks/{split}/{id}.png", [0, 1, 2, 4, 5, VOID])
+    found = propose(root, "own")
+    assert len(found.manifest["classes"]) == 6 and "ids" not in found.manifest
+    assert any("class ids, of which 3 do not occur; 255 is void" in text for text in found.assumptions)
+
+
+def test_splits_whose_folders_have_names_of_several_words(tmp_path: Path) -> None:
+    for split in ("Training Set", "Test Set"):
+        for number in range(3):
+            save(tmp_path / split / "Input Images" / f"{split[:2]}{number}.jpg", pixels(f"{split}{number}", 24, 24))
+            save(
+                tmp_path / split / "Ground Truth" / f"{split[:2]}{number}.png",
+                stripes([0, 1])[:, :24].repeat(2, 0)[:24],
+            )
+    found = propose(tmp_path, "own")
+    dataset = accept(tmp_path, found)
+    assert dataset.splits == ("Test Set", "Training Set")
+    assert yaml.safe_load(found.suite)["dataset"]["pool"] == "Training Set"
+
+
+def test_grey_images_of_12_bits_come_with_their_bits(tmp_path: Path) -> None:
+    root = write(tmp_path, "images/{split}/{id}.png", "masks/{split}/{id}.png", [0, 1])
+    for place, path in enumerate(sorted((root / "images").rglob("*.png"))):
+        grey = np.linspace(place, 4000, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+        Image.fromarray(grey).save(path)
+    found = propose(root, "own")
+    accept(root, found)
+    assert found.manifest["bits"] == 12
+
+
+def test_masks_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path) -> None:
+    write(tmp_path, "images/{split}/{id}.png", "masks/{split}/{id}.jpg", [0, 1])
+    with pytest.raises(DataError, match=r"found only images .*masks/te.*\.jpg is a JPEG file: compression with loss"):
+        propose(tmp_path, "own")
