@@ -65,6 +65,11 @@ class SuiteFacts:
         return str(self.suite["name"])
 
     @property
+    def dataset_name(self) -> str:
+        """Name of the data set: its own where it has one, else that of its loader."""
+        return str(self.dataset.get("title") or self.suite["dataset"]["name"])
+
+    @property
     def groups(self) -> dict[str, dict[str, Any]]:
         """The first trial of every group (trials that differ in seed alone), by group id, in suite order."""
         found: dict[str, dict[str, Any]] = {}
@@ -88,7 +93,7 @@ class SuiteFacts:
             "kind": kind,
             "strategy": trial["strategy"],
             "label": trial["label"],
-            "dataset": str(self.dataset.get("title") or self.suite["dataset"]["name"]),
+            "dataset": self.dataset_name,
             "model": f"DeepLabv3+ on {trial['spec']['learner']['encoder']}",
             "weights": str(trial["spec"]["learner"]["weights"]),
             **self.source_tags(),

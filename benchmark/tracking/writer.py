@@ -242,7 +242,7 @@ class ResultsWriter:
     def _link_datasets(self, run: Run, trial: dict[str, Any]) -> None:
         spec = trial["spec"]["dataset"]
         splits = {"train": self._facts.split("pool"), "test": self._facts.split("test")}
-        self._experiment.link_datasets(run, splits, spec["name"], str(spec["root"] or spec["name"]))
+        self._experiment.link_datasets(run, splits, self._facts.dataset_name, str(spec["root"] or spec["name"]))
 
     def _log_new(self, run: Run, record: Record, values: dict[str, float]) -> None:
         for step in self._facts.steps(record):

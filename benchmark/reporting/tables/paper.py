@@ -142,7 +142,8 @@ def _beside(paper: PaperTable, results: Results) -> NamedTable | None:
 def _rounds(results: Results) -> tuple[tuple[int | None, ...], str]:
     """Return the round of ours for each column, and a sentence on how columns correspond."""
     budgets = list(results.suite["budgets"])
-    if set(budgets) & set(_BUDGETS) and results.title in ("cityscapes", "voc"):
+    is_theirs = results.title == results.suite["dataset"]["name"] and results.title in ("cityscapes", "voc")
+    if set(budgets) & set(_BUDGETS) and is_theirs:
         rounds = tuple(budgets.index(budget) if budget in budgets else None for budget in _BUDGETS)
         return rounds, "Columns are labelled regions."
     last = len(budgets) - 1

@@ -12,6 +12,7 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.measures import COSTS
 from quadrat.benchmark.analysis.pairwise import pairwise_tests
+from quadrat.benchmark.reporting.provenance import facts
 from quadrat.benchmark.reporting.summary import pairwise_finding, report_summary, settled_by
 from quadrat.benchmark.results.trials import Results, read_results
 
@@ -200,3 +201,14 @@ def test_gains_do_not_depend_on_the_cost_of_the_tables_and_name_their_own(tmp_pa
         assert "over labelled pixels" in sentence and "over clicks" in sentence
     gains = summaries[0].gains
     assert gains is not None and gains.columns[:2] == ("gain over labelled pixels", "gain over clicks")
+
+
+def test_a_report_names_the_data_set_and_not_its_loader(tmp_path: Path) -> None:
+    """MSRC-21 in VOC's layout was called "voc"."""
+    folder = write_fake_results(tmp_path, **FEW, seeds=(0, 1, 2, 3), noise=0.01)
+    document = json.loads((folder / "suite.json").read_text())
+    document["suite"]["dataset"]["name"], document["dataset"]["title"] = "voc", "MSRC-21"
+    (folder / "suite.json").write_text(json.dumps(document))
+    results = read_results(folder)
+    assert report_summary(results).headline.startswith("On MSRC-21 (test), over")
+    assert any("MSRC-21, 11 classes" in fact.text for fact in facts(results))

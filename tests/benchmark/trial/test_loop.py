@@ -335,6 +335,8 @@ def test_wholly_void_regions_are_paid_for_or_left_out(mode: str, context_of: Con
         full_supervision=True,
         strategies=["random", "entropy-feature-spatial", "class-aware-random"],
     )
+    context.prepare_results()
+    assert read_suite_json(context.artefacts.results_dir)["dataset"]["title"] == "root"  # that of its folder
     grid = context.data.grid(16)
     void = {region for region in range(32) if grid.row[region] == 0}
     assert np.flatnonzero(context.data.void_regions(16)).tolist() == sorted(void)
