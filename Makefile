@@ -44,8 +44,8 @@ test-lowest: ## the tests of `make test` with the lowest versions that pyproject
 bench: dev ## measure speed, as ratios to a naive baseline: make bench ARGS="fit quickstart"
 	PYTHONPATH=tests $(BIN)/python -m performance $(ARGS)
 
-chaos: dev ## fault injection: kill a small suite KILLS times at drawn places, resume each time, compare with a run that was not killed
-	PYTHONPATH=tests $(BIN)/python -m support.chaos --kills $(or $(KILLS),100) --url-kills $(or $(URL_KILLS),0) --ray-kills $(or $(RAY_KILLS),0)
+chaos: dev ## fault injection: hit small suites KILLS times in many ways, run again, compare with a run that nobody disturbed
+	PYTHONPATH=tests $(BIN)/python -m support.chaos --kills $(or $(KILLS),100) $(ARGS)
 
 gpu: dev ## on a machine with a GPU: its tests, the learner's benchmarks and camvid's plan, as files in OUT
 	PYTHONPATH=tests $(BIN)/python -m performance.on_gpu --out $(or $(OUT),results/runs/gpu)

@@ -14,6 +14,9 @@ import yaml
 from support.paths import PLUGIN_EXAMPLE
 from support.tiny_suite import TINY_SUITE
 
+# Ray makes its workers yield to everything else, here to the tests on the other core.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 
 @pytest.fixture
 def write_suite(tmp_path: Path) -> Callable[..., Path]:

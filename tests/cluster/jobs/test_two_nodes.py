@@ -30,7 +30,7 @@ from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import run_in_foreground
 from quadrat.cluster.runner.engine import benchmark_engine
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("two nodes")]  # started once
 
 BIN = Path(sys.executable).parent
 
@@ -41,11 +41,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def await_(condition: Callable[[], object], timeout_s: float, what: str) -> None:
+def await_(condition: Callable[[], object], timeout_s: float, what: str, every_s: float = 0.3) -> None:
+    """Wait for a condition; `every_s` is long where asking is a command, which takes seconds of the workers' CPUs."""
     until_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until_s, f"waited too long for {what}"
-        time.sleep(0.3)
+        time.sleep(every_s)
 
 
 @dataclass
@@ -114,7 +115,7 @@ class Nodes:
         return subprocess.run(full, capture_output=True, text=True, timeout=timeout_s, env=environ, cwd=self.folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nodes(server: str) -> Iterator[Nodes]:
     # Not pytest's folder: Ray's sockets lie below it, and their names may have 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="q2-"))
@@ -139,56 +140,11 @@ def nodes(server: str) -> Iterator[Nodes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(nodes: Nodes, tmp_path: Path) -> None:
-    suite_file = tmp_path / "job" / "suite.yaml"
-    suite_file.parent.mkdir()
-    if named := os.environ.get("QUADRAT_TWO_NODES_SUITE"):
-        suite_file.write_text(load_suite(named).model_dump_json())
-    else:
-        learner = {**TINY_SUITE["learner"], "iterations": 300}
-        suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "learner": learner, "seeds": [0, 1]}))
-    suite = load_suite(suite_file)
-    num_records = sum(spec.num_rounds for spec in suite.trials())
-    results_dir = tmp_path / "results"
-
-    def read() -> int:
-        return len(read_records(results_dir)) if (results_dir / "records.jsonl").is_file() else 0
-
-    submitted = nodes.call(
-        "ray", "job", "submit", "--address", nodes.url, "--submission-id", "job", "--no-wait",
-        "--working-dir", str(suite_file.parent),
-        "--", "quadrat", "run", "suite.yaml", "--results", str(results_dir), "--mlflow", "none", "--no-report",
-    )  # fmt: skip
-    assert submitted.returncode == 0, submitted.stderr
-
-    def has_trials_in_flight() -> bool:
-        shown = nodes.call("quadrat", "status", "job", "--json", "--address", nodes.url)
-        assert shown.returncode == 0, shown.stderr
-        status = json.loads(shown.stdout)["run"]  # written a few seconds after the first trial starts
-        return bool(status and status["in_flight"])
-
-    await_(has_trials_in_flight, 1200, "trials in flight")
-    # Both nodes are at work until the last trials: killed without asking once more, for that takes seconds.
-    await_(lambda: read() >= num_records // 3, 1200, "a third of the records")
-    nodes.kill("two")
-    num_before = read()
-    assert num_before < num_records, "the job had ended before a node could be killed"
-    followed = nodes.call("quadrat", "status", "job", "--follow", "--address", nodes.url, timeout_s=1800)
-    assert followed.returncode == 0, followed.stdout + followed.stderr
-    assert "will be tried again" in followed.stdout
-    print(f"killed a node after {num_before} of {num_records} records\n{followed.stdout}")  # seen with pytest -s
-
-    options = RunOptions(results_dir=tmp_path / "here", engine=benchmark_engine(), logs_to_mlflow=False)
-    assert run_in_foreground(suite, suite.trials(), options).exit_code == 0
-    assert differences(results_dir, tmp_path / "here") == []
-    assert len(read_records(results_dir)) == num_records
-
-
 def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folder_in_common(
     nodes: Nodes, plugin_environment: dict[str, str], tmp_path: Path
 ) -> None:
     suite_file, url = tmp_path / "suite.yaml", "s3://results/stopped"
-    learner = {**TINY_SUITE["learner"], "iterations": 400}
+    learner = {**TINY_SUITE["learner"], "iterations": 200}
     suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "learner": learner, "strategies": ["random", "checkerboard"]}))
     plugin = {"timeout_s": 600.0, "python_path": plugin_environment["PYTHONPATH"]}
 
@@ -207,7 +163,7 @@ def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folde
     assert "quadrat_checkerboard" in submitted.stderr
     job = submitted.stdout.strip()
     # Without the cluster: the driver shows it in its lease.
-    await_(lambda: nodes.call("quadrat", "status", url).returncode == 0, 600, "what runs, shown on the URL")
+    await_(lambda: nodes.call("quadrat", "status", url).returncode == 0, 600, "what runs, shown on the URL", every_s=10)
     await_(lambda: num_records() >= 1, 600, "the first record")
     stopped = nodes.call("quadrat", "stop", job, "--address", nodes.url)
     assert (stopped.returncode, stopped.stdout) == (0, f"{job} is asked to stop\n")
@@ -243,3 +199,48 @@ def test_a_study_is_submitted_to_nodes_that_have_no_folder_in_common(nodes: Node
         for name in ("study/records.jsonl", "records.jsonl")
     )
     assert (searched, reported) == ({7}, {0})
+
+
+def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(nodes: Nodes, tmp_path: Path) -> None:
+    suite_file = tmp_path / "job" / "suite.yaml"
+    suite_file.parent.mkdir()
+    if named := os.environ.get("QUADRAT_TWO_NODES_SUITE"):
+        suite_file.write_text(load_suite(named).model_dump_json())
+    else:
+        learner = {**TINY_SUITE["learner"], "iterations": 150}
+        suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "learner": learner, "seeds": [0, 1]}))
+    suite = load_suite(suite_file)
+    num_records = sum(spec.num_rounds for spec in suite.trials())
+    results_dir = tmp_path / "results"
+
+    def read() -> int:
+        return len(read_records(results_dir)) if (results_dir / "records.jsonl").is_file() else 0
+
+    submitted = nodes.call(
+        "ray", "job", "submit", "--address", nodes.url, "--submission-id", "job", "--no-wait",
+        "--working-dir", str(suite_file.parent),
+        "--", "quadrat", "run", "suite.yaml", "--results", str(results_dir), "--mlflow", "none", "--no-report",
+    )  # fmt: skip
+    assert submitted.returncode == 0, submitted.stderr
+
+    def has_trials_in_flight() -> bool:
+        shown = nodes.call("quadrat", "status", "job", "--json", "--address", nodes.url)
+        assert shown.returncode == 0, shown.stderr
+        status = json.loads(shown.stdout)["run"]  # written a few seconds after the first trial starts
+        return bool(status and status["in_flight"])
+
+    await_(has_trials_in_flight, 1200, "trials in flight", every_s=10)
+    # Both nodes are at work until the last trials: killed without asking once more, for that takes seconds.
+    await_(lambda: read() >= num_records // 3, 1200, "a third of the records")
+    nodes.kill("two")  # for good: this test is the last
+    num_before = read()
+    assert num_before < num_records, "the job had ended before a node could be killed"
+    followed = nodes.call("quadrat", "status", "job", "--follow", "--address", nodes.url, timeout_s=1800)
+    assert followed.returncode == 0, followed.stdout + followed.stderr
+    assert "will be tried again" in followed.stdout
+    print(f"killed a node after {num_before} of {num_records} records\n{followed.stdout}")  # seen with pytest -s
+
+    options = RunOptions(results_dir=tmp_path / "here", engine=benchmark_engine(), logs_to_mlflow=False)
+    assert run_in_foreground(suite, suite.trials(), options).exit_code == 0
+    assert differences(results_dir, tmp_path / "here") == []
+    assert len(read_records(results_dir)) == num_records

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from support.chaos import faults
+from support.chaos.check import Fault, faults
+from support.chaos.forked_run import kind_of
 from support.fake_trials import make_record, make_suite
-from support.fault_injection import kind_of
 
 from quadrat.benchmark.results.records import append_record
 from quadrat.cluster.cli.main import cli
@@ -21,11 +21,11 @@ from quadrat.cluster.cli.main import cli
 
 @pytest.mark.slow
 def test_runs_that_are_killed_and_run_again_equal_one_that_was_not_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "support.chaos", "--kills", "6", "--seed", "1"]
+    command = [sys.executable, "-m", "support.chaos", "--story", "trial", "--kills", "6", "--seed", "1"]
     harness = Path(__file__).parents[2]
     done = subprocess.run([*command, "--keep", str(tmp_path)], cwd=harness, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 kills in" in done.stdout and "records equal, none lost, none doubled" in done.stdout
+    assert "| **all** | 6 |" in done.stdout
 
 
 @pytest.mark.slow
@@ -71,14 +71,14 @@ def test_the_comparison_detects_lost_doubled_changed_and_leftover_files(tmp_path
     path.write_text(lines[0] + json.dumps(changed) + "\n")
     assert faults(good, bad) == []
     path.write_text(lines[0])
-    assert any("only in" in line for line in faults(good, bad))
+    assert [fault.kind for fault in faults(good, bad)] == ["lost"]
     path.write_text("".join([*lines, lines[1]]))
-    assert any("is there 2 times" in line for line in faults(good, bad))
+    assert [fault.kind for fault in faults(good, bad)] == ["doubled"]
     path.write_text(lines[0] + lines[1].replace('"loss": 1.0', '"loss": 1.00'))
-    assert any("other bytes" in line for line in faults(good, bad))
+    assert [fault.kind for fault in faults(good, bad)] == ["different"]
     path.write_text("".join(lines))
     (bad / ".suite.json.00000000-1-00000000.tmp").touch()
-    assert faults(good, bad) == ["left over: .suite.json.00000000-1-00000000.tmp"]
+    assert faults(good, bad) == [Fault("left over", ".suite.json.00000000-1-00000000.tmp")]
 
 
 def test_places_are_named_by_the_kind_of_file() -> None:

@@ -1,4 +1,4 @@
-"""Fault injection: kill a run of quadrat before its n-th operation on disk or remote, inside a write, or by the clock.
+"""A run of quadrat that is killed before its n-th operation on disk or remote, inside a write, or by the clock.
 
 A run is a fork of this process, which has imported everything and computed nothing: it takes a second instead of ten,
 and what is killed is the code that users run. Operations are counted by an audit hook of the interpreter, a wrapped
@@ -13,12 +13,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["RUN_LIMIT_S", "Ended", "Kill", "kind_of", "run_once"]
+__all__ = ["RUN_LIMIT_S", "Ended", "ForkedRun", "Kill", "kind_of"]
 
 RUN_LIMIT_S = 120.0
 
@@ -31,6 +31,8 @@ class Kill(NamedTuple):
     """Index of the operation; seconds for "clock"."""
     part: float = 0.5
     """For "inside": the share of the file that is written."""
+    signal: int = signal.SIGKILL
+    """SIGSTOP lets it stand still, as a suspended machine does."""
 
 
 @dataclass(eq=False)
@@ -108,7 +110,8 @@ class FaultInjector:
         line = name.encode()[:250]
         self.last_operation[: len(line) + 1] = line + b"\0"
         if is_here:
-            os.kill(os.getpid(), signal.SIGKILL)
+            assert self.kill is not None
+            os.kill(os.getpid(), self.kill.signal)
 
 
 def kind_of(path: str) -> str:
@@ -124,7 +127,7 @@ def kind_of(path: str) -> str:
 
 
 class Ended(NamedTuple):
-    """How a run ended."""
+    """How a run ended, or where it stands still."""
 
     code: int
     """Exit code, or minus the signal."""
@@ -135,42 +138,94 @@ class Ended(NamedTuple):
     output: str
 
 
-def run_once(
-    arguments: Sequence[Sequence[str]], folder: Path, kill: Kill | None, environment: dict[str, str] | None = None
-) -> Ended:
-    """Call the command line in a fork of this process, once for each of `arguments`, and return how it ended."""
-    last_operation, counted = mmap.mmap(-1, 256), mmap.mmap(-1, 8)
-    start_s = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        pid = os.fork()
-        if pid == 0:
-            _run_in_child(
-                arguments, FaultInjector(folder, kill, last_operation), counted, output.fileno(), environment or {}
-            )
-        deadline_s = start_s + RUN_LIMIT_S
-        if kill is not None and kill.how == "clock":
-            deadline_s = start_s + kill.place
-        code = _wait(pid, deadline_s)
+class ForkedRun:
+    """Calls of the command line in a fork of this process.
+
+    Args:
+        arguments: Of one call after the other.
+        folder: Operations below it are counted.
+        kill: Where the run is hit; None lets it end.
+        environment: Variables for the run alone.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[Sequence[str]],
+        folder: Path,
+        kill: Kill | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._last_operation, self._counted = mmap.mmap(-1, 256), mmap.mmap(-1, 8)
+        self._start_s = time.monotonic()
+        self._kill = kill
+        self._output = tempfile.TemporaryFile()
+        self.pid = os.fork()
+        if self.pid == 0:
+            injector = FaultInjector(folder, kill, self._last_operation)
+            _run_in_child(arguments, injector, self._counted, self._output.fileno(), environment or {})
+
+    def end(self) -> Ended:
+        """Wait for the end, hit by the clock where `kill` says so, and return how it ended.
+
+        Raises:
+            SystemExit: The run hangs.
+        """
+        by_clock = self._kill is not None and self._kill.how == "clock"
+        limit_s = self._kill.place if self._kill is not None and by_clock else RUN_LIMIT_S
+        code = self._wait(self._start_s + limit_s)
         if code is None:
-            os.kill(pid, signal.SIGKILL)
-            code = _wait(pid, None)
-            if kill is None or kill.how != "clock":
+            os.kill(self.pid, signal.SIGKILL)
+            code = self._wait(None)
+            if not by_clock:
                 raise SystemExit(f"a run hung for {RUN_LIMIT_S:.0f} s")
-        output.seek(0)
-        text = output.read().decode(errors="replace")
-    place = last_operation[: last_operation.find(b"\0")].decode()
-    assert code is not None
-    return Ended(code, place, int.from_bytes(counted[:8], "little"), time.monotonic() - start_s, text)
+        assert code is not None
+        ended = self._ended(code)
+        self._output.close()
+        return ended
 
+    def await_stop(self) -> bool:
+        """Wait until the run stands still, and return True; False when it ended before (call `end` then).
 
-def _wait(pid: int, deadline_s: float | None) -> int | None:
-    while True:
-        found, status = os.waitpid(pid, 0 if deadline_s is None else os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if deadline_s is not None and time.monotonic() > deadline_s:
-            return None
-        time.sleep(0.002)
+        Raises:
+            SystemExit: The run hangs.
+        """
+        until_s = time.monotonic() + RUN_LIMIT_S
+        while time.monotonic() < until_s:
+            state = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            if state == "T":
+                return True
+            if state == "Z":
+                return False
+            time.sleep(0.002)
+        raise SystemExit(f"a run hung for {RUN_LIMIT_S:.0f} s")
+
+    def sleep(self, seconds: float) -> None:
+        """Let it run for some time, or until it ends."""
+        until_s = time.monotonic() + seconds
+        while (
+            time.monotonic() < until_s and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        ):
+            time.sleep(0.002)
+
+    @property
+    def place(self) -> str:
+        """Return the last operation so far."""
+        return self._last_operation[: self._last_operation.find(b"\0")].decode()
+
+    def _ended(self, code: int) -> Ended:
+        self._output.seek(0)
+        text = self._output.read().decode(errors="replace")
+        num_operations = int.from_bytes(self._counted[:8], "little")
+        return Ended(code, self.place, num_operations, time.monotonic() - self._start_s, text)
+
+    def _wait(self, deadline_s: float | None) -> int | None:
+        while True:
+            found, status = os.waitpid(self.pid, 0 if deadline_s is None else os.WNOHANG)
+            if found:
+                return os.waitstatus_to_exitcode(status)
+            if deadline_s is not None and time.monotonic() > deadline_s:
+                return None
+            time.sleep(0.002)
 
 
 def _run_in_child(
@@ -178,7 +233,7 @@ def _run_in_child(
     fault_injector: FaultInjector,
     counted: mmap.mmap,
     output: int,
-    environment: dict[str, str],
+    environment: Mapping[str, str],
 ) -> None:
     """Run the commands in the forked process; never returns."""
     code = 3

@@ -1,0 +1,1 @@
+"""Fault injection: hit quadrat repeatedly, run the same command again, compare with a run that nobody disturbed."""
