@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from quadrat.benchmark.data.loaders.manifest import IMAGES, Manifest, read_manifest
@@ -69,7 +70,7 @@ class Folder(FileDataset):
         """Mask values of each class, as text."""
         return self.manifest.values_of()
 
-    @property
+    @cached_property
     def splits(self) -> tuple[str, ...]:
         """Splits of the manifest, or the folders at the place of `{split}`."""
         if self.manifest.splits is not None:
@@ -91,8 +92,8 @@ class Folder(FileDataset):
         self.require_split(split)
         manifest = self.manifest
         images, masks = self._files(split)
-        image_of = by_id((found.id, found.path) for found in images)
-        mask_of = by_id(((found.id, found.path) for found in masks), rather=MASK_SUFFIXES)
+        image_of = by_id((found.id, Path(found.path)) for found in images)
+        mask_of = by_id(((found.id, Path(found.path)) for found in masks), rather=MASK_SUFFIXES)
         listed = manifest.splits[split] if manifest.splits is not None else None
         if isinstance(listed, str):
             listed = read_ids_list(self.root / listed, image_of)

@@ -1,11 +1,12 @@
 """Patterns of file names: `masks/{split}/{id}_mask.png` finds the masks of a split and their ids."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from quadrat.benchmark.data.loaders.user_files import walk
+from quadrat.benchmark.data.loaders.user_files import folders_below
 from quadrat.benchmark.errors import DataError
 
 __all__ = ["Found", "Pattern"]
@@ -19,12 +20,12 @@ class Found(NamedTuple):
     Attributes:
         split: What stands for `{split}`; None where the pattern has none.
         id: What stands for the other placeholders, in their order, joined by `/`.
-        path: The file.
+        path: The file, as text: a `Path` for each of many files takes longer than finding them.
     """
 
     split: str | None
     id: str
-    path: Path
+    path: str
 
 
 class Pattern:
@@ -94,7 +95,7 @@ class Pattern:
         return re.compile("".join(parts), re.DOTALL)
 
     def find(self, root: Path, split: str | None = None) -> list[Found]:
-        """Return the files below `root` that fit, in the order of their paths; hidden and system entries do not.
+        """Return the files below `root` that fit, folder by folder and by name; hidden and system entries do not.
 
         Args:
             root: The folder of the data set.
@@ -105,11 +106,13 @@ class Pattern:
             fixed = f"{fixed}{split}/"
         regex = self._regex(split)
         found = []
-        for path in sorted(walk(root / fixed.rpartition("/")[0])):
-            if (fit := regex.fullmatch(path.relative_to(root).as_posix())) is not None:
-                parts = fit.groupdict()
-                name = "/".join(parts[part] for part in self.id_names)
-                found.append(Found(parts.get("split", split), name, path))
+        for place, names in folders_below(root / fixed.rpartition("/")[0]):
+            folder = "" if (inside := os.path.relpath(place, root)) == "." else f"{inside.replace(os.sep, '/')}/"
+            for name in names:
+                if (fit := regex.fullmatch(f"{folder}{name}")) is not None:
+                    parts = fit.groupdict()
+                    id_ = "/".join(parts[part] for part in self.id_names)
+                    found.append(Found(parts.get("split", split), id_, os.path.join(place, name)))
         return found
 
     def expected(self, root: Path, split: str, name: str, suffix: str) -> Path:

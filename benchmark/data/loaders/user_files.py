@@ -16,6 +16,7 @@ from quadrat.benchmark.errors import DataError
 
 __all__ = [
     "first_files",
+    "folders_below",
     "is_visible",
     "read_ids_list",
     "read_json",
@@ -50,6 +51,12 @@ def visible_entries(folder: Path) -> Iterator[Path]:
 
 def walk(folder: Path) -> Iterator[Path]:
     """Yield the files below `folder`, folder by folder and by name, links followed; hidden and system ones are not."""
+    for place, names in folders_below(folder):
+        yield from (Path(place, name) for name in names)
+
+
+def folders_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield `folder` and each folder below it with the names of its files, as `walk` does without a `Path` for each."""
     known = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if is_visible(name))
@@ -57,7 +64,7 @@ def walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         known.add(real)
-        yield from (Path(place, name) for name in sorted(files) if is_visible(name))
+        yield place, sorted(name for name in files if is_visible(name))
 
 
 def first_files(folder: Path, num: int) -> list[Path]:

@@ -132,12 +132,12 @@ def _splits(root: Path, layout: Layout) -> tuple[_Splits, str, str, list[str]]:
     pool, test = _pool_and_test(layout)
     pattern = {"image": layout.image, "mask": layout.mask}
     if pool is not None and test is not None:
-        images = [found.path for found in _found(root, pattern["image"], pool)]
+        images = [Path(found.path) for found in _found(root, pattern["image"], pool)]
         known = _Splits(pattern=pattern, lists={}, images=images, num_pool=len(layout.masks[pool]))
         return known, pool, test, [f"pool is {pool}, test set is {test}; there is {', '.join(sorted(names))}."]
     if names:  # one split: its images are divided
         pattern = {key: text.replace("{split}", names[0]) for key, text in pattern.items()}
-    ids = {key: {found.id: found.path for found in _found(root, text, None)} for key, text in pattern.items()}
+    ids = {key: {found.id: Path(found.path) for found in _found(root, text, None)} for key, text in pattern.items()}
     both = sorted(ids["image"].keys() & ids["mask"].keys())
     if len(both) < 2:
         raise DataError(f"{root}: expected two images with masks or more, got {len(both)}.")
