@@ -3,6 +3,7 @@
 Report seeds are the suite's own `seeds`: its strategies run on them, with or without a study.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
@@ -165,13 +166,41 @@ class Study(BaseModel):
         return [dict(self.params), *ends]
 
     def _check_optuna(self) -> None:
-        import optuna
-
-        self.make_sampler(0)
         if self.pruner is not None and self.pruner.name != "none":
             if len(self.objective) > 1:
                 raise ValueError("pruner: none, since there is no order between candidates with two objectives")
-            _make(optuna.pruners, "pruner", self.pruner.name, self.pruner.params)
+            if self.pruner.name == "WilcoxonPruner":
+                raise ValueError(
+                    "a pruner that compares rounds; WilcoxonPruner compares values of equal problem instances, step by "
+                    "step, and the rounds of a trial are none. Take MedianPruner or SuccessiveHalvingPruner"
+                )
+        self._propose()
+
+    def _propose(self) -> None:
+        """Let sampler and pruner work once in a study of drawn values: what they lack shows only then, not at creation.
+
+        Some import a package, or refuse a space or two objectives, with the first candidate that they model.
+        """
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        space, sampler = self.distributions(), self.make_sampler(0)
+        drawn = optuna.create_study(directions=self.directions, sampler=optuna.samplers.RandomSampler(seed=0))
+        num_modelled = int(self.sampler.params.get("n_startup_trials", 10)) + 1
+        for number in range(min(num_modelled, self.candidates - 1)):
+            drawn.tell(drawn.ask(space), [float(number)] * len(self.directions))
+        study = optuna.create_study(directions=self.directions, sampler=sampler, pruner=self.make_pruner())
+        study.add_trials(drawn.trials)
+        kind, name = "sampler", self.sampler.name
+        try:
+            trial = study.ask(space)
+            if self.pruner is not None and len(self.objective) == 1:
+                kind, name = "pruner", self.pruner.name
+                for step in range(1, 4):
+                    trial.report(0.5, step)
+                    trial.should_prune()
+        except Exception as error:  # whatever a class of Optuna raises: it would end the study later
+            raise ValueError(f"a {kind} that works on this study; {name} does not: {error}") from error
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -254,7 +283,11 @@ def _make(module: Any, kind: Literal["sampler", "pruner"], name: str, params: Ma
     import warnings
 
     suffix = kind.capitalize()
-    known = sorted(found for found in module.__all__ if found.endswith(suffix) and found != f"Base{suffix}")
+    named = {found: getattr(module, found) for found in module.__all__ if found.endswith(suffix)}
+    # One that wraps a sampler can't be written in a suite.
+    known = sorted(
+        found for found, one in named.items() if not inspect.isabstract(one) and found != "PartialFixedSampler"
+    )
     if name not in known:
         raise ValueError(f"a {kind} of Optuna ({', '.join(known)}); there is no {kind} '{name}'")
     with warnings.catch_warnings():

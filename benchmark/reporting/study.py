@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import vl_convert
 from markupsafe import Markup
 
+from quadrat.benchmark.analysis.importance import importance_of
 from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE, value_of
 from quadrat.benchmark.analysis.statistics import paired_difference, summarise
 from quadrat.benchmark.config.study import Objective
@@ -47,7 +48,8 @@ class StudySection:
         caveats: Limitations of the search.
         best: The best and the suite's strategies on the report seeds; None before those have run.
         candidates: Every candidate of the search.
-        importance: Importance of each dimension for the objective; None with too few candidates.
+        importance: Importance of each dimension for the objective; None where the method can't say.
+        no_importance: Why there is none; empty where there is.
         slices: One for each dimension.
     """
 
@@ -57,6 +59,7 @@ class StudySection:
     best: NamedTable | None
     candidates: NamedTable
     importance: NamedTable | None
+    no_importance: str
     slices: tuple[Slice, ...]
 
 
@@ -66,13 +69,15 @@ def study_section(results: Results) -> StudySection | None:
     if found is None or not found.candidates:
         return None
     values = _report_values(results, found.study.objective[0])
+    importance = importance_of(found)
     return StudySection(
         headline=_headline(found, values),
         facts=_facts(found, results),
         caveats=_caveats(found, results),
         best=best_table(found, results, values) if any(best.label in values for best in found.best) else None,
         candidates=candidate_table(found),
-        importance=importance_table(found),
+        importance=importance_table(found, importance),
+        no_importance=importance.reason,
         slices=tuple(_slice(found, name) for name in found.space),
     )
 

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping
 
-from quadrat.benchmark.analysis.importance import importance_of
+from quadrat.benchmark.analysis.importance import Importance
 from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE
 from quadrat.benchmark.analysis.statistics import paired_difference, summarise
 from quadrat.benchmark.config.candidates import Candidate
@@ -93,16 +93,15 @@ def best_table(found: StudyResults, results: Results, values: Mapping[str, Mappi
     )
 
 
-def importance_table(found: StudyResults) -> NamedTable | None:
-    """Return the importance of each searched dimension, or None with too few candidates."""
-    importance = importance_of(found)
-    if importance is None:
+def importance_table(found: StudyResults, importance: Importance) -> NamedTable | None:
+    """Return the importance of each searched dimension, or None where the method can't say."""
+    if not importance.shares:
         return None
-    rows = tuple(Row(label=name, cells=(Cell(text=percent(share)),)) for name, share in importance.items())
+    rows = tuple(Row(label=name, cells=(Cell(text=percent(share)),)) for name, share in importance.shares.items())
     num_done = sum(candidate.state == "done" for candidate in found.candidates)
     caption = (
-        f"Importance of the searched dimensions by PED-ANOVA over the {num_done} completed candidates: how far the "
-        "best of them differ from all of them in this dimension. Unreliable with few candidates."
+        f"Importance of the searched dimensions by PED-ANOVA: how far the {importance.num_best} best of the {num_done} "
+        "completed candidates differ from all of them in this dimension."
     )
     return NamedTable(
         name="study-importance", caption=caption, table=Table(corner="dimension", columns=("importance",), rows=rows)

@@ -1,11 +1,13 @@
 """The `study` of a suite: spaces, seeds, samplers, and the error for everything else."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import ValidationError
 
 from quadrat.benchmark.config.study import Study, values_of
 from quadrat.benchmark.config.suite import load_suite
@@ -102,6 +104,9 @@ STUDY = {"strategy": "entropy-spatial", "candidates": 2, "search_seeds": [7]}
         ({"sampler": "TPE"}, ["a sampler of Optuna", "TPESampler", "'TPE'"]),
         ({"sampler": {"name": "TPESampler", "params": {"x": 1}}}, ["Optuna's TPESampler takes", "'x'"]),
         ({"sampler": "GridSampler"}, ["GridSampler takes no range", "'cutoff'"]),
+        ({"sampler": "BaseGASampler"}, ["a sampler of Optuna", "there is no sampler 'BaseGASampler'"]),
+        ({"sampler": "PartialFixedSampler"}, ["a sampler of Optuna", "there is no sampler 'PartialFixedSampler'"]),
+        ({"pruner": "WilcoxonPruner"}, ["a pruner that compares rounds", "MedianPruner"]),
         ({"pruner": "ASHA"}, ["a pruner of Optuna", "SuccessiveHalvingPruner", "'ASHA'"]),
         ({"objective": ["area", "select-seconds"], "pruner": "MedianPruner"}, ["pruner: none"]),
         ({"sampler": {"nam": "TPESampler"}}, ["study.sampler.nam", "did you mean 'name'?"]),
@@ -116,3 +121,10 @@ def test_errors_of_a_study_name_file_key_expected_and_got(
         load_suite(path)
     for fragment in (str(path), *fragments):
         assert fragment in str(caught.value)
+
+
+def test_a_sampler_that_lacks_a_package_is_refused_before_a_study_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CmaEsSampler is created without `cmaes`, and imports it with the second candidate."""
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    with pytest.raises(ValidationError, match=r"a sampler that works on this study; CmaEsSampler does not: .*cmaes"):
+        make_study(sampler="CmaEsSampler")

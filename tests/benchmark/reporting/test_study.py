@@ -20,6 +20,7 @@ from quadrat.benchmark.reporting.figures.slices import slice_chart
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.page import write_report
 from quadrat.benchmark.reporting.study import study_section
+from quadrat.benchmark.reporting.tables.study import importance_table
 from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.results.study_results import StudyResults, write_study
 from quadrat.benchmark.results.trials import read_results
@@ -128,12 +129,6 @@ def test_a_slice_holds_done_and_pruned_candidates_at_their_values() -> None:
     assert 4 not in found
 
 
-def test_the_dimension_that_makes_the_value_matters_most() -> None:
-    importance = importance_of(make_results(num=30))
-    assert importance is not None and next(iter(importance)) == "cutoff"
-    assert importance_of(make_results(num=5)) is None
-
-
 def test_a_search_that_has_not_ended_says_so(tmp_path: Path) -> None:
     write_fake_results(tmp_path, strategies=("random",), seeds=(0,))
     write_study(tmp_path, replace(make_results(), best=()))
@@ -149,12 +144,19 @@ def test_the_page_shows_the_study(folder: Path) -> None:
         'href="#study"',
         "d_c, in region sizes (figure 5)",
         "region size, px (figure 7)",
-        "PED-ANOVA",
+        "No importance of the dimensions is given: it needs 20 completed candidates, and there are 6.",
     ):
         assert expected in page
     # The style of the galleries paints every path of a figure's drawing: the slices must not be in one.
     slices = page[page.index('class="slices"') : page.index("One mark per candidate")]
     assert "<figure" not in slices and slices.count("#0072B2") >= 2
+
+
+def test_the_importance_of_many_candidates_is_a_table() -> None:
+    found = make_results(num=30)
+    table = importance_table(found, importance_of(found))
+    assert table is not None and "the 7 best of the 28 completed candidates" in table.caption
+    assert [row.label for row in table.table.rows] == ["cutoff", "region_size"]
 
 
 def test_a_label_whose_region_size_has_no_random_is_not_compared(folder: Path, tmp_path: Path) -> None:
