@@ -17,12 +17,19 @@ from quadrat.strategies.pool import Needs, Pool, Selection
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Space", "Strategy", "lazy_space", "validated_selection"]
+__all__ = ["Space", "Strategy", "check_generator", "lazy_space", "validated_selection"]
 
 Space = Mapping[str, "BaseDistribution"]
 
 # Rows checked at a time: features may be a memory map larger than memory.
 _BLOCK = 1 << 16
+# What numpy raises when a read-only array is written to, by an assignment, in place, and by a ufunc's `out`.
+_WRITES = (
+    "assignment destination is read-only",
+    "output array is read-only",
+    "sort array is read-only",
+    "array is read-only",
+)
 # The square of a larger feature overflows float32; pooled features of a network are far below.
 _LARGEST_FEATURE = 1e15
 
@@ -105,9 +112,11 @@ class Strategy:
             rng: Source of all random numbers.
 
         Raises:
-            StrategyError: The budget is negative; an input is missing or not finite; or ``_select`` returned the
-                wrong number of regions, a labelled region or a region twice.
+            StrategyError: The budget is negative; ``rng`` is no generator; an input is missing or not finite; or
+                ``_select`` wrote to the pool, or returned no Selection, the wrong number of regions, a labelled region
+                or a region twice.
         """
+        check_generator(self.name, rng)
         return validated_selection(self, pool, budget, lambda checked, count: self._select(checked, count, rng))
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
@@ -119,6 +128,14 @@ class Strategy:
             rng: Source of all random numbers.
         """
         raise NotImplementedError(f"{type(self).__name__} must define _select(pool, budget, rng)")
+
+
+def check_generator(strategy: str, rng: object) -> None:
+    """Refuse anything but a ``numpy.random.Generator``, a seed for example."""
+    if not isinstance(rng, np.random.Generator):
+        raise StrategyError(
+            f"{strategy}: rng must be a numpy.random.Generator, got {rng!r}; pass numpy.random.default_rng(seed)"
+        )
 
 
 def validated_selection(
@@ -142,13 +159,24 @@ def validated_selection(
     count = min(budget, int(np.count_nonzero(~pool.labelled)))
     if count == 0:
         return Selection.of(np.empty(0, np.int64))
-    selection = select(pool.only(strategy.needs), count)
+    try:
+        selection = select(pool.only(strategy.needs), count)
+    except ValueError as cause:
+        if str(cause) not in _WRITES:
+            raise
+        raise StrategyError(
+            f"{strategy.name}: _select writes to an array of the pool, which is read-only; write to a copy of it"
+        ) from cause
     _check_selection(strategy.name, pool, count, selection)
     return selection
 
 
 def _check_needs(strategy: str, pool: Pool, needs: Needs) -> None:
-    """Refuse a pool that lacks an input of ``needs``, or where one is not finite."""
+    """Refuse needs of another type, a pool that lacks one of them, or an input that is not finite."""
+    if not isinstance(needs, Needs) or isinstance(needs.signals, str) or isinstance(needs.profiles, str):
+        raise StrategyError(
+            f"{strategy}: needs must be a Needs of tuples, such as Needs(signals=('entropy',)), got {needs!r}"
+        )
     for signal in needs.signals:
         if signal not in pool.signals:
             raise StrategyError(
@@ -190,7 +218,12 @@ def _check_rows(strategy: str, entry: str, rows: NDArray[np.float32]) -> None:
 
 
 def _check_selection(strategy: str, pool: Pool, budget: int, selection: Selection) -> None:
-    """Refuse a selection of the wrong size, out of range, labelled or with duplicates."""
+    """Refuse what is no selection, or one of the wrong size, out of range, labelled or with duplicates."""
+    if not isinstance(selection, Selection):
+        raise StrategyError(
+            f"{strategy}: _select returned {_article(type(selection).__name__)}, expected a Selection; write `return "
+            "Selection.of(regions)`"
+        )
     regions = selection.regions
     if len(regions) != budget:
         raise StrategyError(f"{strategy}: _select returned {len(regions)} regions, expected {budget}")
@@ -203,3 +236,7 @@ def _check_selection(strategy: str, pool: Pool, budget: int, selection: Selectio
     if len(np.unique(regions)) != len(regions):
         values, counts = np.unique(regions, return_counts=True)
         raise StrategyError(f"{strategy}: _select returned region {values[counts.argmax()]} twice")
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeio' or noun == 'ndarray' else 'a'} {noun}"

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrat.strategies.base import Strategy, validated_selection
+from quadrat.strategies.base import Strategy, check_generator, validated_selection
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Pool, Selection
 from quadrat.strategies.ranking import select_largest
@@ -54,6 +54,7 @@ class OracleStrategy(Strategy):
         Raises:
             StrategyError: As for ``Strategy.select``; or the truth is missing or of another pool.
         """
+        check_generator(self.name, rng)
         answer = None if truth is None else getattr(truth, self.asks)
         if truth is None or answer is None:
             raise StrategyError(

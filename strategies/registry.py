@@ -11,8 +11,11 @@ from typing import Any
 
 from quadrat.strategies.base import Strategy
 from quadrat.strategies.errors import PluginError, StrategyError
+from quadrat.strategies.oracle_strategies import OracleStrategy
 
-__all__ = ["Plugin", "Registry", "available", "closest", "load", "sees_labels"]
+__all__ = ["STRATEGIES", "Plugin", "Registry", "available", "closest", "load", "sees_labels"]
+
+_LOOKED_FOR = ("needs", "space", "contents", "_select", "_select_with_truth", "asks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +128,7 @@ def closest(name: str, known: list[str]) -> str:
 
 def available() -> dict[str, Plugin]:
     """Return the installed strategies by name; ``error`` says why one can't be loaded."""
-    return {plugin.name: plugin for plugin in _STRATEGIES.listing()}
+    return {plugin.name: plugin for plugin in STRATEGIES.listing()}
 
 
 def load(name: str, **params: Any) -> Strategy:
@@ -138,7 +141,7 @@ def load(name: str, **params: Any) -> Strategy:
         PluginError: The name is unknown, offered twice, or its plugin is broken.
         StrategyError: A parameter is unknown or out of its range.
     """
-    strategy: type[Strategy] = _STRATEGIES.get(name)
+    strategy: type[Strategy] = STRATEGIES.get(name)
     known = [item.name for item in fields(strategy)]
     for parameter in params:
         if parameter not in known:
@@ -151,14 +154,30 @@ def sees_labels(name: str) -> bool:
 
     A results folder may name strategies of plugins that are not installed.
     """
-    return name in _STRATEGIES.names() and bool(_STRATEGIES.get(name).sees_labels)
+    return name in STRATEGIES.names() and bool(STRATEGIES.get(name).sees_labels)
 
 
 def _check_strategy(name: str, value: Any) -> str | None:
     if not (isinstance(value, type) and issubclass(value, Strategy)):
         return f"is {value!r}, expected a subclass of quadrat.strategies.Strategy"
     if getattr(value, "name", None) != name:
+        if not hasattr(value, "name"):
+            return f"has no class attribute `name`; add `name: ClassVar[str] = {name!r}`"
         return f"calls itself {getattr(value, 'name', None)!r}; its class attribute `name` must be {name!r}"
+    base = OracleStrategy if issubclass(value, OracleStrategy) else Strategy
+    method = "_select_with_truth" if base is OracleStrategy else "_select"
+    if getattr(value, method) is getattr(base, method):
+        return f"defines no method `{method}`"
+    return _misspelt(value, base)
+
+
+def _misspelt(strategy: type[Strategy], base: type[Strategy]) -> str | None:
+    """Return what is wrong with an attribute that nearly has the name of one that is looked for."""
+    parameters = {item.name for item in fields(strategy)}
+    own = {name for parent in strategy.__mro__ if parent not in base.__mro__ for name in vars(parent)}
+    for name in sorted(own - parameters - set(dir(base)) - set(_LOOKED_FOR)):
+        if match := difflib.get_close_matches(name, _LOOKED_FOR, n=1, cutoff=0.85):
+            return f"defines `{name}`, which nothing reads; did you mean `{match[0]}`?"
     return None
 
 
@@ -168,4 +187,5 @@ def _origin(entry_point: EntryPoint) -> tuple[str, str]:
     return (entry_point.dist.name, entry_point.dist.version)
 
 
-_STRATEGIES = Registry(group="quadrat.strategies", kind="strategy", check=_check_strategy)
+STRATEGIES = Registry(group="quadrat.strategies", kind="strategy", check=_check_strategy)
+"""The strategies that are installed."""

@@ -1,5 +1,6 @@
 """The command `list`: what a suite can name, and the shipped suites."""
 
+import inspect
 from typing import Final
 
 import click
@@ -19,18 +20,27 @@ REGISTRIES: Final = {
 
 @click.command(name="list")
 @click.argument("what", type=click.Choice([*REGISTRIES, "suites"]))
-def list_(what: str) -> None:
+@click.argument("name", required=False)
+def list_(what: str, name: str | None) -> None:
     """List what a suite can name (plugins included), or the suites.
+
+    `list strategies NAME` shows one strategy: each parameter with its default, what a study searches, its meaning.
 
     A plugin that cannot be imported is listed as BROKEN, with its error.
     """
+    if name is not None:
+        if what != "strategies":
+            hint = f"; `quadrat show {name}` shows a suite" if what == "suites" else ""
+            raise click.UsageError(f"list {what}: expected no name, got {name!r}{hint}")
+        _show_strategy(name)
+        return
     if what == "suites":
         _list_suites()
         return
-    from quadrat.strategies.registry import Registry
+    from quadrat.strategies.registry import STRATEGIES, Registry
 
     group, kind = REGISTRIES[what]
-    registry = Registry(group=group, kind=kind)
+    registry = STRATEGIES if what == "strategies" else Registry(group=group, kind=kind)
     table = make_table("name", "from", "")
     for plugin in registry.listing():
         summary = f"BROKEN: {plugin.error}" if plugin.error else _summary(registry.get(plugin.name))
@@ -38,6 +48,32 @@ def list_(what: str) -> None:
     print_part(table)
     if what == "datasets":
         click.echo("\nYour own images: quadrat data init DIR writes manifest and suite.")
+
+
+def _show_strategy(name: str) -> None:
+    """Print a strategy's description, its parameters, what it needs and the sources that it names."""
+    from rich.text import Text
+
+    from quadrat.strategies.parameters import describe, references
+    from quadrat.strategies.registry import STRATEGIES
+
+    strategy = STRATEGIES.get(name)
+    click.echo(f"{name}: {inspect.cleandoc(strategy.__doc__ or '')}\n")
+    parameters = describe(strategy)
+    if parameters:
+        table = make_table("name", "default", "searched", "meaning")
+        for item in parameters:
+            table.add_row(*map(Text, (item.name, item.default or "(must be given)", item.searched, item.meaning)))
+        print_part(table)
+    else:
+        click.echo("It has no parameters.")
+    if all(item.default is not None for item in parameters):
+        needs = strategy().needs
+        wanted = {"signals": needs.signals, "features": ("yes",) * needs.features, "profiles": needs.profiles}
+        found = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wanted.items() if names)
+        click.echo(f"\nNeeds with these defaults: {found or 'nothing'}")
+    if sources := references(strategy):
+        click.echo(f"\n{sources}")
 
 
 def _summary(plugin: object) -> str:

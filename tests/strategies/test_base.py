@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.pools import line_pool
 
-from quadrat.strategies import Pool, Selection, Strategy, StrategyError
+from quadrat.strategies import Needs, Pool, Selection, Strategy, StrategyError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +53,45 @@ def test_a_strategy_without_select_names_the_missing_method() -> None:
 
     with pytest.raises(NotImplementedError, match=r"Unfinished must define _select\(pool, budget, rng\)"):
         Unfinished().select(line_pool(3, labelled=(0,)), 1, np.random.default_rng(0))
+
+
+def _strategy(body: str, **members: object) -> Strategy:
+    """Return a strategy whose `_select` has this body."""
+    scope: dict[str, object] = {"np": np, "Selection": Selection}
+    exec(f"def _select(self, pool, budget, rng):\n    {body}", scope)
+    made: Strategy = type("Made", (Strategy,), {"name": "made", "_select": scope["_select"], **members})()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return pool.candidates[:budget]", r"made: _select returned an ndarray, expected a Selection; write `return"),
+        ("return list(pool.candidates[:budget])", "made: _select returned a list, expected a Selection"),
+        ("pool.labelled[0] = True", "made: _select writes to an array of the pool, which is read-only; write to a"),
+        ("pool.pixels.sort()", "made: _select writes to an array of the pool"),
+        ("np.add(pool.pixels, 1, out=pool.pixels)", "made: _select writes to an array of the pool"),
+        ("pool.pixels.fill(1)", "made: _select writes to an array of the pool"),
+        ("rng.shuffle(pool.pixels)", "made: _select writes to an array of the pool"),
+    ],
+)
+def test_a_common_mistake_in_select_is_one_sentence(body: str, message: str) -> None:
+    with pytest.raises(StrategyError, match=message):
+        _strategy(body).select(line_pool(3, labelled=(0,)), 2, np.random.default_rng(0))
+
+
+def test_another_error_of_select_is_not_touched() -> None:
+    with pytest.raises(ValueError, match=r"^broadcast$"):
+        _strategy("raise ValueError('broadcast')").select(line_pool(3, labelled=()), 2, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("needs", [("entropy",), "entropy", Needs(signals="entropy")])  # type: ignore[arg-type]
+def test_needs_of_another_type_are_one_sentence(needs: object) -> None:
+    with pytest.raises(StrategyError, match=r"made: needs must be a Needs of tuples, such as Needs\(signals="):
+        _strategy("return None", needs=needs).select(line_pool(3, labelled=()), 2, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("rng", [0, None, np.random])
+def test_what_is_no_generator_is_refused(rng: object) -> None:
+    with pytest.raises(StrategyError, match=r"fixed: rng must be a numpy.random.Generator, got .*; pass numpy.random"):
+        Fixed(regions=(1, 2)).select(line_pool(3, labelled=(0,)), 2, rng)  # type: ignore[arg-type]

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from support.paths import PLUGIN_EXAMPLE, ROOT
 
+from quadrat.cluster.cli.main import cli
 from quadrat.strategies import PluginError, Registry, Strategy, StrategyError, available, load
 
 GOOD = """
@@ -105,6 +107,25 @@ def test_a_strategy_with_another_name_is_refused(site: Path) -> None:
     install(site, "first-things", {"second": "first_things:First"}, first_things=GOOD)
     with pytest.raises(PluginError, match="calls itself 'first'; its class attribute `name` must be 'second'"):
         load("second")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('    name = "first"\n', "", "has no class attribute `name`; add `name: ClassVar\\[str\\] = 'first'`"),
+        ("def _select(", "def _selct(", "defines no method `_select`"),
+        ('"first"\n', '"first"\n    need = None\n', "defines `need`, which nothing reads; did you mean `needs`"),
+        ('"first"\n', '"first"\n    spaces = {}\n', "defines `spaces`, which nothing reads; did you mean `space`"),
+    ],
+)
+def test_a_class_that_cannot_work_is_broken_from_the_list_on(site: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    install(site, "first-things", {"first": "first_things:First"}, first_things=GOOD.replace(old, new, 1))
+    with pytest.raises(PluginError, match=message) as raised:
+        load("first")
+    assert available()["first"].error == str(raised.value)
+    listed = CliRunner().invoke(cli, ["list", "strategies"], env={"COLUMNS": "300"})
+    assert listed.exit_code == 0 and "BROKEN" in listed.stdout
 
 
 def test_an_empty_group_has_no_names() -> None:

@@ -1,9 +1,13 @@
-"""The pools that StrategyContract tests with."""
+"""The pools that StrategyContract tests with, and strategies that must not pass it."""
+
+import random
+import sys
 
 import numpy as np
+import pytest
 
-from quadrat.strategies import Needs
-from quadrat.strategies.testing import example_pool
+from quadrat.strategies import Needs, Pool, Selection, Strategy
+from quadrat.strategies.testing import StrategyContract, example_pool
 
 
 def test_an_example_pool_has_the_needed_inputs_and_no_others() -> None:
@@ -13,3 +17,53 @@ def test_an_example_pool_has_the_needed_inputs_and_no_others() -> None:
     assert not pool.signals and pool.features is None
     np.testing.assert_allclose(pool.profiles["class-histogram"].sum(axis=1), 1.0, rtol=1e-6)
     assert not pool.profiles["class-histogram"].flags.writeable
+
+
+class Drawing(Strategy):
+    """Draws from generators that are not its own."""
+
+    name = "drawing"
+    source = ""
+
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        if self.source == "numpy":
+            return Selection.of(np.random.permutation(pool.candidates)[:budget])  # noqa: NPY002
+        if self.source == "seeded":
+            np.random.seed(0)  # noqa: NPY002
+        if self.source == "random":
+            return Selection.of(np.array(random.sample(list(pool.candidates), budget)))
+        if self.source == "torch":
+            sys.modules["torch"].randperm(3)
+        return Selection.of(pool.candidates[:budget])
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("numpy", "drawing draws from the global generator of numpy.random; take every"),
+        ("seeded", "drawing draws from the global generator of numpy.random; take every"),
+        ("random", "drawing draws from the global generator of the module random; take every"),
+        ("torch", "drawing draws from the global generator of torch; take every"),
+    ],
+)
+def test_a_draw_from_a_global_generator_is_found(source: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if source == "torch":
+        pytest.importorskip("torch")
+    monkeypatch.setattr(Drawing, "source", source)
+    contract = StrategyContract()
+    monkeypatch.setattr(contract, "strategy", Drawing, raising=False)
+    monkeypatch.setattr(contract, "name", "drawing", raising=False)
+    with pytest.raises(AssertionError, match=message):
+        contract.test_the_global_generator_is_not_used()
+
+
+def test_the_contract_leaves_the_global_generators_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = StrategyContract()
+    monkeypatch.setattr(contract, "strategy", Drawing, raising=False)
+    monkeypatch.setattr(contract, "name", "drawing", raising=False)
+    kept = np.random.get_state()  # noqa: NPY002
+    expected = np.random.random(), random.random()  # noqa: NPY002
+    np.random.set_state(kept)  # noqa: NPY002
+    state = random.getstate()
+    contract.test_the_global_generator_is_not_used()
+    assert np.random.random() == expected[0] and random.getstate() == state  # noqa: NPY002

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from quadrat.strategies import Needs, Pool, Selection, Space, Strategy, StrategyError, lazy_space
+from quadrat.strategies import Needs, Pool, Selection, Space, Strategy, check_choice, lazy_space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,7 @@ class Checkerboard(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.colour not in (0, 1) or isinstance(self.colour, bool):
-            raise StrategyError(f"{self.name}: colour must be 0 or 1, got {self.colour!r}")
+        check_choice(self.name, "colour", self.colour, (0, 1))
 
     @property
     def needs(self) -> Needs:
