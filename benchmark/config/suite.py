@@ -226,14 +226,22 @@ class Suite(BaseModel):
                     void_regions=self.void_regions,
                     files=contents_of(self.full_supervision_recipe, None),
                 )
+        # Once an entry, not once a trial: loading reads the entry points of all installed distributions.
+        loaded = [(entry, load(entry.name, **entry.params)) for entry in self.strategies]
+        files: dict[str, dict[str, str]] = {}
         for size in self.region_sizes:
-            for entry in self.strategies:
+            for entry, strategy in loaded:
                 if entry.region_size is not None and size != first_size:
                     continue  # its own size: one trial per seed, not one for each size of the suite
                 region_size = entry.region_size or size
                 has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
+                defaults = strategy.params()
                 for seed in self.seeds:
-                    params = _of_seed(load(entry.name, **entry.params).params(), seed)
+                    params = _of_seed(defaults, seed)
+                    key = canonical_json([entry.name, params])
+                    if key not in files:
+                        own = strategy if params == defaults else load(entry.name, **params)
+                        files[key] = contents_of(self.learner, own)
                     yield TrialSpec(
                         label=entry.label if has_one_size else f"{entry.label} r{region_size}",
                         strategy=entry.name,
@@ -244,7 +252,7 @@ class Suite(BaseModel):
                         budgets=scale_budgets(self.budgets, first_size, region_size),
                         learner=self.learner,
                         void_regions=self.void_regions,
-                        files=contents_of(self.learner, load(entry.name, **params)),
+                        files=files[key],
                     )
 
 

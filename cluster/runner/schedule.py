@@ -74,6 +74,7 @@ class Schedule:
         self._waiting = deque(self._specs)
         self._in_flight: set[str] = set()
         self._shared = set(shared)
+        self._rounds_0: dict[str, str] = {}
 
     @property
     def num_open(self) -> int:
@@ -88,10 +89,10 @@ class Schedule:
         """
         if not self._waiting:
             return None
-        in_training = {planned_round(self._specs[trial_id], 0) for trial_id in self._in_flight}
+        in_training = {self._round_0(trial_id) for trial_id in self._in_flight}
         in_training -= self._shared
         trial_id = next(
-            (name for name in self._waiting if planned_round(self._specs[name], 0) not in in_training),
+            (name for name in self._waiting if self._round_0(name) not in in_training),
             self._waiting[0],
         )
         self._waiting.remove(trial_id)
@@ -101,7 +102,7 @@ class Schedule:
     def on_new_round(self, trial_id: str) -> None:
         """Note that a trial has finished a round which no earlier attempt had finished."""
         self._attempts[trial_id].on_new_round()
-        self._shared.add(planned_round(self._specs[trial_id], 0))
+        self._shared.add(self._round_0(trial_id))
 
     def on_finished(self, trial_id: str) -> None:
         """Note that a trial is complete."""
@@ -128,3 +129,9 @@ class Schedule:
         if is_retried:
             self._waiting.appendleft(trial_id)
         return is_retried
+
+    def _round_0(self, trial_id: str) -> str:
+        """Return the identity of a trial's round 0, which is computed once: it serializes the whole spec."""
+        if trial_id not in self._rounds_0:
+            self._rounds_0[trial_id] = planned_round(self._specs[trial_id], 0)
+        return self._rounds_0[trial_id]

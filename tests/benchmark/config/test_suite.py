@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quadrat.benchmark.config import suite as suite_module
 from quadrat.benchmark.config.suite import load_suite, shipped_suites
 from quadrat.benchmark.errors import SuiteError
+from quadrat.strategies import Strategy, load
 from quadrat.strategies.selection_file import SelectionFile
 
 
@@ -211,3 +213,18 @@ def test_trials_carry_the_content_of_weight_files_and_replayed_selections(
     publish([1, 2])
     moved.write_bytes(b"one")
     assert ids() == first
+
+
+def test_a_strategy_is_loaded_once_an_entry_not_once_a_trial(
+    write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = load_suite(write_suite(seeds=list(range(50)), region_size=[16, 32]))
+    calls: list[str] = []
+
+    def counted(name: str, **params: Any) -> Strategy:
+        calls.append(name)
+        return load(name, **params)
+
+    monkeypatch.setattr(suite_module, "load", counted)
+    assert len(suite.trials()) == 2 * 50 * len(suite.strategies)
+    assert calls == [entry.name for entry in suite.strategies]

@@ -1,10 +1,13 @@
 """The schedule: order of trials, retries after an error, retries after the death of a worker."""
 
+import pytest
 from support.fake_trials import (
     make_suite,
 )
 
 from quadrat.benchmark.config.sharing import planned_round
+from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.cluster.runner import schedule as schedule_module
 from quadrat.cluster.runner.schedule import Schedule
 
 SUITE = make_suite()
@@ -70,3 +73,22 @@ def test_deaths_of_workers_count_only_until_the_next_new_round() -> None:
         assert spec is not None
         assert schedule.on_worker_died(spec.trial_id) == is_tried_again
     assert schedule.num_open == 0
+
+
+def test_the_round_0_of_a_trial_is_identified_once_however_many_decisions_look_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    def counted(spec: TrialSpec, round_: int) -> str:
+        calls.append(spec.trial_id)
+        return planned_round(spec, round_)
+
+    monkeypatch.setattr(schedule_module, "planned_round", counted)
+    trials = make_suite(seeds=list(range(20))).trials()
+    schedule = Schedule(trials, retries=1)
+    for _ in trials:
+        schedule.next()
+    for spec in trials:
+        schedule.on_new_round(spec.trial_id)
+    assert sorted(calls) == sorted(spec.trial_id for spec in trials)
