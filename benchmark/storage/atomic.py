@@ -32,6 +32,7 @@ __all__ = [
     "remove_temporaries_of",
     "sync",
     "temporary_beside",
+    "temporary_folder",
     "write_json",
 ]
 
@@ -188,6 +189,25 @@ def temporary_beside(path: Path, data: bytes) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
         sync(path.parent)
+
+
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, for what others write there before it becomes `path`.
+
+    It is removed at the end; that of a killed process by the next sweep.
+
+    Raises:
+        ResultsError: When the disk is full or not writable.
+    """
+    with clear_disk_errors(path):
+        make_folders(path.parent)
+        temporary = _temporary(path)
+        temporary.mkdir()
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -9,17 +9,27 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from quadrat.benchmark.storage.sqlite import sqlite_path, sqlite_url
+from quadrat.benchmark.tracking.database import find_damage, make_database, put_aside
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Experiment", "Run", "State", "artifact_root", "default_uri", "experiment_id", "without_password"]
+__all__ = [
+    "Experiment",
+    "Run",
+    "State",
+    "artifact_root",
+    "default_uri",
+    "experiment_id",
+    "prepare_store",
+    "without_password",
+]
 
 State = Literal["running", "done", "failed", "interrupted", "pruned"]
 
@@ -41,6 +51,9 @@ _DEFAULTS: Final = {
 _DATABASES: Final = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
 """Schemes of databases that MLflow opens itself, without a server in between."""
 
+_PICTURES: Final = "quadrat.pictures"
+"""Tag of a run: the pictures that it holds, set once both files of each are there."""
+
 _IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id", "candidate")
 _NOTE: Final = "mlflow.note.content"
 _DIGEST_CHARS: Final = 36
@@ -50,6 +63,26 @@ _DIGEST_CHARS: Final = 36
 def default_uri(results_dir: Path) -> str:
     """Return the embedded store of a results folder, an sqlite file inside it."""
     return sqlite_url(Path(results_dir).resolve() / "mlflow.db")
+
+
+def prepare_store(results_dir: Path, warn: Callable[[str], None]) -> None:
+    """Make the embedded store of a results folder unless it is there and whole.
+
+    One that MLflow cannot open is put aside: it only shows what is in the files. For the holder of the folder's lock.
+
+    Args:
+        results_dir: The results folder.
+        warn: Called with a message when a damaged store was put aside.
+    """
+    path = Path(results_dir).resolve() / "mlflow.db"
+    if path.exists():
+        damage = find_damage(path, _latest_revision())
+        if damage is None:
+            return
+        aside = put_aside(path)
+        _close_connections(default_uri(results_dir))
+        warn(f"! MLflow's store {path} is damaged: {damage}. It is now {aside.name}, and made again from the records")
+    make_database(path, lambda temporary: _make_tables(temporary, path.parent / "mlartifacts"))
 
 
 def artifact_root(uri: str, results_dir: Path) -> Path | None:
@@ -90,7 +123,7 @@ class Run:
 
     Attributes:
         run_id: MLflow's id.
-        is_described: Whether its parameters are logged, the last step of creating a run.
+        is_described: Whether its parameters are logged, the second step of creating a run.
         state: Its tag `state`; None when it contradicts its MLflow status.
         tags: Its tags.
         num_datasets: Number of linked data sets.
@@ -101,6 +134,11 @@ class Run:
     state: State | None
     tags: dict[str, str]
     num_datasets: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its creation has ended; linking its data sets is the last step."""
+        return self.is_described and self.num_datasets > 0
 
 
 class Experiment:
@@ -186,11 +224,14 @@ class Experiment:
         return self._points[key]
 
     def log(self, run: Run, step: int, metrics: Mapping[str, float]) -> None:
-        """Log metrics at a step; MLflow cannot delete them."""
+        """Log metrics at a step; MLflow cannot delete them.
+
+        The first of them is logged last: in a store of files, where each is a write of its own, it tells that all are.
+        """
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        points = [Metric(name, value, now_ms, step) for name, value in metrics.items()]
+        points = [Metric(name, value, now_ms, step) for name, value in reversed(metrics.items())]
         self.client.log_batch(run.run_id, metrics=points)
         for name, value in metrics.items():
             if (run.run_id, name) in self._points:
@@ -231,7 +272,10 @@ class Experiment:
             return
         from mlflow.entities import LoggedModelStatus
 
-        model = self.client.create_logged_model(
+        # The tag comes last: a process killed before that has left a model, which is found and not created again.
+        query = f"source_run_id = '{run.run_id}'"
+        found = self.client.search_logged_models([self.experiment_id], filter_string=query, max_results=1)
+        model = next(iter(found), None) or self.client.create_logged_model(
             self.experiment_id,
             name=re.sub(r"[^\w\- ]", "_", name),
             source_run_id=run.run_id,
@@ -239,18 +283,37 @@ class Experiment:
             tags=dict(tags),
             model_type="DeepLabv3+",
         )
-        self.set_tag(run, "model_id", model.model_id)
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        self.set_tag(run, "model_id", model.model_id)
 
-    def picture_steps(self, run: Run, key: str) -> set[int]:
-        """Return the steps at which a run holds a complete picture of that key."""
-        names = [Path(entry.path).name for entry in self.client.list_artifacts(run.run_id, "images")]
-        pattern = re.compile(rf"{re.escape(key.replace('/', '~'))}[+%]step[+%](\d+)[+%].*[+%]compressed\.")
-        return {int(match[1]) for name in names if (match := pattern.match(name))}
+    def has_picture(self, run: Run, key: str, step: int) -> bool:
+        """Return whether a run holds a complete picture of that key at that step."""
+        return f"{key} {step}" in run.tags.get(_PICTURES, "").splitlines()
 
     def log_picture(self, run: Run, image: "Image.Image", key: str, step: int) -> None:
-        """Log a picture; the chart view shows pictures with a slider over steps."""
-        self.client.log_image(run.run_id, image, key=key, step=step)
+        """Log a picture unless it is there; the chart view shows pictures with a slider over steps.
+
+        MLflow writes two files with random names. What a killed process left of them is removed first.
+        """
+        if self.has_picture(run, key, step):
+            return
+        self._remove_picture(run, key, step)
+        self.client.log_image(run.run_id, image, key=key, step=step, synchronous=True)
+        self.set_tag(run, _PICTURES, "\n".join([*run.tags.get(_PICTURES, "").splitlines(), f"{key} {step}"]))
+
+    def _remove_picture(self, run: Run, key: str, step: int) -> None:
+        """Remove the files of a picture, complete or not."""
+        pattern = re.compile(rf"{re.escape(key.replace('/', '~'))}[+%]step[+%]{step}[+%]")
+        found = [entry.path for entry in self.client.list_artifacts(run.run_id, "images")]
+        stray = [path for path in found if pattern.match(Path(path).name)]
+        if not stray:
+            return
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        root = self.client.get_run(run.run_id).info.artifact_uri
+        repository = get_artifact_repository(root, tracking_uri=self.client.tracking_uri)
+        for path in stray:
+            repository.delete_artifacts(path)
 
     def upload(self, run: Run, path: Path, folder: str | None = None) -> None:
         """Copy a file or folder to a run's artifacts; files of the same name are replaced."""
@@ -284,12 +347,51 @@ class Experiment:
                 return
 
 
+def _latest_revision() -> str:
+    """Return the revision of the tables that the installed MLflow works with."""
+    _set_defaults()
+    import mlflow.store.db_migrations
+    from alembic.script import ScriptDirectory
+
+    _quieten()
+    (folder,) = mlflow.store.db_migrations.__path__
+    revision = ScriptDirectory(folder).get_current_head()
+    assert revision is not None, f"no migrations in {folder}"
+    return revision
+
+
+def _make_tables(path: Path, artifacts: Path) -> None:
+    """Make a database with MLflow's tables, and close it."""
+    _set_defaults()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    _quieten()
+    SqlAlchemyStore(sqlite_url(path), artifacts.as_uri()).engine.dispose()
+
+
+def _close_connections(uri: str) -> None:
+    """Close this process's connections to a database; they would stay with its file under whatever name."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    if (engine := SqlAlchemyStore._engine_map.get(uri)) is not None:
+        engine.dispose()
+
+
 def _client(uri: str) -> Any:
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    _set_defaults()
     from mlflow import MlflowClient
 
-    # Not for the user: the steps of a migration, each retry of a server that is away.
+    _quieten()
+    return MlflowClient(tracking_uri=uri)
+
+
+def _set_defaults() -> None:
+    """Set MLflow's options before it is imported, unless the user has."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def _quieten() -> None:
+    """Keep from the user, once MLflow is imported, the steps of a migration and each retry of a server that is away."""
     for logger, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
         logging.getLogger(logger).setLevel(level)
-    return MlflowClient(tracking_uri=uri)

@@ -79,7 +79,7 @@ class MlflowLogger:
                 self._wake.wait()
                 self._wake.clear()
             try:
-                writer = writer or ResultsWriter(self._results_dir, self._uri)
+                writer = writer or ResultsWriter(self._results_dir, self._uri, self._warn)
                 self._tasks[0](writer)
             except Exception as error:  # MLflow raises what its stores raise; none of it may stop the run
                 writer = None  # what it knew of the store may be outdated

@@ -6,6 +6,7 @@ is written, so logging twice changes nothing.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from quadrat.benchmark.data import open_packed
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
 from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records_so_far
-from quadrat.benchmark.tracking.client import Experiment, Run, State, artifact_root, default_uri
+from quadrat.benchmark.tracking.client import Experiment, Run, State, artifact_root, default_uri, prepare_store
 from quadrat.benchmark.tracking.pictures import draw_selections
 from quadrat.benchmark.tracking.study import log_candidates
 from quadrat.benchmark.tracking.values import (
@@ -36,35 +37,37 @@ _FILES: Final = ("suite.json", "environment.json", "records.jsonl", "failures.js
 """Artifacts of the suite's run, beside the report."""
 
 
-def log_results(results_dir: Path, uri: str | None = None) -> int:
+def log_results(results_dir: Path, uri: str | None = None, warn: Callable[[str], None] = print) -> int:
     """Log a results folder, the report included, and return the number of its trials that have run.
 
     Args:
         results_dir: The results folder.
         uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
+        warn: Called with a message when a damaged store was put aside.
 
     Raises:
         ResultsError: When the folder holds no results.
         Exception: Whatever MLflow raises when its store cannot be used.
     """
-    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir))
+    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir), warn)
     num_trials = writer.log_files()
     writer.log_parents()
     writer.log_artifacts()
     return num_trials
 
 
-def log_artifacts(results_dir: Path, uri: str | None = None) -> None:
+def log_artifacts(results_dir: Path, uri: str | None = None, warn: Callable[[str], None] = print) -> None:
     """Log what exists once a run has ended: pictures of the selections, the report, the files.
 
     Args:
         results_dir: A results folder whose records are logged.
         uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
+        warn: Called with a message when a damaged store was put aside.
 
     Raises:
         Exception: Whatever MLflow raises when its store cannot be used.
     """
-    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir))
+    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir), warn)
     if writer.is_empty:  # a run with nothing left to do logs nothing, and the store may be a new one
         writer.log_files()
         writer.log_parents()
@@ -77,15 +80,18 @@ class ResultsWriter:
     Args:
         results_dir: The results folder.
         uri: An MLflow tracking URI.
+        warn: Called with a message when a damaged store was put aside.
     """
 
-    def __init__(self, results_dir: Path, uri: str) -> None:
+    def __init__(self, results_dir: Path, uri: str, warn: Callable[[str], None] = print) -> None:
         self._results_dir = results_dir
         self._facts = SuiteFacts(read_suite_json(results_dir), read_environment(results_dir))
         self._records: dict[tuple[str, int], Record] = {
             record.key: record for record in read_records_so_far(results_dir)
         }
         self._states: dict[str, State] = {}
+        if uri == default_uri(results_dir):
+            prepare_store(results_dir, warn)
         root = artifact_root(uri, results_dir)
         self._experiment = Experiment(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
 
@@ -191,11 +197,10 @@ class ResultsWriter:
             if trial["strategy"] == FULL_SUPERVISION or group_id(trial) not in self._experiment.runs:
                 continue
             run, key = self._group_run(trial), f"selections/seed {trial['seed']}"
-            there = self._experiment.picture_steps(run, key)
             for picture in draw_selections(self._results_dir, trial["trial_id"], trial["num_rounds"], pool):
                 record = self._records.get((trial["trial_id"], picture.round))
-                if record is not None and (step := self._facts.steps(record)[0]) not in there:
-                    self._experiment.log_picture(run, picture.image, key, step)
+                if record is not None:
+                    self._experiment.log_picture(run, picture.image, key, self._facts.steps(record)[0])
 
     def _digest(self) -> str:
         """Return a hash of what `log_artifacts` uploads, so that it is not uploaded again unchanged."""
@@ -208,8 +213,8 @@ class ResultsWriter:
 
     def _trial_run(self, trial_id: str) -> Run:
         trial = self._facts.trials[trial_id]
-        if trial_id in self._experiment.runs and self._experiment.runs[trial_id].is_described:
-            return self._experiment.runs[trial_id]
+        if (found := self._experiment.runs.get(trial_id)) is not None and found.is_complete:
+            return found
         tags = {
             **self._facts.tags(trial, "trial"),
             "trial_id": trial_id,
@@ -222,11 +227,11 @@ class ResultsWriter:
 
     def _group_run(self, trial: dict[str, Any]) -> Run:
         identity = group_id(trial)
-        if identity in self._experiment.runs and self._experiment.runs[identity].is_described:
-            return self._experiment.runs[identity]
+        if (found := self._experiment.runs.get(identity)) is not None and found.is_complete:
+            return found
         tags = {**self._facts.tags(trial, "strategy"), "group_id": identity}
         run = self._experiment.run(identity, trial["label"], tags, params(trial))
-        self._experiment.set_note(run, strategy_note(self._facts, trial))
+        self._experiment.set_note(run, strategy_note(self._facts, trial))  # before the data sets, which complete it
         self._link_datasets(run, trial)
         return run
 

@@ -1,6 +1,7 @@
 """Commands on results folders: `report`, `stats`, `track` and `compare`."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -100,7 +101,7 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
     # Locked: a suite that runs at the same time would create the same MLflow runs again.
     with lock_results(results_dir, remote_of(results)):
         try:
-            num_trials = log_results(results_dir, uri)
+            num_trials = log_results(results_dir, uri, warn=partial(click.echo, err=True))
         except QuadratError:
             raise
         except Exception as error:

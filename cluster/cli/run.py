@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -157,7 +158,7 @@ def _log_artifacts(results_dir: Path, uri: str | None) -> bool:
     from quadrat.benchmark.tracking.writer import log_artifacts
 
     try:
-        log_artifacts(results_dir, uri)
+        log_artifacts(results_dir, uri, warn=partial(click.echo, err=True))
     except Exception as error:  # MLflow raises what its stores raise; none of it may turn a good run into a bad one
         reason = without_password(f"{type(error).__name__}: {error}").partition("\n")[0]
         click.echo(f"! MLflow does not accept the report: {reason:.160}", err=True)

@@ -1,7 +1,10 @@
 """Logging to MLflow: complete, idempotent, and never in the way of a run."""
 
+import itertools
 import json
+import re
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -159,7 +162,7 @@ def test_a_run_is_logged_as_it_goes(tmp_path: Path, empty_store: Path) -> None:
             live.record(make_record(spec, round_))
     live.state(TRIALS[0].trial_id, "interrupted")
     assert live.finish()
-    assert curve(tmp_path, "random seed 0") == [(4, 0.2), (8, 0.3)]
+    assert curve(tmp_path, "random seed 0") == [(4, 0.2), (8, 0.3), (16, 0.4)]
     assert curve(tmp_path, "random") == [(4, 0.205), (8, 0.305)]
     assert runs(tmp_path)["random seed 0"].info.status == "KILLED"
     assert summary(tmp_path).data.tags["state"] == "running"  # one of its trials is
@@ -292,7 +295,9 @@ def test_region_sizes_share_an_axis(tmp_path: Path, empty_store: Path) -> None:
     assert curve(tmp_path, "random r8", "cost/regions") == [(4, 16.0)]
 
 
-def test_the_run_of_a_strategy_has_one_picture_of_its_selection_per_round(tmp_path: Path, empty_store: Path) -> None:
+@pytest.fixture
+def pictured(tmp_path: Path, empty_store: Path) -> Path:
+    """A results folder of one trial whose rounds have selections and a packed pool to draw them on."""
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     dataset = Scenes(num_train=6, num_test=2, height=48, width=64)
     pool = pack(dataset, "train", tmp_path / "cache")
@@ -302,17 +307,111 @@ def test_the_run_of_a_strategy_has_one_picture_of_its_selection_per_round(tmp_pa
     document["dataset"]["pool"] |= {"path": str(pool.path), "fingerprint": pool.fingerprint}
     (tmp_path / "suite.json").write_text(json.dumps(document))
     grid, (spec,) = RegionGrid(pool.sizes, 16), suite.trials()
-    for round_ in range(2):
+    for round_ in range(3):
         selection = Selection(regions=np.arange(4 * round_, 4 * round_ + 4), potential=np.ones(4))
         write_selection(selection_path(tmp_path, spec.trial_id, round_), selection, grid)
         append_record(tmp_path, make_record(spec, round_))
-        log_results(tmp_path)  # as a run that is interrupted and goes on
-    log_results(tmp_path)
-    names = artifacts(tmp_path, runs(tmp_path)["random"], "images")
-    assert [name.partition("+timestamp")[0] for name in names if name.endswith(".png")] == [
-        "images/selections~seed 0+step+4",
-        "images/selections~seed 0+step+8",
+    return tmp_path
+
+
+_PICTURES = [f"images/selections~seed 0+step+{step}{end}" for step in (4, 8, 16) for end in (".png", "+compressed.webp")]
+
+
+def pictures(folder: Path) -> list[str]:
+    """Return the pictures of the strategy's run without time and random part of their names."""
+    names = artifacts(folder, runs(folder)["random"], "images")
+    return sorted(re.sub(r"\+timestamp\+\d+\+[0-9a-f-]{36}", "", name) for name in names)
+
+
+def test_the_run_of_a_strategy_has_one_picture_of_its_selection_per_round(pictured: Path) -> None:
+    lines = (pictured / "records.jsonl").read_text().splitlines(keepends=True)
+    (pictured / "records.jsonl").write_text(lines[0])
+    log_results(pictured)
+    (pictured / "records.jsonl").write_text("".join(lines))
+    log_results(pictured)
+    log_results(pictured)
+    assert pictures(pictured) == sorted(_PICTURES)
+
+
+class _Killed(BaseException):
+    """Stands for SIGKILL: nothing in the code under test catches it, and nothing is tidied."""
+
+
+def _kill_after(monkeypatch: pytest.MonkeyPatch, method: str, count: int) -> None:
+    """End `log_results` right after the call number `count` of a method of MLflow's client."""
+    from mlflow import MlflowClient
+
+    original, calls = getattr(MlflowClient, method), itertools.count(1)
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        result = original(*arguments, **options)
+        if next(calls) == count:
+            raise _Killed
+        return result
+
+    monkeypatch.setattr(MlflowClient, method, call)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "count"),
+    [
+        ("create_experiment", 1),
+        ("create_run", 2),
+        ("log_batch", 2),  # the parameters of the strategy's run
+        ("log_batch", 3),  # the parameters of the trial's run
+        ("log_inputs", 2),
+        ("create_logged_model", 1),
+        ("finalize_logged_model", 1),
+        ("log_artifact", 1),  # the first picture's first file
+        ("log_artifact", 2),  # its second file
+        ("log_image", 1),
+        ("log_artifact", 6),
+    ],
+)
+def test_a_kill_while_it_is_logged_leaves_nothing_half_done(
+    pictured: Path, monkeypatch: pytest.MonkeyPatch, method: str, count: int
+) -> None:
+    from mlflow import MlflowClient
+
+    with monkeypatch.context() as patch:
+        _kill_after(patch, method, count)
+        with pytest.raises(_Killed):
+            log_results(pictured)
+    log_results(pictured)
+    found = runs(pictured)
+    assert sorted(found) == ["random", "random seed 0"]
+    for run in (*found.values(), summary(pictured)):
+        assert len(run.inputs.dataset_inputs) == 2
+        assert run.data.params != {}
+        assert "mlflow.note.content" in run.data.tags or run.info.run_name == "random seed 0"
+    assert curve(pictured, "random seed 0") == curve(pictured, "random") == [(4, 0.2), (8, 0.3), (16, 0.4)]
+    assert pictures(pictured) == sorted(_PICTURES)
+    client = MlflowClient(default_uri(pictured))
+    models = client.search_logged_models([client.get_experiment_by_name("fake").experiment_id])
+    assert [(str(model.status), model.source_run_id) for model in models] == [
+        ("READY", found["random seed 0"].info.run_id)
     ]
+
+
+def test_a_store_that_cannot_be_opened_is_put_aside_and_made_again(folder: Path) -> None:
+    with sqlite3.connect(folder / "mlflow.db") as connection:  # as killed between two steps of its creation
+        connection.execute("DROP TABLE alembic_version")
+    before = (folder / "mlflow.db").read_bytes()
+    warnings: list[str] = []
+    assert log_results(folder, warn=warnings.append) == 4
+    assert len(runs(folder)) == 6
+    (warning,) = warnings
+    assert "is damaged: its tables are half made. It is now mlflow.db.damaged-1" in warning
+    assert (folder / "mlflow.db.damaged-1").read_bytes() == before
+    log_results(folder, warn=pytest.fail)
+
+
+def test_a_database_of_ones_own_is_never_put_aside(folder: Path) -> None:
+    (folder / "own.db").write_bytes(b"something else" * 1000)
+    with pytest.raises(Exception, match="not a database"):
+        log_results(folder, f"sqlite:///{folder / 'own.db'}")
+    assert (folder / "own.db").read_bytes() == b"something else" * 1000
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
