@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.redaction import redact_argv
 
 __all__ = ["describe_environment", "environment_differences"]
 
@@ -48,7 +49,7 @@ def describe_environment(suite: Suite, device: str) -> dict[str, Any]:
         "encoder": suite.learner.encoder,
         "weights": suite.learner.weights,
         "commit": _commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name, *redact_argv(sys.argv[1:])]),
     }
 
 

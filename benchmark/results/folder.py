@@ -8,6 +8,7 @@ from typing import Any, Final
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
 
@@ -121,10 +122,13 @@ def read_suite_json(results_dir: Path) -> dict[str, Any]:
 def read_environment(results_dir: Path) -> dict[str, Any]:
     """Return the content of environment.json; empty when there is none.
 
+    Earlier versions wrote the command as it was typed: what is published from here has no passwords.
+
     Raises:
         ResultsError: When it is damaged.
     """
-    return _read_json(Path(results_dir) / "environment.json") or {}
+    found = _read_json(Path(results_dir) / "environment.json") or {}
+    return {**found, "command": redact(str(found["command"]))} if "command" in found else found
 
 
 def finished_trials(results_dir: Path, trials: list[TrialSpec]) -> set[str]:

@@ -97,8 +97,8 @@ class ResultsLock:
                 if name in _RECORDS and there.data:
                     atomic_write(path, merge_records(data, there.data))
         raise ResultsError(
-            f"{remote.url}/{name} changes while the lease is held: another program writes there. Nothing is lost: stop "
-            "it, and run the same command again"
+            f"{remote.shown}/{name} changes while the lease is held: another program writes there. Nothing is lost: "
+            "stop it, and run the same command again"
         )
 
     def set_status(self, status: dict[str, Any]) -> None:
@@ -209,7 +209,7 @@ def _pull(remote: Remote, results_dir: Path) -> dict[str, str | None]:
     found = {name: remote.read_version(name) for name in _FILES}
     if found["suite.json"].data is None and any((results_dir / name).is_file() for name in _RECORDS):
         raise ResultsError(
-            f"expected the results whose copy is {results_dir} at {remote.url}, found nothing there: it was emptied. "
+            f"expected the results whose copy is {results_dir} at {remote.shown}, found nothing there: it was emptied. "
             "Copy the folder's files back, or delete the folder to start anew"
         )
     # The journal of a driver that was killed here belongs to the old database; SQLite would roll it back into the new

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, sync
 
 __all__ = [
@@ -320,7 +321,8 @@ def _end_of_last_line(file: Any) -> int:
 
 
 def record_failure(results_dir: Path, failure: Failure) -> None:
-    """Append `failure` to the folder's failures and fsync."""
+    """Append `failure` to the folder's failures, without the passwords that its texts quote, and fsync."""
+    failure = replace(failure, exception=redact(failure.exception), traceback=redact(failure.traceback))
     _append(Path(results_dir) / _FAILURES, json.dumps(asdict(failure), ensure_ascii=False) + "\n")
 
 

@@ -104,7 +104,7 @@ class Lease:
         """Raise the error of `ensure` when the last renewal or check has found the lease lost; asks no storage."""
         if self._is_lost:
             raise ResultsError(
-                f"{self._remote.url} was taken over by another quadrat run, after this one had been out of touch for "
+                f"{self._remote.shown} was taken over by another quadrat run, after this one had been out of touch for "
                 f"{self._lease_s:g} s (suspended, paused, or without network). Nothing is lost: leave the results to "
                 "the other run"
             )
@@ -196,7 +196,7 @@ def acquire_lease(
             is_alive = seen is not None and seen[0] == generation and bool(holder) and not holder.get("released")
             if is_alive and not blocking:
                 raise ResultsError(
-                    f"{remote.url} is in use by another quadrat run (process {holder['pid']} on {holder['host']}); "
+                    f"{remote.shown} is in use by another quadrat run (process {holder['pid']} on {holder['host']}); "
                     "wait until it ends, stop it, or give another --results"
                 )
             seen, seen_s = (generation, content), time.monotonic()
@@ -224,7 +224,7 @@ def holder_of(remote: Remote, name: str) -> Holder | None:
                 return None
             return Holder(value["host"], value["pid"], value["renewed_every_s"], value["status"])
     raise ResultsError(
-        f"expected a lease in {remote.url}/{name}, got files that change hands or are damaged: look again"
+        f"expected a lease in {remote.shown}/{name}, got files that change hands or are damaged: look again"
     )
 
 

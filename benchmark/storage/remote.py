@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential
 
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.redaction import redact, redact_url
 from quadrat.benchmark.storage.atomic import atomic_file
 from quadrat.benchmark.storage.backends import Backend, ChangedError, Versioned, open_backend
 
@@ -59,12 +60,17 @@ class Remote:
     Args:
         url: Such as "s3://bucket/prefix".
 
+    Attributes:
+        url: The URL.
+        shown: The URL for messages and files, without a password.
+
     Raises:
         ResultsError: When fsspec does not know the protocol, or its library is missing. Raised by the first call.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self.shown = redact_url(self.url)
         self._has_answered = False
 
     def at(self, name: str) -> "Remote":
@@ -102,7 +108,7 @@ class Remote:
         self.delete(_PROBE)
         if not is_right:
             raise ResultsError(
-                f"expected storage at {self.url} that refuses a conditional write (If-None-Match, If-Match) when its "
+                f"expected storage at {self.shown} that refuses a conditional write (If-None-Match, If-Match) when its "
                 "condition does not hold, got one that ignores it: two runs could overwrite each other's records. Give "
                 "S3 or a server compatible with it (s3://), a folder (file://), or a local --results"
             )
@@ -179,10 +185,10 @@ class Remote:
             try:
                 self._backend.create(self._path(name), data)
             except FileExistsError as error:
-                raise ChangedError(f"{self.url}/{name} was written by another process") from error
+                raise ChangedError(f"{self.shown}/{name} was written by another process") from error
             there = self._backend.read_version(self._path(name))
             if there.version is None or there.data != data:
-                raise ChangedError(f"{self.url}/{name} was written by another process")
+                raise ChangedError(f"{self.shown}/{name} was written by another process")
             return there.version
 
         try:
@@ -282,9 +288,9 @@ class Remote:
         return result
 
     def _explain(self, name: str, error: Exception) -> str:
-        place = f"{self.url}/{name}" if name else self.url
-        text = f"expected storage at {place} that can be read and written, got {type(error).__name__}: {error}. "
+        place = f"{self.shown}/{name}" if name else self.shown
         kind = type(error).__name__
+        text = f"expected storage at {place} that can be read and written, got {kind}: {redact(str(error))}. "
         protocol = self.url.partition("://")[0]
         if isinstance(error, FileNotFoundError):
             text += "Create the bucket first, or correct its name."

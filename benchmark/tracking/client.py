@@ -28,7 +28,6 @@ __all__ = [
     "default_uri",
     "experiment_id",
     "prepare_store",
-    "without_password",
 ]
 
 State = Literal["running", "done", "failed", "interrupted", "pruned"]
@@ -99,16 +98,6 @@ def artifact_root(uri: str, results_dir: Path) -> Path | None:
         return None
     path = sqlite_path(uri)
     return (Path(results_dir) if path is None else path.parent).resolve() / "mlartifacts"
-
-
-def without_password(text: str) -> str:
-    """Return a URI, or a message that quotes one, without user and password.
-
-    Examples:
-        >>> without_password("postgresql://me:secret@host:5432/db")
-        'postgresql://host:5432/db'
-    """
-    return re.sub(r"://[^/\s@]*@", "://", text)
 
 
 def experiment_id(uri: str, suite_name: str) -> str | None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.tracking.client import State, default_uri, without_password
+from quadrat.benchmark.tracking.client import State, default_uri
 from quadrat.benchmark.tracking.writer import ResultsWriter
 
 __all__ = ["MlflowLogger"]
@@ -94,11 +95,11 @@ class MlflowLogger:
         if not self._has_warned:
             self._has_warned = True
             self._warn(
-                f"! MLflow at {without_password(self._uri)} does not accept the records: {reason}\n"
+                f"! MLflow at {redact(self._uri)} does not accept the records: {reason}\n"
                 f"  The run goes on and loses nothing; `quadrat track {self._results_dir}` logs the files later"
             )
 
 
 def _first_line(error: Exception) -> str:
-    text = without_password(str(error)).strip().partition("\n")[0]
+    text = redact(str(error)).strip().partition("\n")[0]
     return text if len(text) <= 160 else text[:157] + "..."

@@ -149,12 +149,12 @@ def _ray() -> tuple[bool, str]:
 
 
 def _mlflow() -> tuple[bool, str]:
-    from quadrat.benchmark.tracking.client import without_password
+    from quadrat.benchmark.redaction import redact_url
 
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     return (
         True,
-        f"logs to $MLFLOW_TRACKING_URI {without_password(uri)}" if uri else "logs to mlflow.db in the results folder",
+        f"logs to $MLFLOW_TRACKING_URI {redact_url(uri)}" if uri else "logs to mlflow.db in the results folder",
     )
 
 

@@ -53,7 +53,11 @@ def _address_option(command: _Command) -> _Command:
 @click.option("--cache", metavar="DIR", help="As for run; a path on the cluster's nodes")
 @click.option("--store", metavar="DIR|URL", help="As for run; a path that all nodes share, or a URL")
 @click.option(
-    "variables", "--env", metavar="NAME=VALUE", multiple=True, help="Set this on the cluster, as QUADRAT_DATA=/data"
+    "variables",
+    "--env",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set this on the cluster, as QUADRAT_DATA=/data; no secrets, which all could read",
 )
 @click.option(
     "--ship/--no-ship",
@@ -90,7 +94,7 @@ def submit(
         select_trials(suite, labels, seeds)
     options = {
         "--results": _on_cluster("--results", results),
-        "--mlflow": mlflow_uri,
+        "--mlflow": _without_secret("--mlflow", mlflow_uri, "MLFLOW_TRACKING_URI"),
         "--cache": cache,
         "--store": _on_cluster("--store", store),
     }
@@ -135,6 +139,7 @@ def status(target: str | None, address: str, follow: bool, is_json: bool) -> Non
     With a results folder DIR or a URL: the same for the run that writes there, without asking a cluster. A search of a
     study shows its candidates in flight, and how many have ended.
     """
+    from quadrat.benchmark.redaction import redact_url
     from quadrat.benchmark.storage.remote import is_url
     from quadrat.cluster.cli.status_view import print_jobs, print_status
 
@@ -151,7 +156,7 @@ def status(target: str | None, address: str, follow: bool, is_json: bool) -> Non
         elif jobs:
             print_jobs(jobs)
         else:
-            click.echo(f"no job was submitted to {address}")
+            click.echo(f"no job was submitted to {redact_url(address)}")
         return
     if follow:
         _follow(cluster, target, address)
@@ -190,9 +195,10 @@ def _connect(address: str) -> "Cluster":
 
 def _follow(cluster: "Cluster", job_id: str, address: str) -> None:
     """Follow a job's log and exit with its code."""
+    from quadrat.benchmark.redaction import redact_url
     from quadrat.cluster.jobs.client import exit_code_of
 
-    at = "" if address == _DEFAULT_ADDRESS else f" --address {address}"
+    at = "" if address == _DEFAULT_ADDRESS else f" --address {redact_url(address)}"
     try:
         job = cluster.follow(job_id, lambda text: click.echo(text, nl=False))
     except KeyboardInterrupt:
@@ -217,7 +223,7 @@ def _on_cluster(name: str, value: str | None) -> str | None:
     from quadrat.benchmark.errors import QuadratError
 
     if value is None or value.startswith(("/", "~")) or "://" in value:
-        return value
+        return _without_secret(name, value, "AWS_PROFILE or what else the storage's library reads")
     raise QuadratError(f"{name}: expected an absolute path on the cluster, or a URL, got '{value}'")
 
 
@@ -229,8 +235,29 @@ def _variables(settings: Sequence[str]) -> dict[str, str]:
         name, separator, value = setting.partition("=")
         if not separator or not name:
             raise QuadratError(f"--env: expected NAME=VALUE, got '{setting}'")
+        _without_secret("--env", setting, name)
         found[name] = value
     return found
+
+
+def _without_secret(option: str, value: str | None, variable: str) -> str | None:
+    """Return an argument of a job unless it holds a secret: Ray shows a job's command and variables to all who may ask.
+
+    Args:
+        option: The option, for the message.
+        value: What was given.
+        variable: Where the secret belongs in the environment of the nodes.
+    """
+    from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.redaction import has_secret, redact
+
+    if value is None or not has_secret(value):
+        return value
+    raise QuadratError(
+        f"{option}: expected no password, got '{redact(value)}': `ps` here and Ray's list of jobs would show it. Set "
+        f"{variable} in the environment of the nodes, before Ray starts there, or name a file on them that holds the "
+        "secret (AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials, ~/.mlflow/credentials)"
+    )
 
 
 def _show_results(place: str, *, is_json: bool) -> None:

@@ -35,11 +35,12 @@ class Commands(click.Group):
         except MissingExtraError as error:
             raise _UserError(str(error)) from error
         except ValueError as error:
+            from quadrat.benchmark.redaction import redact
             from quadrat.strategies.errors import QuadratError
 
             if not isinstance(error, QuadratError):
                 raise
-            raise _UserError(str(error)) from error
+            raise _UserError(redact(str(error))) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -86,9 +86,10 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
     Doing it twice changes nothing.
     """
     from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.redaction import redact
     from quadrat.benchmark.results.folder import read_suite_json
     from quadrat.benchmark.results.lock import lock_results
-    from quadrat.benchmark.tracking.client import default_uri, without_password
+    from quadrat.benchmark.tracking.client import default_uri
     from quadrat.benchmark.tracking.writer import log_results
 
     require_extras(["tracking"], what="quadrat track")
@@ -105,9 +106,9 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
         except QuadratError:
             raise
         except Exception as error:
-            reason = without_password(f"{type(error).__name__}: {error}")
-            raise QuadratError(f"expected an MLflow store at {without_password(uri)}, got {reason}") from error
-    click.echo(f"{num_trials} trials are logged in {without_password(uri)}")
+            reason = redact(f"{type(error).__name__}: {error}")
+            raise QuadratError(f"expected an MLflow store at {redact(uri)}, got {reason}") from error
+    click.echo(f"{num_trials} trials are logged in {redact(uri)}")
 
 
 @click.command()

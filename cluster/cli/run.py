@@ -111,11 +111,12 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
         has_report: Whether to write the report (never of a run that was stopped).
         exit_code: Code to exit with; None for the outcome's own.
     """
+    from quadrat.benchmark.redaction import redact_argv
     from quadrat.cluster.progress.display import short
 
-    command = shlex.join(["quadrat", *sys.argv[1:]])
+    command = shlex.join(["quadrat", *redact_argv(sys.argv[1:])])
     results_dir, remote = options.results_dir, options.remote
-    shown = short(results_dir) if remote is None else remote.url
+    shown = short(results_dir) if remote is None else remote.shown
     click.echo(f"\n{outcome.num_complete} of {outcome.num_trials} trials complete in {shown}")
     if outcome.num_fits or outcome.num_shared:
         click.echo(f"{outcome.num_fits} fits computed, {outcome.num_shared} shared")
@@ -140,27 +141,27 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
 
 def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> None:
     """Log the report and the previews to MLflow, and print where to look, or how to log what is missing."""
-    from quadrat.benchmark.tracking.client import without_password
+    from quadrat.benchmark.redaction import redact
 
     uri, is_complete = options.mlflow_uri, outcome.is_mlflow_complete
     if options.logs_to_mlflow and is_complete and outcome.stop_code is None:
         is_complete = _log_artifacts(options.results_dir, uri)
     if not is_complete:
-        target = "" if uri is None else f" --mlflow {without_password(uri)}"
+        target = "" if uri is None else f" --mlflow {redact(uri)}"
         click.echo(f"MLflow    incomplete; log it again from the files: quadrat track {shlex.quote(shown)}{target}")
     elif options.logs_to_mlflow:
-        click.echo(f"MLflow    {f'quadrat ui {shlex.quote(shown)}' if uri is None else without_password(uri)}")
+        click.echo(f"MLflow    {f'quadrat ui {shlex.quote(shown)}' if uri is None else redact(uri)}")
 
 
 def _log_artifacts(results_dir: Path, uri: str | None) -> bool:
     """Log the report and the previews to MLflow, and return whether it took them."""
-    from quadrat.benchmark.tracking.client import without_password
+    from quadrat.benchmark.redaction import redact
     from quadrat.benchmark.tracking.writer import log_artifacts
 
     try:
         log_artifacts(results_dir, uri, warn=partial(click.echo, err=True))
     except Exception as error:  # MLflow raises what its stores raise; none of it may turn a good run into a bad one
-        reason = without_password(f"{type(error).__name__}: {error}").partition("\n")[0]
+        reason = redact(f"{type(error).__name__}: {error}").partition("\n")[0]
         click.echo(f"! MLflow does not accept the report: {reason:.160}", err=True)
         return False
     return True

@@ -73,6 +73,7 @@ def study(
 
 def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     """Print the numbers of candidates by state, the best, failures, and how to resume an unfinished search."""
+    from quadrat.benchmark.redaction import redact_argv
     from quadrat.benchmark.results.study_results import study_dir
     from quadrat.benchmark.storage.sqlite import sqlite_url
     from quadrat.cluster.progress.display import short
@@ -98,14 +99,14 @@ def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
         )
         click.echo(f"best: candidate {best.candidate}  {show_params(candidate.params)}  ({values} on the search seeds)")
     folder = short(study_dir(options.results_dir))
-    shown = folder if options.remote is None else f"{options.remote.url}/{folder.name}"
+    shown = folder if options.remote is None else f"{options.remote.shown}/{folder.name}"
     for candidate in found.candidates:
         if candidate.exception is not None:
             click.echo(f"  candidate {candidate.number} failed: {candidate.exception}")
     if counts["failed"]:
         click.echo(f"tracebacks in {shown}/failures.jsonl")
     click.echo(f"search    optuna-dashboard {shlex.quote(sqlite_url(folder / DATABASE))}")
-    command = shlex.join(["quadrat", *sys.argv[1:]])
+    command = shlex.join(["quadrat", *redact_argv(sys.argv[1:])])
     if outcome.report is None and outcome.stop_code is not None:
         click.echo(f"stopped; nothing is lost. To resume:\n  {command}")
     elif counts["failed"]:

@@ -50,6 +50,7 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
         QuadratError: When the store is missing, or the port is taken.
     """
     from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.redaction import redact_url
     from quadrat.benchmark.results.folder import read_suite_json
     from quadrat.benchmark.tracking.client import default_uri, experiment_id
 
@@ -62,14 +63,15 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
     experiment = experiment_id(store, name)
     page = f"#/experiments/{experiment}/runs?{_CHARTS}" if experiment is not None else ""
     if store.startswith(("http://", "https://")):
-        click.echo(f"{store.rstrip('/')}/{page}")
+        click.echo(f"{redact_url(store).rstrip('/')}/{page}")
         return 0
     if _answers(port):
         raise QuadratError(f"--port: expected a free port, got {port}, which another program uses; try {port + 1}")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
     # Its background jobs evaluate language models; without them it starts in half the time.
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    environment["MLFLOW_BACKEND_STORE_URI"] = store  # not an argument: those of a process are for all to read
     click.echo("starting MLflow ...", err=True)
     # Its output goes to a file that is shown when it fails to start. It gets a session of its own, because its children
     # outlive it unless the whole process group is ended.

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.redaction import redact_url
 from quadrat.benchmark.results.lock import driver_of
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.benchmark.storage.remote import is_url
@@ -50,7 +51,7 @@ class StatusFile:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._describe = describe
-        self._results = url or str(results_dir)
+        self._results = redact_url(url) if url else str(results_dir)
         self._on_write = on_write
         self._clock = clock
         self._suite_name = suite_name

@@ -21,7 +21,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Failure, append_record, record_failure
 from quadrat.benchmark.results.selections import selection_path, write_selection
 from quadrat.benchmark.tracking import logger as logger_module
-from quadrat.benchmark.tracking.client import Experiment, artifact_root, default_uri, experiment_id, without_password
+from quadrat.benchmark.tracking.client import Experiment, artifact_root, default_uri, experiment_id
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.tracking.writer import log_artifacts, log_results
 from quadrat.strategies import Selection
@@ -314,7 +314,9 @@ def pictured(tmp_path: Path, empty_store: Path) -> Path:
     return tmp_path
 
 
-_PICTURES = [f"images/selections~seed 0+step+{step}{end}" for step in (4, 8, 16) for end in (".png", "+compressed.webp")]
+_PICTURES = [
+    f"images/selections~seed 0+step+{step}{end}" for step in (4, 8, 16) for end in (".png", "+compressed.webp")
+]
 
 
 def pictures(folder: Path) -> list[str]:
@@ -417,11 +419,6 @@ def test_a_database_of_ones_own_is_never_put_aside(folder: Path) -> None:
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"expected a results folder with suite\.json.*quadrat run"):
         log_results(tmp_path)
-
-
-def test_passwords_are_not_printed() -> None:
-    assert without_password("https://me:secret@example.org/a") == "https://example.org/a"
-    assert without_password("sqlite:////tmp/a@b/mlflow.db") == "sqlite:////tmp/a@b/mlflow.db"
 
 
 def test_class_names_become_metric_names_that_mlflow_takes(folder: Path) -> None:

@@ -357,6 +357,10 @@ def assert_matches(pattern: str, text: str) -> None:
         (["--strategy", "entropie"], "--strategy: expected a label of suite 'tiny'"),
         (["--study"], "expected a suite with a 'study', got 'tiny' without one"),
         (["--store", "store"], "--store: expected an absolute path on the cluster, or a URL"),
+        (["--env", "AWS_SECRET_ACCESS_KEY=s3cr3t"], "--env: expected no password, got 'AWS_SECRET_ACCESS_KEY=***'"),
+        (["--env", "DB=postgresql://me:s3/cr3t@host/db"], "expected no password, got 'DB=postgresql://host/db'"),
+        (["--mlflow", "http://me:s3@cr3t@host"], "--mlflow: expected no password, got 'http://host'"),
+        (["--results", "s3://key:s3cr3t@bucket/a"], "--results: expected no password, got 's3://bucket/a'"),
     ],
 )
 def test_a_wrong_argument_of_submit_is_an_error_before_anything_is_sent(
@@ -365,6 +369,7 @@ def test_a_wrong_argument_of_submit_is_an_error_before_anything_is_sent(
 ) -> None:  # fmt: skip
     result = quadrat("submit", write_suite(), *arguments)
     assert result.exit_code == 2 and message in result.stderr
+    assert "cr3t" not in result.output
     assert dashboard.jobs == [] and dashboard.packages == {}
 
 

@@ -73,3 +73,8 @@ def test_seconds_spent_waiting_for_a_shared_fit_are_counted() -> None:
         progress.update(make_progress(TRIALS[0], 0, phase, 0, 0))
         now[0] += 1.0
     assert describe(progress)["waited_s"] == 2.0
+
+
+def test_the_url_of_the_results_is_in_it_without_a_password(tmp_path: Path) -> None:
+    with StatusFile(partial(describe, RunProgress(TRIALS)), "fake", tmp_path, url="s3://me:s3/cr3t@bucket/a"):
+        assert json.loads((tmp_path / STATUS_NAME).read_text())["results"] == "s3://bucket/a"

@@ -1,0 +1,106 @@
+"""What leaves the process (messages, command lines, published files) without passwords.
+
+One function a kind of text; when in doubt they hide too much. Hidden are user and password of a URL, the values of its
+query, and whatever is assigned to a name that sounds secret.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["has_secret", "redact", "redact_argv", "redact_url"]
+
+HIDDEN: Final = "***"
+_SECRET: Final = (
+    "password", "passwd", "pwd", "secret", "token", "dsn", "credential", "apikey", "api_key", "access_key",
+    "private_key", "authorization", "signature",
+)  # fmt: skip
+"""Parts of the names of variables, options and parameters whose values are hidden."""
+
+
+def redact_url(url: str) -> str:
+    """Return a URL without user and password, and with the values of its query and its fragment hidden.
+
+    A slash, question mark or hash in a password ends the authority for `urllib`, which then takes the rest of the
+    password for a path. So when an authority has a colon or an at sign, all up to the last at sign is taken for user
+    and password; a path with an at sign may be hidden with them.
+
+    Examples:
+        >>> redact_url("postgresql://me:se/c@ret@host:5432/db?sslmode=require&password=secret")
+        'postgresql://host:5432/db?sslmode=***&password=***'
+        >>> redact_url("s3://bucket/a@b"), redact_url("sqlite:////tmp/a@b/mlflow.db")
+        ('s3://bucket/a@b', 'sqlite:////tmp/a@b/mlflow.db')
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    end = min((place for mark in "/?#" if (place := rest.find(mark)) >= 0), default=len(rest))
+    authority = rest[:end]
+    if ":" in authority or "@" in authority:
+        rest = rest.rpartition("@")[2]
+    rest, has_fragment, _ = rest.partition("#")
+    rest, has_query, query = rest.partition("?")
+    if has_query:
+        names = (part.partition("=")[0] for part in query.split("&"))
+        rest += "?" + "&".join(f"{name}={HIDDEN}" for name in names)
+    return f"{scheme}://{rest}" + (f"#{HIDDEN}" if has_fragment else "")
+
+
+def redact(text: str) -> str:
+    """Return a text, such as an error's, with the secrets hidden in the URLs and assignments that it quotes.
+
+    Examples:
+        >>> redact("no answer from 'http://me:secret@host:5000', dsn=host=db password=secret")
+        "no answer from 'http://host:5000', dsn=*** password=***"
+    """
+    return "".join(map(_redact_word, re.split(r"(\s+)", text)))
+
+
+def redact_argv(argv: Sequence[str]) -> list[str]:
+    """Return the arguments of a command line with the secrets hidden, and with them every value of `--env`.
+
+    Examples:
+        >>> redact_argv(["run", "a.yaml", "--mlflow", "http://me:secret@host", "--env", "KEY=secret"])
+        ['run', 'a.yaml', '--mlflow', 'http://host', '--env', 'KEY=***']
+    """
+    found = []
+    for before, argument in itertools.pairwise(["", *argv]):
+        option, value = ("", argument) if before == "--env" else (f"{before}=", argument)
+        if argument.startswith("--env="):
+            option, value = "--env=", argument.removeprefix("--env=")
+        if option in ("", "--env="):
+            found.append(f"{option}{value.partition('=')[0]}={HIDDEN}")
+        elif before.startswith("-") and _is_secret(before):
+            found.append(HIDDEN)
+        else:
+            found.append(redact(argument))
+    return found
+
+
+def has_secret(text: str) -> bool:
+    """Return whether `redact` hides something in a text."""
+    return redact(text) != text
+
+
+def _redact_word(word: str) -> str:
+    name, separator, _ = word.partition("=")
+    start = word.find("://")
+    if separator and _is_secret(word.rpartition("=")[0]) and not 0 <= start < len(name):
+        return f"{name}={HIDDEN}"
+    if start < 0:
+        return word
+    while start > 0 and (word[start - 1].isalnum() or word[start - 1] in "+-."):
+        start -= 1
+    return word[:start] + _redact_quoted(word[start:])
+
+
+def _redact_quoted(url: str) -> str:
+    """Return a URL redacted, and what a sentence puts behind it kept, if no secret can be in it."""
+    bare = url.rstrip("'\"`).,;:>]}")
+    return redact_url(bare) + ("" if "=" in bare else url[len(bare) :])
+
+
+def _is_secret(name: str) -> bool:
+    name = name.lower().replace("-", "_")
+    return any(part in name for part in _SECRET)
