@@ -12,6 +12,8 @@ from typing import Final
 __all__ = ["has_secret", "redact", "redact_argv", "redact_url"]
 
 HIDDEN: Final = "***"
+_CLOSING: Final = "'\"`).,;:>]}"
+"""What a sentence may put behind a URL."""
 _SECRET: Final = (
     "password", "passwd", "pwd", "secret", "token", "dsn", "credential", "apikey", "api_key", "access_key",
     "private_key", "authorization", "signature",
@@ -84,7 +86,9 @@ def has_secret(text: str) -> bool:
 
 
 def _redact_word(word: str) -> str:
-    name, separator, _ = word.partition("=")
+    name, separator, value = word.partition("=")
+    if value.rstrip(_CLOSING) == HIDDEN:
+        return word
     start = word.find("://")
     if separator and _is_secret(word.rpartition("=")[0]) and not 0 <= start < len(name):
         return f"{name}={HIDDEN}"
@@ -97,8 +101,9 @@ def _redact_word(word: str) -> str:
 
 def _redact_quoted(url: str) -> str:
     """Return a URL redacted, and what a sentence puts behind it kept, if no secret can be in it."""
-    bare = url.rstrip("'\"`).,;:>]}")
-    return redact_url(bare) + ("" if "=" in bare else url[len(bare) :])
+    bare = url.rstrip(_CLOSING)
+    hidden = redact_url(bare)
+    return url if hidden == bare else hidden + ("" if "=" in bare else url[len(bare) :])
 
 
 def _is_secret(name: str) -> bool:

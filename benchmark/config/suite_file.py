@@ -1,7 +1,8 @@
 """From a suite's name to plain values: find the file, parse it, merge what it extends, apply `--set`."""
 
 import difflib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,11 @@ import yaml
 
 from quadrat.benchmark.errors import SuiteError
 
-__all__ = ["SuiteFile", "read_suite_file", "shipped_suites"]
+__all__ = ["SuiteFile", "load_yaml", "read_suite_file", "shipped_suites"]
+
+_MAX_DEPTH: Final = 50
+_MAX_VALUES: Final = 20_000
+"""Bounds of a YAML text, far above what suites have."""
 
 _OWN: Final = ("name", "description", "paper", "extends")
 """Keys that describe the file itself: a suite never inherits them."""
@@ -123,13 +128,57 @@ def _holds(values: Any, location: Sequence[str | int]) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without duplicate keys, which PyYAML would silently resolve to the last one."""
+    """YAML of bounded size and depth, aliases counted as often as they are used.
+
+    Ten lines of aliases to lists of aliases are a billion values, and hundreds of nested brackets end Python's stack.
+    Duplicate keys are refused, which PyYAML would silently resolve to the last one.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._num_values = 0
+        self._sizes: dict[int, int] = {}  # of the nodes that are complete
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        """Read a bracket; the scanner runs ahead of `compose_node`, over thousands of them in quadratic time."""
+        if self.flow_level == _MAX_DEPTH:
+            mark = self.get_mark()
+            raise yaml.scanner.ScannerError(None, None, f"expected at most {_MAX_DEPTH} levels", mark)
+        super().fetch_flow_collection_start(token)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node, and count it."""
+        is_alias, before = self.check_event(yaml.AliasEvent), self._num_values
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self._depth == _MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"expected at most {_MAX_DEPTH} levels", mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if is_alias and id(node) not in self._sizes:
+            raise yaml.composer.ComposerError(None, None, "expected no alias inside what it stands for", mark)
+        self._num_values += self._sizes[id(node)] if is_alias else 1
+        if self._num_values > _MAX_VALUES:
+            raise yaml.composer.ComposerError(None, None, f"expected at most {_MAX_VALUES:,} values", mark)
+        if not is_alias:
+            self._sizes[id(node)] = self._num_values - before
+        return node
+
+
+def load_yaml(text: str) -> Any:
+    """Return the value of a YAML text, which may come from anyone.
+
+    Raises:
+        yaml.YAMLError: When it is no YAML, is too large or too deep, or a mapping has a key twice.
+    """
+    return yaml.load(text, _Loader)  # a SafeLoader
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key) for key, _ in node.value]
-    twice = [key for key in keys if keys.count(key) > 1]
-    if twice:
+    counts = Counter(key for key in keys if isinstance(key, Hashable))  # of others construct_mapping complains
+    if twice := [key for key, count in counts.items() if count > 1]:
         raise yaml.constructor.ConstructorError(None, None, f"key '{twice[0]}' is there twice", node.start_mark)
     return loader.construct_mapping(node, deep=True)
 
@@ -139,7 +188,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+        raw = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: expected YAML, got a file that cannot be parsed: {error}") from error
     if not isinstance(raw, dict):
@@ -152,7 +201,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise SuiteError(f"--set: expected key=value such as learner.iterations=50, got '{override}'")
     try:
-        value = yaml.safe_load(text)
+        value = load_yaml(text)
     except yaml.YAMLError as error:
         raise SuiteError(f"--set {key}: expected a YAML value, got '{text}'") from error
     node: Any = raw

@@ -7,7 +7,7 @@ from typing import Final
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.files import FOLDER
 from quadrat.benchmark.reporting.summary import report_summary
-from quadrat.benchmark.reporting.tables.export import to_markdown
+from quadrat.benchmark.reporting.tables.export import markdown, to_markdown
 from quadrat.benchmark.reporting.tables.results import budget_table
 from quadrat.benchmark.results.publish import CURVES, GAINS
 from quadrat.benchmark.results.trials import Results, read_results
@@ -57,7 +57,7 @@ def results_block(results: Results, base: Path, page: Path) -> str:
         raise ResultsError(f"{results.path}: expected records of a strategy, got none; run the suite first")
     suite, seeds = results.suite, len(results.seeds)
     summary = report_summary(results)
-    what = f"{results.title} {suite['dataset'].get('test', 'test')}"
+    what = markdown(f"{results.title} {suite['dataset'].get('test', 'test')}")
     spread = f"mean (std) over {seeds} seeds" if seeds > 1 else "one seed"
     made = [
         f"mIoU in % on {what}, {spread}, by labelled regions of {_sizes(results)} px and their share of the pool's "
@@ -75,7 +75,7 @@ def results_block(results: Results, base: Path, page: Path) -> str:
     return (
         "\n\n".join(
             [
-                f"**{summary.headline}** {' '.join(summary.answer)}",
+                f"**{markdown(summary.headline)}** {markdown(' '.join(summary.answer))}",
                 *figures,
                 to_markdown(budget_table(results, digits=1)),
             ]
@@ -98,7 +98,8 @@ def _sizes(results: Results) -> str:
 
 def _made(results: Results) -> str:
     environment = results.environment
-    parts = [f"`{environment['command']}`"] if environment.get("command") else []
+    command = str(environment.get("command") or "").replace("`", "'")
+    parts = [f"`{command}`"] if command else []
     if environment.get("commit"):
         parts.append(f"commit `{environment['commit'][:12]}`")
     gpus = environment.get("gpus")

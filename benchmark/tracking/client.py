@@ -220,7 +220,7 @@ class Experiment:
         from mlflow.entities import Metric
 
         now_ms = int(time.time() * 1000)
-        points = [Metric(name, value, now_ms, step) for name, value in reversed(metrics.items())]
+        points = [Metric(name, value, now_ms, step) for name, value in reversed(list(metrics.items()))]
         self.client.log_batch(run.run_id, metrics=points)
         for name, value in metrics.items():
             if (run.run_id, name) in self._points:

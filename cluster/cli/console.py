@@ -24,5 +24,8 @@ def print_part(part: object) -> None:
     """Print a renderable in the terminal's width, or 200 columns wide into a pipe, which has no width."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=_PIPE_COLUMNS)).print(part)
+    # No markup, no emoji: names come from suites and plugins, and "top[/x]" is one.
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_COLUMNS)
+    console.print(part)

@@ -292,6 +292,7 @@ def read_params(params: Sequence[str]) -> dict[str, Any]:
     """
     import yaml
 
+    from quadrat.benchmark.config.suite_file import load_yaml
     from quadrat.benchmark.errors import QuadratError
 
     values = {}
@@ -300,7 +301,7 @@ def read_params(params: Sequence[str]) -> dict[str, Any]:
         if not separator or not key:
             raise QuadratError(f"--param: expected key=value, got '{param}'")
         try:
-            values[key] = yaml.safe_load(text)
+            values[key] = load_yaml(text)
         except yaml.YAMLError as error:
             raise QuadratError(f"--param {key}: expected a YAML value, got '{text}'") from error
     return values

@@ -80,7 +80,8 @@ class Display(Protocol):
 def open_display(progress: RunProgress, title: str, stream: TextIO | None = None) -> Display:
     """Return a live table for a terminal, a line per round for anything else."""
     stream = stream or sys.stdout
-    console = Console(file=stream, highlight=False)
+    # No markup, no emoji: labels come from suites, and "top[/x]" is one.
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
     return LiveDisplay(progress, title, console) if console.is_terminal else LineDisplay(progress, stream)
 
 

@@ -53,6 +53,7 @@ def test_a_password_of_any_characters_is_hidden_in_a_url(form: str) -> None:
 )
 def test_secrets_of_other_kinds_are_hidden(text: str) -> None:
     assert "s3cr3t" not in redact(text)
+    assert redact(f"got '{redact(text)}': no") == f"got '{redact(text)}': no"  # of what is redacted before it is quoted
 
 
 @pytest.mark.parametrize(

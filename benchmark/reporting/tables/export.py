@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 
-__all__ = ["to_csv", "to_latex", "to_markdown", "to_text"]
+__all__ = ["markdown", "to_csv", "to_latex", "to_markdown", "to_text"]
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -27,15 +29,23 @@ _LATEX = {
     "±": r"$\pm$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
 }
+_MARKDOWN: Final = re.compile(r"[\\`*<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=[\w#])|\](?=[(\[:])")
+"""What Markdown and HTML interpret inside a line; not an underscore inside a word, nor a bracket without a target."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+_NUMBER: Final = frozenset("0123456789.,%±+-\N{MINUS SIGN}\N{EN DASH} ()[]")
 
 
 def to_csv(table: Table) -> str:
-    """Return the table as CSV: one row a line, heads with their second line in brackets, notes in brackets."""
+    """Return the table as CSV: one row a line, heads with their second line in brackets, notes in brackets.
+
+    Texts that a spreadsheet would run as a formula, such as a label "=HYPERLINK(...)", begin with an apostrophe.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([table.corner, *_heads(table, " ({})")])
+    writer.writerow(map(_csv, [table.corner, *_heads(table, " ({})")]))
     for row in table.rows:
-        writer.writerow([row.label, *(_text(cell) for cell in _cells(table, row))])
+        writer.writerow(map(_csv, [row.label, *(_text(cell) for cell in _cells(table, row))]))
     return buffer.getvalue()
 
 
@@ -70,7 +80,7 @@ def to_latex(table: Table, caption: str) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as GitHub Markdown; the best values are bold.
+    """Return the table as GitHub Markdown, texts escaped; the best values are bold.
 
     Examples:
         >>> one = Table(corner="class", columns=("a",), rows=(Row(label="x", cells=(Cell(text="1", is_best=True),)),))
@@ -80,10 +90,15 @@ def to_markdown(table: Table) -> str:
         | x | **1** |
         <BLANKLINE>
     """
-    lines = [_markdown_line([table.corner, *_heads(table, "<br>{}")]), "|---" * (len(table.columns) + 1) + "|"]
+    subheads = table.subheads or ("",) * len(table.columns)
+    heads = [
+        markdown(head) + (f"<br>{markdown(second)}" if second else "")
+        for head, second in zip(table.columns, subheads, strict=True)
+    ]
+    lines = [_markdown_line([markdown(table.corner), *heads]), "|---" * (len(table.columns) + 1) + "|"]
     for row in table.rows:
-        cells = [_bold(_text(cell), cell.is_best, "**{}**") for cell in _cells(table, row)]
-        lines.append(_markdown_line([row.label, *cells]))
+        cells = [_bold(markdown(_text(cell)), cell.is_best, "**{}**") for cell in _cells(table, row)]
+        lines.append(_markdown_line([markdown(row.label), *cells]))
     return "\n".join([*lines, ""])
 
 
@@ -116,5 +131,19 @@ def _latex_line(texts: Sequence[str]) -> str:
     return " & ".join(map(_latex, texts)) + r" \\"
 
 
+def _csv(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) and not set(text) <= _NUMBER else text
+
+
+def markdown(text: str) -> str:
+    r"""Return a text with what Markdown and HTML would interpret escaped, in one line.
+
+    Examples:
+        >>> print(markdown("a|b <img src=x> [c](d) a_b [2 of 3]"))
+        a\|b \<img src=x> [c\](d) a_b [2 of 3]
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
+
 def _markdown_line(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+    return "| " + " | ".join(texts) + " |"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from quadrat.benchmark.config.suite import load_suite
-from quadrat.benchmark.config.suite_file import read_suite_file, shipped_suites
+from quadrat.benchmark.config.suite_file import load_yaml, read_suite_file, shipped_suites
 from quadrat.benchmark.errors import SuiteError
 
 
@@ -94,3 +94,34 @@ def test_a_mistake_names_the_file_that_holds_it(write: Callable[..., Path], writ
 def test_a_misspelt_extends_is_named(write: Callable[..., Path]) -> None:
     with pytest.raises(SuiteError, match="did you mean 'extends'"):
         load_suite(write("own", extend="quickstart"))
+
+
+_LEVELS = [f"{chr(98 + level)}: &{chr(98 + level)} [{','.join(['*' + chr(97 + level)] * 10)}]" for level in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n".join(["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]", *_LEVELS]), "expected at most 20,000 values"),
+        ("[" * 5000, "expected at most 50 levels"),
+        ("{a: " * 5000, "expected at most 50 levels"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(60)), "expected at most 50 levels"),
+        ("a: &a [*a]", "expected no alias inside what it stands for"),
+    ],
+)
+def test_a_file_that_is_made_to_be_too_large_or_too_deep_is_a_mistake(
+    tmp_path: Path, write: Callable[..., Path], text: str, message: str
+) -> None:
+    (tmp_path / "bomb.yaml").write_text(text)
+    with pytest.raises(SuiteError, match=message):
+        read_suite_file(tmp_path / "bomb.yaml")
+    if "\n" not in text:
+        with pytest.raises(SuiteError, match="expected a YAML value"):
+            read_suite_file(write("own"), [f"description={text}"])
+
+
+def test_what_no_one_would_call_large_is_read_as_pyyaml_reads_it() -> None:
+    for path in shipped_suites().values():
+        text = path.read_text(encoding="utf-8")
+        assert load_yaml(text) == yaml.safe_load(text)
+    assert load_yaml("a: &a {x: [1, 2]}\nb: [*a, *a]") == {"a": {"x": [1, 2]}, "b": [{"x": [1, 2]}] * 2}

@@ -130,3 +130,10 @@ def test_a_plan_prints_work_hours_memory_and_disk() -> None:
 
 def test_hours_have_as_many_decimals_as_matter() -> None:
     assert [hours(seconds) for seconds in (36, 5400, 72_000, 3_600_000)] == ["0.01", "1.50", "20.0", "1,000"]
+
+
+def test_a_label_is_printed_as_it_is(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
+    label = "top[/x] [red]a[/red] :smile:"
+    result = quadrat("show", write_suite(strategies=[{"name": "random", "label": label}]))
+    assert result.exit_code == 0, result.output
+    assert label in result.stdout

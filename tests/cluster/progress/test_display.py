@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 from support.fake_trials import (
     make_progress,
@@ -9,7 +10,7 @@ from support.fake_trials import (
     make_suite,
 )
 
-from quadrat.cluster.progress.display import LineDisplay, draw
+from quadrat.cluster.progress.display import LineDisplay, draw, open_display
 from quadrat.cluster.progress.progress import RunProgress
 
 SUITE = make_suite()
@@ -38,3 +39,21 @@ def test_the_table_shows_trial_phase_and_what_is_left() -> None:
     text = console.export_text()
     for expected in ("random", "1/3", "2/3", "waiting for a shared fit", "node-2", "0/4 trials", "0/12 rounds"):
         assert expected in text
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_label_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    suite = make_suite(strategies=[{"name": "random", "label": "top[/x] [red]a[/red] :smile:"}])
+    progress = RunProgress(suite.trials())
+    progress.start(suite.trials()[0])
+    text = _Terminal()
+    with open_display(progress, "[/b]", text) as display:
+        display.print("[/x] failed")
+        display.refresh()
+    assert "top[/x] [red]a[/red] :smile:" in text.getvalue()
+    assert "[/x] failed" in text.getvalue()

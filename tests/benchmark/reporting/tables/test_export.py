@@ -3,6 +3,8 @@
 import csv
 import io
 
+from markdown_it import MarkdownIt  # comes with rich
+
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_markdown
@@ -50,3 +52,30 @@ def test_markdown_has_bold_best_and_two_line_heads() -> None:
         f"| c\\|d & e | {ABSENT} | 40.0 [2 of 3 seeds] |",
         "| full-supervision |  | 53.1 |",
     ]
+
+
+HOSTILE = '=HYPERLINK("http://x","y") | [a](javascript:x) <img src=x onerror=y> **b** `c` _d_ &lt; \\\n# e'
+
+
+def hostile_table() -> Table:
+    row = Row(label=HOSTILE, cells=(Cell(text=HOSTILE, note=HOSTILE),))
+    return Table(corner="strategy", columns=(HOSTILE,), subheads=(HOSTILE,), rows=(row,))
+
+
+def test_no_text_of_a_table_is_a_formula_of_a_spreadsheet() -> None:
+    assert {cell[:2] for line in csv.reader(io.StringIO(to_csv(hostile_table()))) for cell in line} == {"st", "'="}
+    texts = ("=1", "+x", "-x", "@x", "\tx", "=a!A1", "-1.2", "+0.5 (0.1)", "\N{MINUS SIGN}3", "3", "core-set")
+    rows = tuple(Row(label=text, cells=(Cell(text=""),)) for text in texts)
+    read = list(csv.reader(io.StringIO(to_csv(Table(corner="", columns=("",), rows=rows)))))[1:]
+    assert [label for label, _ in read] == [f"'{text}" for text in texts[:6]] + list(texts[6:])
+
+
+def test_markdown_shows_any_text_as_it_is() -> None:
+    """By a Markdown parser that is not ours: the cells hold text alone, and all of it."""
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
+    inline = [token for token in parser.parse(to_markdown(hostile_table())) if token.type == "inline"]
+    kinds = {child.type for token in inline for child in token.children or ()}
+    assert kinds <= {"text", "text_special", "html_inline", "softbreak"}
+    shown = ["".join(child.content for child in token.children or ()) for token in inline]
+    plain = " ".join(HOSTILE.split())
+    assert shown == ["strategy", f"{plain}<br>{plain}", plain, f"{plain} [{plain}]"]
