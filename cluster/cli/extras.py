@@ -18,7 +18,7 @@ EXTRAS: Final = {
         "cv2",
     ),
     "cluster": ("ray", "aiohttp", "requests"),
-    "tracking": ("mlflow",),
+    "tracking": ("mlflow", "alembic"),
     "report": ("altair", "vl_convert", "jinja2", "markupsafe", "scipy"),
     "s3": ("fsspec", "s3fs", "aiobotocore"),
 }
