@@ -19,6 +19,7 @@ from quadrat.benchmark.analysis.pairwise import (
     average_ranks,
     pairwise_tests,
     penalty_matrix,
+    shares_won,
 )
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis, primary_analysis
 from quadrat.benchmark.analysis.statistics import (
@@ -78,6 +79,7 @@ class Analysis:
         to_random: Label -> paired difference to Random at that round, Holm-corrected over the strategies.
         pairwise: All pairs at that round.
         penalty: The penalty matrix over all rounds but round 0.
+        shares_won: (row, column) -> share of the (seed, round) pairs after round 0 in which the row is higher.
         ranks: Average ranks; None when no seed has every strategy.
     """
 
@@ -95,6 +97,7 @@ class Analysis:
     to_random: Mapping[str, Comparison]
     pairwise: PairwiseTests | None
     penalty: PenaltyMatrix
+    shares_won: Mapping[tuple[str, str], float]
     ranks: Ranks | None
 
     def cost_to_target(self, label: str, share: float) -> CostToTarget | None:
@@ -139,6 +142,7 @@ def analyse(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> A
         to_random=to_random,
         pairwise=None if round_ is None else pairwise_tests(values, labels, round_),
         penalty=penalty_matrix(values, labels),
+        shares_won=shares_won(values, labels),
         ranks=average_ranks(values, labels),
     )
 

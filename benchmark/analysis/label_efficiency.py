@@ -65,6 +65,7 @@ class CostToTarget:
         is_at_most: Whether the curve starts at the target or above, so that the true cost may be lower.
         num_seeds: Seeds of the curve.
         num_reaching: Seeds whose own curve reaches the target.
+        is_lost_again: Whether the mean curve reaches the target and is below it after the last round.
     """
 
     label: str
@@ -75,6 +76,7 @@ class CostToTarget:
     is_at_most: bool
     num_seeds: int
     num_reaching: int
+    is_lost_again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ class LabelEfficiency:
         interval: Of the relative cost; None below MIN_SEEDS shared seeds.
         is_at_most: As in `CostToTarget`.
         num_seeds: Seeds that both have.
+        is_lost_again: As in `CostToTarget`.
     """
 
     label: str
@@ -99,6 +102,7 @@ class LabelEfficiency:
     interval: CostInterval | None
     is_at_most: bool
     num_seeds: int
+    is_lost_again: bool = False
 
 
 class _Stack(NamedTuple):
@@ -143,6 +147,7 @@ def cost_to_target(
         is_at_most=bool(stack.values[:, 0].mean() >= target),
         num_seeds=len(seeds),
         num_reaching=int(np.isfinite(own).sum()),
+        is_lost_again=_is_lost_again(stack, target),
     )
 
 
@@ -174,6 +179,7 @@ def label_efficiency(curves: Mapping[int, Curve], baseline: Mapping[int, Curve])
         interval=interval,
         is_at_most=bool(ours.values[:, 0].mean() >= target),
         num_seeds=len(seeds),
+        is_lost_again=_is_lost_again(ours, target),
     )
 
 
@@ -264,6 +270,10 @@ def _roots(start: float, cross: float, end: float) -> Iterator[float]:
 def _crossing(stack: _Stack, target: float) -> float | None:
     cost = first_crossing(stack.costs.mean(0)[None], stack.values.mean(0)[None], np.array([target]))[0]
     return float(cost) if np.isfinite(cost) else None
+
+
+def _is_lost_again(stack: _Stack, target: float) -> bool:
+    return _crossing(stack, target) is not None and bool(stack.values[:, -1].mean() < target)
 
 
 def _stacked(curves: Sequence[Curve]) -> _Stack | None:

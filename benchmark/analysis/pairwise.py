@@ -12,7 +12,7 @@ References:
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quadrat.benchmark.analysis.statistics import (
     LEVEL,
@@ -26,7 +26,16 @@ from quadrat.benchmark.analysis.statistics import (
     summarise,
 )
 
-__all__ = ["PairwiseTests", "PenaltyMatrix", "Ranks", "average_ranks", "pairwise_tests", "penalty_matrix"]
+__all__ = [
+    "PairwiseTests",
+    "PenaltyMatrix",
+    "Ranks",
+    "against",
+    "average_ranks",
+    "pairwise_tests",
+    "penalty_matrix",
+    "shares_won",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +121,38 @@ def pairwise_tests(values: Values, labels: Sequence[str], round_: int) -> Pairwi
         if (difference := _difference(values, first, second, round_)) is not None
     }
     return PairwiseTests(round=round_, pairs=holm_corrected(found))
+
+
+def against(tests: PairwiseTests, baseline: str) -> dict[str, Comparison]:
+    """Return label -> label minus `baseline`, of every pair with it; p stays corrected over all pairs."""
+    found: dict[str, Comparison] = {}
+    for (first, second), comparison in tests.pairs.items():
+        if second == baseline:
+            found[first] = comparison
+        elif first == baseline:
+            by_seed = {seed: -value for seed, value in comparison.difference.by_seed.items()}
+            turned = replace(comparison.difference, by_seed=by_seed, summary=summarise(by_seed.values()))
+            found[second] = replace(comparison, difference=turned)
+    return found
+
+
+def shares_won(values: Values, labels: Sequence[str]) -> dict[tuple[str, str], float]:
+    """Return (row, column) -> share of their (seed, round) pairs after round 0 in which row is above column, 0..1.
+
+    Equal values count for neither. Pairs that share no seed in any such round are left out.
+    """
+    shares: dict[tuple[str, str], float] = {}
+    for row, column in itertools.permutations(labels, 2):
+        mine, theirs = values.get(row, {}), values.get(column, {})
+        wins = [
+            mine[round_][seed] > theirs[round_][seed]
+            for round_ in mine.keys() & theirs.keys()
+            if round_ > 0
+            for seed in mine[round_].keys() & theirs[round_].keys()
+        ]
+        if wins:
+            shares[row, column] = sum(wins) / len(wins)
+    return shares
 
 
 def penalty_matrix(values: Values, labels: Sequence[str]) -> PenaltyMatrix:

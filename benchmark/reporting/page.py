@@ -15,9 +15,12 @@ from markupsafe import Markup
 
 from quadrat.benchmark.analysis.analyse import analyse
 from quadrat.benchmark.analysis.measures import CLICKS, COSTS, FRACTION, MIOU, Metric
+from quadrat.benchmark.analysis.pairwise import against
+from quadrat.benchmark.analysis.statistics import Comparison
 from quadrat.benchmark.reporting.figures.charts import (
     BANDS,
     axis_of,
+    band_of,
     differences,
     is_doubling,
     learning_curves,
@@ -34,13 +37,15 @@ from quadrat.benchmark.reporting.study import study_section
 from quadrat.benchmark.reporting.summary import ReportSummary, report_summary
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.contents import tables_of
-from quadrat.benchmark.reporting.tables.results import steps_of
+from quadrat.benchmark.reporting.tables.results import comparison_table, round_heads, steps_of
 from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, remove_all_temporaries
 
 __all__ = ["write_report"]
 
 _LOCK: Final = ".lock"
+RANDOM: Final = "Random"
+"""The baseline at first: for each strategy the Random with its region size."""
 
 
 def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: Path | None = None) -> Path:
@@ -70,8 +75,8 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     selections, pool = read_selections(results), open_pool(results, cache_dir)
     gallery, viewer = draw_gallery(results, selections, pool), draw_round_viewer(results, selections, pool)
     with _locked(folder):
-        names = write_files(folder / FOLDER, figures, tables.values(), results, metrics)
-        atomic_write(page, _render(results, looks, found, tables, metrics, names, gallery, viewer).encode())
+        write_files(folder / FOLDER, figures, tables.values(), results, metrics)
+        atomic_write(page, _render(results, looks, found, tables, metrics, tuple(figures), gallery, viewer).encode())
     return page
 
 
@@ -104,10 +109,11 @@ def _render(
     found: ReportSummary,
     tables: Mapping[str, NamedTable],
     metrics: Sequence[Metric],
-    names: tuple[str, ...],
+    figure_names: tuple[str, ...],
     gallery: Gallery | Unavailable,
     viewer: RoundViewer | None,
 ) -> str:
+    choices = _baselines(found)
     return (
         _environment()
         .get_template("template.html.j2")
@@ -120,9 +126,15 @@ def _render(
             strategies=strategy_settings(results),
             looks=looks,
             shown=[label for label in results.labels if any(record.label == label for record in results.records)],
-            file_names=names,
             file_folder=FOLDER,
             bands=BANDS,
+            band=band_of(results),
+            baselines=tuple(choices),
+            baseline_tables={
+                label: tables["difference-to-random"] if label == RANDOM else _baseline_table(label, place, comparisons)
+                for place, (label, comparisons) in enumerate(choices.items())
+            },
+            figure_names=figure_names,
             costs=COSTS if results.records else (),
             default_cost=FRACTION,
             second_cost=CLICKS,
@@ -180,10 +192,30 @@ def _data(
     return {
         "curves": learning_curves(results, looks, cost=FRACTION, metric=MIOU, with_legend=False, width="container"),
         "gains": gains(found.analysis.primary, looks),
-        "differences": differences(found.analysis.to_random, looks) if found.analysis.to_random else None,
+        "differences": {
+            label: differences(comparisons, looks, baseline=label) for label, comparisons in _baselines(found).items()
+        },
+        "heads": {cost.key: round_heads(results, cost) for cost in COSTS},
         "axes": {cost.key: axis_of(results, cost) for cost in COSTS},
         "titles": {metric.key: metric.title for metric in metrics},
     }
+
+
+def _baselines(found: ReportSummary) -> dict[str, Mapping[str, Comparison]]:
+    """Return baseline -> differences to it at the last shared round: Random first, then every strategy."""
+    analysis = found.analysis
+    choices: dict[str, Mapping[str, Comparison]] = {RANDOM: analysis.to_random} if analysis.to_random else {}
+    if analysis.pairwise is not None:
+        choices |= {label: turned for label in analysis.curves if (turned := against(analysis.pairwise, label))}
+    return choices
+
+
+def _baseline_table(label: str, place: int, comparisons: Mapping[str, Comparison]) -> NamedTable:
+    return NamedTable(
+        name=f"difference-{place}",
+        caption=f"Difference to {label} in points of mIoU, paired by seed, p corrected over all pairs; exploratory.",
+        table=comparison_table(comparisons),
+    )
 
 
 def _viewer_json(viewer: RoundViewer, num_rounds: int) -> Markup:

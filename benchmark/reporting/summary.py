@@ -232,6 +232,7 @@ def _costs_to_target(found: Analysis) -> Iterator[str]:
         return
     phrases = [
         f"{one.label} {'at most ' if one.is_at_most else ''}{number(one.cost or 0.0)}{unit}{_bounds(one, unit)}"
+        f"{_lost(one)}"
         for one in reached
     ]
     rest = f" Not reached within the budget, on the mean over seeds: {listed(missed)}." if missed else ""
@@ -250,7 +251,8 @@ def _label_efficiency(found: Analysis) -> Iterator[str]:
             (one for one in group if one.relative_cost is not None), key=lambda one: one.relative_cost or 0.0
         )
         phrases = [
-            f"{one.label} {number(100 * (one.relative_cost or 0))} %{_bounds(one, ' %', 100)}" for one in reached
+            f"{one.label} {number(100 * (one.relative_cost or 0))} %{_bounds(one, ' %', 100)}{_lost(one)}"
+            for one in reached
         ]
         if reached:
             yield (
@@ -264,6 +266,11 @@ def _label_efficiency(found: Analysis) -> Iterator[str]:
 def _targets(reached: Sequence[LabelEfficiency]) -> str:
     """Return the targets: one, unless unfinished trials leave strategies with different seeds of the same Random."""
     return " or ".join(dict.fromkeys(f"{one.target:.2f} %" for one in reached))
+
+
+def _lost(one: CostToTarget | LabelEfficiency) -> str:
+    """Return that the mean curve falls below the target again, so that nothing was saved at the end."""
+    return ", lost again" if one.is_lost_again else ""
 
 
 def _bounds(one: CostToTarget | LabelEfficiency, unit: str, factor: float = 1.0) -> str:

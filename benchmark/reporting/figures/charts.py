@@ -16,18 +16,30 @@ from quadrat.benchmark.reporting.figures.palette import Look
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["BANDS", "axis_of", "differences", "finished", "is_doubling", "learning_curves", "metrics_shown", "short"]
+__all__ = [
+    "BANDS",
+    "axis_of",
+    "band_of",
+    "differences",
+    "finished",
+    "is_doubling",
+    "learning_curves",
+    "metrics_shown",
+    "short",
+]
 
 Spec = dict[str, Any]
-Band = Literal["std", "range"]
+Band = Literal["std", "range", "pointed"]
 
 BANDS: Mapping[Band, str] = {
     "std": "± 1 standard deviation",
     "range": "lowest to highest seed",
+    "pointed": "± 1 standard deviation, of the strategy that is pointed at",
 }
 """The band around a mean line, and its title in the menu."""
 
 _DIGITS = 6
+_MAX_BANDS = 4
 _FONT = "Arial, 'Liberation Sans', sans-serif"  # of the same widths wherever a figure is drawn or opened
 
 
@@ -37,7 +49,7 @@ def learning_curves(
     *,
     cost: Cost,
     metric: Metric,
-    band: Band = "std",
+    band: Band | None = None,
     with_legend: bool = True,
     width: int | Literal["container"] = 640,
 ) -> Spec:
@@ -48,12 +60,13 @@ def learning_curves(
         looks: Colour, dash and mark by label.
         cost: On the x-axis at first.
         metric: On the y-axis at first.
-        band: What the band shows at first.
+        band: What the band shows at first; by default that of `band_of`.
         with_legend: Off in the page, whose own legend can hide strategies.
         width: Of the plot in pixels, or that of the element it is drawn into.
     """
     labels = [label for label in results.labels if any(record.label == label for record in results.records)]
     costs, metrics = COSTS, metrics_shown(results)
+    band = band or band_of(results)
     params = [
         alt.param(name="metric", value=metric.key),
         alt.param(name="cost", value=cost.key),
@@ -88,13 +101,15 @@ def learning_curves(
         alt.Tooltip("std:Q", title="std", format=".2f"),
         alt.Tooltip("num:Q", title="seeds"),
     ]
+    pointed = alt.selection_point(name="pointed", on="pointerover", fields=["label"], empty=False)
+    opacity = alt.condition(pointed, alt.value(0.16), alt.value(alt.ExprRef("band == 'pointed' ? 0 : 0.13")))
     layers = [
-        means.mark_area(opacity=0.13).encode(x=x, y=alt.Y("bottom:Q"), y2="top:Q", color=colour),
+        means.mark_area().encode(x=x, y=alt.Y("bottom:Q"), y2="top:Q", color=colour, opacity=opacity),
         *(_full_supervision_layers() if results.full_supervision else ()),
         means.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash),
-        means.mark_point(filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7).encode(
-            x=x, y=y, color=colour, shape=shape, tooltip=tooltip
-        ),
+        means.mark_point(filled=True, size=110, opacity=1, stroke="white", strokeWidth=0.7)
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip)
+        .add_params(pointed),
         _seed_layer().encode(x=x, color=colour, shape=shape),
     ]
     chart = alt.layer(*layers).add_params(*params).properties(width=width, height=400)
@@ -179,9 +194,10 @@ def differences(
     comparisons: Mapping[str, Comparison],
     looks: Mapping[str, Look],
     *,
+    baseline: str = "Random",
     width: int | Literal["container"] = "container",
 ) -> Spec:
-    """Return the paired differences to Random: each seed a small mark, the mean a large one, its interval a line."""
+    """Return the paired differences to a baseline: seeds as small marks, the mean as a large one with its interval."""
     labels = sorted(comparisons, key=lambda label: -comparisons[label].difference.summary.mean)
     means, seeds = [], []
     for label in labels:
@@ -194,7 +210,7 @@ def differences(
     y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=260, grid=False, ticks=False, domain=False))
     colour = alt.Color("label:N", scale=_ordinal(labels, [looks[label].colour for label in labels]), legend=None)
     shape = alt.Shape("label:N", scale=_ordinal(labels, [looks[label].mark for label in labels]), legend=None)
-    title = "difference to Random (points of mIoU)"
+    title = f"difference to {baseline} (points of mIoU)"
     mean = alt.Chart(alt.NamedData(name="means")).encode(y=y, color=colour)
     shown = [
         alt.Tooltip("label:N", title="strategy"),
@@ -225,9 +241,14 @@ def differences(
             tooltip=[alt.Tooltip("label:N", title="strategy"), "seed:N", alt.Tooltip("value:Q", format="+.2f")],
         ),
     ]
-    spec = finished(alt.layer(*layers).properties(width=width, height=alt.Step(34)))
+    spec = finished(alt.layer(*layers).properties(width=width, height=34 * len(labels)))
     spec["datasets"] |= {"means": means, "seeds": seeds}
     return spec
+
+
+def band_of(results: Results) -> Band:
+    """Return the band shown at first: above four strategies bands hide each other, and come where one points."""
+    return "std" if len(results.labels) <= _MAX_BANDS else "pointed"
 
 
 def is_doubling(results: Results) -> bool:

@@ -7,7 +7,7 @@ from quadrat.benchmark.reporting import formatting
 from quadrat.benchmark.reporting.formatting import ABSENT, cost_interval, mean_std, p_value, percent, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table, best_marked
 
-__all__ = ["label_efficiency_table", "pairs_table", "penalty_table"]
+__all__ = ["label_efficiency_table", "pairs_table", "penalty_table", "shares_won_table"]
 
 
 def label_efficiency_table(found: Analysis) -> Table:
@@ -73,7 +73,7 @@ def _cost_to_target(found: CostToTarget | None, cost: Cost) -> Cell:
     if found.cost is None:
         return Cell(text="not reached", note=_interval(found, cost))
     at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
-    return Cell(text=at_most + formatting.cost(found.cost, cost), note=_interval(found, cost))
+    return Cell(text=at_most + formatting.cost(found.cost, cost) + _lost(found), note=_interval(found, cost))
 
 
 def _label_efficiency(found: LabelEfficiency | None) -> Cell:
@@ -83,7 +83,11 @@ def _label_efficiency(found: LabelEfficiency | None) -> Cell:
     if found.relative_cost is None:
         return Cell(text="not reached", note=note)
     at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
-    return Cell(text=at_most + percent(found.relative_cost), note=note)
+    return Cell(text=at_most + percent(found.relative_cost) + _lost(found), note=note)
+
+
+def _lost(found: CostToTarget | LabelEfficiency) -> str:
+    return ", lost again" if found.is_lost_again else ""
 
 
 def _interval(found: CostToTarget, cost: Cost) -> str:
@@ -110,6 +114,15 @@ def penalty_table(found: Analysis) -> Table:
         columns=matrix.labels,
         rows=(*rows, Row(label="penalty (mean of column)", cells=best)),
     )
+
+
+def shares_won_table(found: Analysis) -> Table:
+    """Return in how many of the (seed, round) pairs after round 0 the row strategy is above the column, in percent."""
+    labels = found.penalty.labels
+    rows = [
+        Row(label=row, cells=tuple(_win(found.shares_won.get((row, column))) for column in labels)) for row in labels
+    ]
+    return Table(corner="row above column, % of (seed, budget)", columns=labels, rows=tuple(rows))
 
 
 def _win(win: float | None) -> Cell:

@@ -47,12 +47,14 @@ class Table:
         columns: Heads of the other columns.
         subheads: A second line under each head; empty when there is none.
         rows: The rows.
+        by_round: Whether the columns are the rounds, so that the page can head them with another cost.
     """
 
     corner: str
     columns: tuple[str, ...]
     subheads: tuple[str, ...] = ()
     rows: tuple[Row, ...]
+    by_round: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from quadrat.benchmark.reporting.tables.analysis import (
     label_efficiency_table,
     pairs_table,
     penalty_table,
+    shares_won_table,
 )
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.diversity import (
@@ -126,7 +127,22 @@ def _analysis_tables(by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
             "significantly above Random's, best mean rank (1 is best).",
             table=label_efficiency_table(found),
         )
-    if by_cost and by_cost[0].penalty.num_tests:
+    has_win = bool(by_cost) and any(win for wins in by_cost[0].penalty.wins for win in wins)
+    if by_cost and by_cost[0].shares_won and not has_win:
+        yield NamedTable(
+            name="shares-won",
+            caption="Share of (seed, budget) pairs after round 0 in which the ROW strategy is above the COLUMN "
+            "strategy, in %; exploratory and untested. "
+            + (
+                f"None of the {by_cost[0].penalty.num_tests} paired t-tests by round has p < 0.05 after Holm's "
+                "correction, so a matrix of them would hold zeros only."
+                if by_cost[0].penalty.num_tests
+                else "No pair of strategies shares three seeds, so none can be tested."
+            ),
+            table=shares_won_table(by_cost[0]),
+            kind="heat",
+        )
+    if has_win:
         first = by_cost[0]
         yield NamedTable(
             name="penalty-matrix",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from quadrat.benchmark.analysis.measures import IMAGES, MIOU, Cost, Metric, class_iou
+from quadrat.benchmark.analysis.measures import FRACTION, IMAGES, MIOU, Cost, Metric, class_iou
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting import formatting
@@ -194,18 +194,26 @@ def _note(results: Results, summary: Summary) -> str:
 
 def round_table(results: Results, rows: Sequence[Row]) -> Table:
     """Return a table with a column per round, headed by the budget and its mean share of the pool's pixels."""
-    shares: dict[int, list[float]] = {}
-    for record in results.records:
-        shares.setdefault(record.round, []).append(100 * record.labelled_fraction)
     return Table(
         corner="strategy",
         columns=tuple(f"{budget:,}" for budget in results.suite["budgets"]),
-        subheads=tuple(
-            f"{summarise(shares[round_]).mean:.2g} %" if round_ in shares else ""
-            for round_ in range(results.num_rounds)
-        ),
+        subheads=round_heads(results, FRACTION),
         rows=tuple(rows),
+        by_round=True,
     )
+
+
+def round_heads(results: Results, cost: Cost) -> tuple[str, ...]:
+    """Return the mean cost of each round as text: a range over the strategies where they differ as printed."""
+    spent = values_by_seed(results.records, cost)
+    heads = []
+    for round_ in range(results.num_rounds):
+        means = [summarise(of[round_].values()).mean for of in spent.values() if round_ in of]
+        ends = list(dict.fromkeys(formatting.cost(value, cost) for value in (min(means), max(means)))) if means else []
+        if len(ends) == 2:
+            ends[0] = ends[0].removesuffix(" %")
+        heads.append(" to ".join(ends))
+    return tuple(heads)
 
 
 def full_cell(results: Results, metric: Metric, digits: int) -> Cell | None:

@@ -1,4 +1,5 @@
 // Draws the charts of the page from the specifications in #data and lets the reader switch what they show.
+// What is chosen stands in the URL's hash: #SECTION&cost=clicks&hide=entropy.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -10,12 +11,47 @@
       byId(id).textContent = "This chart can't be drawn: " + error.message;
     });
 
+  // ---- what is chosen ----
+  const CONTROLS = ["cost", "baseline", "metric", "second-cost", "band", "seeds", "log", "gallery-seed", "gallery-round"];
+  const present = () => CONTROLS.map(byId).filter(Boolean);
+  const boxes = () => [...document.querySelectorAll("#shown input")];
+  const valueOf = (control) => (control.type === "checkbox" ? String(control.checked) : control.value);
+  const first = Object.fromEntries(present().map((control) => [control.id, valueOf(control)]));
+  let section = "";
+  let previousCost = byId("cost") && byId("cost").value;
+
+  function readHash() {
+    const parts = location.hash.slice(1).split("&");
+    section = parts[0].includes("=") ? "" : parts.shift();
+    const given = new URLSearchParams(parts.join("&"));
+    for (const control of present()) {
+      const value = given.get(control.id) ?? first[control.id];
+      if (control.type === "checkbox") control.checked = value === "true";
+      else if ([...control.options].some((option) => option.value === value)) control.value = value;
+    }
+    for (const box of boxes()) box.checked = !given.getAll("hide").includes(box.value);
+    const [cost, second] = [byId("cost"), byId("second-cost")];
+    if (cost && second && second.value === cost.value) second.value = first.cost;
+    previousCost = cost && cost.value;
+  }
+
+  function writeHash() {
+    const chosen = new URLSearchParams();
+    for (const control of present()) if (valueOf(control) !== first[control.id]) chosen.set(control.id, valueOf(control));
+    for (const box of boxes()) if (!box.checked) chosen.append("hide", box.value);
+    const hash = [section, chosen.toString()].filter(Boolean).join("&");
+    history.replaceState(null, "", "#" + hash);
+  }
+
+  // ---- charts ----
   function curves(id, cost) {
     const spec = structuredClone(data.curves);
     const metric = byId("metric").value;
-    const shown = [...document.querySelectorAll("#shown input:checked")].map((box) => box.value);
+    const shown = boxes().filter((box) => box.checked).map((box) => box.value);
     const chosen = { metric, cost, band: byId("band").value, seeds: byId("seeds").checked, shown };
     for (const param of spec.params) if (param.name in chosen) param.value = chosen[param.name];
+    // An empty layer would have no extent, of which Vega warns.
+    spec.layer = spec.layer.filter((layer) => chosen.seeds || !layer.data || layer.data.name !== "seeds");
     for (const { encoding } of spec.layer) {
       if (encoding.x && encoding.x.field === "x") {
         encoding.x.title = data.axes[cost].title;
@@ -24,13 +60,45 @@
       }
       if (encoding.y && encoding.y.field === "mean" && "title" in encoding.y) encoding.y.title = data.titles[metric];
     }
-    const band = byId("band").selectedOptions[0].textContent;
-    byId("curves-note").textContent = "Band: " + band + ".";
+    byId("curves-note").textContent = "Band: " + byId("band").selectedOptions[0].textContent + ".";
+    byId(id).setAttribute("aria-label", `Learning curves: ${data.titles[metric]} over ${data.axes[cost].title}; the numbers are in the tables below.`);
     return draw(id, spec);
   }
 
-  const bothCurves = () =>
-    Promise.all([curves("curves-chart", byId("cost").value), curves("second-curves-chart", byId("second-cost").value)]);
+  // Pixels and clicks are always both there; the one that is chosen comes first.
+  function gains() {
+    const spec = structuredClone(data.gains);
+    const plots = byId("cost").value === "clicks" ? spec.hconcat.reverse() : spec.hconcat;
+    const room = byId("gains-chart").clientWidth;
+    const isNarrow = room < 680;
+    plots.forEach((plot, place) => {
+      plot.width = isNarrow ? Math.max(120, room - 215) : Math.max(200, Math.min(620, (room - 250) / 2));
+      for (const { encoding } of plot.layer) {
+        if (encoding.y && encoding.y.axis) encoding.y.axis.labels = isNarrow || place === 0;
+      }
+    });
+    if (isNarrow) {
+      spec.vconcat = plots;
+      delete spec.hconcat;
+    }
+    return draw("gains-chart", spec);
+  }
+
+  function heads() {
+    const texts = data.heads[byId("cost").value];
+    for (const table of document.querySelectorAll("table[data-by-round]")) {
+      [...table.tHead.rows[0].cells].slice(1, 1 + texts.length).forEach((cell, round) => {
+        (cell.querySelector("button") || cell).firstChild.textContent = texts[round];
+        const small = cell.querySelector("small");
+        if (small) small.textContent = byId("cost").value === "regions" ? data.heads["labelled-fraction"][round] : data.heads.regions[round] + " regions";
+      });
+    }
+    for (const note of document.querySelectorAll(".head-cost")) note.textContent = data.axes[byId("cost").value].title;
+  }
+
+  function show(kind, value) {
+    for (const box of document.querySelectorAll(".by-" + kind)) box.hidden = box.dataset[kind] !== value;
+  }
 
   function gallery() {
     const seed = byId("gallery-seed").value;
@@ -43,23 +111,117 @@
     }
   }
 
-  if (data.curves) {
-    for (const id of ["metric", "cost", "second-cost", "band", "seeds", "log", "shown"]) byId(id).addEventListener("change", bothCurves);
-    bothCurves().then(() => {
-      document.documentElement.dataset.drawnMs = Math.round(performance.now()); // tests/performance/open_page.py reads it
+  function render(changed) {
+    const drawn = [];
+    const any = (...ids) => !changed || ids.includes(changed);
+    if (byId("cost") && any("cost")) {
+      if (changed && byId("second-cost") && byId("second-cost").value === byId("cost").value) byId("second-cost").value = previousCost;
+      previousCost = byId("cost").value;
+      show("cost", byId("cost").value);
+      heads();
+      if (data.gains) drawn.push(gains());
+    }
+    if (byId("baseline") && any("baseline")) {
+      show("baseline", byId("baseline").value);
+      if (data.differences) drawn.push(draw("differences-chart", structuredClone(data.differences[byId("baseline").value])));
+    }
+    if (data.curves && any("cost", "second-cost", "metric", "band", "seeds", "log", "shown")) {
+      drawn.push(curves("curves-chart", byId("cost").value), curves("second-curves-chart", byId("second-cost").value));
+    }
+    if (byId("gallery-seed") && any("gallery-seed", "gallery-round")) gallery();
+    return Promise.all(drawn);
+  }
+
+  // ---- sortable tables ----
+  const number = (cell) => {
+    const found = cell.textContent.replaceAll("\u2212", "-").replaceAll(",", "").match(/[-+]?\d+(\.\d+)?/);
+    return found ? Number(found[0]) : null;
+  };
+
+  function sort(table, column, head) {
+    const isDown = head.getAttribute("aria-sort") !== "descending";
+    const body = table.tBodies[0];
+    const isFixed = (row) => row.matches(".full-supervision, .paper") || row.cells.length <= column;
+    const rows = [...body.rows].filter((row) => !isFixed(row));
+    const fixed = [...body.rows].filter(isFixed);
+    const value = (row) => (column ? number(row.cells[column]) : null);
+    rows.sort((one, other) => {
+      const [a, b] = [value(one), value(other)];
+      if (a === null && b === null) {
+        const order = one.cells[column].textContent.localeCompare(other.cells[column].textContent);
+        return isDown ? -order : order;
+      }
+      if (a === null || b === null) return a === null ? 1 : -1; // without a value: last, either way
+      return isDown ? b - a : a - b;
+    });
+    body.append(...rows, ...fixed);
+    for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", isDown ? "descending" : "ascending");
+  }
+
+  for (const table of document.querySelectorAll("table:not(.heat)")) {
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => sort(table, column, head));
     });
   }
-  if (data.gains) draw("gains-chart", data.gains);
-  if (data.differences) draw("differences-chart", data.differences);
-  if (byId("efficiency-cost")) {
-    byId("efficiency-cost").addEventListener("change", (event) => {
-      for (const box of document.querySelectorAll(".by-cost")) box.hidden = box.dataset.cost !== event.target.value;
+
+  // ---- pictures, larger ----
+  const PICTURE = "figure > svg, figure > img";
+  function enlarge(picture) {
+    const dialog = byId("enlarged");
+    const figure = picture.closest("figure").cloneNode(true);
+    dialog.querySelector("div").replaceChildren(figure);
+    dialog.showModal();
+  }
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("dialog")) byId("enlarged").close();
+    else if (event.target.closest(PICTURE)) enlarge(event.target.closest(PICTURE));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches && event.target.matches(PICTURE)) enlarge(event.target);
+  });
+  for (const picture of document.querySelectorAll(PICTURE)) picture.setAttribute("tabindex", "0");
+
+  // ---- begin ----
+  readHash();
+  render().then(() => {
+    document.documentElement.dataset.drawnMs = Math.round(performance.now()); // tests/performance/open_page.py reads it
+    if (section && byId(section)) byId(section).scrollIntoView({ behavior: "instant" });
+  });
+  for (const id of [...CONTROLS, "shown"]) {
+    if (byId(id)) {
+      byId(id).addEventListener("change", () => {
+        render(id);
+        writeHash();
+      });
+    }
+  }
+  for (const link of document.querySelectorAll("nav a")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      section = link.getAttribute("href").slice(1);
+      byId(section).scrollIntoView();
+      writeHash();
     });
   }
-  if (byId("gallery-seed")) {
-    for (const id of ["gallery-seed", "gallery-round"]) byId(id).addEventListener("change", gallery);
-    gallery();
-  }
+  window.addEventListener("hashchange", () => {
+    readHash();
+    render();
+    if (section && byId(section)) byId(section).scrollIntoView();
+  });
+  let waiting = 0;
+  let width = innerWidth;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (data.gains && innerWidth !== width) gains();
+      width = innerWidth;
+    }, 200);
+  });
   window.addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details")) details.open = true;
   });

@@ -19,6 +19,7 @@ window.addEventListener("load", () => {
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
     svg.setAttribute("role", "img");
+    svg.setAttribute("tabindex", "0");
     svg.setAttribute("aria-label", alt);
     if (uri) {
       const map = document.createElementNS(SVG, "image");

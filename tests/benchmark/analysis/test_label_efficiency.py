@@ -176,3 +176,13 @@ def test_only_shared_seeds_are_paired() -> None:
     random = {0: curves((10, 15, 20), label="random")[0], 7: curves((99, 99, 99), label="random")[0]}
     assert found_efficiency(ours, random).num_seeds == 1
     assert found_efficiency(ours, random).relative_cost == 0.5
+
+
+def test_a_target_that_the_mean_curve_falls_below_again_is_lost() -> None:
+    falls, stays = curves((10, 30, 20)), curves((10, 30, 26))
+    never = curves((10, 15, 20))
+    lost = [found_cost(one, {0: 50.0}, 0.5).is_lost_again for one in (falls, stays, never)]  # the target is 25
+    assert lost == [True, False, False]
+    baseline = curves((10, 15, 22), label="random")  # ends at 22
+    efficiency = [label_efficiency(one, baseline) for one in (falls, stays, never)]
+    assert [found is not None and found.is_lost_again for found in efficiency] == [True, False, False]

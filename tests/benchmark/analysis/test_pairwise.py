@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from quadrat.benchmark.analysis.pairwise import average_ranks, pairwise_tests, penalty_matrix
+from quadrat.benchmark.analysis.pairwise import against, average_ranks, pairwise_tests, penalty_matrix, shares_won
 from quadrat.benchmark.analysis.statistics import Values
 
 SHARED = {0: 30.0, 1: 31.0, 2: 32.0}
@@ -95,3 +95,27 @@ def test_seeds_without_every_strategy_are_not_ranked() -> None:
     assert ranks is not None and ranks.num_seeds == 1
     assert average_ranks({"a": {1: {0: 1.0}}, "b": {1: {1: 1.0}}}, ["a", "b"]) is None
     assert average_ranks({"a": {1: {0: 1.0}}}, ["a"]) is None
+
+
+def test_differences_to_any_baseline_are_the_pairs_turned_towards_it() -> None:
+    values: Values = {"low": {1: LOW}, "near": {1: NEAR}, "high": {1: HIGH}}
+    tests = pairwise_tests(values, ["low", "near", "high"], 1)
+    found = against(tests, "near")  # the second of one pair, the first of the other
+    assert list(found) == ["low", "high"]
+    assert found["low"].difference.by_seed == {0: -1.0, 1: 1.0, 2: -0.5}
+    assert found["high"].difference.by_seed == pytest.approx({0: 4.0, 1: 6.1, 2: 4.4})
+    assert found["low"].difference.summary.mean == pytest.approx(-0.5 / 3)
+    assert found["high"].difference.summary.mean == pytest.approx(14.5 / 3)
+    # t-tests have two sides, and Holm's correction is over all three pairs: the smallest times 3, the next times 2.
+    p_value = stats.ttest_1samp([-4.0, -6.1, -4.4], 0).pvalue
+    assert found["high"].adjusted_p == pytest.approx(2 * p_value)
+    assert against(tests, "high")["near"].adjusted_p == found["high"].adjusted_p
+
+
+def test_shares_won_count_seeds_and_rounds_after_round_0() -> None:
+    values: Values = {
+        "a": {0: HIGH, 1: {0: 5.0, 1: 5.0}, 2: {0: 5.0, 1: 5.0, 2: 9.0}},
+        "b": {0: LOW, 1: {0: 4.0, 1: 5.0}, 2: {0: 6.0, 1: 4.0}},  # a is above, equal; below, above
+        "c": {0: LOW},
+    }
+    assert shares_won(values, ["a", "b", "c"]) == {("a", "b"): 0.5, ("b", "a"): 0.25}

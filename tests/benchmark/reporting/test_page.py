@@ -134,10 +134,12 @@ def test_page_has_every_section_with_trials_first(html: str) -> None:
     ]
 
 
-def test_page_refers_to_nothing_outside_itself(html: str) -> None:
+def test_page_refers_to_itself_and_to_the_files_beside_it(whole: Path, html: str) -> None:
     page = _Page(html)
-    assert page.links
-    assert [link for link in page.links if not link.startswith(("#", "data:"))] == []
+    beside = [link for link in page.links if not link.startswith(("#", "data:"))]
+    assert all(link.startswith("files/") and (whole / "report" / link).is_file() for link in beside)
+    written = {f"files/{path.name}" for path in (whole / "report" / "files").iterdir()}
+    assert set(beside) == written  # every file is linked
     assert "url(" not in page.style and "@import" not in page.style
     assert "default-src 'none'" in html  # and the browser holds the scripts to it
 
@@ -171,10 +173,12 @@ def test_embedded_data_survive_hostile_names(tmp_path: Path) -> None:
 def test_differences_are_drawn_against_a_line_at_zero(html: str) -> None:
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
     assert data is not None
-    chart = json.loads(data.group(1))["differences"]
-    named = {layer["data"]["name"] for layer in chart["layer"] if "data" in layer}
-    assert named <= chart["datasets"].keys()
-    assert [{"zero": 0}] in chart["datasets"].values()
+    charts = json.loads(data.group(1))["differences"]
+    assert list(charts) == ["Random", *STRATEGIES]  # the first is what the page shows until another is chosen
+    for chart in charts.values():
+        named = {layer["data"]["name"] for layer in chart["layer"] if "data" in layer}
+        assert named <= chart["datasets"].keys()
+        assert [{"zero": 0}] in chart["datasets"].values()
 
 
 def test_failed_and_missing_trials_come_first_with_what_happened(tmp_path: Path) -> None:

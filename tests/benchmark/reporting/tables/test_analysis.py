@@ -7,7 +7,12 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.analyse import Analysis, analyse
 from quadrat.benchmark.analysis.measures import FRACTION
-from quadrat.benchmark.reporting.tables.analysis import label_efficiency_table, pairs_table, penalty_table
+from quadrat.benchmark.reporting.tables.analysis import (
+    label_efficiency_table,
+    pairs_table,
+    penalty_table,
+    shares_won_table,
+)
 from quadrat.benchmark.results.trials import Results, read_results
 
 STRATEGIES = ("random", "core-set", "entropy-spatial")
@@ -83,3 +88,10 @@ def test_one_seed_gives_costs_without_intervals_and_no_penalty(tmp_path: Path) -
     assert alone.penalty.num_tests == 0
     pairs = pairs_table(alone)
     assert pairs is not None and pairs.rows == ()
+
+
+def test_shares_won_are_in_percent_and_empty_on_the_diagonal(found: Analysis) -> None:
+    table = shares_won_table(found)
+    cells = {row.label: dict(zip(table.columns, (cell.text for cell in row.cells), strict=True)) for row in table.rows}
+    assert cells["entropy-spatial"] == {"random": "100", "core-set": "100", "entropy-spatial": ""}
+    assert cells["core-set"]["entropy-spatial"] == "0"

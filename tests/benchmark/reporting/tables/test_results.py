@@ -1,5 +1,6 @@
 """Tables of results: which mean is best, shares of full supervision, absent classes, selection time."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,14 @@ import numpy as np
 import pytest
 from support.fake_results import write_fake_results
 
-from quadrat.benchmark.reporting.tables.results import budget_table, class_table, share_table, time_table
+from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, REGIONS
+from quadrat.benchmark.reporting.tables.results import (
+    budget_table,
+    class_table,
+    round_heads,
+    share_table,
+    time_table,
+)
 from quadrat.benchmark.results.trials import read_results
 
 FEW: dict[str, Any] = {"strategies": ("random", "entropy", "entropy-spatial"), "budgets": (12, 24, 48)}
@@ -54,3 +62,24 @@ def test_selection_time_has_the_sum_over_rounds_last(whole: Path) -> None:
     table = time_table(read_results(whole))
     assert table.columns[-1] == "all rounds"
     assert [cell.text for cell in table.rows[0].cells] == ["0.14", "0.28", "0.56", "1.1", "2.1"]
+
+
+def test_column_heads_are_ranges_where_the_strategies_means_differ(whole: Path) -> None:
+    results = read_results(whole)
+    first = results.labels[0]
+
+    def spent(label: str, seed: int) -> tuple[float, int]:
+        return (0.01 + 0.001 * (seed - 1), 1500) if label == first else (0.02, 1500)  # the mean of seeds 0, 1, 2: 1 %
+
+    trials = []
+    for trial in results.trials:
+        records = []
+        for record in trial.records:
+            fraction, clicks = spent(record.label, record.seed)
+            records.append(replace(record, labelled_fraction=fraction, clicks=clicks))
+        trials.append(replace(trial, records=tuple(records)))
+    changed = replace(results, trials=tuple(trials))
+    rounds = results.num_rounds
+    assert round_heads(changed, FRACTION) == ("1 to 2 %",) * rounds
+    assert round_heads(changed, CLICKS) == ("1,500",) * rounds
+    assert round_heads(changed, REGIONS) == tuple(f"{budget:,}" for budget in results.suite["budgets"])
