@@ -20,7 +20,7 @@ dev: $(VENV)/.installed ## set up the environment in .venv, from the lock file (
 	@rm -rf build/__editable__.*
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
 
-check: ## format, lint, types, import direction
+check: dev ## format, lint, types, import direction
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
