@@ -12,6 +12,7 @@ from quadrat.benchmark.config.sharing import count_fits
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec, scale_budgets
 from quadrat.benchmark.errors import DataError, TrainingError
+from quadrat.benchmark.learning.network.encoder_names import is_registered
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.planning.extent import DataExtent, data_extent, data_warnings
 from quadrat.benchmark.planning.work import count_study_fits, count_work
@@ -135,12 +136,13 @@ def _work(suite: Suite, extent: DataExtent) -> dict[str, str]:
 
 def _warnings(suite: Suite, extent: DataExtent | None) -> Iterator[str]:
     """Yield what would go wrong: an unknown encoder, budgets that exceed the pool."""
-    from quadrat.benchmark.learning.network.model import check_encoder  # here: torch takes seconds to import
+    if not is_registered(suite.learner.encoder):
+        from quadrat.benchmark.learning.network.model import check_encoder  # here: timm takes seconds to import
 
-    try:
-        check_encoder(suite.learner.encoder)
-    except TrainingError as error:
-        yield str(error)
+        try:
+            check_encoder(suite.learner.encoder)
+        except TrainingError as error:
+            yield str(error)
     if extent is None:
         return
     for region_size in suite.region_sizes:

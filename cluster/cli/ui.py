@@ -1,6 +1,7 @@
 """The command `ui`: serve MLflow's web pages on this machine, for this machine."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import IO, Final
 
@@ -19,6 +23,7 @@ __all__ = ["COMMANDS"]
 
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 240.0
+_ANSWER_S: Final = 30.0
 _CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
 """MLflow's chart view of training runs, without its menus for language models."""
 
@@ -52,7 +57,7 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.redaction import redact_url
     from quadrat.benchmark.results.folder import read_suite_json
-    from quadrat.benchmark.tracking.client import default_uri, experiment_id
+    from quadrat.benchmark.tracking.client import default_uri, experiment_id  # it imports mlflow when asked only
 
     name = read_suite_json(results_dir)["suite"]["name"]
     if uri is None and not (results_dir / "mlflow.db").is_file():
@@ -60,10 +65,8 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
             f"expected an MLflow store at {results_dir}/mlflow.db, got none; `quadrat track {results_dir}` makes it"
         )
     store = uri or default_uri(results_dir)
-    experiment = experiment_id(store, name)
-    page = f"#/experiments/{experiment}/runs?{_CHARTS}" if experiment is not None else ""
     if store.startswith(("http://", "https://")):
-        click.echo(f"{redact_url(store).rstrip('/')}/{page}")
+        click.echo(f"{redact_url(store).rstrip('/')}/{_page(experiment_id(store, name))}")
         return 0
     if _answers(port):
         raise QuadratError(f"--port: expected a free port, got {port}, which another program uses; try {port + 1}")
@@ -82,7 +85,8 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             _await_start(server, port, log)
-            click.echo(f"http://{_HOST}:{port}/{page}\n(Ctrl-C ends it)")
+            address = f"http://{_HOST}:{port}/"
+            click.echo(f"{address}{_page(_ask_experiment(address, name))}\n(Ctrl-C ends it)")
             server.wait()
         except KeyboardInterrupt:
             pass
@@ -91,6 +95,28 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGTERM)
     return 0
+
+
+def _page(experiment: str | None) -> str:
+    """Return the path of an experiment's charts, or of the first page where nothing was logged."""
+    return f"#/experiments/{experiment}/runs?{_CHARTS}" if experiment is not None else ""
+
+
+def _ask_experiment(address: str, name: str) -> str | None:
+    """Return the id of an experiment on a server without a password, None where it has none of that name.
+
+    The server is asked, since importing mlflow here too takes seconds.
+    """
+    query = urllib.parse.urlencode({"experiment_name": name})
+    try:
+        with urllib.request.urlopen(
+            f"{address}api/2.0/mlflow/experiments/get-by-name?{query}", timeout=_ANSWER_S
+        ) as answer:
+            return str(json.load(answer)["experiment"]["experiment_id"])
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return None
+        raise
 
 
 def _await_start(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> None:

@@ -6,11 +6,13 @@ Axes: B images, C classes, H W pixels.
            2016.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # torch is imported by what computes: see signals.py
+    from torch import Tensor
 
 __all__ = ["NUM_PASSES", "Passes", "entropy_of", "gather_passes"]
 
@@ -35,6 +37,8 @@ def gather_passes(logits: Iterable[Tensor]) -> Passes:
     Args:
         logits: The logits (B, C, H, W) of each pass, one after another; at least one.
     """
+    import torch
+
     sums: Passes | None = None
     num_passes = 0
     for logits_BCHW in logits:
@@ -53,5 +57,7 @@ def gather_passes(logits: Iterable[Tensor]) -> Passes:
 
 def entropy_of(share_BCHW: Tensor) -> Tensor:
     """Return -sum s ln s over classes, (B, H, W), with 0 ln 0 = 0."""
+    import torch
+
     entropy_BHW: Tensor = torch.special.entr(share_BCHW).sum(dim=1)
     return entropy_BHW

@@ -14,15 +14,17 @@ thousands of numbers is never held in memory for every pixel.
              uncertainty for domain adaptive semantic segmentation. CVPR 2022.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Final, Literal
 
 from quadrat.benchmark.learning.scoring.signals import Outputs, Signal, bvsb, entropy
 from quadrat.strategies.registry import Registry
+
+if TYPE_CHECKING:  # torch is imported by what computes: see signals.py
+    from torch import Tensor
 
 __all__ = [
     "PROFILES",
@@ -86,6 +88,8 @@ def _by_class(signal: Signal) -> Callable[[Outputs], Iterator[Tensor]]:
     assert per_pixel is not None
 
     def maps(outputs: Outputs) -> Iterator[Tensor]:
+        import torch
+
         value_BHW = per_pixel(outputs)
         for label in range(outputs.logits_BCHW.shape[1]):
             yield torch.where(outputs.predicted_BHW == label, value_BHW, 0.0)[..., None]
@@ -94,6 +98,8 @@ def _by_class(signal: Signal) -> Callable[[Outputs], Iterator[Tensor]]:
 
 
 def _gradient_embedding(outputs: Outputs) -> Iterator[Tensor]:
+    import torch
+
     assert outputs.cells is not None, "these outputs were made without the decoder's cells"
     logits_BChw, features_BDhw = outputs.cells.logits_BChw, outputs.cells.features_BDhw
     features_BhwD = features_BDhw.permute(0, 2, 3, 1)

@@ -13,21 +13,23 @@ wraps a function from `Outputs` to a map per pixel, which the scoring pass avera
 [Settles2009]  Settles. Active learning literature survey. University of Wisconsin-Madison, TR 1648, 2009.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from quadrat.benchmark.data.clicks import contour_vertices, count_clicks
 from quadrat.benchmark.learning.scoring.mc_dropout import Passes, entropy_of, gather_passes
 from quadrat.strategies.registry import Registry
 
-if TYPE_CHECKING:
-    from quadrat.benchmark.learning.scoring.predict import Prediction  # here: `quadrat list signals` needs no timm
+if TYPE_CHECKING:  # `quadrat list signals` imports this module; torch takes seconds and is imported by what computes
+    from torch import Tensor
+
+    from quadrat.benchmark.learning.scoring.predict import Prediction
 
 __all__ = [
     "SIGNALS",
@@ -56,12 +58,14 @@ class Outputs:
     """
 
     logits_BCHW: Tensor
-    cells: "Prediction | None" = None
+    cells: Prediction | None = None
     run_passes: Callable[[], Iterable[Tensor]] | None = None
 
     @cached_property
     def log_prob_BCHW(self) -> Tensor:
         """Natural logarithms of the class probabilities."""
+        import torch
+
         return torch.log_softmax(self.logits_BCHW, dim=1)
 
     @cached_property
@@ -133,6 +137,8 @@ def _entropy(outputs: Outputs) -> Tensor:
 
 
 def _two_largest(prob_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    import torch
+
     # A running comparison: seven times faster than topk over a dozen classes, and exact on ties.
     first_BHW, *others_BHW = prob_BCHW.unbind(dim=1)
     second_BHW = torch.zeros_like(first_BHW)
@@ -170,6 +176,8 @@ def _vote_entropy(outputs: Outputs) -> Tensor:
 
 
 def _predicted_clicks(outputs: Outputs, region_size: int) -> Tensor:
+    import torch
+
     # OpenCV on the CPU, image by image: the oracle's count, with contours in place of polygons.
     masks_BHW = outputs.predicted_BHW.to(torch.uint8).cpu().numpy()
     height, width = masks_BHW.shape[1:]
