@@ -4,12 +4,13 @@ from quadrat.benchmark.data.check import Report, check
 from quadrat.benchmark.data.dataset import VOID, Dataset, Item, items_of, load_dataset
 from quadrat.benchmark.data.packed import PackedImages, PackedMasks, PackedSplit, open_packed
 from quadrat.benchmark.data.packing import check_against_data_set, pack
-from quadrat.benchmark.data.regions import RegionGrid
+from quadrat.benchmark.data.regions import Layout, RegionGrid
 
 __all__ = [
     "VOID",
     "Dataset",
     "Item",
+    "Layout",
     "PackedImages",
     "PackedMasks",
     "PackedSplit",

@@ -1,6 +1,7 @@
 """Annotation cost of regions in clicks, with the "rectangle + polygon" tool.
 
-An annotator is shown one rectangle (a region) and partitions it. Clicks of a region =
+An annotator is shown one rectangle (a region) and partitions it. Regions of other shapes are counted by the same terms
+in `quadrat.benchmark.data.shapes.clicks`: their outline is given as the rectangle is. Clicks of a region =
 
 - *components*: one click to name each 8-connected component inside the rectangle,
 - *crossings*: one click where an outline meets the edge of the rectangle, that is each change of label along its border
@@ -38,8 +39,9 @@ import numpy.typing as npt
 from quadrat.benchmark.data.dataset import Item
 from quadrat.benchmark.data.packed import PackedSplit
 from quadrat.benchmark.data.parallel import in_order
-from quadrat.benchmark.data.region_arrays import cached
-from quadrat.benchmark.data.regions import RegionGrid
+from quadrat.benchmark.data.region_arrays import cache_key, cached
+from quadrat.benchmark.data.regions import Layout, RegionGrid
+from quadrat.benchmark.data.shapes.clicks import count_clicks_of_shapes
 from quadrat.benchmark.errors import DataError
 
 __all__ = [
@@ -110,7 +112,7 @@ def click_source(items: Sequence[Item]) -> ClickSource:
 
 def region_clicks(
     split: PackedSplit,
-    grid: RegionGrid,
+    layout: Layout,
     items: Sequence[Item],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.int64]:
@@ -120,7 +122,7 @@ def region_clicks(
 
     Args:
         split: The packed split.
-        grid: Its regions.
+        layout: Its regions.
         items: Its items in the data set, which may have polygons.
         on_progress: Called with (images done, images in total) while counting.
 
@@ -132,13 +134,13 @@ def region_clicks(
         ResultsError: When the disk is full.
     """
     source = click_source(items)
-    path = split.path / f"clicks-{source}-v{VERSION}-r{grid.region_size}.npz"
-    return cached(path, "clicks", grid, np.int64, lambda: _count(split, grid, items, source, on_progress))
+    path = split.path / f"clicks-{source}-v{VERSION}-{cache_key(layout)}.npz"
+    return cached(path, "clicks", layout, np.int64, lambda: _count(split, layout, items, source, on_progress))
 
 
 def _count(
     split: PackedSplit,
-    grid: RegionGrid,
+    layout: Layout,
     items: Sequence[Item],
     source: ClickSource,
     on_progress: Callable[[int, int], None] | None,
@@ -148,7 +150,9 @@ def _count(
     def count(index: int) -> npt.NDArray[np.int64]:
         mask, item = split.masks.mask(index), items[index]
         vertices = item.outline_vertices() if has_polygons and isinstance(item, Outlined) else contour_vertices(mask)
-        return count_clicks(mask, grid.region_size, vertices)
+        if isinstance(layout, RegionGrid):
+            return count_clicks(mask, layout.region_size, vertices)
+        return count_clicks_of_shapes(mask, layout.window(index, 0, 0, *mask.shape) - layout.first[index], vertices)
 
     counted = []
     for clicks in in_order(count, range(len(split))):

@@ -15,10 +15,10 @@ from filelock import FileLock
 from quadrat.benchmark.data.dataset import VOID
 from quadrat.benchmark.data.packed import PackedSplit
 from quadrat.benchmark.data.parallel import in_order
-from quadrat.benchmark.data.regions import RegionGrid
+from quadrat.benchmark.data.regions import Layout, RegionGrid
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors
 
-__all__ = ["cached", "void_regions"]
+__all__ = ["cache_key", "cached", "void_regions"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,8 +28,14 @@ _VOID_VERSION: Final = 1
 Kind = TypeVar("Kind", bound=np.generic)
 
 
+def cache_key(layout: Layout) -> str:
+    """Return what tells files about one layout from those about another, beside the packed split of its images."""
+    size = f"r{layout.region_size}"
+    return size if layout.digest is None else f"{size}-{layout.digest}"
+
+
 def cached(
-    path: Path, name: str, grid: RegionGrid, kind: type[Kind], compute: Callable[[], npt.NDArray[Kind]]
+    path: Path, name: str, layout: Layout, kind: type[Kind], compute: Callable[[], npt.NDArray[Kind]]
 ) -> npt.NDArray[Kind]:
     """Return an array of one entry per region, (R,): from the file `path`, else computed and written to it.
 
@@ -38,17 +44,17 @@ def cached(
     Args:
         path: File of the cache, `.npz`.
         name: Of the array in the file, and in messages.
-        grid: The regions.
+        layout: The regions.
         kind: Type of the entries.
         compute: Returns the array.
 
     Raises:
         ResultsError: When the disk is full.
     """
-    if (found := _load(path, name, grid, kind)) is not None:
+    if (found := _load(path, name, layout, kind)) is not None:
         return found
     with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
-        if (found := _load(path, name, grid, kind)) is not None:
+        if (found := _load(path, name, layout, kind)) is not None:
             return found
         if path.is_file():
             _LOG.warning("%s is damaged: the %s are counted again", path, name)
@@ -60,17 +66,17 @@ def cached(
     return array
 
 
-def _load(path: Path, name: str, grid: RegionGrid, kind: type[Kind]) -> npt.NDArray[Kind] | None:
+def _load(path: Path, name: str, layout: Layout, kind: type[Kind]) -> npt.NDArray[Kind] | None:
     """Return the array of a file, whose checksum numpy's zip reader checks; None when missing or damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             array: npt.NDArray[Kind] = file[name]
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
-    return array if array.shape == (grid.num_regions,) and array.dtype == np.dtype(kind) else None
+    return array if array.shape == (layout.num_regions,) and array.dtype == np.dtype(kind) else None
 
 
-def void_regions(split: PackedSplit, grid: RegionGrid) -> npt.NDArray[np.bool_]:
+def void_regions(split: PackedSplit, layout: Layout) -> npt.NDArray[np.bool_]:
     """Return which regions are wholly void, bool (R,), cached beside the packed split.
 
     It is read off the masks: for the oracle, and for suites that say beforehand that such regions are not offered.
@@ -80,14 +86,18 @@ def void_regions(split: PackedSplit, grid: RegionGrid) -> npt.NDArray[np.bool_]:
     """
 
     def of_image(index: int) -> npt.NDArray[np.bool_]:
+        if not isinstance(layout, RegionGrid):
+            counts = layout.class_counts(index, split.masks.mask(index))
+            has_none: npt.NDArray[np.bool_] = counts[:, VOID] == counts.sum(axis=1)
+            return has_none
         # Per cell and column: whether any row has a class; then per cell: whether any column has.
         has_class: npt.NDArray[np.bool_] = split.masks.mask(index) != VOID
         for axis in (0, 1):
-            has_class = np.logical_or.reduceat(has_class, np.arange(0, has_class.shape[axis], grid.region_size), axis)
+            has_class = np.logical_or.reduceat(has_class, np.arange(0, has_class.shape[axis], layout.region_size), axis)
         is_void: npt.NDArray[np.bool_] = ~has_class.reshape(-1)
         return is_void
 
-    path = split.path / f"void-v{_VOID_VERSION}-r{grid.region_size}.npz"
+    path = split.path / f"void-v{_VOID_VERSION}-{cache_key(layout)}.npz"
     return cached(
-        path, "void regions", grid, np.bool_, lambda: np.concatenate(list(in_order(of_image, range(len(split)))))
+        path, "void regions", layout, np.bool_, lambda: np.concatenate(list(in_order(of_image, range(len(split)))))
     )

@@ -1,15 +1,17 @@
-"""Structural types of the learner's inputs: images, masks, region grid, labels.
+"""Structural types of the learner's inputs: images, masks, labels.
 
 `quadrat.benchmark.data` and the oracle implement them; tests use arrays in memory. Sizes are (height, width) in pixels.
 Class ids are uint8, and 255 is void: never trained on, never counted.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["VOID", "Grid", "Images", "Labels", "Masks"]
+from quadrat.benchmark.data import Layout
+
+__all__ = ["VOID", "Images", "Labels", "Masks"]
 
 VOID = 255
 
@@ -44,38 +46,6 @@ class Masks(Protocol):
         """Return the class ids of image `index`, (H, W), 255 = void, read-only."""
 
 
-class Grid(Protocol):
-    """Regions of every image: grid cells, clipped at the lower and right border, row-major within an image."""
-
-    @property
-    def region_size(self) -> int:
-        """Side of a cell in pixels."""
-
-    @property
-    def sizes(self) -> NDArray[np.int32]:
-        """Height and width of every image, (N, 2)."""
-
-    @property
-    def num_regions(self) -> int:
-        """Number of regions in the pool."""
-
-    @property
-    def image(self) -> NDArray[np.int32]:
-        """Image of every region, (R,)."""
-
-    @property
-    def row(self) -> NDArray[np.int32]:
-        """Grid row of every region, (R,)."""
-
-    @property
-    def col(self) -> NDArray[np.int32]:
-        """Grid column of every region, (R,)."""
-
-    @property
-    def first(self) -> NDArray[np.int64]:
-        """Regions of image i are first[i]:first[i + 1], (N + 1,)."""
-
-
 class Labels(Protocol):
     """Labels of the labelled regions, the only ones the learner may read."""
 
@@ -84,8 +54,8 @@ class Labels(Protocol):
         """Number of classes C; class ids are 0 .. C - 1."""
 
     @property
-    def grid(self) -> Any:
-        """The grid (a `Grid`) whose regions are labelled."""
+    def layout(self) -> Layout:
+        """The regions of the pool."""
 
     @property
     def regions(self) -> NDArray[np.int64]:

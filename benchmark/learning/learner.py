@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from quadrat.benchmark.data import Layout
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.learning.inputs import Grid, Images, Labels, Masks
+from quadrat.benchmark.learning.inputs import Images, Labels, Masks
 from quadrat.benchmark.learning.network.weights import EncoderWeights, load_weights
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.runtime import resolve_device, torch_settings
@@ -173,7 +174,7 @@ class Learner:
     def score(
         self,
         fitted: Fitted,
-        grid: Grid,
+        layout: Layout,
         *,
         signals: Sequence[str],
         features: bool,
@@ -187,7 +188,7 @@ class Learner:
 
         Args:
             fitted: The trained network.
-            grid: Regions of the pool.
+            layout: Regions of the pool.
             signals: Registered names of the signals to compute.
             features: Whether to compute the mean decoder features.
             profiles: Registered names of the profiles to compute.
@@ -206,7 +207,7 @@ class Learner:
         with torch_settings(self._device, self._threads):
             return score_regions(
                 self._variant.predictor(fitted.state, self._train),
-                grid,
+                layout,
                 loaded_signals,
                 with_features=features,
                 profiles=loaded_profiles,
@@ -235,20 +236,22 @@ class Learner:
             predict = self._variant.predictor(fitted.state, self._test)
             return confusion_matrix(predict, masks, self._num_classes, device=self._device, on_image=on_step)
 
-    def errors(self, fitted: Fitted, grid: Grid, masks: Masks, on_step: OnStep | None = None) -> NDArray[np.float32]:
+    def errors(
+        self, fitted: Fitted, layout: Layout, masks: Masks, on_step: OnStep | None = None
+    ) -> NDArray[np.float32]:
         """Return the share of misclassified pixels of every region of the pool, float32 (R,).
 
         For oracle strategies only, which get it through the oracle.
 
         Args:
             fitted: The trained network.
-            grid: Regions of the pool.
+            layout: Regions of the pool.
             masks: The pool's ground truth, image for image.
             on_step: Called with (images done, images in total).
         """
         with torch_settings(self._device, self._threads):
             predict = self._variant.predictor(fitted.state, self._train)
-            return region_errors(predict, grid, masks, device=self._device, on_image=on_step)
+            return region_errors(predict, layout, masks, device=self._device, on_image=on_step)
 
     def preview(self, fitted: Fitted, images: Sequence[int], *, max_edge: int) -> list[Preview]:
         """Return predicted classes and entropy of a few images of the pool at low resolution, for figures.
@@ -290,7 +293,7 @@ class Learner:
             "recipe": self.recipe.digest(),
             "images": self._train.fingerprint,
             "weights": self.weights.sha256 if self.weights else "none",
-            "region_size": int(labels.grid.region_size),
+            "region_size": int(labels.layout.region_size),
             "labelled": hashlib.sha256(regions.tobytes()).hexdigest(),
             "seed": seed,
             "round": round,

@@ -233,9 +233,9 @@ class _RandomData:
         )
         labels = [draw.integers(num_classes, size=size, dtype=np.uint8) for _ in range(_NUM_IMAGES[device])]
         self.masks = _Arrays(labels, num_classes)
-        self.grid = RegionGrid(self._pool.sizes, region_size)
+        self.layout = RegionGrid(self._pool.sizes, region_size)
         # In memory instead of packed: the same attributes.
-        self.labels = RevealedLabels(self.masks, self.grid, np.ones(self.grid.num_regions, dtype=bool))  # type: ignore[arg-type]
+        self.labels = RevealedLabels(self.masks, self.layout, np.ones(self.layout.num_regions, dtype=bool))  # type: ignore[arg-type]
         if device == "cuda":
             import torch
 
@@ -335,7 +335,7 @@ def _score_s(data: _RandomData, learner: Learner, fitted: Fitted, needs: SharedN
         data,
         lambda on_step: learner.score(
             fitted,
-            data.grid,
+            data.layout,
             signals=needs.signals,
             features=needs.features,
             profiles=needs.profiles,

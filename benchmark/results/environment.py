@@ -24,7 +24,7 @@ _PACKAGES = (
     "faiss-gpu",
     "faiss-cpu",
     "pillow",
-    "opencv-python-headless",
+    "opencv-contrib-python-headless",
     "ray",
     "mlflow",
     "optuna",

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
-from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.data import Layout
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import atomic_file, atomic_write
@@ -43,14 +43,14 @@ def selection_path(results_dir: Path, trial_id: str, round_: int) -> Path:
 
 
 def write_selection(
-    path: Path, selection: Selection, grid: RegionGrid, *, score_s: float = 0.0, select_s: float = 0.0
+    path: Path, selection: Selection, layout: Layout, *, score_s: float = 0.0, select_s: float = 0.0
 ) -> None:
     """Write a selection, atomically.
 
     Args:
         path: The file, see `selection_path`.
         selection: What was selected.
-        grid: The pool's regions.
+        layout: The pool's regions.
         score_s: Seconds of the scoring pass before it.
         select_s: Seconds that the strategy took.
     """
@@ -58,10 +58,10 @@ def write_selection(
     file = SelectionFile(
         regions=regions,
         potential=selection.potential,
-        image=grid.image[regions],
-        row=grid.row[regions],
-        col=grid.col[regions],
-        region_size=grid.region_size,
+        image=layout.image[regions],
+        row=layout.row[regions],
+        col=layout.col[regions],
+        region_size=layout.region_size,
         score_s=score_s,
         select_s=select_s,
     )
@@ -112,16 +112,16 @@ class Selections:
         packed = self._archive / trial_id / round_name(round_)
         return packed if packed.is_file() else None
 
-    def read(self, trial_id: str, round_: int, grid: RegionGrid | None = None) -> SelectionFile | None:
+    def read(self, trial_id: str, round_: int, layout: Layout | None = None) -> SelectionFile | None:
         """Return a round's selection, None when it has not been made.
 
         Args:
             trial_id: The trial.
             round_: Counted from 0.
-            grid: When given, the selection must be of its regions.
+            layout: When given, the selection must be of its regions.
 
         Raises:
-            ResultsError: When the file is damaged or belongs to another grid.
+            ResultsError: When the file is damaged or belongs to another layout.
         """
         path = self.find(trial_id, round_)
         if path is None:
@@ -130,20 +130,20 @@ class Selections:
             file = SelectionFile.read(path)
         except QuadratError as error:
             raise DamagedSelectionError(path, f"{error}. {_way_on(path)}") from error
-        if grid is not None and not _is_of(file, grid):
+        if layout is not None and not _is_of(file, layout):
             raise ResultsError(
-                f"{path}: expected regions of a grid of {grid.region_size} px over this pool, got a selection of "
+                f"{path}: expected regions of a grid of {layout.region_size} px over this pool, got a selection of "
                 "another; use another --results folder"
             )
         return file
 
 
-def _is_of(file: SelectionFile, grid: RegionGrid) -> bool:
-    if file.region_size != grid.region_size:
+def _is_of(file: SelectionFile, layout: Layout) -> bool:
+    if file.region_size != layout.region_size:
         return False
-    if file.regions.size and (file.regions.min() < 0 or file.regions.max() >= grid.num_regions):
+    if file.regions.size and (file.regions.min() < 0 or file.regions.max() >= layout.num_regions):
         return False
-    return np.array_equal(file.image, grid.image[file.regions])
+    return np.array_equal(file.image, layout.image[file.regions])
 
 
 def _way_on(path: Place) -> str:

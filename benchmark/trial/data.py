@@ -12,7 +12,7 @@ import numpy.typing as npt
 from quadrat.benchmark.config.candidates import search_dataset
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import DatasetSpec
-from quadrat.benchmark.data import Dataset, PackedSplit, RegionGrid, items_of, load_dataset, pack
+from quadrat.benchmark.data import Dataset, Layout, PackedSplit, RegionGrid, items_of, load_dataset, pack
 from quadrat.benchmark.data.clicks import click_source, region_clicks
 from quadrat.benchmark.data.findings import Finding, class_findings, raise_errors
 from quadrat.benchmark.data.overlap import Split, overlap_findings
@@ -49,7 +49,7 @@ def list_splits(spec: DatasetSpec) -> ListedSplits:
 
 
 class TrialData:
-    """Pool and test set, packed, with the region grids over the pool and what each region costs.
+    """Pool and test set, packed, with the regions of the pool and what each region costs.
 
     Args:
         dataset: The data set that the splits were packed from.
@@ -67,7 +67,7 @@ class TrialData:
         self.dataset = dataset
         self.pool = pool
         self.test = test
-        self._grids: dict[int, RegionGrid] = {}
+        self._layouts: dict[int, Layout] = {}
         self._clicks: dict[int, npt.NDArray[np.int64]] = {}
         self._void: dict[int, npt.NDArray[np.bool_]] = {}
         of_classes = [class_findings(dataset, split.split, split.statistics) for split in (pool, test)]
@@ -99,20 +99,24 @@ class TrialData:
         raise_errors(overlap)
         return cls(dataset=listed.dataset, pool=packed[0], test=packed[1], overlap=overlap)
 
-    def grid(self, region_size: int) -> RegionGrid:
-        """Return the grid of `region_size` over the pool, made once.
+    def layout(self, region_size: int) -> Layout:
+        """Return the regions of the pool, made once.
+
+        Args:
+            region_size: Edge of a region, pixels.
+
 
         Raises:
             DataError: When a region is larger than an image.
         """
-        if region_size not in self._grids:
-            self._grids[region_size] = RegionGrid(self.pool.sizes, region_size, ids=self.pool.ids)
-        return self._grids[region_size]
+        if region_size not in self._layouts:
+            self._layouts[region_size] = RegionGrid(self.pool.sizes, region_size, ids=self.pool.ids)
+        return self._layouts[region_size]
 
     def void_regions(self, region_size: int) -> npt.NDArray[np.bool_]:
         """Return which regions of the pool are wholly void, bool (R,); found once for all trials."""
         if region_size not in self._void:
-            self._void[region_size] = void_regions(self.pool, self.grid(region_size))
+            self._void[region_size] = void_regions(self.pool, self.layout(region_size))
         return self._void[region_size]
 
     def clicks(self, region_size: int, on_progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
@@ -127,14 +131,14 @@ class TrialData:
         """
         if region_size not in self._clicks:
             items = items_of(self.dataset, self.pool.split)
-            self._clicks[region_size] = region_clicks(self.pool, self.grid(region_size), items, on_progress)
+            self._clicks[region_size] = region_clicks(self.pool, self.layout(region_size), items, on_progress)
         return self._clicks[region_size]
 
     def describe(self, results_dir: Path, region_sizes: Sequence[int]) -> dict[str, Any]:
         """Return the data as suite.json describes it, JSON-plain; paths inside `results_dir` are relative to it."""
         pool = {
             **_describe(self.pool, results_dir),
-            "num_regions": {str(size): self.grid(size).num_regions for size in region_sizes},
+            "num_regions": {str(size): self.layout(size).num_regions for size in region_sizes},
             "void_regions": {str(size): int(self.void_regions(size).sum()) for size in region_sizes},
             "clicks_from": click_source(items_of(self.dataset, self.pool.split)),
         }
@@ -165,7 +169,7 @@ def open_data(suite: Suite, cache_dir: Path, on_pack: OnPack | None = None) -> T
     """
     data = TrialData.open(suite.dataset, cache_dir, on_pack)
     for region_size in {spec.region_size for spec in suite.trials()}:
-        data.grid(region_size)
+        data.layout(region_size)
     if suite.study is not None and suite.study.test not in (None, suite.dataset.test):
         data.warnings += TrialData.open(search_dataset(suite), cache_dir, on_pack).warnings
         data.warnings = tuple(dict.fromkeys(data.warnings))

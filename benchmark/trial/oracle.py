@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.data import PackedMasks, RegionGrid
+from quadrat.benchmark.data import Layout, PackedMasks
 from quadrat.benchmark.trial.labels import LabelState
 
 __all__ = ["VOID", "LabelCost", "Oracle", "RevealedLabels"]
@@ -44,14 +44,14 @@ class RevealedLabels:
 
     Args:
         masks: Ground truth of the pool.
-        grid: The regions of the pool.
+        layout: The regions of the pool.
         labelled: bool (R,).
     """
 
-    def __init__(self, masks: PackedMasks, grid: RegionGrid, labelled: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, masks: PackedMasks, layout: Layout, labelled: npt.NDArray[np.bool_]) -> None:
         self._masks = masks
         self._labelled = labelled
-        self.grid = grid
+        self.layout = layout
         self.num_classes = masks.num_classes
         self.regions = np.flatnonzero(labelled).astype(np.int64)
 
@@ -65,7 +65,7 @@ class RevealedLabels:
             window[inner_top - top : bottom - top, inner_left - left : right - left] = mask[
                 inner_top:bottom, inner_left:right
             ]
-        window[~self.grid.cell_mask(image, self._labelled, top, left, height, width)] = VOID
+        window[~self.layout.window_mask(image, self._labelled, top, left, height, width)] = VOID
         return window
 
 
@@ -74,7 +74,7 @@ class Oracle:
 
     Args:
         masks: Ground truth of the pool.
-        grid: The regions of the pool.
+        layout: The regions of the pool.
         state: The trial's labelled regions, which `label` grows.
         clicks: int64 (R,), what each region costs in clicks.
         is_void: bool (R,), which regions are wholly void.
@@ -84,18 +84,18 @@ class Oracle:
     def __init__(
         self,
         masks: PackedMasks,
-        grid: RegionGrid,
+        layout: Layout,
         state: LabelState,
         clicks: npt.NDArray[np.int64],
         is_void: npt.NDArray[np.bool_],
         offered: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self._masks = masks
-        self._grid = grid
+        self._layout = layout
         self._state = state
         self._clicks = clicks
         self._is_void = is_void
-        self._offered_px = int((grid.pixels if offered is None else grid.pixels[offered]).sum())
+        self._offered_px = int((layout.pixels if offered is None else layout.pixels[offered]).sum())
 
     def label(self, regions: npt.NDArray[np.int64]) -> LabelCost:
         """Label `regions`, int64 (B,), and return the cost of all labels so far.
@@ -109,7 +109,7 @@ class Oracle:
     def cost(self) -> LabelCost:
         """Return the cost of all labels so far."""
         labelled = self._state.regions
-        labelled_px = int(self._grid.pixels[labelled].sum())
+        labelled_px = int(self._layout.pixels[labelled].sum())
         class_px = self._class_px(labelled)
         return LabelCost(
             regions=int(labelled.size),
@@ -119,22 +119,21 @@ class Oracle:
             class_px=class_px,
             void_px=labelled_px - sum(class_px),
             void_regions=int(self._is_void[labelled].sum()),
-            images_opened=int(np.unique(self._grid.image[labelled]).size),
+            images_opened=int(np.unique(self._layout.image[labelled]).size),
         )
 
     def _class_px(self, labelled: npt.NDArray[np.int64]) -> tuple[int, ...]:
         """Return the pixels of each class in `labelled`, int64 (L,), ascending: those of an image lie side by side."""
         counts = np.zeros(256, dtype=np.int64)
-        for image in np.unique(self._grid.image[labelled]).tolist():
+        for image in np.unique(self._layout.image[labelled]).tolist():
             mask = self._masks.mask(image)
-            first, end = self._grid.first[image : image + 2]
+            first, end = self._layout.first[image : image + 2]
             regions = labelled[slice(*np.searchsorted(labelled, (first, end)))]
-            if regions.size == end - first:
+            if self._layout.pixels[regions].sum() == mask.size:
                 counts += np.bincount(mask.ravel(), minlength=256)
                 continue
             for region in regions.tolist():
-                top, left, bottom, right = self._grid.box(region)
-                counts += np.bincount(mask[top:bottom, left:right].ravel(), minlength=256)
+                counts += np.bincount(self._layout.values(region, mask), minlength=256)
         return tuple(counts[: self._masks.num_classes].tolist())
 
     def class_shares(self) -> npt.NDArray[np.float32]:
@@ -143,17 +142,13 @@ class Oracle:
         Only oracle strategies receive it.
         """
         num_classes = self._masks.num_classes
-        shares = np.empty((self._grid.num_regions, num_classes), dtype=np.float32)
+        shares = np.empty((self._layout.num_regions, num_classes), dtype=np.float32)
         for image in range(len(self._masks)):
-            mask = self._masks.mask(image)
-            rows, cols = self._grid.shape(image)
-            cell = np.arange(mask.shape[0])[:, None] // self._grid.region_size * cols
-            cell = cell + np.arange(mask.shape[1]) // self._grid.region_size
-            counts = np.bincount((cell * 256 + mask).ravel(), minlength=rows * cols * 256).reshape(-1, 256)
-            regions = slice(*self._grid.first[image : image + 2].tolist())
-            shares[regions] = counts[:, :num_classes] / self._grid.pixels[regions, None]
+            counts = self._layout.class_counts(image, self._masks.mask(image))
+            regions = slice(*self._layout.first[image : image + 2].tolist())
+            shares[regions] = counts[:, :num_classes] / self._layout.pixels[regions, None]
         return shares
 
     def reveal(self) -> RevealedLabels:
         """Return all labels so far, for the learner."""
-        return RevealedLabels(self._masks, self._grid, self._state.labelled)
+        return RevealedLabels(self._masks, self._layout, self._state.labelled)

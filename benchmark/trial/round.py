@@ -190,7 +190,7 @@ class Round:
             start = time.perf_counter()
             scores = self._learner.score(
                 fitted,
-                self._labels.grid,
+                self._labels.layout,
                 signals=needs.signals,
                 features=needs.features,
                 profiles=needs.profiles,
@@ -226,7 +226,7 @@ class Round:
             start = time.perf_counter()
             errors = self._learner.errors(
                 fitted,
-                self._labels.grid,
+                self._labels.layout,
                 self._data.pool.masks,
                 on_step=lambda done, total: self._report("score", done, total),
             )

@@ -67,13 +67,13 @@ class TrialState:
     def __init__(self, spec: TrialSpec, context: TrialContext, on_progress: OnProgress | None = None) -> None:
         self.spec = spec
         self._context = context
-        self._grid = context.data.grid(spec.region_size)
+        self._layout = context.data.layout(spec.region_size)
         self._selections = Selections(context.artefacts.results_dir)
-        self._labels = LabelState(self._grid.num_regions)
+        self._labels = LabelState(self._layout.num_regions)
         clicks = context.data.clicks(spec.region_size)
         is_void = context.data.void_regions(spec.region_size)
         self.offered = np.flatnonzero(~is_void) if spec.void_regions == "withhold" else np.arange(len(is_void))
-        self._oracle = Oracle(context.data.pool.masks, self._grid, self._labels, clicks, is_void, self.offered)
+        self._oracle = Oracle(context.data.pool.masks, self._layout, self._labels, clicks, is_void, self.offered)
         self._strategy = None if spec.strategy == FULL_SUPERVISION else load(spec.strategy, **spec.params)
         self._report = Reporter(spec, on_progress)
         self._last: Round | None = None
@@ -106,7 +106,9 @@ class TrialState:
         if selected is None:
             selected = self.make_selection()
             path = self._selection_path()
-            write_selection(path, selected.selection, self._grid, score_s=selected.score_s, select_s=selected.select_s)
+            write_selection(
+                path, selected.selection, self._layout, score_s=selected.score_s, select_s=selected.select_s
+            )
             self._context.artefacts.sync(path)
         return selected
 
@@ -132,7 +134,7 @@ class TrialState:
         if self._strategy is None:
             return Selected(Selection.of(self.offered))
         self._context.artefacts.sync(self._selection_path())
-        file = self._selections.read(self.spec.trial_id, self.round, self._grid)
+        file = self._selections.read(self.spec.trial_id, self.round, self._layout)
         return None if file is None else Selected(file.selection, file.score_s, file.select_s)
 
     def make_selection(self) -> Selected:
@@ -146,10 +148,10 @@ class TrialState:
         scores, score_s = self._last.score(self._needs(self._last))
         needs = self._strategy.needs
         pool = Pool(
-            image=self._of_offered(self._grid.image),
-            row=self._of_offered(self._grid.row),
-            col=self._of_offered(self._grid.col),
-            pixels=self._of_offered(self._grid.pixels),
+            image=self._of_offered(self._layout.image),
+            row=self._of_offered(self._layout.row),
+            col=self._of_offered(self._layout.col),
+            pixels=self._of_offered(self._layout.pixels),
             labelled=self._of_offered(self._labels.labelled),
             signals={name: self._of_offered(scores.signals[name]) for name in needs.signals},
             features=self._of_offered(scores.features) if needs.features and scores.features is not None else None,
@@ -162,10 +164,10 @@ class TrialState:
             truth, truth_s = self._truth_for(self._strategy, self._last)
             start = time.perf_counter()
             selection = self._strategy.select(pool, budget, generator, truth)
-            return Selected(self._in_grid(selection), score_s + truth_s, time.perf_counter() - start)
+            return Selected(self._in_layout(selection), score_s + truth_s, time.perf_counter() - start)
         start = time.perf_counter()
         selection = self._strategy.select(pool, budget, generator)
-        return Selected(self._in_grid(selection), score_s, time.perf_counter() - start)
+        return Selected(self._in_layout(selection), score_s, time.perf_counter() - start)
 
     def _of_offered(self, values: npt.NDArray[Entry]) -> npt.NDArray[Entry]:
         """Return the entries of the regions that are offered, of an array over all regions; without a copy if all are.
@@ -174,8 +176,8 @@ class TrialState:
         """
         return values if len(self.offered) == len(values) else values[self.offered]
 
-    def _in_grid(self, selection: Selection) -> Selection:
-        """Return a selection of rows of the pool as regions of the grid."""
+    def _in_layout(self, selection: Selection) -> Selection:
+        """Return a selection of rows of the pool as regions of the layout."""
         return Selection(regions=self.offered[selection.regions], potential=selection.potential)
 
     def label(self, selected: Selected) -> LabelCost:
@@ -201,7 +203,7 @@ class TrialState:
         """Label the selections of all rounds before `round_`, as their files give them, without training.
 
         Raises:
-            ResultsError: When a selection has not been made, is damaged, or is of another grid.
+            ResultsError: When a selection has not been made, is damaged, or is of another layout.
             ValueError: As `label`.
         """
         while self.round < round_:

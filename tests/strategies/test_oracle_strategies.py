@@ -118,7 +118,7 @@ def test_a_trial_gives_them_the_truth(write_suite: WriteSuite, tmp_path: Path, m
     for spec in context.suite.trials():
         if spec.strategy in ORACLE_STRATEGIES:
             assert len(list(run_trial(spec, context))) == 2
-    grid, masks = context.data.grid(16), context.data.pool.masks
+    grid, masks = context.data.layout(16), context.data.pool.masks
     shares, errors = received["class-aware-random"].class_shares, received["oracle-error"].errors
     assert received["class-aware-random"].errors is None and received["oracle-error"].class_shares is None
     assert shares is not None and errors is not None

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quadrat.benchmark.data import Layout
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.learning.inputs import VOID, Grid, Masks
+from quadrat.benchmark.learning.inputs import VOID, Masks
 from quadrat.benchmark.learning.network.model import CELL
 from quadrat.benchmark.learning.network.upsampling import upsample
 from quadrat.benchmark.learning.runtime import to_device
@@ -61,7 +62,7 @@ def confusion_matrix(
 
 @torch.inference_mode()
 def region_errors(
-    predict: Predict, grid: Grid, masks: Masks, *, device: torch.device, on_image: OnImage | None = None
+    predict: Predict, layout: Layout, masks: Masks, *, device: torch.device, on_image: OnImage | None = None
 ) -> NDArray[np.float32]:
     """Return the share of each region's pixels that are misclassified, float32 (R,); void pixels are left out.
 
@@ -69,13 +70,13 @@ def region_errors(
 
     Args:
         predict: As for `confusion_matrix`, of the pool's images.
-        grid: Regions of the pool.
+        layout: Regions of the pool.
         masks: Ground truth of the pool.
         device: Where to compute.
         on_image: Called with (images done, images in total).
     """
-    errors_R = np.empty(grid.num_regions, dtype=np.float32)
-    means = RegionPooling(grid.region_size, device)
+    errors_R = np.empty(layout.num_regions, dtype=np.float32)
+    means = RegionPooling(layout.region_size, device)
     for indices in same_size_batches(masks.sizes, device):
         height, width = (int(side) for side in masks.sizes[indices[0]])
         truth_BHW = torch.from_numpy(np.stack([masks.mask(index) for index in indices])).to(device)
@@ -83,7 +84,7 @@ def region_errors(
         is_wrong_BHW = is_known_BHW & (_predicted_classes(predict, indices, height, width) != truth_BHW)
         both_Brc2 = means(torch.stack([is_wrong_BHW, is_known_BHW], dim=3).float(), height, width, stride=1)
         share_Brc = both_Brc2[..., 0] / both_Brc2[..., 1].clamp(min=torch.finfo(torch.float32).tiny)
-        regions = slice(int(grid.first[indices[0]]), int(grid.first[indices[-1] + 1]))
+        regions = slice(int(layout.first[indices[0]]), int(layout.first[indices[-1] + 1]))
         errors_R[regions] = share_Brc.reshape(-1).cpu().numpy()
         if on_image is not None:
             on_image(indices[-1] + 1, len(masks))

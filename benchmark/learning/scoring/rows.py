@@ -6,8 +6,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from quadrat.benchmark.data import Layout
 from quadrat.benchmark.errors import TrainingError
-from quadrat.benchmark.learning.inputs import Grid
 from quadrat.benchmark.storage.atomic import clear_disk_errors
 
 __all__ = ["RegionRows"]
@@ -20,16 +20,16 @@ class RegionRows:
     not memory-mapped, so that a full disk raises an error instead of a bus error.
     """
 
-    def __init__(self, name: str, grid: Grid, path: Path | None = None) -> None:
+    def __init__(self, name: str, layout: Layout, path: Path | None = None) -> None:
         """Start empty.
 
         Args:
             name: Name of the values in messages.
-            grid: The regions.
+            layout: The regions.
             path: The .npy file to stream to; None collects in memory.
         """
         self._name = name
-        self._grid = grid
+        self._layout = layout
         self._path = path
         self._file: BinaryIO | None = None
         self._array: NDArray[np.float32] | None = None
@@ -48,7 +48,7 @@ class RegionRows:
             if not self._num_wrong:
                 self._first_wrong = self._done + int(np.flatnonzero(~is_finite)[0])
             self._num_wrong += int((~is_finite).sum())
-        shape = (self._grid.num_regions, *rows.shape[1:])
+        shape = (self._layout.num_regions, *rows.shape[1:])
         if self._path is None:
             if self._array is None:
                 self._array = np.empty(shape, dtype=np.float32)
@@ -75,10 +75,10 @@ class RegionRows:
         if self._num_wrong:
             region = self._first_wrong
             raise TrainingError(
-                f"{self._name} is not finite in region {region} (image {int(self._grid.image[region])}) and "
+                f"{self._name} is not finite in region {region} (image {int(self._layout.image[region])}) and "
                 f"{self._num_wrong - 1} more: expected finite network output; lower the learning rate"
             )
-        assert self._done == self._grid.num_regions, "regions are missing"
+        assert self._done == self._layout.num_regions, "regions are missing"
         if self._path is None:
             assert self._array is not None
             return self._array

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quadrat.benchmark.learning.inputs import Grid
+from quadrat.benchmark.data import Layout
 from quadrat.benchmark.learning.network.model import CELL
 from quadrat.benchmark.learning.network.upsampling import upsample
 from quadrat.benchmark.learning.scoring.mc_dropout import NUM_PASSES
@@ -53,7 +53,7 @@ class Scores:
 @torch.inference_mode()
 def score_regions(
     predict: Predict,
-    grid: Grid,
+    layout: Layout,
     signals: Mapping[str, Signal],
     *,
     with_features: bool,
@@ -71,7 +71,7 @@ def score_regions(
 
     Args:
         predict: Indices of images of one size to their prediction, on `device`.
-        grid: The regions.
+        layout: The regions.
         signals: The signals to compute, by name.
         with_features: Whether to compute the decoder's features.
         profiles: The profiles to compute, by name.
@@ -88,10 +88,10 @@ def score_regions(
     profiles = profiles or {}
     pointwise = {name: signal for name, signal in signals.items() if signal.is_pointwise}
     others = {name: signal for name, signal in signals.items() if not signal.is_pointwise}
-    collected = _Collected(grid, folder)
-    means_over_regions = RegionPooling(grid.region_size, device)
-    for indices in same_size_batches(grid.sizes, device):
-        height, width = (int(side) for side in grid.sizes[indices[0]])
+    collected = _Collected(layout, folder)
+    means_over_regions = RegionPooling(layout.region_size, device)
+    for indices in same_size_batches(layout.sizes, device):
+        height, width = (int(side) for side in layout.sizes[indices[0]])
         prediction = predict(indices)
         values: dict[str, Tensor] = {}
         if with_features:
@@ -106,7 +106,7 @@ def score_regions(
             )
             for name, signal in others.items():
                 if signal.per_region is not None:
-                    values[f"{_SIGNAL}{name}"] = signal.per_region(outputs, grid.region_size).reshape(-1)
+                    values[f"{_SIGNAL}{name}"] = signal.per_region(outputs, layout.region_size).reshape(-1)
                 else:
                     assert signal.per_pixel is not None
                     maps_BHW[name] = signal.per_pixel(outputs)
@@ -120,7 +120,7 @@ def score_regions(
         # Batches hold consecutive images, so their values come in the order of region ids.
         collected.add(values)
         if on_image is not None:
-            on_image(indices[-1] + 1, len(grid.sizes))
+            on_image(indices[-1] + 1, len(layout.sizes))
     found = collected.finish()
     return Scores(
         signals={name: found[f"{_SIGNAL}{name}"] for name in signals},
@@ -143,8 +143,8 @@ def _passes(
 class _Collected:
     """Values of the regions so far. A batch's values are copied to the host only when the next batch is enqueued."""
 
-    def __init__(self, grid: Grid, folder: Path | None) -> None:
-        self._grid = grid
+    def __init__(self, layout: Layout, folder: Path | None) -> None:
+        self._layout = layout
         self._folder = folder
         self._rows: dict[str, RegionRows] = {}
         self._pending: dict[str, Tensor] = {}
@@ -155,7 +155,7 @@ class _Collected:
         for key, rows in before.items():
             if key not in self._rows:
                 name = key.removeprefix(_SIGNAL).removeprefix(_PROFILE)
-                self._rows[key] = RegionRows(name, self._grid, self._path(key, name))
+                self._rows[key] = RegionRows(name, self._layout, self._path(key, name))
             self._rows[key].append(rows.cpu().numpy())
 
     def finish(self) -> dict[str, NDArray[np.float32]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.benchmark.errors import TrainingError
-from quadrat.benchmark.learning.inputs import Grid, Labels
+from quadrat.benchmark.learning.inputs import Labels
 from quadrat.benchmark.seeds import rng
 
 __all__ = ["Draw", "Placement", "Sampler", "place_on_region", "place_uniformly"]
@@ -113,15 +113,15 @@ class Sampler:
         Raises:
             TrainingError: No region is labelled.
         """
-        grid: Grid = labels.grid
+        layout = labels.layout
         self._regions = np.asarray(labels.regions, dtype=np.int64)
         if self._regions.size == 0:
             raise TrainingError("nothing to train on: expected at least one labelled region, got none")
-        images, counts = np.unique(grid.image[self._regions], return_counts=True)
+        images, counts = np.unique(layout.image[self._regions], return_counts=True)
         self._images: NDArray[np.int64] = images.astype(np.int64)
         # Sorted ids of an image are contiguous: ids of self._images[k] are self._regions[first[k]:first[k + 1]].
         self._first = np.concatenate([[0], np.cumsum(counts)])
-        self._grid = grid
+        self._layout = layout
         self._batch_size = batch_size
         self._crop = crop
         self._scale = scale
@@ -146,18 +146,17 @@ class Sampler:
     def _draw(self, sample: int, generator: np.random.Generator) -> Draw:
         pass_number, position = divmod(sample, self.num_images)
         index = int(self._pass(pass_number)[position])
-        image, size = int(self._images[index]), self._grid.region_size
+        image = int(self._images[index])
         region = int(self._regions[generator.integers(self._first[index], self._first[index + 1])])
         side = max(1, round(self._crop / generator.uniform(*self._scale)))
-        starts = []
-        for cell, axis in ((int(self._grid.row[region]), 0), (int(self._grid.col[region]), 1)):
-            length = int(self._grid.sizes[image, axis])
+        box, starts = self._layout.box(region), []
+        for begin, end, axis in ((box.top, box.bottom, 0), (box.left, box.right, 1)):
+            length = int(self._layout.sizes[image, axis])
             padded = -(-length // self._align) * self._align
             if self._placement == "uniform":
                 starts.append(place_uniformly(padded, side, self._align, generator))
             else:
-                stop = min((cell + 1) * size, length)
-                starts.append(place_on_region(cell * size, stop, padded, side, self._align, generator))
+                starts.append(place_on_region(begin, end, padded, side, self._align, generator))
         is_mirrored = bool(generator.random() < 0.5) and self._flip
         return Draw(image=image, top=starts[0], left=starts[1], side=side, flip=is_mirrored)
 

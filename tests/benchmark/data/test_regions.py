@@ -53,7 +53,7 @@ def test_regions_are_numbered_image_by_image_and_row_major(grid: RegionGrid) -> 
 
 @settings(deadline=None)
 @given(grids(), st.data())
-def test_cell_mask_is_the_window_of_the_selected_boxes(grid: RegionGrid, data: st.DataObject) -> None:
+def test_window_mask_is_the_window_of_the_selected_boxes(grid: RegionGrid, data: st.DataObject) -> None:
     image = data.draw(st.integers(0, len(grid.sizes) - 1))
     selected = np.random.default_rng(data.draw(st.integers(0, 2**16))).random(grid.num_regions) < 0.5
     top, left = data.draw(st.integers(-12, 35)), data.draw(st.integers(-12, 35))
@@ -63,7 +63,7 @@ def test_cell_mask_is_the_window_of_the_selected_boxes(grid: RegionGrid, data: s
         box = grid.box(region)
         large[20 + box.top : 20 + box.bottom, 20 + box.left : 20 + box.right] = selected[region]
     expected = large[20 + top : 20 + top + height, 20 + left : 20 + left + width]
-    np.testing.assert_array_equal(grid.cell_mask(image, selected, top, left, height, width), expected)
+    np.testing.assert_array_equal(grid.window_mask(image, selected, top, left, height, width), expected)
 
 
 def test_border_cells_are_clipped() -> None:

@@ -42,7 +42,7 @@ def labelling(folder: Path) -> list[dict[str, Any]]:
     dataset = {"name": "scenes", "params": {"num_train": 6, "num_test": 2, "height": 50, "width": 70}}
     suite = Suite.model_validate({**TINY_SUITE, "dataset": dataset, "budgets": BUDGETS})
     data = TrialContext.open(suite, folder).data
-    grid, is_void = data.grid(16), data.void_regions(16)
+    grid, is_void = data.layout(16), data.void_regions(16)
     state = LabelState(grid.num_regions)
     oracle = Oracle(data.pool.masks, grid, state, data.clicks(16), is_void)
     order = first_selection(np.arange(grid.num_regions), BUDGETS[-1], seed=0)

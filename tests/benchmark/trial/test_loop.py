@@ -56,7 +56,7 @@ def test_full_supervision_trains_for_its_own_number_of_iterations(context_of: Co
 
 def test_every_round_spends_its_budget_exactly(context_of: ContextOf) -> None:
     context = context_of()
-    pixels = context.data.grid(16).pixels
+    pixels = context.data.layout(16).pixels
     labelled: dict[str, list[int]] = {}
     for record in records_of(context):
         path = selection_path(context.artefacts.results_dir, record["trial_id"], record["round"])
@@ -179,13 +179,13 @@ def test_full_supervision_labels_everything_in_one_round(context_of: ContextOf) 
     context = context_of(full_supervision=True)
     (record,) = run_trial(context.suite.trials()[0], context)
     assert record.label == "full-supervision"
-    assert record.regions == context.data.grid(16).num_regions
+    assert record.regions == context.data.layout(16).num_regions
     assert record.labelled_fraction == 1.0
 
 
 def test_a_budget_larger_than_the_pool_runs_to_exhaustion_and_says_so(context_of: ContextOf) -> None:
     context = context_of(budgets=[90, 1000, 2000])
-    num_regions = context.data.grid(16).num_regions
+    num_regions = context.data.layout(16).num_regions
     records = list(run_trial(context.suite.trials()[0], context))
     assert 90 < num_regions < 1000
     assert [(record.regions, record.exhausted) for record in records] == [(90, False), (num_regions, True)]
@@ -222,7 +222,7 @@ def test_selections_are_files_that_name_image_row_and_column(context_of: Context
     context = context_of()
     spec = context.suite.trials()[1]
     list(run_trial(spec, context))
-    grid = context.data.grid(16)
+    grid = context.data.layout(16)
     with np.load(tmp_path / "results" / "selections" / spec.trial_id / "round-1.npz") as file:
         assert file["regions"].shape == (6,)
         assert np.array_equal(file["image"], grid.image[file["regions"]])
@@ -337,7 +337,7 @@ def test_wholly_void_regions_are_paid_for_or_left_out(mode: str, context_of: Con
     )
     context.prepare_results()
     assert read_suite_json(context.artefacts.results_dir)["dataset"]["title"] == "root"  # that of its folder
-    grid = context.data.grid(16)
+    grid = context.data.layout(16)
     void = {region for region in range(32) if grid.row[region] == 0}
     assert np.flatnonzero(context.data.void_regions(16)).tolist() == sorted(void)
     labelled: dict[str, list[int]] = {}

@@ -41,7 +41,7 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
         self._files = [case.files[image] for image in np.unique(grid.image[labelled]).tolist()]
         # What a user would keep: one map of labelled pixels an image.
         self._labelled = [
-            grid.cell_mask(image, labelled, 0, 0, *split.sizes[image].tolist())
+            grid.window_mask(image, labelled, 0, 0, *split.sizes[image].tolist())
             for image in np.unique(grid.image[labelled]).tolist()
         ]
         self._scale = case.recipe.scale

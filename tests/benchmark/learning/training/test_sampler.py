@@ -44,9 +44,9 @@ def test_every_crop_on_a_labelled_region_touches_one(align: int, region_size: in
     draws = sampler(labels, align=align, scale=scale, placement="labelled")
     for step in range(60):
         for draw in draws.draws(step):
-            window = labels.grid.cell_mask(
+            window = labels.layout.window_mask(
                 draw.image,
-                np.isin(np.arange(labels.grid.num_regions), labels.regions),
+                np.isin(np.arange(labels.layout.num_regions), labels.regions),
                 *draw[1:3],
                 draw.side,
                 draw.side,

@@ -1,0 +1,1 @@
+"""Regions of any shape: kinds that cut images into regions, and the packed map of what they cut."""
