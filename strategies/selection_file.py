@@ -12,6 +12,7 @@ import io
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,26 @@ class SelectionFile:
         except _DAMAGED as error:
             names = ", ".join(cls.__dataclass_fields__)
             raise QuadratError(f"{path}: expected a selection with the arrays {names}, got {error}") from error
+        if problem := _problem(arrays):
+            raise QuadratError(f"{path}: expected a selection, got {problem}")
         scalars: dict[str, Any] = {"region_size": int, "score_s": float, "select_s": float}
         return cls(**{name: scalars.get(name, np.asarray)(array) for name, array in arrays.items()})
+
+
+def _problem(arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """Return what is wrong with the arrays of a selection, None where nothing is."""
+    kinds = {"regions": "iu", "potential": "f", "image": "iu", "row": "iuf", "col": "iuf", "region_size": "iu"}
+    for name, array in arrays.items():
+        kind = kinds.get(name, "iuf")
+        shape = arrays["regions"].shape[:1] if name in ("regions", "potential", "image", "row", "col") else ()
+        if array.dtype.kind not in kind or array.shape != shape:
+            whole = "whole numbers" if kind == "iu" else "numbers"
+            return f"{name} of {array.dtype} {array.shape}, not {whole} of shape {shape}"
+        if name != "potential" and not (np.isfinite(array).all() and (array >= 0).all()):
+            return f"{name} below 0 or not finite"
+    if len(np.unique(arrays["regions"])) < len(arrays["regions"]):
+        return "a region twice"
+    return None if arrays["region_size"] > 0 else "a region_size of 0"
 
 
 def round_name(round_: int) -> str:

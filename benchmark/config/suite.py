@@ -141,7 +141,7 @@ class Suite(BaseModel):
     description: str = ""
     paper: str | None = None
     dataset: DatasetSpec
-    region_size: PositiveInt | tuple[PositiveInt, ...]
+    region_size: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     budgets: tuple[PositiveInt, ...] = Field(min_length=1)
     learner: Recipe
     strategies: tuple[StrategyEntry, ...] = Field(min_length=1)

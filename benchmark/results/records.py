@@ -5,13 +5,15 @@ import os
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, sync
+from quadrat.benchmark.storage.names import is_part
 
 __all__ = [
     "OLDEST_SCHEMA",
@@ -151,6 +153,12 @@ class Failure:
     traceback: str
 
 
+_Line = TypeVar("_Line", Record, Failure)
+_RECORD: Final = TypeAdapter(Record)
+_FAILURE: Final = TypeAdapter(Failure)
+
+_WAY_ON: Final = "Restore the file, or delete this line: running the suite again brings the record back from the store"
+
 _SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
 """Fields that schema 2 does not have."""
 
@@ -234,20 +242,21 @@ def _with_classes(record: Record, truth: Set[int]) -> Record:
 
 
 def _whole_lines(path: Path) -> Iterable[tuple[int, str]]:
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ResultsError(
+            f"{path}: expected UTF-8, got {error}. Restore the file from where it was published"
+        ) from error
     lines = text.split("\n")
     return [(number, line) for number, line in enumerate(lines[:-1], start=1) if line]
 
 
 def _parse(path: Path, number: int, line: str) -> Record:
-    try:
-        values = json.loads(line)
-        schema = int(values["schema"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResultsError(
-            f"{path}:{number}: expected one JSON record, got {line!r:.80}. Restore the file, or delete this line: "
-            "running the suite again brings the record back from the store"
-        ) from error
+    values = _json(path, number, line)
+    schema = values.get("schema")
+    if not isinstance(schema, int):
+        raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {_WAY_ON}")
     if not OLDEST_SCHEMA <= schema <= SCHEMA:
         raise ResultsError(
             f"{path}:{number}: expected schema {OLDEST_SCHEMA} to {SCHEMA}, got {schema}; read it with the quadrat "
@@ -258,9 +267,47 @@ def _parse(path: Path, number: int, line: str) -> Record:
         odd = sorted(set(values) ^ known)
         raise ResultsError(f"{path}:{number}: expected the fields of schema {schema}, got a difference in {odd}")
     if schema < SCHEMA:
-        void_px = values["labelled_px"] - sum(values["class_px"])
-        values = {**values, "void_px": void_px, "void_regions": None, "test_classes": None}
-    return Record(**{**values, "iou": tuple(values["iou"]), "class_px": tuple(values["class_px"])})
+        values = {"void_px": 0, "void_regions": None, "test_classes": None, **values}
+    record: Record = _checked(_RECORD, values, path, number)
+    return record if schema == SCHEMA else replace(record, void_px=record.labelled_px - sum(record.class_px))
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _json(path: Path, number: int, line: str) -> dict[str, Any]:
+    """Return a line of a file, one JSON object.
+
+    Raises:
+        ResultsError: When it is none.
+    """
+    try:
+        values = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {_WAY_ON}") from error
+    if not isinstance(values, dict):
+        raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {_WAY_ON}")
+    return values
+
+
+def _checked(adapter: TypeAdapter[_Line], values: Any, path: Path, number: int) -> _Line:
+    """Return a line of a file as its class.
+
+    Raises:
+        ResultsError: When a value is of another type than its field, or the trial can't be the name of a folder.
+    """
+    try:
+        line = adapter.validate_json(json.dumps(values), strict=True)  # in JSON a list may be a tuple
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ResultsError(
+            f"{path}:{number}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}, got {first['input']!r:.80}. "
+            f"{_WAY_ON}"
+        ) from error
+    if not is_part(line.trial_id):
+        raise ResultsError(f"{path}:{number}: expected a `trial_id`, got {line.trial_id!r:.80}. {_WAY_ON}")
+    return line
 
 
 def append_record(results_dir: Path, record: Record) -> None:
@@ -302,8 +349,11 @@ def merge_records(ours: bytes, theirs: bytes) -> bytes:
 
 
 def _key_of(line: bytes) -> tuple[str, int]:
-    values = json.loads(line)
-    return values["trial_id"], values["round"]
+    try:
+        values = json.loads(line)
+        return str(values["trial_id"]), int(values["round"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ResultsError(f"{_RECORDS}: expected one JSON record a line, got {line!r:.80}. {_WAY_ON}") from error
 
 
 def _end_of_last_line(file: Any) -> int:
@@ -327,11 +377,15 @@ def record_failure(results_dir: Path, failure: Failure) -> None:
 
 
 def read_failures(results_dir: Path) -> list[Failure]:
-    """Return the failures of a results folder, the last one of each trial, in file order."""
+    """Return the failures of a results folder, the last one of each trial, in file order.
+
+    Raises:
+        ResultsError: When a line is damaged.
+    """
     path = Path(results_dir) / _FAILURES
     failures: dict[str, Failure] = {}
-    for _, line in _whole_lines(path):
-        failure = Failure(**json.loads(line))
+    for number, line in _whole_lines(path):
+        failure = _checked(_FAILURE, _json(path, number, line), path, number)
         failures[failure.trial_id] = failure
     return list(failures.values())
 

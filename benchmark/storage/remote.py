@@ -18,6 +18,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact, redact_url
 from quadrat.benchmark.storage.atomic import atomic_file
 from quadrat.benchmark.storage.backends import Backend, ChangedError, Versioned, open_backend
+from quadrat.benchmark.storage.names import check_name
 
 __all__ = ["ChangedError", "Remote", "Versioned", "is_url", "working_folder"]
 
@@ -227,11 +228,17 @@ class Remote:
         return self._call(name, download)
 
     def names(self, prefix: str = "") -> list[str]:
-        """Return the names of all files below `prefix`, sorted."""
+        """Return the names of all files below `prefix`, sorted.
+
+        Raises:
+            ResultsError: When one of them can't be a name below a folder, see `check_name`: whoever may write to the
+                storage must not choose where files are written here.
+        """
 
         def find() -> list[str]:
             root = self._path("")
-            return sorted(path[len(root) + 1 :] for path in self._backend.find(self._path(prefix)))
+            found = (path[len(root) + 1 :] for path in self._backend.find(self._path(prefix)))
+            return sorted(check_name(name, self.shown) for name in found)
 
         return self._call(prefix, find)
 
@@ -268,7 +275,7 @@ class Remote:
         return open_backend(self.url)
 
     def _path(self, name: str) -> str:
-        return self._backend.path_of(name)
+        return self._backend.path_of(check_name(name, self.shown) if name else name)
 
     def _call(self, name: str, operation: Callable[[], _Result]) -> _Result:
         """Return the result of `operation`, retried for a while when the storage has answered before."""

@@ -154,7 +154,7 @@ def test_mistakes_are_answered_before_anything_runs(arguments: list[str], messag
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("phase", "count", "threads_each"), [("fit", 2, {1: 2, 2: 1}), ("score", 8, {3: 1})], ids=["fit", "score"]
+    ("phase", "count", "threads_each"), [("fit", 2, {1: 2, 2: 1}), ("score", 8, {2: 1})], ids=["fit", "score"]
 )
 def test_trials_at_once_divide_the_threads_and_are_set_beside_one_alone(
     case: Case, phase: Literal["fit", "score"], count: int, threads_each: dict[int, int]
