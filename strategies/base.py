@@ -197,6 +197,11 @@ def _check_needs(strategy: str, pool: Pool, needs: Needs) -> None:
                 f"Pool(profiles=...)"
             )
         _check_rows(strategy, f"profile {profile!r}, entry", pool.profiles[profile])
+    if needs.borders and pool.borders is None and not pool.has_cells:
+        raise StrategyError(
+            f"{strategy} needs borders, the pool has centres and no borders; pass Pool(borders=...) of shape (E, 2), "
+            "the pairs of regions that share a border"
+        )
     if not needs.features:
         return
     if pool.features is None:

@@ -15,18 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
+from quadrat.strategies.borders import Neighbourhood
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.features import project
+from quadrat.strategies.greedy.borders import BorderDistance
+from quadrat.strategies.greedy.cells import CellDistance, largest_in_image, linear_table, piecewise_table
+from quadrat.strategies.greedy.centres import LinearDistance, PiecewiseDistance, largest_span
 from quadrat.strategies.greedy.engine import maximise
 from quadrat.strategies.greedy.objective import NormSchedule, Objective, SetFunction
-from quadrat.strategies.greedy.spatial import (
-    Images,
-    Norm,
-    SpatialDistance,
-    largest_in_image,
-    linear_table,
-    piecewise_table,
-)
+from quadrat.strategies.greedy.spatial import Images, Norm, SpatialDistance
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.validation import check_choice, check_count, check_number, check_signal
 
@@ -48,6 +45,10 @@ class Diversification(Strategy):
     phi(x) = w_uncertainty * u(x) + w_feature * min_s d_f(x, s) + w_spatial * min_s d_s(x, s), s in labelled + selected,
     each term in [0, 1]. The subclasses differ in their default weights only. Choices that the paper leaves open are
     parameters whose defaults are ours: ``cutoff``, ``norm``, ``norm_schedule``.
+
+    Distances inside an image are those of the cells of a grid, or of the centres of regions of any shape. The paper has
+    squares only; ``distance="adjacency"`` is ours: its piece-wise distance with the regions that share a border as
+    neighbours, whatever the distance of their centres; on a grid the four with an edge in common.
     """
 
     cutoff: float = 1.5
@@ -66,8 +67,8 @@ class Diversification(Strategy):
     """Weight of the spatial distance."""
     uncertainty: str = "entropy"
     """The signal to use as uncertainty; min-max normalised over the whole pool, once a round."""
-    distance: Literal["piecewise", "linear"] = "piecewise"
-    """Spatial distance: eq. 6 or eq. 5 of the paper."""
+    distance: Literal["piecewise", "linear", "adjacency"] = "piecewise"
+    """Spatial distance: eq. 6 or eq. 5 of the paper, or eq. 6 with neighbours that share a border: no cut-off, norm."""
     set_function: SetFunction = "max-min"
     """Aggregation of the distances to labelled and selected regions; max-sum halves the uncertainty (section V-E)."""
     norm_schedule: NormSchedule = "round"
@@ -89,7 +90,7 @@ class Diversification(Strategy):
                 f"{self.name}: one of w_uncertainty, w_feature, w_spatial must be above 0, got 0 for all of them"
             )
         check_signal(self.name, "uncertainty", self.uncertainty)
-        check_choice(self.name, "distance", self.distance, ("piecewise", "linear"))
+        check_choice(self.name, "distance", self.distance, ("piecewise", "linear", "adjacency"))
         check_choice(self.name, "set_function", self.set_function, ("max-min", "max-sum"))
         check_choice(self.name, "norm_schedule", self.norm_schedule, ("round", "step"))
         if self.pca_dim is not None:
@@ -116,7 +117,11 @@ class Diversification(Strategy):
     @property
     def needs(self) -> Needs:
         """Ask for the inputs of the terms with a weight."""
-        return Needs(signals=(self.uncertainty,) if self.w_uncertainty > 0 else (), features=self.w_feature > 0)
+        return Needs(
+            signals=(self.uncertainty,) if self.w_uncertainty > 0 else (),
+            features=self.w_feature > 0,
+            borders=self.w_spatial > 0 and self.distance == "adjacency",
+        )
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the greedy selection; only the rows that a large pool's PCA is fitted on are drawn."""
@@ -127,31 +132,40 @@ class Diversification(Strategy):
         utility = np.zeros(pool.num_regions)
         if self.w_uncertainty > 0:
             utility = self.w_uncertainty * min_max(pool.signals[self.uncertainty])
-        features = spatial = None
+        features = None
         if self.w_feature > 0:
             assert pool.features is not None  # checked by select
             features = project(pool.features, self.pca_dim, rng)
-        if self.w_spatial > 0:
-            images = Images.of(pool.image)
-            spatial = SpatialDistance(self._table(pool, images), images, pool.row, pool.col)
         return Objective(
             utility=utility,
             labelled=pool.labelled,
             features=features,
             w_feature=self.w_feature,
-            spatial=spatial,
+            spatial=self._spatial(pool) if self.w_spatial > 0 else None,
             w_spatial=self.w_spatial,
             set_function=self.set_function,
             norm_schedule=self.norm_schedule,
         )
 
-    def _table(self, pool: Pool, images: Images) -> NDArray[np.float64]:
+    def _spatial(self, pool: Pool) -> SpatialDistance:
+        images, far = Images.of(pool.image), 1.0 / self.d3_d2
+        near = far / self.d2_d1
+        if self.distance == "adjacency":
+            borders = pool.only(Needs(borders=True)).borders if pool.borders is None else pool.borders
+            assert borders is not None  # checked by select
+            return BorderDistance(images, Neighbourhood.of(borders, pool.num_regions), near=near, far=far)
+        row, col = pool.row, pool.col
+        if pool.has_cells:
+            return CellDistance(self._table(pool, images, near, far), images, row, col)
+        if self.distance == "linear":
+            return LinearDistance(images, row, col, self.norm, largest=largest_span(images, row, col, self.norm))
+        return PiecewiseDistance(images, row, col, self.norm, cutoff=self.cutoff, near=near, far=far)
+
+    def _table(self, pool: Pool, images: Images, near: float, far: float) -> NDArray[np.float64]:
         num_rows, num_cols, largest = largest_in_image(images, pool.row, pool.col, self.norm)
         if self.distance == "linear":
             return linear_table(num_rows, num_cols, norm=self.norm, largest=largest)
-        return piecewise_table(
-            num_rows, num_cols, cutoff=self.cutoff, norm=self.norm, d2_d1=self.d2_d1, d3_d2=self.d3_d2
-        )
+        return piecewise_table(num_rows, num_cols, cutoff=self.cutoff, norm=self.norm, near=near, far=far)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quadrat.strategies.borders import borders_of_cells
 from quadrat.strategies.errors import StrategyError
 
-__all__ = ["Needs", "Pool", "Selection"]
+__all__ = ["Coordinates", "Needs", "Pool", "Selection"]
+
+Coordinates = NDArray[Any]
+"""One coordinate of each region: of its grid cell (int32), or of its centre in region sizes (float64)."""
 
 
 class Needs(NamedTuple):
@@ -24,6 +28,8 @@ class Needs(NamedTuple):
     """Whether pooled decoder features are needed."""
     profiles: tuple[str, ...] = ()
     """Names of the profiles, as ``quadrat list profiles`` prints them."""
+    borders: bool = False
+    """Whether the pairs of regions that share a border are needed; for the cells of a grid they need not be given."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,16 +40,23 @@ class Pool:
     No label can be read from a pool. The arrays are checked for shape and dtype and exposed read-only, without a copy
     where they have the right dtype (``features`` may be a memory map).
 
+    Regions are the cells of a grid, or of any shape. Cells have whole numbers as ``row`` and ``col``. Regions of any
+    shape have the centre there, the mean of their pixels' centres divided by the region size, as floats: the centres of
+    two cells side by side are 1 apart, so a cut-off or radius means the same for both. Two regions may have one centre,
+    a disc and the ring around it for example.
+
     Raises:
-        StrategyError: An array has another length or dtype than documented, or two regions share one grid cell.
+        StrategyError: An array has another length or dtype than documented, ``row`` and ``col`` are of two kinds, two
+            regions share one grid cell, a centre is negative or not finite, or a border is not one between two regions
+            of one image.
     """
 
     image: NDArray[np.int32]
     """(R,) index of the image that contains the region."""
-    row: NDArray[np.int32]
-    """(R,) row of its grid cell, in units of the region size."""
-    col: NDArray[np.int32]
-    """(R,) column of its grid cell, in units of the region size."""
+    row: Coordinates
+    """(R,) row of its grid cell, or of its centre as a float, in units of the region size."""
+    col: Coordinates
+    """(R,) column of its grid cell, or of its centre as a float, in units of the region size."""
     pixels: NDArray[np.int64]
     """(R,) area in pixels; border cells are clipped to the image."""
     labelled: NDArray[np.bool_]
@@ -54,12 +67,17 @@ class Pool:
     """(R, D) pooled decoder features, or None."""
     profiles: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """(R, K) each, by name: K numbers per region computed from the network's output, for example one per class."""
+    borders: NDArray[np.int64] | None = None
+    """(E, 2) row numbers of two regions that share a border, in any order, or None. Two squares of a grid share one
+    where they have an edge in common, not where they touch at a corner."""
 
     def __post_init__(self) -> None:
-        for name, dtype in _COLUMNS.items():
+        coordinate = _coordinate_dtype(self.row, self.col)
+        columns = {"image": np.int32, "row": coordinate, "col": coordinate, "pixels": np.int64, "labelled": np.bool_}
+        for name, dtype in columns.items():
             object.__setattr__(self, name, _read_only(name, getattr(self, name), dtype))
         num_regions = len(self.image)
-        for name in _COLUMNS:
+        for name in columns:
             _check_length(name, getattr(self, name), num_regions)
         signals = {name: _read_only(f"signals[{name!r}]", value, np.float32) for name, value in self.signals.items()}
         for name, value in signals.items():
@@ -78,7 +96,14 @@ class Pool:
         for name, value in profiles.items():
             _check_length(f"profiles[{name!r}]", value, num_regions)
         object.__setattr__(self, "profiles", profiles)
-        _check_cells(self.image, self.row, self.col)
+        if self.borders is not None:
+            borders = _read_only("borders", self.borders, np.int64, num_axes=2)
+            _check_borders(borders, self.image)
+            object.__setattr__(self, "borders", borders)
+        for name in ("image", "row", "col"):
+            _check_coordinate(name, getattr(self, name))
+        if self.has_cells:
+            _check_cells(self.image, self.row, self.col)
 
     @property
     def num_regions(self) -> int:
@@ -90,13 +115,25 @@ class Pool:
         """Return the row numbers of the unlabelled regions, ascending."""
         return np.flatnonzero(~self.labelled)
 
+    @property
+    def has_cells(self) -> bool:
+        """Return whether the regions are cells of a grid: ``row`` and ``col`` are whole numbers."""
+        return self.row.dtype.kind == "i"
+
     def only(self, needs: Needs) -> Pool:
-        """Return this pool with the signals, features and profiles of ``needs`` and no others."""
+        """Return this pool with the signals, features, profiles and borders of ``needs`` and no others.
+
+        Borders of cells that the pool lacks are computed.
+        """
+        borders = self.borders if needs.borders else None
+        if needs.borders and borders is None and self.has_cells:
+            borders = borders_of_cells(self.image, self.row, self.col)
         return dataclasses.replace(
             self,
             signals={name: self.signals[name] for name in needs.signals},
             features=self.features if needs.features else None,
             profiles={name: self.profiles[name] for name in needs.profiles},
+            borders=borders,
         )
 
 
@@ -125,7 +162,16 @@ class Selection:
         return len(self.regions)
 
 
-_COLUMNS = {"image": np.int32, "row": np.int32, "col": np.int32, "pixels": np.int64, "labelled": np.bool_}
+def _coordinate_dtype(row: Any, col: Any) -> Any:
+    """Return float64 where both coordinates are floats, else int32; refuse one of each."""
+    kinds = {np.asarray(value).dtype for value in (row, col) if np.size(value)}
+    are_floats = {kind.kind == "f" for kind in kinds}
+    if len(are_floats) > 1:
+        raise StrategyError(
+            f"row, col: expected both whole numbers (grid cells) or both floats (centres), got {np.asarray(row).dtype} "
+            f"and {np.asarray(col).dtype}"
+        )
+    return np.float64 if True in are_floats else np.int32
 
 
 def _read_only(name: str, value: Any, dtype: Any, num_axes: int = 1) -> NDArray[Any]:
@@ -147,13 +193,36 @@ def _check_length(name: str, array: NDArray[Any], num_regions: int) -> None:
         raise StrategyError(f"{name}: expected one entry for each of {num_regions} regions, got {len(array)}")
 
 
-def _check_cells(image: NDArray[np.int32], row: NDArray[np.int32], col: NDArray[np.int32]) -> None:
-    """Refuse negative coordinates and two regions in one cell of one image."""
+def _check_coordinate(name: str, array: NDArray[Any]) -> None:
+    """Refuse negative and infinite coordinates, and NaN."""
+    if len(array) and not (array.min() >= 0 and array.max() < np.inf):
+        region = int(np.argmin((array >= 0) & (array < np.inf)))
+        raise StrategyError(f"{name}: expected 0 or more, got {array[region]} for region {region}")
+
+
+def _check_borders(borders: NDArray[np.int64], image: NDArray[np.int32]) -> None:
+    """Refuse what is no pair, out of range, a region with itself, or a pair of two images."""
+    if borders.shape[1] != 2:
+        raise StrategyError(f"borders: expected two regions in each row, got an array of shape {borders.shape}")
+    if borders.size == 0:
+        return
+    if borders.min() < 0 or borders.max() >= len(image):
+        wrong = borders[(borders < 0) | (borders >= len(image))][0]
+        raise StrategyError(f"borders: expected regions 0 to {len(image) - 1}, got {wrong}")
+    first, second = borders.T
+    wrong_pairs = np.flatnonzero((first == second) | (image[first] != image[second]))
+    if wrong_pairs.size:
+        pair = borders[wrong_pairs[0]]
+        raise StrategyError(
+            f"borders: expected pairs of two regions of one image, got {pair[0]} and {pair[1]} of images "
+            f"{image[pair[0]]} and {image[pair[1]]}"
+        )
+
+
+def _check_cells(image: NDArray[np.int32], row: Coordinates, col: Coordinates) -> None:
+    """Refuse two regions in one cell of one image."""
     if len(image) == 0:
         return
-    for name, array in (("image", image), ("row", row), ("col", col)):
-        if array.min() < 0:
-            raise StrategyError(f"{name}: expected 0 or more, got {array.min()} for region {array.argmin()}")
     cell = image.astype(np.int64) * (int(row.max()) + 1)
     cell += row
     cell *= int(col.max()) + 1

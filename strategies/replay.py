@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,8 +22,8 @@ class Precomputed(Strategy):
     """Replays a published selection: its regions in the order of its rounds, without those already labelled.
 
     A selection is what quadrat writes to ``selections/<trial>/``, see ``quadrat.strategies.selection_file``. Regions
-    are matched by image, row and column, so the pool must list its images in the same order. The potential is the
-    published one.
+    are matched by image, row and column, so the pool must list its images in the same order; those of any shape by the
+    exact centre, and among regions of one centre by the row number in the pool. The potential is the published one.
 
     A replay starts from the published round 0, which a suite draws again from the seed of the replayed trial. Budgets
     may differ: they divide the same order of regions into other rounds.
@@ -45,22 +46,18 @@ class Precomputed(Strategy):
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the next ``budget`` published regions; nothing is drawn."""
-        cells = list(zip(pool.image.tolist(), pool.row.tolist(), pool.col.tolist(), strict=True))
-        region_of = {cell: region for region, cell in enumerate(cells) if not pool.labelled[region]}
-        labelled = {cells[region] for region in np.flatnonzero(pool.labelled).tolist()}
-        regions: list[int] = []
-        potentials: list[float] = []
+        places = _Places(pool)
+        labelled = set(np.flatnonzero(pool.labelled).tolist())
+        regions: dict[int, float] = {}
         folder, files = self._files()
         for path in files.values():
             published = self._read(path, pool)
-            columns = (column.tolist() for column in (published.image, published.row, published.col))
-            for *cell, potential in zip(*columns, published.potential.tolist(), strict=True):
-                # Removed when selected, so that a region published twice is selected once.
-                labelled.discard(tuple(cell))
-                region = region_of.pop(tuple(cell), None)
-                if region is not None:
-                    regions.append(region)
-                    potentials.append(potential)
+            for region, potential in zip(places.find(published), published.potential.tolist(), strict=True):
+                if region is None:
+                    continue
+                labelled.discard(region)
+                if not pool.labelled[region]:
+                    regions.setdefault(region, potential)  # a region published twice is selected once
         if labelled and 0 in files:
             raise StrategyError(
                 f"{self.name}: expected a trial that starts from the published round 0 in {folder}, got "
@@ -72,7 +69,7 @@ class Precomputed(Strategy):
                 f"{self.name}: expected at least {budget} regions of this pool in {self.folder} that are not labelled "
                 f"yet, got {len(regions)}; lower the budget, or replay a selection of the same pool"
             )
-        return Selection.of(np.array(regions[:budget], np.int64), np.array(potentials[:budget], np.float64))
+        return Selection.of(np.array(list(regions)[:budget], np.int64), np.array(list(regions.values())[:budget]))
 
     def contents(self) -> dict[str, str]:
         """Return the digest of the published regions and potentials, in the order of the rounds."""
@@ -80,7 +77,8 @@ class Precomputed(Strategy):
         for round_, path in self._files()[1].items():
             published = self._parse(path)
             found.update(f"{round_} {published.region_size} {len(published.regions)};".encode())
-            for column, kind in (("image", "<i8"), ("row", "<i8"), ("col", "<i8"), ("potential", "<f8")):
+            coordinate = "<i8" if published.has_cells else "<f8"
+            for column, kind in (("image", "<i8"), ("row", coordinate), ("col", coordinate), ("potential", "<f8")):
                 found.update(getattr(published, column).astype(kind).tobytes())
         return {"folder": found.hexdigest()}
 
@@ -110,11 +108,39 @@ class Precomputed(Strategy):
 
     def _read(self, path: Place, pool: Pool) -> SelectionFile:
         published = self._parse(path)
+        if published.has_cells != pool.has_cells:
+            kinds = ("centres of regions of any shape", "cells of a grid")
+            raise StrategyError(
+                f"{self.name}: expected a selection of {kinds[pool.has_cells]}, as the pool has, got "
+                f"{kinds[published.has_cells]} in {path}; set the regions that were published"
+            )
         # The largest region of a grid is never clipped.
         area = published.region_size**2
-        if area != pool.pixels.max():
+        if pool.has_cells and area != pool.pixels.max():
             raise StrategyError(
                 f"{self.name}: expected a selection of regions of {pool.pixels.max()} px, got {area} px in {path}; "
                 f"set region_size to {published.region_size}"
             )
         return published
+
+
+class _Places:
+    """The regions of a pool by image, row and column."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._regions_at: dict[tuple[float, ...], list[int]] = {}
+        for region, place in enumerate(_places(pool)):
+            self._regions_at.setdefault(place, []).append(region)
+
+    def find(self, published: SelectionFile) -> list[int | None]:
+        """Return the region of the pool for each that was published, None where the pool has none there."""
+        found: list[int | None] = []
+        for place, row_number in zip(_places(published), published.regions.tolist(), strict=True):
+            here = self._regions_at.get(place, [])
+            # Several regions of any shape may have one centre.
+            found.append(here[0] if len(here) == 1 else row_number if row_number in here else None)
+        return found
+
+
+def _places(where: Pool | SelectionFile) -> Iterator[tuple[float, ...]]:
+    return zip(where.image.tolist(), where.row.tolist(), where.col.tolist(), strict=True)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.errors import QuadratError
-from quadrat.strategies.pool import Selection
+from quadrat.strategies.pool import Coordinates, Selection
 
 __all__ = ["Place", "SelectionFile", "folders_matching", "round_name", "rounds_in"]
 
@@ -41,9 +41,10 @@ class SelectionFile:
         regions: int64 (B,), row numbers of the pool in the order selected.
         potential: float64 (B,), the objective each region had; NaN where the strategy has none.
         image: int32 (B,), image of each region.
-        row: int32 (B,), its row in the grid of that image.
-        col: int32 (B,), its column.
-        region_size: Edge of a region, pixels.
+        row: int32 (B,), its row in the grid of that image; float64 for regions of any shape: the row of its centre in
+            region sizes, every bit of it, so that a replay finds the region.
+        col: int32 or float64 (B,), its column.
+        region_size: Edge of a region, pixels; of regions of any shape, the unit of their centres.
         score_s: Seconds of the scoring pass before the selection.
         select_s: Seconds that the strategy took.
     """
@@ -51,8 +52,8 @@ class SelectionFile:
     regions: NDArray[np.int64]
     potential: NDArray[np.float64]
     image: NDArray[np.int32]
-    row: NDArray[np.int32]
-    col: NDArray[np.int32]
+    row: Coordinates
+    col: Coordinates
     region_size: int
     score_s: float = 0.0
     select_s: float = 0.0
@@ -61,6 +62,11 @@ class SelectionFile:
     def selection(self) -> Selection:
         """The selection as a strategy returned it."""
         return Selection(regions=self.regions, potential=self.potential)
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether the regions are cells of a grid, not of any shape."""
+        return self.row.dtype.kind != "f"
 
     def to_bytes(self) -> bytes:
         """Return the content of the file: uncompressed npz, equal bytes for equal arrays."""

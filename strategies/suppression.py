@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
-from quadrat.strategies.greedy.spatial import Images, Norm, centre_distance
+from quadrat.strategies.greedy.cells import centre_distance
+from quadrat.strategies.greedy.spatial import Images, Norm, length_of
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import largest
 from quadrat.strategies.validation import check_choice, check_number, check_signal
@@ -27,8 +28,9 @@ def non_max_suppression(
 ) -> NDArray[np.int64]:
     """Return the first ``budget`` regions of ``order`` that are further than ``radius`` from all selected before.
 
-    If a pass ends below the budget, another pass follows over the suppressed regions, in the same order. O(passes * N);
-    one pass suffices unless the budget is a large part of the pool.
+    If a pass ends below the budget, another pass follows over the suppressed regions, in the same order; one pass
+    suffices unless the budget is a large part of the pool. O(passes * N) on a grid; regions of any shape take O(C) more
+    for each that is selected, C regions of an image.
 
     Args:
         order: (N,) row numbers, best first.
@@ -37,26 +39,68 @@ def non_max_suppression(
         radius: In region sizes; regions of the same image at most this far from a selected region are suppressed.
         norm: Norm of the difference of two region centres.
     """
-    margin = int(radius)
-    quarter = centre_distance(margin + 1, margin + 1, norm) <= radius
-    offset = np.abs(np.arange(-margin, margin + 1))
-    window = quarter[offset[:, None], offset[None, :]]
-    image, row, col = Images.of(pool.image).of_region, pool.row - pool.row.min(), pool.col - pool.col.min()
-    shape = (int(image.max()) + 1, int(row.max()) + 1 + 2 * margin, int(col.max()) + 1 + 2 * margin)
+    marks = _CellMarks(pool, radius, norm) if pool.has_cells else _CentreMarks(pool, radius, norm)
     selected: list[int] = []
     while True:
-        is_suppressed = np.zeros(shape, np.bool_)  # padded by ``margin`` cells, so that every window is inside
+        marks.clear()
         suppressed = []
         for region in order.tolist():
-            index, top, left = image[region], row[region], col[region]
-            if is_suppressed[index, top + margin, left + margin]:
+            if marks.is_marked(region):
                 suppressed.append(region)
                 continue
             selected.append(region)
             if len(selected) == budget:
                 return np.array(selected, np.int64)
-            is_suppressed[index, top : top + 2 * margin + 1, left : left + 2 * margin + 1] |= window
+            marks.mark_around(region)
         order = np.array(suppressed, np.int64)
+
+
+class _CellMarks:
+    """Which cells are suppressed, on the grids of all images, padded so that every window is inside."""
+
+    def __init__(self, pool: Pool, radius: float, norm: Norm) -> None:
+        margin = int(radius)
+        quarter = centre_distance(margin + 1, margin + 1, norm) <= radius
+        offset = np.abs(np.arange(-margin, margin + 1))
+        self._window, self._margin = quarter[offset[:, None], offset[None, :]], margin
+        self._image = Images.of(pool.image).of_region
+        self._row, self._col = pool.row - pool.row.min(), pool.col - pool.col.min()
+        shape = (
+            int(self._image.max()) + 1,
+            int(self._row.max()) + 1 + 2 * margin,
+            int(self._col.max()) + 1 + 2 * margin,
+        )
+        self._is_marked = np.zeros(shape, np.bool_)
+
+    def clear(self) -> None:
+        self._is_marked[:] = False
+
+    def is_marked(self, region: int) -> bool:
+        margin = self._margin
+        return bool(self._is_marked[self._image[region], self._row[region] + margin, self._col[region] + margin])
+
+    def mark_around(self, region: int) -> None:
+        top, left, size = self._row[region], self._col[region], 2 * self._margin + 1
+        self._is_marked[self._image[region], top : top + size, left : left + size] |= self._window
+
+
+class _CentreMarks:
+    """Which regions of any shape are suppressed: each is compared with the selected ones of its image."""
+
+    def __init__(self, pool: Pool, radius: float, norm: Norm) -> None:
+        self._row, self._col, self._radius, self._norm = pool.row, pool.col, radius, norm
+        self._images, self._is_marked = Images.of(pool.image), np.zeros(pool.num_regions, np.bool_)
+
+    def clear(self) -> None:
+        self._is_marked[:] = False
+
+    def is_marked(self, region: int) -> bool:
+        return bool(self._is_marked[region])
+
+    def mark_around(self, region: int) -> None:
+        members = self._images.members(int(self._images.of_region[region]))
+        down, across = self._row[members] - self._row[region], self._col[members] - self._col[region]
+        self._is_marked[members[length_of(down, across, self._norm) <= self._radius]] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +115,8 @@ class NmsEntropy(Strategy):
 
     uncertainty: str = "entropy"
     """The signal to rank by; larger is selected first."""
-    # The paper drops overlapping windows. Grid regions never overlap: the default drops the eight neighbours instead.
+    # The paper drops overlapping windows. Regions never overlap: the default drops the eight cells around instead, or
+    # the regions whose centres are as near.
     radius: float = 1.5
     """Regions at most this far from a selected one, in region sizes, are suppressed, 0 to 64."""
     norm: Norm = 2

@@ -25,6 +25,7 @@ import pytest
 from numpy.typing import NDArray
 
 from quadrat.strategies.base import Strategy
+from quadrat.strategies.borders import borders_of_cells
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.oracle_strategies import OracleStrategy, Truth
 from quadrat.strategies.pool import Needs, Pool, Selection
@@ -38,30 +39,42 @@ __all__ = ["StrategyContract", "example_pool", "example_truth"]
 _BUDGET = 17
 
 
-def example_pool(needs: Needs, *, seed: int = 0, num_images: int = 7, labelled: float = 0.2) -> Pool:
+def example_pool(
+    needs: Needs, *, seed: int = 0, num_images: int = 7, labelled: float = 0.2, any_shape: bool = False
+) -> Pool:
     """Return a random pool without ties, with images of different sizes and the inputs of ``needs`` only.
 
     Args:
-        needs: The signals, features and profiles of the pool; each row of a profile is five shares that sum to 1.
+        needs: The signals, features, profiles and borders of the pool; each row of a profile is five shares that sum to
+            1. A grid has no borders: a pool computes them where they are needed.
         seed: Equal seeds give equal pools.
         num_images: Number of images; 0 gives an empty pool.
         labelled: Probability that a region is labelled.
+        any_shape: Whether regions have centres and areas of any value, not cells; each image has two of one centre.
     """
     rng = np.random.default_rng(seed)
     shapes = rng.integers(3, 7, (num_images, 2))
     cells = [np.indices(shape).reshape(2, -1) for shape in shapes]
     row, col = np.concatenate([np.empty((2, 0), np.int64), *cells], axis=1)
     num_regions = len(row)
-    return Pool(
-        image=np.repeat(np.arange(num_images), shapes.prod(axis=1)),
-        row=row,
-        col=col,
-        pixels=np.full(num_regions, 256),
-        labelled=rng.random(num_regions) < labelled,
-        signals={name: rng.random(num_regions, np.float32) for name in needs.signals},
-        features=rng.standard_normal((num_regions, 16), np.float32) if needs.features else None,
-        profiles={name: rng.dirichlet(np.ones(5), num_regions).astype(np.float32) for name in needs.profiles},
-    )
+    image = np.repeat(np.arange(num_images), shapes.prod(axis=1))
+    columns: dict[str, Any] = {"image": image, "row": row, "col": col, "pixels": np.full(num_regions, 256)}
+    arrays: dict[str, Any] = {
+        "labelled": rng.random(num_regions) < labelled,
+        "signals": {name: rng.random(num_regions, np.float32) for name in needs.signals},
+        "features": rng.standard_normal((num_regions, 16), np.float32) if needs.features else None,
+        "profiles": {name: rng.dirichlet(np.ones(5), num_regions).astype(np.float32) for name in needs.profiles},
+    }
+    if any_shape:
+        neighbours = borders_of_cells(image, row, col)
+        columns["row"], columns["col"] = (axis + 0.5 + rng.uniform(-0.45, 0.45, num_regions) for axis in (row, col))
+        columns["pixels"] = rng.integers(2, 600, num_regions)
+        twin = np.flatnonzero(np.diff(image, prepend=-1))  # the first region of each image lies inside the second
+        for axis in ("row", "col"):
+            columns[axis][twin + 1] = columns[axis][twin]
+        if needs.borders:
+            columns["borders"] = neighbours[rng.random(len(neighbours)) < 0.8]
+    return Pool(**columns, **arrays)
 
 
 class StrategyContract:
@@ -73,13 +86,19 @@ class StrategyContract:
     """Parameters to test with; empty: the defaults."""
     draws: ClassVar[bool] = False
     """Whether selections depend on ``rng``."""
+    any_shape: ClassVar[bool] = True
+    """Whether regions may have any shape; False for a strategy of grids, which must refuse others by StrategyError."""
 
     def strategy(self) -> Strategy:
         """Return the strategy under test."""
         return load(self.name, **self.params)
 
     def pool(self, **options: Any) -> Pool:
-        """Return a pool for the strategy; override it for one that needs special values."""
+        """Return a pool for the strategy; override it for one that needs special values.
+
+        Args:
+            **options: Those of ``example_pool``.
+        """
         return example_pool(self.strategy().needs, **options)
 
     def select(self, pool: Pool, budget: int = _BUDGET, seed: int = 0) -> Selection:
@@ -158,6 +177,31 @@ class StrategyContract:
         if len(np.unique(expected.potential)) == len(expected):  # ties are broken by row number
             np.testing.assert_array_equal(order[shuffled.regions], expected.regions)
 
+    def test_regions_of_any_shape_are_selected_by_the_same_rules(self) -> None:
+        pool = self.pool(any_shape=True)
+        if not self.any_shape:
+            with pytest.raises(StrategyError, match=self.name):
+                self.select(pool)
+            return
+        selection, everything = self.select(pool), self.select(pool, 10**9)
+        assert len(np.unique(selection.regions)) == len(selection.potential) == _BUDGET
+        assert not pool.labelled[selection.regions].any()
+        np.testing.assert_array_equal(np.sort(everything.regions), pool.candidates)
+        _assert_equal(self.select(pool), selection)
+        if self.draws or len(np.unique(selection.potential)) < _BUDGET:
+            return
+        order = np.random.default_rng(1).permutation(pool.num_regions)
+        np.testing.assert_array_equal(order[self.select(_rows(pool, order)).regions], selection.regions)
+
+    def test_centres_that_are_whole_numbers_give_the_selection_of_the_grid(self) -> None:
+        if not self.any_shape:
+            return
+        grid = self.pool()
+        borders = borders_of_cells(grid.image, grid.row, grid.col) if self.strategy().needs.borders else None
+        centres = _replace(grid, row=grid.row.astype(np.float64), col=grid.col.astype(np.float64), borders=borders)
+        for budget in (_BUDGET, 10**9):
+            _assert_equal(self.select(centres, budget), self.select(grid, budget))
+
     def test_the_pool_is_not_changed(self) -> None:
         pool = self.pool()
         before = pickle.dumps(pool)
@@ -170,6 +214,9 @@ class StrategyContract:
         features = rng.random((pool.num_regions, 3), np.float32) if pool.features is None else pool.features
         richer = _replace(pool, signals={**pool.signals, **more}, features=features)
         _assert_equal(self.select(richer), self.select(pool))
+        if pool.borders is None and not self.strategy().needs.borders:
+            pairs = np.flatnonzero(pool.image[1:] == pool.image[:-1])[:, None] + [0, 1]
+            _assert_equal(self.select(_replace(pool, borders=pairs)), self.select(pool))
         more_profiles = {"undeclared": rng.random((pool.num_regions, 2), np.float32)}
         _assert_equal(self.select(_replace(pool, profiles={**pool.profiles, **more_profiles})), self.select(pool))
 
@@ -184,6 +231,9 @@ class StrategyContract:
         if needs.features and not needs.signals and not needs.profiles:
             with pytest.raises(StrategyError, match=f"{self.name} needs features"):
                 self.select(bare)
+        if needs.borders and self.any_shape:
+            with pytest.raises(StrategyError, match=f"{self.name} needs borders"):
+                self.select(_replace(self.pool(any_shape=True), borders=None))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_an_input_that_is_not_finite_is_refused(self, value: float) -> None:
@@ -300,7 +350,7 @@ def _assert_equal(actual: Selection, expected: Selection) -> None:
 
 
 def _replace(pool: Pool, **changes: Any) -> Pool:
-    fields = ("image", "row", "col", "pixels", "labelled", "signals", "features", "profiles")
+    fields = ("image", "row", "col", "pixels", "labelled", "signals", "features", "profiles", "borders")
     return Pool(**{**{name: getattr(pool, name) for name in fields}, **changes})
 
 
@@ -310,7 +360,13 @@ def _rows(pool: Pool, rows: NDArray[np.integer[Any]]) -> Pool:
     signals = {name: value[rows] for name, value in pool.signals.items()}
     profiles = {name: value[rows] for name, value in pool.profiles.items()}
     features = None if pool.features is None else pool.features[rows]
-    return Pool(**columns, signals=signals, features=features, profiles=profiles)
+    borders = None
+    if pool.borders is not None:
+        new_row = np.full(pool.num_regions, -1)
+        new_row[rows] = np.arange(len(rows))
+        borders = new_row[pool.borders]
+        borders = borders[(borders >= 0).all(axis=1)]
+    return Pool(**columns, signals=signals, features=features, profiles=profiles, borders=borders)
 
 
 def _spoil(pool: Pool, signal: str | None, value: float) -> Pool:

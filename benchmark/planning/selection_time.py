@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -21,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from quadrat.benchmark.planning.naive_selection import time_baseline, time_reference
-from quadrat.strategies import Pool, StrategyError, load
+from quadrat.strategies import Needs, Pool, StrategyError, load
 from quadrat.strategies.diversity import Diversification
 from quadrat.strategies.greedy.lazy import maximise_lazily
 from quadrat.strategies.greedy.nearest import squared_distance_to_labelled
 from quadrat.strategies.greedy.objective import Objective
 
-__all__ = ["STRATEGIES", "bench_select", "read_pool", "synthetic_pool", "write_pool"]
+__all__ = ["STRATEGIES", "bench_select", "jittered", "read_pool", "synthetic_pool", "write_pool"]
 
 STRATEGIES = ("random", "entropy", "entropy-spatial", "core-set", "entropy-feature", "entropy-feature-spatial")
 """The strategies that are timed by default."""
@@ -84,6 +85,27 @@ def synthetic_pool(
     )
 
 
+def jittered(pool: Pool, by: float, seed: int = 0) -> Pool:
+    """Return a grid's pool as one of regions of any shape.
+
+    Args:
+        pool: The cells of grids.
+        by: Each coordinate of a centre is moved by up to this many region sizes, below 0.5.
+        seed: Equal seeds give equal pools.
+
+    Returns:
+        The pool with centres, and the borders of the cells.
+
+    Raises:
+        StrategyError: The pool has centres already.
+    """
+    if not pool.has_cells:
+        raise StrategyError("expected a pool of grid cells to move, got one of centres; leave --jitter out")
+    rng = np.random.default_rng(seed)
+    row, col = (axis + 0.5 + rng.uniform(-by, by, pool.num_regions) for axis in (pool.row, pool.col))
+    return dataclasses.replace(pool, row=row, col=col, borders=pool.only(Needs(borders=True)).borders)
+
+
 _COLUMNS = ("image", "row", "col", "pixels", "labelled")
 
 
@@ -92,8 +114,9 @@ def write_pool(path: Path, pool: Pool) -> None:
     arrays: dict[str, Any] = {name: getattr(pool, name) for name in _COLUMNS}
     arrays |= {f"signals.{name}": value for name, value in pool.signals.items()}
     arrays |= {f"profiles.{name}": value for name, value in pool.profiles.items()}
-    if pool.features is not None:
-        arrays["features"] = pool.features
+    for name in ("features", "borders"):
+        if getattr(pool, name) is not None:
+            arrays[name] = getattr(pool, name)
     np.savez(path, **arrays)
 
 
@@ -112,6 +135,7 @@ def read_pool(path: Path) -> Pool:
         **{name: arrays[name] for name in _COLUMNS},
         signals={name.removeprefix("signals."): arrays[name] for name in arrays if name.startswith("signals.")},
         features=arrays.get("features"),
+        borders=arrays.get("borders"),
         profiles={name.removeprefix("profiles."): arrays[name] for name in arrays if name.startswith("profiles.")},
     )
 
@@ -124,6 +148,7 @@ def bench_select(
     baseline_steps: int = 20,
     reference_steps: int = 3,
     repeats: int = 1,
+    grid: Pool | None = None,
     on_row: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Return seconds and memory of whole ``select`` calls, and their speedup over two naive baselines.
@@ -139,6 +164,7 @@ def bench_select(
         reference_steps: Timed steps of the float64 reference implementation; 0 leaves it out.
         repeats: Number of timed calls, of which the fastest and the largest memory count. An untimed call before them
             loads libraries.
+        grid: A pool of cells to compare with; its calls are timed in turns with those of ``pool``.
         on_row: Called with the row of each strategy when it is measured.
 
     Returns:
@@ -146,7 +172,7 @@ def bench_select(
     """
     rows = []
     for name in strategies:
-        row = _row(name, pool, budget, baseline_steps, reference_steps, repeats)
+        row = _row(name, pool, budget, baseline_steps, reference_steps, repeats, grid)
         rows.append(row)
         if on_row is not None:
             on_row(row)
@@ -168,12 +194,16 @@ def bench_select(
     }
 
 
-def _row(name: str, pool: Pool, budget: int, baseline_steps: int, reference_steps: int, repeats: int) -> dict[str, Any]:
+def _row(
+    name: str, pool: Pool, budget: int, baseline_steps: int, reference_steps: int, repeats: int, grid: Pool | None
+) -> dict[str, Any]:
     """Return the measurements of one strategy.
 
     | key               | value                                                                            |
     |-------------------|----------------------------------------------------------------------------------|
     | ``seconds``       | the whole call                                                                   |
+    | ``grid_seconds``  | the same call on the cells of a grid, if any                                     |
+    | ``grid_factor``   | ``seconds`` over that                                                            |
     | ``peak_mib``      | its peak memory above the resident size before                                   |
     | ``search_s``      | distances of all regions to the labelled ones (with features)                    |
     | ``loop_s``        | the engine after that search (with features)                                     |
@@ -184,8 +214,12 @@ def _row(name: str, pool: Pool, budget: int, baseline_steps: int, reference_step
     """
     strategy = load(name)
     load(name).select(_part(pool), 1, np.random.default_rng(0))
-    resident_mib, times, peaks = _reset_peak(), [], []
+    resident_mib, times, peaks, grid_times = _reset_peak(), [], [], []
     for _ in range(repeats):
+        if grid is not None:
+            begin = time.perf_counter()
+            strategy.select(grid, budget, np.random.default_rng(0))
+            grid_times.append(time.perf_counter() - begin)
         begin = time.perf_counter()
         selection = strategy.select(pool, budget, np.random.default_rng(0))
         times.append(time.perf_counter() - begin)
@@ -197,6 +231,11 @@ def _row(name: str, pool: Pool, budget: int, baseline_steps: int, reference_step
         "selected": len(selection),
         "peak_mib": round(max(peaks), 1) if peaks else None,
     }
+    if grid_times:
+        row |= {
+            "grid_seconds": _rounded(min(grid_times)),
+            "grid_factor": _rounded(min(times) / min(grid_times)),
+        }
     if not isinstance(strategy, Diversification) or len(selection) == 0:
         return row
     objective = strategy.objective(pool, np.random.default_rng(0))

@@ -14,6 +14,8 @@ __all__ = ["COMMANDS"]
 _COLUMNS: Final = (
     ("strategy", "strategy"),
     ("seconds", "seconds"),
+    ("grid_seconds", "grid s"),
+    ("grid_factor", "of the grid's"),
     ("peak_mib", "peak MiB"),
     ("search_s", "search s"),
     ("loop_s", "loop s"),
@@ -49,6 +51,12 @@ def bench() -> None:
     help="A pool written by write_pool (npz) in place of a synthetic one",
 )
 @click.option(
+    "--jitter",
+    type=click.FloatRange(min=0, max=0.5, max_open=True),
+    metavar="SHARE",
+    help="Regions of any shape: centres moved by up to this share of a region, timed in turns with the grid",
+)
+@click.option(
     "--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Timed calls; the fastest counts"
 )
 @click.option(
@@ -73,6 +81,7 @@ def select(
     budget: int,
     strategies: tuple[str, ...],
     pool_file: Path | None,
+    jitter: float | None,
     repeats: int,
     baseline_steps: int,
     reference_steps: int,
@@ -85,19 +94,26 @@ def select(
     are timed and the totals are extrapolated, as are their searches for the nearest labelled regions. `ratio` is their
     search and loop over the seconds of the call; `ratio of loops` compares the loops alone, after the search.
     """
-    from quadrat.benchmark.planning.selection_time import STRATEGIES, bench_select, read_pool, synthetic_pool
+    from quadrat.benchmark.planning.selection_time import (
+        STRATEGIES,
+        bench_select,
+        jittered,
+        read_pool,
+        synthetic_pool,
+    )
 
     if pool_file is not None:
         pool = read_pool(pool_file)
     else:
         pool = synthetic_pool(num_regions=regions, num_features=features, num_labelled=labelled)
     result = bench_select(
-        pool,
+        pool if jitter is None else jittered(pool, jitter),
         strategies=strategies or STRATEGIES,
         budget=budget,
         baseline_steps=baseline_steps,
         reference_steps=reference_steps,
         repeats=repeats,
+        grid=None if jitter is None else pool,
         on_row=None if is_json else _print_row,
     )
     if is_json:

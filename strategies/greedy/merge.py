@@ -113,7 +113,7 @@ class _Block:
         filled = slot < sizes[:, None]
         order = spatial.images.order
         self._region = order[np.minimum(first[:, None] + slot, len(order) - 1)]
-        self._row, self._col = spatial.row[self._region], spatial.col[self._region]
+        self._distance = spatial.block(self._region)
         self._value = initial[self._region]
         self._sums = objective.set_function == "max-sum"
         self._weight = objective.w_spatial
@@ -121,7 +121,6 @@ class _Block:
         if self._sums:
             self._utility *= 0.5
         self._utility[~filled | objective.labelled[self._region]] = -np.inf
-        self._table, self._num_cols = spatial.table.ravel() - (1.0 if self._sums else 0.0), spatial.table.shape[1]
 
     def select_next(self, floor: float) -> _Selected:
         """Select the best region of every image where it is at least ``floor``, and drop the other images."""
@@ -132,10 +131,9 @@ class _Block:
         self._keep(is_kept := (best >= floor) & (best > -np.inf))
         image, slot, best = image[: np.count_nonzero(is_kept)], slot[is_kept], best[is_kept]
         selected = _Selected(self._region[image, slot], best)
-        index = np.abs(self._row - self._row[image, slot][:, None]) * self._num_cols
-        index += np.abs(self._col - self._col[image, slot][:, None])
-        distance = self._table[index]
+        distance = self._distance.distance_to(slot)
         if self._sums:
+            distance -= 1.0
             self._value += distance
         else:
             np.minimum(self._value, distance, out=self._value)
@@ -145,5 +143,6 @@ class _Block:
     def _keep(self, is_kept: NDArray[np.bool_]) -> None:
         if is_kept.all():
             return
-        for name in ("_region", "_row", "_col", "_value", "_utility"):
+        self._distance.keep(is_kept)
+        for name in ("_region", "_value", "_utility"):
             setattr(self, name, getattr(self, name)[is_kept])

@@ -1,30 +1,34 @@
-"""Distances between region centres, normalised so that regions of different images are at most 1 apart.
+"""Distances between regions, normalised so that regions of different images are at most 1 apart.
 
-Centres are those of the full grid cells, also where a cell is clipped at the border, so distances are exact in units of
-the region size and depend on nothing but ``|row - row'|`` and ``|col - col'|``: a small table holds them all.
+Three kinds: ``cells`` looks a grid's distances up in a table, ``centres`` computes them from centres, ``borders`` asks
+whether two regions share a border.
 
-References:
-    [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
+Axes: R regions, I images, S slots for the regions of an image.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "Images",
-    "Norm",
-    "SpatialDistance",
-    "centre_distance",
-    "largest_in_image",
-    "linear_table",
-    "piecewise_table",
-]
+__all__ = ["DistanceBlock", "Images", "Norm", "SpatialDistance", "length_of"]
 
 Norm = Literal[1, 2, "inf"]
+
+
+def length_of(down: NDArray[np.float64], across: NDArray[np.float64], norm: Norm) -> NDArray[np.float64]:
+    """Return the length of differences of centres; their sign does not matter.
+
+    >>> length_of(np.array([3.0]), np.array([-4.0]), 2)
+    array([5.])
+    """
+    if norm == 2:
+        return np.asarray(np.sqrt(down**2 + across**2))
+    down, across = np.abs(down), np.abs(across)
+    return np.asarray(down + across if norm == 1 else np.maximum(down, across))
 
 
 class Images(NamedTuple):
@@ -52,112 +56,48 @@ class Images(NamedTuple):
         """Return the row numbers of the regions of the ``index``-th image, ascending."""
         return self.order[self.first[index] : self.first[index + 1]]
 
+    def members_of_each(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the regions of several images, one image after the other, and the number of each."""
+        begin = self.first[indices]
+        length = self.first[indices + 1] - begin
+        slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
+        return self.order[slot], length
 
-def centre_distance(num_rows: int, num_cols: int, norm: Norm) -> NDArray[np.float64]:
-    """Return |i - j| by row and column difference, in region sizes.
-
-    >>> centre_distance(2, 3, 1)
-    array([[0., 1., 2.],
-           [1., 2., 3.]])
-    """
-    row = np.arange(num_rows, dtype=np.float64)[:, None]
-    col = np.arange(num_cols, dtype=np.float64)[None, :]
-    if norm == 1:
-        return row + col
-    if norm == 2:
-        return np.sqrt(row**2 + col**2)
-    return np.maximum(row, col)
+    def spans(self, axis: NDArray[Any]) -> NDArray[Any]:
+        """Return the largest less the smallest value of each image, (I,), of an (R,) coordinate."""
+        ordered, starts = axis[self.order], self.first[:-1]
+        spans: NDArray[Any] = np.maximum.reduceat(ordered, starts) - np.minimum.reduceat(ordered, starts)
+        return spans
 
 
-def piecewise_table(
-    num_rows: int, num_cols: int, *, cutoff: float, norm: Norm, d2_d1: float, d3_d2: float
-) -> NDArray[np.float64]:
-    """Return the piece-wise distance inside an image by row and column difference, divided by d3 [Cai2021, eq. 6].
+class DistanceBlock(ABC):
+    """Distances inside several images at once, whose regions are the rows of a matrix."""
 
-    0 for the region itself, d1 nearer than the cut-off, d2 from the cut-off on; d3 (here 1) is for other images. A
-    metric when d1 <= d2 <= 2 d1 and d2 <= d3 [Cai2021, appendix A].
+    @abstractmethod
+    def keep(self, is_kept: NDArray[np.bool_]) -> None:
+        """Drop the images, rows of the matrix, for which the (I,) ``is_kept`` is False."""
 
-    Args:
-        num_rows: Row differences 0 to ``num_rows - 1``.
-        num_cols: Column differences 0 to ``num_cols - 1``.
-        cutoff: d_c in region sizes.
-        norm: Norm of the difference of centres.
-        d2_d1: d2 / d1.
-        d3_d2: d3 / d2.
+    @abstractmethod
+    def distance_to(self, slot: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the (I, S) distances of all regions to one of each image, which ``slot`` names by its column.
 
-    Returns:
-        (num_rows, num_cols) table.
-
-    >>> piecewise_table(1, 3, cutoff=1.5, norm=2, d2_d1=2.0, d3_d2=1.0)
-    array([[0. , 0.5, 1. ]])
-    """
-    far = 1.0 / d3_d2
-    table = np.where(centre_distance(num_rows, num_cols, norm) < cutoff, far / d2_d1, far)
-    table[0, 0] = 0.0
-    return table
+        A new array. Slots that are only padding may have any value in [0, 1].
+        """
 
 
-def linear_table(num_rows: int, num_cols: int, *, norm: Norm, largest: float) -> NDArray[np.float64]:
-    """Return |i - j| divided by the largest distance inside any image of the pool [Cai2021, eq. 5].
+class SpatialDistance(ABC):
+    """Distance between the regions of a pool: within an image as the subclass computes it, 1 between images."""
 
-    Regions of different images are at that largest distance, here 1.
-
-    >>> linear_table(1, 3, norm=2, largest=2.0)
-    array([[0. , 0.5, 1. ]])
-    """
-    return centre_distance(num_rows, num_cols, norm) / (largest or 1.0)
-
-
-def largest_in_image(
-    images: Images, row: NDArray[np.int32], col: NDArray[np.int32], norm: Norm
-) -> tuple[int, int, float]:
-    """Return the largest row difference, column difference and distance inside one image.
-
-    The distance is that of opposite corners of the rectangle of cells which an image has in the pool: the largest
-    between two regions wherever a pool holds whole grids.
-    """
-    starts = images.first[:-1]
-    spans = []
-    for axis in (row, col):
-        ordered = axis[images.order]
-        spans.append(np.maximum.reduceat(ordered, starts) - np.minimum.reduceat(ordered, starts))
-    num_rows, num_cols = int(spans[0].max()) + 1, int(spans[1].max()) + 1
-    distance = centre_distance(num_rows, num_cols, norm)[spans[0], spans[1]]
-    return num_rows, num_cols, float(distance.max())
-
-
-class SpatialDistance(NamedTuple):
-    """Distance between the regions of a pool: a table within an image, 1 between images."""
-
-    table: NDArray[np.float64]
-    """Distance within an image by row and column difference."""
     images: Images
     """The regions, image by image."""
-    row: NDArray[np.int32]
-    """(R,) row of each region's cell."""
-    col: NDArray[np.int32]
-    """(R,) column of each region's cell."""
 
+    @abstractmethod
     def between(self, region: int, members: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the distances of ``region`` to ``members``, which are regions of the same image."""
-        down, across = np.abs(self.row[members] - self.row[region]), np.abs(self.col[members] - self.col[region])
-        return np.asarray(self.table[down, across])
 
-    def same_image(self, region: int) -> NDArray[np.int64]:
-        """Return the row numbers of all regions of the image that contains ``region``, ascending."""
-        return self.images.members(int(self.images.of_region[region]))
-
-    def to_nearest(self, members: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return each region's distance to the nearest of ``members``, (R,) in [0, 1]; 1 where its image has none."""
-        nearest = np.ones(len(self.row))
-        self.update_nearest(nearest, members)
-        return nearest
-
+    @abstractmethod
     def update_nearest(self, nearest: NDArray[np.float64], new: NDArray[np.int64]) -> NDArray[np.int64]:
         """Lower ``nearest`` in place to the distance to each of ``new``, and return the regions of their images.
-
-        Handles the n-th new region of all images at once. O(sum over new regions of the number of regions in its
-        image).
 
         Args:
             nearest: (R,) distances to the set before; changed in place.
@@ -166,20 +106,53 @@ class SpatialDistance(NamedTuple):
         Returns:
             Row numbers of all regions whose distance may have changed, each once.
         """
+
+    @abstractmethod
+    def block(self, region_IS: NDArray[np.int64]) -> DistanceBlock:
+        """Return the distances inside images of similar size.
+
+        Args:
+            region_IS: Row numbers; each row starts with all regions of one image, ascending, and may be padded.
+        """
+
+    def same_image(self, region: int) -> NDArray[np.int64]:
+        """Return the row numbers of all regions of the image that contains ``region``, ascending."""
+        return self.images.members(int(self.images.of_region[region]))
+
+    def to_nearest(self, members: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return each region's distance to the nearest of ``members``, (R,) in [0, 1]; 1 where its image has none."""
+        nearest = np.ones(len(self.images.of_region))
+        self.update_nearest(nearest, members)
+        return nearest
+
+
+class PairwiseDistance(SpatialDistance):
+    """A distance that is computed from two regions alone."""
+
+    @abstractmethod
+    def from_each(
+        self, sources: NDArray[np.int64], members: NDArray[np.int64], length: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the distances of each source to its members.
+
+        Args:
+            sources: (N,) row numbers.
+            members: (sum of length,) the regions that the first source is compared with, then those of the second, ...;
+                all of the image of their source.
+            length: (N,) how many there are for each source.
+        """
+
+    def update_nearest(self, nearest: NDArray[np.float64], new: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Handle the n-th new region of all images at once: O(sum over new regions of the regions of its image)."""
         image = self.images.of_region[new]
         by_image = np.argsort(image, kind="stable")
         new, image = new[by_image], image[by_image]
         number = np.arange(len(image)) - np.searchsorted(image, image)  # 0, 1, ... for the new regions of an image
-        num_cols, flat, changed = self.table.shape[1], self.table.ravel(), np.empty(0, np.int64)
+        changed = np.empty(0, np.int64)
         for step in range(int(number.max(initial=-1)) + 1):
-            sources, among = new[number == step], image[number == step]
-            begin = self.images.first[among]
-            length = self.images.first[among + 1] - begin
-            slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
-            members = self.images.order[slot]
-            index = np.abs(self.row[members] - np.repeat(self.row[sources], length)) * num_cols
-            index += np.abs(self.col[members] - np.repeat(self.col[sources], length))
-            nearest[members] = np.minimum(nearest[members], flat[index])
+            sources = new[number == step]
+            members, length = self.images.members_of_each(image[number == step])
+            nearest[members] = np.minimum(nearest[members], self.from_each(sources, members, length))
             if step == 0:
                 changed = members
         return changed

@@ -131,6 +131,16 @@ class TestMaxSum(StrategyContract):
     params = {"set_function": "max-sum"}  # noqa: RUF012
 
 
+class TestNeighboursThatShareABorder(StrategyContract):
+    name = "entropy-spatial"
+    params = {"distance": "adjacency"}  # noqa: RUF012
+
+
+class TestFeaturesAndNeighboursThatShareABorder(StrategyContract):
+    name = "entropy-feature-spatial"
+    params = {"distance": "adjacency"}  # noqa: RUF012
+
+
 class TestLinearDistanceNormalisedAtEveryStep(StrategyContract):
     name = "entropy-feature-spatial"
     params = {"distance": "linear", "norm_schedule": "step"}  # noqa: RUF012

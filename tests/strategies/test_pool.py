@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quadrat.strategies import Pool, Selection, StrategyError
+from quadrat.strategies import Needs, Pool, Selection, StrategyError
 
 
 def columns(**changes: Any) -> dict[str, Any]:
@@ -24,7 +24,16 @@ def columns(**changes: Any) -> dict[str, Any]:
     [
         ({"row": np.zeros(2, int)}, "row: expected one entry for each of 3 regions, got 2"),
         ({"row": np.zeros((3, 1), int)}, r"row: expected 1 axes, got an array of shape \(3, 1\)"),
-        ({"row": np.array([0.0, 1.0, 2.0])}, "row: expected int32, got float64"),
+        ({"row": np.array([0.0, 1.0, 2.0])}, r"row, col: expected both whole numbers .*, got float64 and int64"),
+        ({"row": np.zeros(3), "col": np.array([0.0, 1.0, np.nan])}, "col: expected 0 or more, got nan for region 2"),
+        ({"row": np.zeros(3), "col": np.array([0.0, np.inf, 1.0])}, "col: expected 0 or more, got inf for region 1"),
+        ({"row": np.zeros(3), "col": np.array([0.0, 1.0, -0.5])}, "col: expected 0 or more, got -0.5 for region 2"),
+        ({"borders": np.array([0, 1])}, r"borders: expected 2 axes, got an array of shape \(2,\)"),
+        ({"borders": np.array([[0, 1, 2]])}, r"borders: expected two regions in each row, got .* shape \(1, 3\)"),
+        ({"borders": np.array([[0.0, 1.0]])}, "borders: expected int64, got float64"),
+        ({"borders": np.array([[0, 1], [0, 3]])}, "borders: expected regions 0 to 2, got 3"),
+        ({"borders": np.array([[0, 1], [1, 1]])}, "borders: expected pairs of two regions of one image, got 1 and 1"),
+        ({"borders": np.array([[0, 1], [1, 2]])}, "got 1 and 2 of images 0 and 1"),
         ({"labelled": np.array([0, 1, 0])}, "labelled: expected bool, got int64"),
         ({"signals": {"entropy": np.zeros(4)}}, r"signals\['entropy'\]: expected one entry for each of 3"),
         ({"features": np.zeros(3)}, "features: expected 2 axes"),
@@ -47,6 +56,25 @@ def test_the_arrays_of_a_pool_are_read_only_views_of_the_right_dtype() -> None:
     assert (pool.row.dtype, pool.pixels.dtype) == (np.int32, np.int64)
     with pytest.raises(ValueError, match="read-only"):
         pool.image[0] = 1
+
+
+def test_two_regions_of_any_shape_may_have_one_centre() -> None:
+    pool = Pool(**columns(row=np.zeros(3, np.float32), col=np.array([0.5, 0.5, 0.25])))
+    assert not pool.has_cells and pool.row.dtype == pool.col.dtype == np.float64
+    np.testing.assert_array_equal(pool.col, [0.5, 0.5, 0.25])
+
+
+def test_an_empty_pool_may_be_made_of_empty_lists() -> None:
+    assert Pool(image=[], row=[], col=[], pixels=[], labelled=[]).has_cells  # type: ignore[arg-type]
+
+
+def test_borders_are_given_or_computed_only_where_they_are_needed() -> None:
+    needed = Needs(borders=True)
+    pool = Pool(**columns())
+    assert pool.borders is None and pool.only(Needs()).borders is None
+    np.testing.assert_array_equal(pool.only(needed).borders, [[0, 1]])
+    given = Pool(**columns(borders=np.empty((0, 2), int)))
+    assert given.only(needed).borders.shape == (0, 2) and given.only(Needs()).borders is None
 
 
 def test_candidates_are_the_unlabelled_regions() -> None:

@@ -1,5 +1,6 @@
 """Precomputed: the contract on a written selection, and its error messages."""
 
+import dataclasses
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,25 @@ def publish(path: Path, pool: Pool, regions: list[int], potential: list[float] |
 
 class TestPrecomputed(StrategyContract):
     name = "precomputed"
+    any_shape = False  # a published grid
 
     @pytest.fixture(autouse=True)
     def published(self, tmp_path: Path) -> None:
-        folder, pool = tmp_path / "published", example_pool(Needs())
+        folder, pool = tmp_path / "published", self.pool() if self.any_shape else example_pool(Needs())
         publish(folder / "round-0.npz", pool, np.random.default_rng(3).permutation(pool.num_regions).tolist())
         self.params = {"folder": str(folder)}  # type: ignore[misc]  # another folder for each test
+
+
+class TestPrecomputedOfAnyShape(TestPrecomputed):
+    any_shape = True
+
+    def pool(self, **options: Any) -> Pool:
+        """Return regions of any shape, no two of one centre: those are found by their row numbers."""
+        pool = example_pool(Needs(), **{**options, "any_shape": True})
+        return dataclasses.replace(pool, row=pool.row + 1e-3 * (np.arange(pool.num_regions) % 2))
+
+    def test_centres_that_are_whole_numbers_give_the_selection_of_the_grid(self) -> None:
+        """They do not: a published selection is of the one or the other."""
 
 
 def select(folder: Path, pool: Pool, budget: int) -> Any:
@@ -107,6 +121,38 @@ def test_a_trial_with_another_initial_set_is_refused(tmp_path: Path, pool: Pool)
         StrategyError, match=r"expected a trial that starts from the published round 0 .* got 1 labelled"
     ):
         select(tmp_path, other, 1)
+
+
+def test_regions_are_found_by_the_exact_centre_and_those_of_one_centre_by_row_number(tmp_path: Path) -> None:
+    pool = example_pool(Needs(), labelled=0.0, any_shape=True)
+    assert pool.row[0] == pool.row[1] and pool.col[0] == pool.col[1]
+    publish(tmp_path / "round-0.npz", pool, [1, 7, 0], size=32)  # regions of any shape have no one area
+    order = np.concatenate([[0, 1], np.random.default_rng(0).permutation(np.arange(2, pool.num_regions))])
+    columns = {name: getattr(pool, name)[order] for name in ("image", "row", "col", "pixels", "labelled")}
+    assert select(tmp_path, pool, 3).regions.tolist() == [1, 7, 0]
+    assert order[select(tmp_path, Pool(**columns), 3).regions].tolist() == [1, 7, 0]
+    moved = Pool(**{**columns, "row": np.nextafter(columns["row"], 9)})
+    with pytest.raises(StrategyError, match="expected at least 1 regions of this pool"):
+        select(tmp_path, moved, 1)
+
+
+def test_cells_are_not_replayed_on_centres(tmp_path: Path, pool: Pool) -> None:
+    publish(tmp_path / "round-0.npz", pool, [1, 2])
+    any_shape = example_pool(Needs(), labelled=0.0, any_shape=True)
+    with pytest.raises(StrategyError, match=r"expected a selection of centres of regions .*, got cells of a grid in"):
+        select(tmp_path, any_shape, 1)
+    publish(tmp_path / "round-0.npz", any_shape, [1, 2])
+    with pytest.raises(StrategyError, match="expected a selection of cells of a grid, as the pool has, got centres of"):
+        select(tmp_path, pool, 1)
+
+
+def test_the_digest_of_published_centres_depends_on_every_bit(tmp_path: Path) -> None:
+    pool = example_pool(Needs(), any_shape=True)
+    publish(tmp_path / "round-0.npz", pool, [1, 2])
+    first = load("precomputed", folder=str(tmp_path)).contents()
+    columns = {name: getattr(pool, name) for name in ("image", "col", "pixels", "labelled")}
+    publish(tmp_path / "round-0.npz", Pool(**columns, row=np.nextafter(pool.row, 9)), [1, 2])
+    assert load("precomputed", folder=str(tmp_path)).contents() != first
 
 
 def test_a_selection_of_another_region_size_is_refused(tmp_path: Path, pool: Pool) -> None:

@@ -61,9 +61,11 @@ def by_brute_force(pool: Pool, radius: float, norm: object) -> list[int]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.0, 1.5, 2.3, 3.0]), st.sampled_from([1, 2, "inf"]))
-def test_nms_agrees_with_brute_force(seed: int, radius: float, norm: object) -> None:
-    pool = example_pool(Needs(signals=("entropy",)), seed=seed, num_images=3)
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.0, 1.5, 2.3, 3.0]), st.sampled_from([1, 2, "inf"]), st.booleans()
+)
+def test_nms_agrees_with_brute_force(seed: int, radius: float, norm: object, any_shape: bool) -> None:
+    pool = example_pool(Needs(signals=("entropy",)), seed=seed, num_images=3, any_shape=any_shape)
     assert select(pool, 10**6, radius=radius, norm=norm) == by_brute_force(pool, radius, norm)
 
 

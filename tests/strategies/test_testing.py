@@ -19,6 +19,36 @@ def test_an_example_pool_has_the_needed_inputs_and_no_others() -> None:
     assert not pool.profiles["class-histogram"].flags.writeable
 
 
+def test_an_example_pool_of_any_shape_has_centres_areas_and_borders() -> None:
+    pool = example_pool(Needs(borders=True), any_shape=True)
+    assert not pool.has_cells and (pool.row % 1 != 0).all() and len(np.unique(pool.pixels)) > 100
+    places = np.column_stack([pool.image, pool.row, pool.col])
+    assert len(places) - len(np.unique(places, axis=0)) == 7  # two regions of one centre in each image
+    assert pool.borders is not None and len(pool.borders) > 100
+    assert example_pool(Needs(), any_shape=True).borders is None and example_pool(Needs(borders=True)).borders is None
+
+
+class Indexing(Strategy):
+    """Takes rows for whole numbers."""
+
+    name = "indexing"
+
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        last = int(pool.row.max())
+        return Selection.of(pool.candidates[np.argsort(np.arange(last + 1)[pool.row[pool.candidates]])][:budget])
+
+
+def test_a_strategy_of_grids_only_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = StrategyContract()
+    monkeypatch.setattr(contract, "strategy", Indexing, raising=False)
+    monkeypatch.setattr(contract, "name", "indexing", raising=False)
+    with pytest.raises(IndexError):
+        contract.test_regions_of_any_shape_are_selected_by_the_same_rules()
+    monkeypatch.setattr(contract, "any_shape", False, raising=False)
+    with pytest.raises(IndexError):  # it must say so
+        contract.test_regions_of_any_shape_are_selected_by_the_same_rules()
+
+
 class Drawing(Strategy):
     """Draws from generators that are not its own."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from quadrat.benchmark.planning.selection_time import bench_select, read_pool, synthetic_pool, write_pool
+from quadrat.benchmark.planning.selection_time import bench_select, jittered, read_pool, synthetic_pool, write_pool
 from quadrat.cluster.cli.main import cli
 from quadrat.strategies import Pool, StrategyError
 
@@ -70,6 +70,30 @@ def test_a_written_pool_reads_back_and_can_be_measured(pool: Pool, tmp_path: Pat
     done = CliRunner().invoke(cli, [*arguments, "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.output)["pool"]["num_regions"] == pool.num_regions
+
+
+def test_a_jittered_pool_has_centres_near_the_cells_and_their_borders(pool: Pool) -> None:
+    moved = jittered(pool, 0.2)
+    assert not moved.has_cells and np.abs(moved.row - pool.row - 0.5).max() <= 0.2
+    assert np.abs(moved.col - pool.col - 0.5).max() > 0.19
+    assert moved.borders is not None and len(moved.borders) == 8 * (7 * 16 + 8 * 15)
+    np.testing.assert_array_equal(jittered(pool, 0.2).row, moved.row)
+    with pytest.raises(StrategyError, match="expected a pool of grid cells to move, got one of centres"):
+        jittered(moved, 0.2)
+
+
+def test_regions_of_any_shape_are_timed_beside_the_grid(pool: Pool, tmp_path: Path) -> None:
+    moved = jittered(pool, 0.2)
+    write_pool(tmp_path / "pool.npz", moved)
+    back = read_pool(tmp_path / "pool.npz")
+    for name in ("row", "col", "borders"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(moved, name))
+    arguments = ["bench", "select", "--regions", "256", "--features", "4", "--labelled", "9", "--budget", "5"]
+    done = CliRunner().invoke(cli, [*arguments, "--strategy", "feature-spatial", "--jitter", "0.2", "--json"])
+    assert done.exit_code == 0, done.output
+    [row] = json.loads(done.output)["rows"]
+    assert row["grid_factor"] == pytest.approx(row["seconds"] / row["grid_seconds"], rel=0.02)
+    assert "grid_seconds" not in bench_select(pool, strategies=["entropy"], budget=5)["rows"][0]
 
 
 def test_a_file_that_is_not_a_pool_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quadrat.strategies import Pool
+from quadrat.strategies.borders import borders_of_cells
 from quadrat.strategies.diversity import (
     CoreSet,
     Diversification,
@@ -34,6 +35,11 @@ def problems(draw: st.DrawFn) -> tuple[Diversification, Pool, int]:
     cells = [(image, *cell) for image, shape in enumerate(shapes) for cell in np.ndindex(*shape)]
     order = rng.permutation(len(cells)) if draw(st.booleans()) else np.arange(len(cells))
     image, row, col = np.array(cells, np.int32)[order].T
+    borders = None
+    if draw(st.booleans()):  # regions of any shape: images of any size, centres of few values, some in one place
+        row, col = rng.choice(rng.uniform(0, 5, draw(st.integers(1, 9))), (2, len(cells)))
+        pairs = rng.integers(0, len(cells), (2 * len(cells), 2))
+        borders = pairs[(image[pairs[:, 0]] == image[pairs[:, 1]]) & (pairs[:, 0] != pairs[:, 1])]
     num_regions, num_features = len(cells), draw(st.integers(1, 12))
     kind = draw(st.sampled_from(["normal", "ties", "far from 0", "duplicates"]))
     normal = rng.standard_normal((num_regions, num_features), np.float32)
@@ -53,6 +59,7 @@ def problems(draw: st.DrawFn) -> tuple[Diversification, Pool, int]:
         labelled=labelled,
         signals={"entropy": entropy.astype(np.float32)},
         features=features,
+        borders=borders,
     )
     weight = st.sampled_from([0.3, 1.0, 2.5])
     params = {
@@ -60,7 +67,7 @@ def problems(draw: st.DrawFn) -> tuple[Diversification, Pool, int]:
         "norm": draw(st.sampled_from([1, 2, "inf"])),
         "d2_d1": draw(st.sampled_from([1.0, 1.5, 2.0])),
         "d3_d2": draw(st.sampled_from([1.0, 1.3, 2.5])),
-        "distance": draw(st.sampled_from(["piecewise", "linear"])),
+        "distance": draw(st.sampled_from(["piecewise", "linear", "adjacency"])),
         "set_function": draw(st.sampled_from(["max-min", "max-min", "max-sum"])),
         "pca_dim": draw(st.one_of(st.none(), st.integers(1, 14))),
     }
@@ -99,6 +106,34 @@ def test_max_min_potentials_never_rise(problem: tuple[Diversification, Pool, int
         assert (
             np.diff(maximise(diversification.objective(pool, np.random.default_rng(0)), budget).potential) <= 0
         ).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(problem=problems())
+def test_centres_that_are_whole_numbers_give_the_selection_of_the_grid(
+    problem: tuple[Diversification, Pool, int],
+) -> None:
+    diversification, pool, budget = problem
+    places = np.column_stack([pool.image, np.floor(pool.row), np.floor(pool.col)]).astype(np.int32)
+    rows = np.sort(np.unique(places, axis=0, return_index=True)[1])
+    image, row, col = places[rows].T
+    columns = {"image": image, "pixels": pool.pixels[rows], "labelled": pool.labelled[rows]}
+    arrays = {"signals": {"entropy": pool.signals["entropy"][rows]}, "features": pool.features[rows]}
+    grid = Pool(**columns, **arrays, row=row, col=col)
+    centres = Pool(
+        **columns, **arrays, row=row.astype(float), col=col.astype(float), borders=borders_of_cells(image, row, col)
+    )
+    expected, found = (diversification.select(some, budget, np.random.default_rng(0)) for some in (grid, centres))
+    np.testing.assert_array_equal(found.regions, expected.regions)
+    np.testing.assert_array_equal(found.potential, expected.potential)
+
+
+def test_neighbours_by_borders_are_those_of_norm_1_on_a_grid() -> None:
+    pool, rng = large_pool(40), np.random.default_rng(0)
+    by_border = EntropyFeatureSpatial(distance="adjacency").select(pool, 300, rng)
+    by_norm = EntropyFeatureSpatial(norm=1, cutoff=1.5).select(pool, 300, rng)
+    np.testing.assert_array_equal(by_border.regions, by_norm.regions)
+    np.testing.assert_array_equal(by_border.potential, by_norm.potential)
 
 
 def large_pool(num_images: int = 300) -> Pool:
