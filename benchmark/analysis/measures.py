@@ -13,6 +13,7 @@ __all__ = [
     "DIVERSITY",
     "FRACTION",
     "IMAGES",
+    "LABEL_ACCURACY",
     "MIOU",
     "REGIONS",
     "VOID_SHARE",
@@ -90,6 +91,15 @@ VOID_SHARE = Metric(
     of=lambda record: 100 * record.void_px / record.labelled_px if record.labelled_px else None,
 )
 """Share of the labelled pixels that are void: paid for, and nothing to learn from. It describes the selections."""
+
+
+LABEL_ACCURACY = Metric(
+    key="label-accuracy",
+    title="labelled pixels whose label is right (%)",
+    of=lambda record: 100 * record.label_accuracy,
+)
+"""Share of the labelled non-void pixels whose label is right: the true class, or a set of classes with it. It is below
+100 for labels that are not precise, and for an annotator who errs. It describes the labels; no strategy sees it."""
 
 
 def class_iou(classes: Sequence[str], index: int) -> Metric:

@@ -1,7 +1,7 @@
 """The primary analysis: the one comparison, declared beforehand, that anything called significant has to come from.
 
 Declared here, before any result is seen: the area under the learning curve (AUBC) of each strategy minus that of Random
-with the same region size, over labelled pixels and over clicks; all of these tests are one family for Holm's correction
+with the same query, over labelled pixels and over clicks; all of these tests are one family for Holm's correction
 [Holm]. Without Random the family is all pairs of strategies. The whole budget counts, not one round of it, and both
 costs, since strategies select equal numbers of regions but neither equal pixels nor equal clicks.
 
@@ -28,7 +28,7 @@ from quadrat.benchmark.analysis.curves import areas, common_range, curves_of
 from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, MIOU, Cost, Metric
 from quadrat.benchmark.analysis.power import detectable_difference, seeds_needed
 from quadrat.benchmark.analysis.statistics import LEVEL, MIN_SEEDS, holm
-from quadrat.benchmark.results.trials import Results
+from quadrat.benchmark.results.trials import Query, Results
 
 __all__ = [
     "PRIMARY_COSTS",
@@ -49,7 +49,7 @@ Verdict = Literal["better", "worse", "open", "not tested"]
 Reason = Literal[
     "unfinished trials",
     "too few shared seeds",
-    "no Random of its region size",
+    "no Random of its query",
     "nothing to compare it to",
     "no range of costs that all cover",
 ]
@@ -204,10 +204,11 @@ def primary_analysis(results: Results, metric: Metric = MIOU) -> PrimaryAnalysis
     done = [trial for trial in results.trials if not trial.is_full_supervision and trial.state == "done"]
     records = [record for trial in done for record in trial.records]
     is_against_random = "random" in results.strategies.values()
+    blocks: Mapping[str, Query | None] = results.queries
     if is_against_random:
-        pairs, blocks = list(results.baselines.items()), results.sizes
-    else:  # region sizes are compared with each other too, so seeds alone are the blocks
-        pairs, blocks = list(itertools.combinations(results.labels, 2)), dict.fromkeys(results.labels, 0)
+        pairs = list(results.baselines.items())
+    else:  # queries are compared with each other too, so seeds alone are the blocks
+        pairs, blocks = list(itertools.combinations(results.labels, 2)), dict.fromkeys(results.labels)
     fitted, ranges = [], []
     for cost in PRIMARY_COSTS:
         curves = curves_of(records, cost, metric)
@@ -231,7 +232,7 @@ def _fitted(
     cost: Cost,
     areas_: Mapping[str, Mapping[int, float]],
     pairs: Sequence[tuple[str, str]],
-    sizes: Mapping[str, int],
+    queries: Mapping[str, Query | None],
 ) -> _Fitted:
     """Fit the two-way layout of the areas over one cost.
 
@@ -239,7 +240,7 @@ def _fitted(
         cost: That cost.
         areas_: Label -> seed -> area.
         pairs: (first, second): compared where they share a seed.
-        sizes: Label -> region size: a block is a seed of one size, since round 0 is shared within it only.
+        queries: Label -> query: a block is a seed of one query, since round 0 is shared within it only.
     """
     by_pair = {
         pair: {seed: areas_[pair[0]][seed] - areas_[pair[1]][seed] for seed in sorted(shared)}
@@ -247,7 +248,7 @@ def _fitted(
         if (shared := areas_.get(pair[0], {}).keys() & areas_.get(pair[1], {}).keys())
     }
     labels = list(areas_)
-    cells = [(label, (sizes[label], seed)) for label in labels for seed in areas_[label]]
+    cells = [(label, (queries[label], seed)) for label in labels for seed in areas_[label]]
     blocks = list(dict.fromkeys(block for _, block in cells))
     fit, gains = None, [math.fsum(by_seed.values()) / len(by_seed) for by_seed in by_pair.values()]
     if by_pair:
@@ -259,14 +260,14 @@ def _fitted(
         if design.df > 0:
             fit = design.fit(np.array([[areas_[label][seed] for label, (_, seed) in cells]]))
             gains = fit.gain_BC[0].tolist()
-    num_by_size = collections.Counter(sizes[label] for label in labels)
+    num_by_query = collections.Counter(queries[label] for label in labels)
     return _Fitted(
         cost=cost,
         pairs=list(by_pair),
         by_seed=list(by_pair.values()),
         fit=fit,
         gains=gains,
-        df_per_seed=sum(num - 1 for num in num_by_size.values()),
+        df_per_seed=sum(num - 1 for num in num_by_query.values()),
     )
 
 
@@ -366,7 +367,7 @@ def _why_not_tested(results: Results, label: str, *, has_range: bool) -> Reason:
     others = [other for other in results.labels if other != label]
     if "random" in results.strategies.values():
         if label not in results.baselines and results.strategies[label] != "random":
-            return "no Random of its region size"
+            return "no Random of its query"
         others = [other for other in others if other in results.baselines or label in results.baselines]
     if not others:
         return "nothing to compare it to"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator, TrialSpec, identity
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import Needs, load
 
@@ -32,9 +32,14 @@ def round_identity(spec: TrialSpec, round_: int, *, pool: str, labelled: str) ->
         pool: What identifies the images: their fingerprint, or before they are read the data set.
         labelled: What identifies the set of labelled regions: its digest, or before the round what decides it.
     """
+    # Both are left out where they have their defaults: stores of before they were there keep what they hold.
+    labels = {} if spec.labels == PRECISE else {"labels": spec.labels}
+    annotator = {} if spec.annotator == Annotator() else {"annotator": identity(spec.annotator)}
     return {
         "pool": pool,
         "region_size": spec.region_size,
+        **labels,
+        **annotator,
         "recipe": spec.learner.model_dump(mode="json"),
         "seed": spec.seed,
         "round": round_,

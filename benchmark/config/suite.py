@@ -13,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from quadrat.benchmark.config.contents import contents_of
 from quadrat.benchmark.config.study import Study
 from quadrat.benchmark.config.suite_file import SuiteFile, read_suite_file, shipped_suites
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, DatasetSpec, TrialSpec, VoidRegions, scale_budgets
+from quadrat.benchmark.config.trial import (
+    FULL_SUPERVISION,
+    PRECISE,
+    Annotator,
+    DatasetSpec,
+    LabelType,
+    TrialSpec,
+    VoidRegions,
+    scale_budgets,
+)
 from quadrat.benchmark.errors import QuadratError, SuiteError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.storage.atomic import canonical_json
@@ -50,9 +59,11 @@ class StrategyEntry(BaseModel):
 
     Attributes:
         name: Registered name, see `quadrat list strategies`.
-        label: Name in tables and figures; must differ when a strategy occurs twice. By default the name.
+        label: Name in tables and figures; must differ when a strategy occurs twice. By default the name, with the label
+            type where the entry has its own.
         params: Its parameters; what is left out takes the strategy's default.
         region_size: Its own edge of a region, pixels, at the same number of pixels; by default the suite's.
+        labels: Its own label type; by default the suite's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,12 +72,15 @@ class StrategyEntry(BaseModel):
     label: str
     params: dict[str, Any] = Field(default_factory=dict)
     region_size: PositiveInt | None = None
+    labels: LabelType | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: object) -> object:
         entry = {"name": value} if isinstance(value, str) else value
-        return {"label": entry.get("name"), **entry} if isinstance(entry, dict) else entry
+        if not isinstance(entry, dict):
+            return entry
+        return {"label": _with_labels(entry.get("name"), entry.get("labels")), **entry}
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -127,6 +141,10 @@ class Suite(BaseModel):
         learner: How models are trained.
         strategies: What is compared.
         seeds: One trial per strategy and seed; paired over strategies.
+        labels: What the annotator says of a region. `precise`: the class of each pixel. `dominant`: the class of most
+            pixels, which all of them get. `multi-class`: the classes in it, not where they are. A list compares types.
+        annotator: How the annotator errs, by default never. The evaluator never does, nor what full supervision trains
+            on.
         void_regions: `offer`: regions that are wholly void can be labelled and cost what others cost, as an annotator
             would find out. `withhold`: they are known beforehand not to be part of the task, as the border of a camera.
         full_supervision: Whether to train on all labels too: true with the length of the strategies' fits, or
@@ -146,6 +164,8 @@ class Suite(BaseModel):
     learner: Recipe
     strategies: tuple[StrategyEntry, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = Field(min_length=1)
+    labels: LabelType | tuple[LabelType, ...] = PRECISE
+    annotator: Annotator = Annotator()
     void_regions: VoidRegions = "offer"
     full_supervision: bool | FullSupervision = False
     resources: Resources = Field(default_factory=Resources)
@@ -158,9 +178,9 @@ class Suite(BaseModel):
             raise ValueError("cumulative budgets that grow from round to round, such as [1000, 2000, 4000]")
         return budgets
 
-    @field_validator("seeds", "region_size")
+    @field_validator("seeds", "region_size", "labels")
     @classmethod
-    def _distinct(cls, values: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    def _distinct(cls, values: Any) -> Any:
         if isinstance(values, tuple) and len(set(values)) != len(values):
             raise ValueError("values that differ from each other")
         return values
@@ -197,15 +217,20 @@ class Suite(BaseModel):
         return self.region_size if isinstance(self.region_size, tuple) else (self.region_size,)
 
     @property
+    def label_types(self) -> tuple[LabelType, ...]:
+        """All label types, without those that only single strategies have."""
+        return self.labels if isinstance(self.labels, tuple) else (self.labels,)
+
+    @property
     def full_supervision_recipe(self) -> Recipe:
         """How full supervision is trained: as the strategies' models, with its own length where the suite gives one."""
         own = self.full_supervision
         return own.recipe(self.learner) if isinstance(own, FullSupervision) else self.learner
 
     def effective(self, entry: StrategyEntry) -> str:
-        """Return what makes two strategies of the suite the same: name, all parameters, region size."""
-        size = entry.region_size or self.region_sizes[0]
-        return canonical_json([entry.name, load(entry.name, **entry.params).params(), size])
+        """Return what makes two strategies of the suite the same: name, all parameters, region size, label type."""
+        size, labels = entry.region_size or self.region_sizes[0], entry.labels or self.label_types[0]
+        return canonical_json([entry.name, load(entry.name, **entry.params).params(), size, labels])
 
     def trials(self) -> list[TrialSpec]:
         """Return every trial: full supervision first, then strategy by strategy with the seeds inside."""
@@ -229,12 +254,16 @@ class Suite(BaseModel):
         # Once an entry, not once a trial: loading reads the entry points of all installed distributions.
         loaded = [(entry, load(entry.name, **entry.params)) for entry in self.strategies]
         files: dict[str, dict[str, str]] = {}
-        for size in self.region_sizes:
+        for size, labels in itertools.product(self.region_sizes, self.label_types):
             for entry, strategy in loaded:
                 if entry.region_size is not None and size != first_size:
                     continue  # its own size: one trial per seed, not one for each size of the suite
+                if entry.labels is not None and labels != self.label_types[0]:
+                    continue
                 region_size = entry.region_size or size
                 has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
+                has_one_type = len(self.label_types) == 1 or entry.labels is not None
+                label = entry.label if has_one_size else f"{entry.label} r{region_size}"
                 defaults = strategy.params()
                 for seed in self.seeds:
                     params = _of_seed(defaults, seed)
@@ -243,7 +272,7 @@ class Suite(BaseModel):
                         own = strategy if params == defaults else load(entry.name, **params)
                         files[key] = contents_of(self.learner, own)
                     yield TrialSpec(
-                        label=entry.label if has_one_size else f"{entry.label} r{region_size}",
+                        label=label if has_one_type else _with_labels(label, labels),
                         strategy=entry.name,
                         params=params,
                         seed=seed,
@@ -252,8 +281,15 @@ class Suite(BaseModel):
                         budgets=scale_budgets(self.budgets, first_size, region_size),
                         learner=self.learner,
                         void_regions=self.void_regions,
+                        labels=entry.labels or labels,
+                        annotator=self.annotator,
                         files=files[key],
                     )
+
+
+def _with_labels(label: Any, labels: Any) -> Any:
+    """Return the name of a strategy with its label type, which is left out where it is precise."""
+    return label if labels in (None, PRECISE) else f"{label} {labels}"
 
 
 def _of_seed(params: dict[str, Any], seed: int) -> dict[str, Any]:

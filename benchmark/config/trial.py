@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.storage.atomic import canonical_json
@@ -17,7 +17,10 @@ __all__ = [
     "IDENTITY_VERSION",
     "IF_CHANGED",
     "NOT_IDENTITY",
+    "PRECISE",
+    "Annotator",
     "DatasetSpec",
+    "LabelType",
     "TrialSpec",
     "VoidRegions",
     "identity",
@@ -37,9 +40,18 @@ IF_CHANGED: Final[Literal["identity if changed"]] = "identity if changed"
 VoidRegions = Literal["offer", "withhold"]
 """Whether regions that are wholly void can be labelled."""
 
+LabelType = Literal["precise", "dominant", "multi-class"]
+"""What an annotator says of a region: the class of each pixel, the class of most pixels, or all classes in it."""
+
+PRECISE: Final[LabelType] = "precise"
+"""The label type of suites that name none."""
+
 
 def identity(model: BaseModel) -> dict[str, Any]:
     """Return the fields of `model` that can change a trial's numbers, nested models included.
+
+    A nested model that is marked `IF_CHANGED` is left out while it equals its default, like any other value: trials of
+    before it was there keep their id.
 
     Raises:
         TypeError: When a field does not say whether it is identity: annotate it with `IDENTITY`, `NOT_IDENTITY` or
@@ -49,6 +61,8 @@ def identity(model: BaseModel) -> dict[str, Any]:
     for name, info in type(model).model_fields.items():
         marks = {mark for mark in info.metadata if mark in (IDENTITY, NOT_IDENTITY, IF_CHANGED)}
         value = getattr(model, name)
+        if marks == {IF_CHANGED} and value == info.get_default(call_default_factory=True):
+            continue
         if isinstance(value, Recipe):
             fields[name] = value.model_dump(mode="json")
         elif isinstance(value, BaseModel):
@@ -57,7 +71,7 @@ def identity(model: BaseModel) -> dict[str, Any]:
             raise TypeError(
                 f"{type(model).__name__}.{name} must be marked IDENTITY, NOT_IDENTITY or IF_CHANGED, not {marks}"
             )
-        elif marks == {IDENTITY} or (marks == {IF_CHANGED} and value != info.default):
+        elif marks in ({IDENTITY}, {IF_CHANGED}):
             fields[name] = model.model_dump(mode="json", include={name})[name]
     return fields
 
@@ -85,8 +99,34 @@ class DatasetSpec(BaseModel):
     allow_overlap: Annotated[bool, NOT_IDENTITY] = False
 
 
+class Annotator(BaseModel):
+    """How an annotator errs: which names of classes are wrong.
+
+    A name is what the annotator says of one class in one region; a dominant label is one name, a precise or multi-class
+    label one for each class of the region. See `quadrat.benchmark.trial.annotation` for what is drawn.
+
+    Attributes:
+        error_rate: Probability that a name is wrong, 0 to 1.
+        kind: What is named instead. `uniform`: any other class. `confused`: another class of the same image, in
+            proportion to its pixels there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    error_rate: Annotated[float, IDENTITY] = Field(default=0.0, ge=0, le=1)
+    kind: Annotated[Literal["uniform", "confused"], IDENTITY] = "uniform"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_kind_without_errors(cls, value: object) -> object:
+        # Without errors the kind changes nothing, so it must not change an identity.
+        if isinstance(value, dict) and value.get("kind") == "confused" and value.get("error_rate", 0) == 0:
+            return {key: given for key, given in value.items() if key != "kind"}
+        return value
+
+
 class TrialSpec(BaseModel):
-    """One active-learning run: data set x region size x recipe x strategy(params) x budgets x seed.
+    """One active-learning run: data set x region size x label type x recipe x strategy(params) x budgets x seed.
 
     Attributes:
         label: Name of the trial's strategy in tables and figures.
@@ -98,6 +138,8 @@ class TrialSpec(BaseModel):
         budgets: Cumulative number of labelled regions after round 0, 1, ...; empty for `full-supervision`.
         learner: How a model is trained.
         void_regions: Whether regions that are wholly void can be labelled.
+        labels: What the annotator says of a region.
+        annotator: How the annotator errs.
         files: Digest of what a file holds that the trial depends on, by the dotted key of its path (`learner.weights`,
             `params.folder`). It takes the place of the path in the identity; without one the path counts.
     """
@@ -113,6 +155,8 @@ class TrialSpec(BaseModel):
     budgets: Annotated[tuple[PositiveInt, ...], IDENTITY]
     learner: Recipe
     void_regions: Annotated[VoidRegions, IF_CHANGED] = "offer"
+    labels: Annotated[LabelType, IF_CHANGED] = PRECISE
+    annotator: Annotated[Annotator, IF_CHANGED] = Annotator()
     files: Annotated[dict[str, str], IDENTITY] = Field(default_factory=dict)
 
     @field_validator("params")
@@ -128,11 +172,15 @@ class TrialSpec(BaseModel):
 
     @property
     def trial_id(self) -> str:
-        """Readable prefix + hash over the canonical JSON of the identity fields and `IDENTITY_VERSION`."""
+        """Readable prefix + hash over the canonical JSON of the identity fields and `IDENTITY_VERSION`.
+
+        A label type other than precise is in the prefix, so that a pattern such as `entropy-r32-s0-*` names one trial.
+        """
         payload = canonical_json({"version": IDENTITY_VERSION, **_by_content(identity(self))})
         digest = hashlib.sha256(payload.encode()).hexdigest()[:12]
         prefix = re.sub(r"[^a-z0-9]+", "-", self.strategy.lower()).strip("-")
-        return f"{prefix}-r{self.region_size}-s{self.seed}-{digest}"
+        labels = "" if self.labels == PRECISE else f"-{self.labels}"
+        return f"{prefix}-r{self.region_size}{labels}-s{self.seed}-{digest}"
 
 
 def _by_content(fields: dict[str, Any]) -> dict[str, Any]:

@@ -18,12 +18,15 @@ from quadrat.benchmark.data.parallel import in_order
 from quadrat.benchmark.data.regions import Layout, RegionGrid
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors
 
-__all__ = ["cache_key", "cached", "void_regions"]
+__all__ = ["cache_key", "cached", "class_counts", "void_regions"]
 
 _LOG = logging.getLogger(__name__)
 
 _VOID_VERSION: Final = 1
 """Version of `void_regions`; what another one cached is computed again."""
+
+_COUNTS_VERSION: Final = 1
+"""Version of `class_counts`."""
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -35,9 +38,15 @@ def cache_key(layout: Layout) -> str:
 
 
 def cached(
-    path: Path, name: str, layout: Layout, kind: type[Kind], compute: Callable[[], npt.NDArray[Kind]]
+    path: Path,
+    name: str,
+    layout: Layout,
+    kind: type[Kind],
+    compute: Callable[[], npt.NDArray[Kind]],
+    *,
+    entry: tuple[int, ...] = (),
 ) -> npt.NDArray[Kind]:
-    """Return an array of one entry per region, (R,): from the file `path`, else computed and written to it.
+    """Return an array of one entry per region, (R, ...): from the file `path`, else computed and written to it.
 
     One process computes while the others wait on a file lock.
 
@@ -47,14 +56,16 @@ def cached(
         layout: The regions.
         kind: Type of the entries.
         compute: Returns the array.
+        entry: Shape of an entry.
 
     Raises:
         ResultsError: When the disk is full.
     """
-    if (found := _load(path, name, layout, kind)) is not None:
+    shape = (layout.num_regions, *entry)
+    if (found := _load(path, name, shape, kind)) is not None:
         return found
     with clear_disk_errors(path), FileLock(path.with_suffix(".lock")):
-        if (found := _load(path, name, layout, kind)) is not None:
+        if (found := _load(path, name, shape, kind)) is not None:
             return found
         if path.is_file():
             _LOG.warning("%s is damaged: the %s are counted again", path, name)
@@ -66,14 +77,14 @@ def cached(
     return array
 
 
-def _load(path: Path, name: str, layout: Layout, kind: type[Kind]) -> npt.NDArray[Kind] | None:
+def _load(path: Path, name: str, shape: tuple[int, ...], kind: type[Kind]) -> npt.NDArray[Kind] | None:
     """Return the array of a file, whose checksum numpy's zip reader checks; None when missing or damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             array: npt.NDArray[Kind] = file[name]
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
-    return array if array.shape == (layout.num_regions,) and array.dtype == np.dtype(kind) else None
+    return array if array.shape == shape and array.dtype == np.dtype(kind) else None
 
 
 def void_regions(split: PackedSplit, layout: Layout) -> npt.NDArray[np.bool_]:
@@ -100,4 +111,27 @@ def void_regions(split: PackedSplit, layout: Layout) -> npt.NDArray[np.bool_]:
     path = split.path / f"void-v{_VOID_VERSION}-{cache_key(layout)}.npz"
     return cached(
         path, "void regions", layout, np.bool_, lambda: np.concatenate(list(in_order(of_image, range(len(split)))))
+    )
+
+
+def class_counts(split: PackedSplit, layout: Layout) -> npt.NDArray[np.int32]:
+    """Return the pixels of each class in every region, int32 (R, C), void in none; cached beside the packed split.
+
+    It is read off the masks: for the oracle only.
+
+    Raises:
+        ResultsError: When the disk is full.
+    """
+    num_classes = len(split.classes)
+
+    def of_image(index: int) -> npt.NDArray[np.int32]:
+        return layout.class_counts(index, split.masks.mask(index))[:, :num_classes].astype(np.int32)
+
+    return cached(
+        split.path / f"classes-v{_COUNTS_VERSION}-{cache_key(layout)}.npz",
+        "classes of regions",
+        layout,
+        np.int32,
+        lambda: np.concatenate(list(in_order(of_image, range(len(split))))),
+        entry=(num_classes,),
     )

@@ -4,7 +4,7 @@
 Class ids are uint8, and 255 is void: never trained on, never counted.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,5 +61,18 @@ class Labels(Protocol):
     def regions(self) -> NDArray[np.int64]:
         """Sorted ids of the labelled regions, (L,)."""
 
-    def crop(self, image: int, top: int, left: int, height: int, width: int, /) -> NDArray[np.uint8]:
-        """Return the labels in a window of an image, (height, width); 255 outside labelled regions and the image."""
+    @property
+    def key(self) -> dict[str, Any]:
+        """What distinguishes these labels from precise ones of the same regions, JSON-plain; empty for those."""
+
+    @property
+    def sets_KC(self) -> NDArray[np.bool_] | None:
+        """The sets of classes that labels stand for, (K, C), row VOID empty; None where labels are class ids."""
+
+    def crop(
+        self, image: int, top: int, left: int, height: int, width: int, /
+    ) -> NDArray[np.uint8] | NDArray[np.int32]:
+        """Return the labels in a window of an image, (height, width); 255 outside labelled regions and the image.
+
+        Class ids, uint8; or rows of `sets_KC`, int32.
+        """

@@ -295,6 +295,7 @@ class Learner:
             "weights": self.weights.sha256 if self.weights else "none",
             "region_size": int(labels.layout.region_size),
             "labelled": hashlib.sha256(regions.tobytes()).hexdigest(),
+            **labels.key,
             "seed": seed,
             "round": round,
         }

@@ -149,6 +149,9 @@ def _not_compared(results: Results, values: Values, comparisons: Mapping[str, Co
     unpaired = [label for label in results.labels if label in values and label not in comparisons]
     unpaired = [label for label in unpaired if label not in results.baselines.values()]
     if other_size := [label for label in unpaired if label not in results.baselines]:
-        yield f"Not compared, since the suite has no Random at the same region size: {listed(other_size)}."
+        same = (
+            "region size" if len({query.labels for query in results.queries.values()}) == 1 else "size and label type"
+        )
+        yield f"Not compared, since the suite has no Random at the same {same}: {listed(other_size)}."
     if unseeded := [label for label in unpaired if label in results.baselines]:
         yield f"Not compared, since no seed is shared with Random at that round: {listed(unseeded)}."

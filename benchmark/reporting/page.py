@@ -63,7 +63,7 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     """
     results = read_results(Path(results_dir))
     folder = Path(results_dir) / "report" if out_dir is None else Path(out_dir)
-    looks = looks_of(results.strategies, results.sizes)
+    looks = looks_of(results.strategies, results.queries)
     found = report_summary(results)
     by_cost = [
         found.analysis if cost == FRACTION else analyse(results, cost) for cost in (COSTS if results.records else ())

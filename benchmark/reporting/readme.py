@@ -93,7 +93,7 @@ def _figure(results: Results, page: Path, published: str, name: str) -> Path:
 
 
 def _sizes(results: Results) -> str:
-    return " and ".join(dict.fromkeys(str(size) for size in results.sizes.values()))
+    return " and ".join(dict.fromkeys(str(query.region_size) for query in results.queries.values()))
 
 
 def _made(results: Results) -> str:

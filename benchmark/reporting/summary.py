@@ -195,7 +195,7 @@ def _random_over_rounds(results: Results, values: Values) -> Iterator[str]:
         if first == last:
             continue
         start, end = summarise(rounds[first].values()).mean, summarise(rounds[last].values()).mean
-        who = f"{label} (Random)" if results.has_several_sizes else "Random"
+        who = f"{label} (Random)" if results.has_several_queries else "Random"
         verb = "improves" if end > start else "does not improve"
         yield f"{who} {verb} with more labels: mIoU {start:.2f} % at round {first}, {end:.2f} % at round {last}."
 

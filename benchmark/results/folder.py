@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import DatasetSpec, TrialSpec, identity
+from quadrat.benchmark.config.trial import PRECISE, Annotator, DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
@@ -15,8 +15,10 @@ from quadrat.benchmark.storage.atomic import canonical_json, write_json
 __all__ = ["check_results", "finished_trials", "prepare_results", "read_environment", "read_suite_json"]
 
 SUITE_SCHEMA: Final = 1
-_FRAME: Final = ("dataset", "region_size", "budgets", "learner", "void_regions")
+_FRAME: Final = ("dataset", "region_size", "budgets", "learner", "void_regions", "labels", "annotator")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
+_ADDED: Final = {"void_regions": "offer", "labels": PRECISE, "annotator": Annotator().model_dump(mode="json")}
+"""What a folder has for keys of `_FRAME` that were not there when it was written."""
 
 
 def check_results(results_dir: Path, suite: Suite) -> None:
@@ -37,7 +39,7 @@ def check_results(results_dir: Path, suite: Suite) -> None:
             f"{results_dir} holds results of suite '{old['name']}', got suite '{new['name']}'; give another --results"
         )
     for key in _FRAME:
-        first, second = {"void_regions": "offer", **old}, dict(new)  # before it was a key
+        first, second = {**_ADDED, **old}, dict(new)
         if key == "dataset":  # the same images may lie in another folder
             first["dataset"], second["dataset"] = (
                 identity(DatasetSpec.model_validate(found["dataset"])) for found in (first, second)
@@ -97,6 +99,7 @@ def _describe_trial(spec: TrialSpec) -> dict[str, Any]:
         "params": spec.params,
         "seed": spec.seed,
         "region_size": spec.region_size,
+        **({} if spec.labels == PRECISE else {"labels": spec.labels}),
         "num_rounds": spec.num_rounds,
         "spec": json.loads(spec.model_dump_json()),
     }

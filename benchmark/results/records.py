@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from quadrat.benchmark.config.trial import PRECISE, LabelType
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, sync
@@ -61,6 +62,10 @@ class Record:
         params: Its parameters, defaults filled in.
         dataset: Registered name of the data set.
         region_size: Edge of a region, pixels.
+        labels: Label type, see `quadrat.benchmark.config.trial.LabelType`. Left out of the line where it is precise.
+        label_accuracy: Share of the labelled non-void pixels whose label is right: the true class, or a set of classes
+            with it. A diagnostic: no strategy sees it. Left out of the line where it is 1, as for precise labels
+            without errors.
         recipe: Digest of the learner recipe (the recipe itself is in suite.json).
         seed: The trial's seed.
         round: Counted from 0.
@@ -113,6 +118,8 @@ class Record:
     loss: float
     picks_digest: str
     seconds: dict[str, float]
+    labels: LabelType = PRECISE
+    label_accuracy: float = 1.0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -129,6 +136,7 @@ class Record:
         values = asdict(self)
         if self.schema < SCHEMA:
             values = {name: value for name, value in values.items() if name not in _SINCE_3}
+        values = {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
         return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
 
 
@@ -161,6 +169,9 @@ _WAY_ON: Final = "Restore the file, or delete this line: running the suite again
 
 _SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
 """Fields that schema 2 does not have."""
+
+_OPTIONAL: Final = {"labels": PRECISE, "label_accuracy": 1.0}
+"""Fields that a line lacks where they have these values: so do all lines of before the fields were there."""
 
 
 def without_timings(record: Record) -> dict[str, Any]:
@@ -263,6 +274,7 @@ def _parse(path: Path, number: int, line: str) -> Record:
             "that wrote it"
         )
     known = {field.name for field in fields(Record)} - (_SINCE_3 if schema < SCHEMA else set())
+    values = {**_OPTIONAL, **values}
     if set(values) != known:
         odd = sorted(set(values) ^ known)
         raise ResultsError(f"{path}:{number}: expected the fields of schema {schema}, got a difference in {odd}")

@@ -3,15 +3,31 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, LabelType
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
 from quadrat.benchmark.results.records import Failure, Record, read_failures, read_records_so_far
 
 __all__ = ["Results", "State", "Trial", "read_results"]
 
 State = Literal["failed", "missing", "partial", "done"]
+
+
+class Query(NamedTuple):
+    """What the annotator is asked for, whichever strategy asks: strategies are compared at an equal query.
+
+    Attributes:
+        region_size: Edge of a region, pixels.
+        labels: Label type.
+    """
+
+    region_size: int
+    labels: LabelType
+
+    def __str__(self) -> str:
+        """Return the query as texts name it."""
+        return f"{self.region_size} px" if self.labels == PRECISE else f"{self.region_size} px, {self.labels}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +44,7 @@ class Trial:
         num_rounds: Rounds planned; fewer when the pool runs out.
         records: One a round, in order, from round 0.
         failure: The last one recorded, also when the trial was finished later.
+        labels: Label type.
     """
 
     trial_id: str
@@ -39,6 +56,12 @@ class Trial:
     num_rounds: int
     records: tuple[Record, ...]
     failure: Failure | None
+    labels: LabelType = PRECISE
+
+    @property
+    def query(self) -> "Query":
+        """What the annotator is asked for."""
+        return Query(self.region_size, self.labels)
 
     @property
     def is_full_supervision(self) -> bool:
@@ -106,14 +129,19 @@ class Results:
         return {trial.label: trial.strategy for trial in self.trials if not trial.is_full_supervision}
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """The region size behind each label."""
-        return {trial.label: trial.region_size for trial in self.trials if not trial.is_full_supervision}
+    def queries(self) -> dict[str, Query]:
+        """The query behind each label."""
+        return {trial.label: trial.query for trial in self.trials if not trial.is_full_supervision}
 
     @property
     def has_several_sizes(self) -> bool:
         """Whether strategies are compared over several region sizes, at the same number of pixels."""
-        return len(set(self.sizes.values())) > 1
+        return len({query.region_size for query in self.queries.values()}) > 1
+
+    @property
+    def has_several_queries(self) -> bool:
+        """Whether strategies are compared over several region sizes or label types."""
+        return len(set(self.queries.values())) > 1
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -127,17 +155,15 @@ class Results:
 
     @property
     def baselines(self) -> dict[str, str]:
-        """The label of Random that each other label is compared to: the one with the same region size."""
-        randoms: dict[int, str] = {}
+        """The label of Random that each other label is compared to: the one with the same query."""
+        randoms: dict[Query, str] = {}
         for trial in self.trials:
             if trial.strategy == "random":
-                randoms.setdefault(trial.region_size, trial.label)
+                randoms.setdefault(trial.query, trial.label)
         return {
-            trial.label: randoms[trial.region_size]
+            trial.label: randoms[trial.query]
             for trial in self.trials
-            if not trial.is_full_supervision
-            and trial.region_size in randoms
-            and trial.label != randoms[trial.region_size]
+            if not trial.is_full_supervision and trial.query in randoms and trial.label != randoms[trial.query]
         }
 
 
@@ -177,6 +203,7 @@ def _trials(
             params=entry["params"],
             seed=entry["seed"],
             region_size=entry["region_size"],
+            labels=entry.get("labels", PRECISE),
             num_rounds=entry["num_rounds"],
             records=tuple(rounds[round_] for round_ in sorted(rounds)),
             failure=failures.get(entry["trial_id"]),

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import canonical_json
 
@@ -32,6 +32,8 @@ __all__ = [
 
 MIOU: Final = "accuracy/miou"
 """The metric by which MLflow's points are found again."""
+
+_ACCURACY: Final = "cost/label_accuracy"
 
 _LINE_SECTIONS: Final = ("accuracy", "class_iou")
 """Metrics of full supervision, drawn as a line over all budgets. Its costs are those of the pool at every budget."""
@@ -146,9 +148,18 @@ _ESCAPED: Final = re.compile("_x([0-9A-F]+)_")
 _NO_METRIC_NAME: Final = re.compile(r"[^\w\-. ]|_(?=x[0-9A-F]+_)|\A\.(?=\.*\Z)")
 
 
+_ADDED: Final = {"labels": PRECISE, "annotator": Annotator().model_dump(mode="json")}
+"""Keys of a spec that were added, and their defaults."""
+
+
+def _is_default(key: str, value: object) -> bool:
+    return key in _ADDED and value == _ADDED[key]
+
+
 def group_id(trial: Mapping[str, Any]) -> str:
     """Return a hash of a trial's spec without its seed and the folder of its data: equal for all seeds of a label."""
-    spec = {key: value for key, value in trial["spec"].items() if key != "seed"}
+    # What has its default is left out where it was added later: runs of before keep their hash.
+    spec = {key: value for key, value in trial["spec"].items() if key != "seed" and not _is_default(key, value)}
     spec["dataset"] = {key: value for key, value in spec["dataset"].items() if key not in ("root", "allow_overlap")}
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
 
@@ -165,6 +176,7 @@ def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
         "cost/images_opened": record.images_opened,
         "cost/clicks": record.clicks,
         "cost/void_fraction": record.void_px / max(record.labelled_px, 1),
+        **({} if (record.labels, record.label_accuracy) == (PRECISE, 1) else {_ACCURACY: record.label_accuracy}),
         "fit/loss": record.loss,
         "fit/steps": record.steps,
         **{f"seconds/{phase}": value for phase, value in record.seconds.items()},
@@ -196,6 +208,7 @@ def params(trial: Mapping[str, Any]) -> dict[str, str]:
         "strategy": spec["strategy"],
         **spec["params"],
         "region_size": spec["region_size"],
+        **{key: spec[key] for key in _ADDED if key in spec and not _is_default(key, spec[key])},
         "budgets": spec["budgets"],
         **{f"dataset.{key}": value for key, value in {**dataset, **spec["dataset"]["params"]}.items()},
         **{f"learner.{key}": value for key, value in spec["learner"].items()},
@@ -224,8 +237,8 @@ def strategy_note(facts: SuiteFacts, trial: Mapping[str, Any]) -> str:
     if trial["strategy"] == FULL_SUPERVISION:
         return f"Full supervision: all regions labelled. Mean over seeds {seeds}, drawn as a line over all budgets."
     return (
-        f"Mean over seeds {seeds} of strategy `{trial['strategy']}`, regions of {trial['region_size']} px. "
-        "The single seeds are the runs below this one."
+        f"Mean over seeds {seeds} of strategy `{trial['strategy']}`, regions of {trial['region_size']} px, "
+        f"{trial.get('labels', PRECISE)} labels. The single seeds are the runs below this one."
     )
 
 

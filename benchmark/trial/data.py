@@ -16,7 +16,7 @@ from quadrat.benchmark.data import Dataset, Layout, PackedSplit, RegionGrid, ite
 from quadrat.benchmark.data.clicks import click_source, region_clicks
 from quadrat.benchmark.data.findings import Finding, class_findings, raise_errors
 from quadrat.benchmark.data.overlap import Split, overlap_findings
-from quadrat.benchmark.data.region_arrays import void_regions
+from quadrat.benchmark.data.region_arrays import class_counts, void_regions
 
 __all__ = ["OnPack", "TrialData", "list_splits", "open_data"]
 
@@ -70,6 +70,7 @@ class TrialData:
         self._layouts: dict[int, Layout] = {}
         self._clicks: dict[int, npt.NDArray[np.int64]] = {}
         self._void: dict[int, npt.NDArray[np.bool_]] = {}
+        self._class_counts: dict[int, npt.NDArray[np.int32]] = {}
         of_classes = [class_findings(dataset, split.split, split.statistics) for split in (pool, test)]
         findings = itertools.chain(overlap, *of_classes)
         self.warnings = tuple(found.text for found in findings if found.severity != "note")
@@ -119,8 +120,14 @@ class TrialData:
             self._void[region_size] = void_regions(self.pool, self.layout(region_size))
         return self._void[region_size]
 
+    def class_counts(self, region_size: int) -> npt.NDArray[np.int32]:
+        """Return the pixels of each class in every region of the pool, int32 (R, C); counted once for all trials."""
+        if region_size not in self._class_counts:
+            self._class_counts[region_size] = class_counts(self.pool, self.layout(region_size))
+        return self._class_counts[region_size]
+
     def clicks(self, region_size: int, on_progress: Callable[[int, int], None] | None = None) -> npt.NDArray[np.int64]:
-        """Return what each region of the pool costs in clicks, int64 (R,); counted once for all trials.
+        """Return what precise labels of each region cost in clicks, int64 (R,); counted once for all trials.
 
         Args:
             region_size: Edge of a region, pixels.

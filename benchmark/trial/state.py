@@ -22,6 +22,7 @@ from quadrat.benchmark.results.selections import (
     write_selection,
 )
 from quadrat.benchmark.seeds import rng
+from quadrat.benchmark.trial.annotation import annotate
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.labels import LabelState
 from quadrat.benchmark.trial.oracle import LabelCost, Oracle
@@ -70,10 +71,18 @@ class TrialState:
         self._layout = context.data.layout(spec.region_size)
         self._selections = Selections(context.artefacts.results_dir)
         self._labels = LabelState(self._layout.num_regions)
-        clicks = context.data.clicks(spec.region_size)
+        annotation = annotate(
+            spec,
+            lambda: context.data.class_counts(spec.region_size),
+            self._layout.image,
+            lambda: context.data.clicks(spec.region_size),
+        )
+        clicks = context.data.clicks(spec.region_size) if annotation is None else annotation.clicks_R
         is_void = context.data.void_regions(spec.region_size)
         self.offered = np.flatnonzero(~is_void) if spec.void_regions == "withhold" else np.arange(len(is_void))
-        self._oracle = Oracle(context.data.pool.masks, self._layout, self._labels, clicks, is_void, self.offered)
+        self._oracle = Oracle(
+            context.data.pool.masks, self._layout, self._labels, clicks, is_void, self.offered, annotation
+        )
         self._strategy = None if spec.strategy == FULL_SUPERVISION else load(spec.strategy, **spec.params)
         self._report = Reporter(spec, on_progress)
         self._last: Round | None = None
@@ -199,6 +208,10 @@ class TrialState:
         self.round += 1
         return cost
 
+    def label_accuracy(self) -> float:
+        """Return the share of the labelled non-void pixels whose label is right, for the record."""
+        return self._oracle.label_accuracy()
+
     def label_up_to(self, round_: int) -> None:
         """Label the selections of all rounds before `round_`, as their files give them, without training.
 
@@ -229,6 +242,8 @@ class TrialState:
             params=self.spec.params,
             dataset=self.spec.dataset.name,
             region_size=self.spec.region_size,
+            labels=self.spec.labels,
+            label_accuracy=self.label_accuracy(),
             recipe=self.spec.learner.digest(),
             seed=self.spec.seed,
             round=round_,

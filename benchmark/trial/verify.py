@@ -134,10 +134,11 @@ def check_selections(published: Published, context: TrialContext) -> Iterator[Ro
                 yield _not_replayed(record, error)
                 continue
             regions = selected.selection.regions
+            accuracy = {"label_accuracy": trial.label_accuracy()}
             expected = {"picked": regions.size, "picks_digest": selection_digest(selected.selection)}
             lines = [
                 f"{name} is {getattr(record, name)} in the record and {value} by its selection"
-                for name, value in {**expected, **dataclasses.asdict(cost)}.items()
+                for name, value in {**expected, **dataclasses.asdict(cost), **accuracy}.items()
                 if getattr(record, name) not in (value, None)  # None: the record is older than the field
             ]
             if record.round == 0 and trial.spec.strategy != FULL_SUPERVISION:

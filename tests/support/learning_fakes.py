@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from quadrat.benchmark.config.trial import DatasetSpec, LabelType, TrialSpec
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.learner import Learner
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.scoring.predict import Predict, Prediction
+from quadrat.benchmark.trial.annotation import Annotation, annotate
 from quadrat.benchmark.trial.oracle import RevealedLabels
 
 # Sides that 16 does not divide, and images of different sizes in one set; neighbours 1 and 2 share a size.
@@ -68,11 +70,37 @@ def make_grid(masks: FakeMasks, region_size: int = REGION_SIZE) -> RegionGrid:
     return RegionGrid(masks.sizes, region_size)
 
 
-def label(masks: FakeMasks, grid: RegionGrid, regions: list[int] | NDArray[np.int64] | None = None) -> RevealedLabels:
-    """Return labels of `regions`, or of all regions."""
+def label(
+    masks: FakeMasks,
+    grid: RegionGrid,
+    regions: list[int] | NDArray[np.int64] | None = None,
+    annotation: Annotation | None = None,
+) -> RevealedLabels:
+    """Return labels of `regions`, or of all regions; precise ones unless there is an annotation."""
     labelled = np.zeros(grid.num_regions, dtype=bool)
     labelled[slice(None) if regions is None else regions] = True
-    return RevealedLabels(masks, grid, labelled)  # type: ignore[arg-type]  # in memory instead of packed
+    return RevealedLabels(masks, grid, labelled, annotation)  # type: ignore[arg-type]  # in memory instead of packed
+
+
+def annotation(masks: FakeMasks, grid: RegionGrid, labels: LabelType, **changes: Any) -> Annotation | None:
+    """Return what the annotator of a trial with `labels` says of all regions; precise labels cost one click."""
+    spec = TrialSpec(
+        label="random",
+        strategy="random",
+        seed=0,
+        dataset=DatasetSpec(name="fake"),
+        region_size=grid.region_size,
+        budgets=(1,),
+        learner=Recipe(iterations=1),
+        labels=labels,
+        **changes,
+    )
+
+    def counts() -> NDArray[np.int32]:
+        each = [grid.class_counts(image, masks.mask(image))[:, :NUM_CLASSES] for image in range(len(masks))]
+        return np.concatenate(each).astype(np.int32)
+
+    return annotate(spec, counts, grid.image, lambda: np.ones(grid.num_regions, dtype=np.int64))
 
 
 class Killed(Exception):

@@ -11,19 +11,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quadrat.benchmark.learning.inputs import VOID, Images, Labels
 from quadrat.benchmark.learning.training.sampler import Draw
 
-__all__ = ["Windows", "cut_windows", "resample"]
+__all__ = ["Windows", "cut_windows", "empty_labels", "resample", "sets_on"]
 
 
 class Windows(NamedTuple):
     """Square windows of a batch of images, each in the upper left corner of an S x S buffer."""
 
     image_BSSx: Tensor  # uint8 (B, S, S, 3) RGB, the mean colour outside the image
-    label_BSS: Tensor  # uint8 (B, S, S), void outside the image and outside labelled regions
+    label_BSS: Tensor  # as `Labels.crop` (B, S, S), void outside the image and outside labelled regions
     side_B: Tensor  # int64, pixels of each window
     is_flipped_B: Tensor  # bool
 
@@ -48,7 +49,7 @@ def cut_windows(images: Images, labels: Labels, draws: Sequence[Draw], mean_colo
     largest = max(draw.side for draw in draws)
     image_BSSx = np.empty((len(draws), largest, largest, 3), dtype=np.uint8)
     image_BSSx[:] = np.asarray(mean_colour, dtype=np.uint8)
-    label_BSS = np.full((len(draws), largest, largest), VOID, dtype=np.uint8)
+    label_BSS = empty_labels(labels, len(draws), largest)
     for window, draw in enumerate(draws):
         image = images.image(draw.image)
         top, left = max(draw.top, 0), max(draw.left, 0)
@@ -65,6 +66,18 @@ def cut_windows(images: Images, labels: Labels, draws: Sequence[Draw], mean_colo
     )
 
 
+def empty_labels(labels: Labels, num: int, side: int) -> NDArray[np.uint8] | NDArray[np.int32]:
+    """Return `num` squares of void to copy crops of `labels` into."""
+    if labels.sets_KC is None:
+        return np.full((num, side, side), VOID, dtype=np.uint8)
+    return np.full((num, side, side), VOID, dtype=np.int32)
+
+
+def sets_on(labels: Labels, device: torch.device) -> Tensor | None:
+    """Return the sets of classes that labels stand for on `device`, bool (K, C); None where they are class ids."""
+    return None if labels.sets_KC is None else torch.from_numpy(labels.sets_KC).to(device)
+
+
 def resample(windows: Windows, crop: int, *, is_unscaled: bool) -> tuple[Tensor, Tensor]:
     """Return a batch of crops: images bilinear, labels nearest, both from the same source positions.
 
@@ -77,7 +90,7 @@ def resample(windows: Windows, crop: int, *, is_unscaled: bool) -> tuple[Tensor,
         is_unscaled: Whether all windows have the crop's side, so that pixels are copied and not interpolated.
 
     Returns:
-        Images, float 0 .. 255 (B, crop, crop, 3), and labels, uint8 (B, crop, crop).
+        Images, float 0 .. 255 (B, crop, crop, 3), and labels of the windows' type (B, crop, crop).
     """
     device = windows.image_BSSx.device
     batch_B11 = torch.arange(len(windows.side_B), device=device)[:, None, None]

@@ -22,8 +22,8 @@ from quadrat.benchmark.learning.training.losses import segmentation_loss
 
 __all__ = ["LossOf", "loss_function"]
 
-LossOf = Callable[[nn.Module, Any, Tensor], Tensor]
-"""Network, inputs and labels (B, H, W) of a batch -> mean cross-entropy in nats, differentiable."""
+LossOf = Callable[[nn.Module, Any, Tensor, Tensor | None], Tensor]
+"""Network, inputs, labels (B, H, W) and sets of classes of a batch -> mean loss in nats, differentiable."""
 
 
 def loss_function(recipe: Recipe, device: torch.device) -> LossOf:
@@ -33,15 +33,17 @@ def loss_function(recipe: Recipe, device: torch.device) -> LossOf:
     """
     precision, loss_stride, mode = recipe.precision, recipe.loss_stride, recipe.compile
     if mode is None:
-        return lambda network, inputs, label_BHW: _loss(network, inputs, label_BHW, device, precision, loss_stride)
+        return lambda network, inputs, label_BHW, sets_KC: _loss(
+            network, inputs, label_BHW, sets_KC, device, precision, loss_stride
+        )
     has_graphs = mode == "reduce-overhead" and device.type == "cuda"
     compiled = _compiled(has_graphs)
 
-    def loss_of(network: nn.Module, inputs: Any, label_BHW: Tensor) -> Tensor:
+    def loss_of(network: nn.Module, inputs: Any, label_BHW: Tensor, sets_KC: Tensor | None) -> Tensor:
         if has_graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         try:
-            return compiled(network, inputs, label_BHW, device, precision, loss_stride)
+            return compiled(network, inputs, label_BHW, sets_KC, device, precision, loss_stride)
         except TorchDynamoException as error:
             raise TrainingError(
                 f"torch.compile can't compile the training of {recipe.encoder!r} here ({type(error).__name__}: "
@@ -53,11 +55,17 @@ def loss_function(recipe: Recipe, device: torch.device) -> LossOf:
 
 
 def _loss(
-    network: nn.Module, inputs: Any, label_BHW: Tensor, device: torch.device, precision: str, loss_stride: int
+    network: nn.Module,
+    inputs: Any,
+    label_BHW: Tensor,
+    sets_KC: Tensor | None,
+    device: torch.device,
+    precision: str,
+    loss_stride: int,
 ) -> Tensor:
     with autocast(device, precision):
         logits_BChw = network(inputs)
-    return segmentation_loss(logits_BChw, label_BHW, loss_stride)
+    return segmentation_loss(logits_BChw, label_BHW, loss_stride, sets_KC)
 
 
 @lru_cache

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.learning.inputs import VOID, Images, Labels
+from quadrat.benchmark.learning.inputs import Images, Labels
 from quadrat.benchmark.learning.network.model import CELL, Encoded
 from quadrat.benchmark.learning.runtime import to_device
+from quadrat.benchmark.learning.training.augment import empty_labels
 from quadrat.benchmark.learning.training.sampler import Draw
 from quadrat.benchmark.storage.atomic import (
     atomic_directory,
@@ -90,7 +91,7 @@ class FeatureCrops(NamedTuple):
     """A training batch of a frozen recipe."""
 
     encoded: Encoded
-    label_BHW: Tensor  # uint8
+    label_BHW: Tensor  # as `Labels.crop`
 
 
 def open_or_encode(
@@ -160,7 +161,7 @@ def cut_feature_crops(
     side = draws[0].side
     low_BhwE = np.stack([_crop(maps.low(draw.image), draw, CELL) for draw in draws])
     high_BuvE = np.stack([_crop(maps.high(draw.image), draw, output_stride) for draw in draws])
-    label_BHW = np.full((len(draws), side, side), VOID, dtype=np.uint8)
+    label_BHW = empty_labels(labels, len(draws), side)
     for index, draw in enumerate(draws):
         label = labels.crop(draw.image, draw.top, draw.left, side, side)
         label_BHW[index] = label[:, ::-1] if draw.flip else label

@@ -15,7 +15,7 @@ from quadrat.benchmark.learning.network.weights import EncoderWeights
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.runtime import autocast, to_device
 from quadrat.benchmark.learning.scoring.predict import Predict, Prediction, predict_from
-from quadrat.benchmark.learning.training.augment import Windows, cut_windows, resample
+from quadrat.benchmark.learning.training.augment import Windows, cut_windows, resample, sets_on
 from quadrat.benchmark.learning.training.fit import Batch
 from quadrat.benchmark.learning.training.sampler import Sampler
 
@@ -53,6 +53,7 @@ class FineTuned:
         is_unscaled = self._recipe.scale == (1.0, 1.0)
 
         mean_colour = encoder.mean_colour  # read once: it synchronises with the device
+        sets_KC = sets_on(labels, self._device)
 
         def cut(step: int) -> Windows:
             windows = cut_windows(self._train, labels, sampler.draws(step), mean_colour)
@@ -62,7 +63,7 @@ class FineTuned:
 
         def draw_batch(step: int) -> Batch:
             image_BHWx, label_BHW = resample(windows_of(step).to(self._device), crop, is_unscaled=is_unscaled)
-            return Batch(inputs=encoder.prepare(image_BHWx), label_BHW=label_BHW)
+            return Batch(inputs=encoder.prepare(image_BHWx), label_BHW=label_BHW, sets_KC=sets_KC)
 
         return draw_batch
 

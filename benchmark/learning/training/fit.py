@@ -22,7 +22,8 @@ class Batch(NamedTuple):
     """Input and labels of one iteration."""
 
     inputs: Any  # input of the network: normalised images, or encoded features
-    label_BHW: Tensor  # uint8, 255 = void
+    label_BHW: Tensor  # class ids, uint8, 255 = void; or rows of sets_KC, int32
+    sets_KC: Tensor | None = None  # bool, the sets of classes that labels stand for, see losses.py
 
 
 def train(
@@ -81,7 +82,7 @@ def train(
             torch.default_generator.manual_seed(dropout_seed(step))
             if device.type == "cuda":
                 torch.cuda.manual_seed(dropout_seed(step))
-            loss = loss_of(network, batch.inputs, batch.label_BHW)
+            loss = loss_of(network, batch.inputs, batch.label_BHW, batch.sets_KC)
             loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses[step] = loss.detach()

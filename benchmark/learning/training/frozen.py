@@ -13,6 +13,7 @@ from quadrat.benchmark.learning.network.model import Encoded, build_decoder, bui
 from quadrat.benchmark.learning.network.weights import EncoderWeights, tensors_sha256
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.scoring.predict import Predict, Prediction, predict_from
+from quadrat.benchmark.learning.training.augment import sets_on
 from quadrat.benchmark.learning.training.feature_cache import FeatureMaps, cut_feature_crops, open_or_encode
 from quadrat.benchmark.learning.training.fit import Batch
 from quadrat.benchmark.learning.training.sampler import Sampler
@@ -86,10 +87,11 @@ class Frozen:
     def batches(self, network: nn.Module, sampler: Sampler, labels: Labels) -> Callable[[int], Batch]:
         """Return the function from an iteration number to its batch."""
         maps = self.features(self._train)
+        sets_KC = sets_on(labels, self._device)
 
         def draw_batch(step: int) -> Batch:
             crops = cut_feature_crops(maps, labels, sampler.draws(step), self._recipe.output_stride, self._device)
-            return Batch(inputs=crops.encoded, label_BHW=crops.label_BHW)
+            return Batch(inputs=crops.encoded, label_BHW=crops.label_BHW, sets_KC=sets_KC)
 
         return draw_batch
 

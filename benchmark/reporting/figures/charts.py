@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 import altair as alt
 
-from quadrat.benchmark.analysis.measures import COSTS, DIVERSITY, REGIONS, VOID_SHARE, Cost, Metric, metrics_of
+from quadrat.benchmark.analysis.measures import (
+    COSTS,
+    DIVERSITY,
+    LABEL_ACCURACY,
+    REGIONS,
+    VOID_SHARE,
+    Cost,
+    Metric,
+    metrics_of,
+)
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting.figures.palette import Look
@@ -258,11 +267,12 @@ def is_doubling(results: Results) -> bool:
 
 
 def metrics_shown(results: Results) -> tuple[Metric, ...]:
-    """Return what can be on the y-axis: every metric; diversity and void of the labels where records have them."""
+    """Return what can be on the y-axis: every metric, and what describes the labels where records have it."""
     has_diversity = any(DIVERSITY.of(record) is not None for record in results.records)
     has_void = any(record.void_px for record in results.records)
-    of_labels = (*((DIVERSITY,) if has_diversity else ()), *((VOID_SHARE,) if has_void else ()))
-    return (*metrics_of(results.classes), *of_labels)
+    has_wrong = any(record.label_accuracy < 1 for record in results.records)
+    of_labels = ((DIVERSITY, has_diversity), (VOID_SHARE, has_void), (LABEL_ACCURACY, has_wrong))
+    return (*metrics_of(results.classes), *(metric for metric, is_there in of_labels if is_there))
 
 
 def axis_of(results: Results, cost: Cost) -> dict[str, Any]:

@@ -10,7 +10,7 @@ a solid line has a spatial term, a dashed one has none, Random is dotted.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
@@ -63,27 +63,39 @@ _LATER = ("#f0f921", "#fdb130", "#ed6a52", "#cc3080", "#8f0da4")
 """Plasma (van der Walt and Smith, 2015) without its dark end, which is lost on photographs."""
 
 
-def looks_of(strategies: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> dict[str, Look]:
+def looks_of(strategies: Mapping[str, str], queries: Mapping[str, Hashable] | None = None) -> dict[str, Look]:
     """Return the look of each label; a shipped strategy has the same one in every report.
 
     A second label of the same strategy (other parameters) and strategies of plugins take the colours that are left;
-    when all are taken, they begin again with another dash. Where there are several region sizes, a strategy keeps
-    colour and mark over all of them and the dash shows the size.
+    when all are taken, they begin again with another dash. Where there are several queries (region sizes, label types),
+    a strategy keeps colour and mark over all of them and the dash shows the query.
 
     Args:
         strategies: Label -> registered name, in suite order.
-        sizes: Label -> region size.
+        queries: Label -> query.
     """
-    all_sizes = list(dict.fromkeys((sizes or {}).values()))
-    if len(all_sizes) > 1 and sizes is not None:
-        bases = {label: label.removesuffix(f" r{sizes[label]}") for label in strategies}
-        names = {bases[label]: strategy for label, strategy in strategies.items()}
-        own = _looks_of_labels(names)
-        dashes = {size: _DASHES[place % len(_DASHES)] for place, size in enumerate(all_sizes)}
-        looks = {label: replace(own[bases[label]], dash=dashes[sizes[label]]) for label in strategies}
+    all_queries = list(dict.fromkeys((queries or {}).values()))
+    if len(all_queries) > 1 and queries is not None:
+        bases = _bases(strategies, queries)
+        own = _looks_of_labels({bases[label]: strategy for label, strategy in strategies.items()})
+        dashes = {query: _DASHES[place % len(_DASHES)] for place, query in enumerate(all_queries)}
+        looks = {label: replace(own[bases[label]], dash=dashes[queries[label]]) for label in strategies}
     else:
         looks = _looks_of_labels(strategies)
     return looks | {FULL_SUPERVISION: FULL_SUPERVISION_LOOK}
+
+
+def _bases(strategies: Mapping[str, str], queries: Mapping[str, Hashable]) -> dict[str, str]:
+    """Return what labels have in common that name a strategy under different queries: the n-th of each, by its name.
+
+    Labels of one strategy and one query differ by their parameters; the n-th of one query is taken for the n-th of all.
+    """
+    seen: dict[tuple[str, Hashable], int] = {}
+    bases = {}
+    for label, strategy in strategies.items():
+        place = seen[strategy, queries[label]] = seen.get((strategy, queries[label]), -1) + 1
+        bases[label] = f"{strategy} {place}"
+    return bases
 
 
 def _looks_of_labels(strategies: Mapping[str, str]) -> dict[str, Look]:

@@ -12,9 +12,11 @@ from quadrat.benchmark.reporting.tables.analysis import (
 )
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.diversity import (
+    accuracy_table,
     class_share_table,
     diversity_table,
     has_diversity,
+    has_wrong_labels,
     void_table,
 )
 from quadrat.benchmark.reporting.tables.paper import beside_paper
@@ -87,6 +89,13 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
             caption="Void in what was labelled, in % of its pixels, mean (std) over seeds: it is paid for and "
             "teaches nothing. Full supervision is the whole pool.",
             table=void_table(results),
+        )
+    if has_wrong_labels(results):
+        yield NamedTable(
+            name="label-accuracy",
+            caption="Right labels, in % of the labelled pixels that are not void, mean (std) over seeds: the true "
+            "class, or a set of classes with it. A diagnostic that no strategy sees.",
+            table=accuracy_table(results),
         )
     if has_diversity(results):
         yield NamedTable(
@@ -165,7 +174,7 @@ def _analysis_tables(by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
 def _on_sizes(results: Results) -> str:
     if not results.has_several_sizes:
         return ""
-    first = next(iter(results.sizes.values()))
+    first = next(iter(results.queries.values())).region_size
     return (
         f" Budgets count regions of {first} px; strategies with another region size (r…) label the same number of "
         "pixels, not of regions."

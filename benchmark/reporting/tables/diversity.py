@@ -1,8 +1,8 @@
-"""Tables of what was labelled: entropy of the classes by round, share of each class, share of void."""
+"""Tables of what was labelled: entropy of the classes by round, share of each class, of void, of right labels."""
 
 from collections.abc import Sequence
 
-from quadrat.benchmark.analysis.measures import DIVERSITY, VOID_SHARE, Metric
+from quadrat.benchmark.analysis.measures import DIVERSITY, LABEL_ACCURACY, VOID_SHARE, Metric
 from quadrat.benchmark.analysis.statistics import summarise
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, number
@@ -11,7 +11,7 @@ from quadrat.benchmark.reporting.tables.results import by_round, final_records, 
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["class_share_table", "diversity_table", "has_diversity", "void_table"]
+__all__ = ["accuracy_table", "class_share_table", "diversity_table", "has_diversity", "has_wrong_labels", "void_table"]
 
 
 def has_diversity(results: Results) -> bool:
@@ -27,6 +27,16 @@ def diversity_table(results: Results) -> Table:
 def void_table(results: Results) -> Table:
     """Return mean (std) of the share of void at each budget, that of the whole pool below."""
     return _by_round(results, VOID_SHARE, mark_best=False)
+
+
+def has_wrong_labels(results: Results) -> bool:
+    """Return whether any pixel has a label that is not right."""
+    return any(record.label_accuracy < 1 for record in results.records)
+
+
+def accuracy_table(results: Results) -> Table:
+    """Return mean (std) of the share of labelled pixels whose label is right at each budget."""
+    return _by_round(results, LABEL_ACCURACY, mark_best=False)
 
 
 def _by_round(results: Results, measure: Metric, *, mark_best: bool = True) -> Table:

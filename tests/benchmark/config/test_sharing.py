@@ -1,5 +1,6 @@
 """Rounds that trials share, and the training steps they need."""
 
+import json
 from typing import Any
 
 from support.fake_trials import make_suite
@@ -96,3 +97,13 @@ def test_only_round_0_is_scored_for_the_whole_suite() -> None:
     assert needs_of_trial(full, 0, together) == SharedNeeds()
     assert needs_of_trial(entropy, 0, together) == together
     assert needs_of_trial(entropy, 1, together) == SharedNeeds(signals=("entropy",))
+
+
+def test_rounds_are_shared_within_a_label_type_and_an_annotator_only() -> None:
+    suite = make_suite(labels=["precise", "dominant"], seeds=[0])
+    precise, dominant = ([spec for spec in suite.trials() if spec.labels == kind] for kind in ("precise", "dominant"))
+    assert planned_round(precise[0], 0) == planned_round(precise[1], 0) != planned_round(dominant[0], 0)
+    assert planned_round(dominant[0], 0) == planned_round(dominant[1], 0)
+    noisy = make_suite(annotator={"error_rate": 0.1}, seeds=[0]).trials()[0]
+    assert planned_round(noisy, 0) != planned_round(precise[0], 0) == planned_round(make_suite().trials()[0], 0)
+    assert set(json.loads(planned_round(precise[0], 0))).isdisjoint({"labels", "annotator"})

@@ -59,6 +59,38 @@ def test_region_sizes_are_compared_at_the_same_number_of_pixels(write_suite: Cal
     }
 
 
+def test_label_types_are_compared_with_every_strategy(write_suite: Callable[..., Path]) -> None:
+    suite = load_suite(write_suite(labels=["precise", "dominant"], annotator={"error_rate": 0.1}))
+    assert [(trial.label, trial.labels) for trial in suite.trials()] == [
+        ("random", "precise"),
+        ("entropy-spatial", "precise"),
+        ("random dominant", "dominant"),
+        ("entropy-spatial dominant", "dominant"),
+    ]
+    assert {trial.annotator.error_rate for trial in suite.trials()} == {0.1}
+    assert len({trial.trial_id for trial in suite.trials()}) == 4
+
+
+def test_a_strategy_may_have_a_label_type_of_its_own(write_suite: Callable[..., Path]) -> None:
+    own = [{"name": "random", "labels": "multi-class"}, {"name": "entropy", "labels": "dominant", "label": "mine"}]
+    suite = load_suite(write_suite(strategies=["random", *own], full_supervision=True))
+    assert [(trial.label, trial.labels) for trial in suite.trials()] == [
+        ("full-supervision", "precise"),
+        ("random", "precise"),
+        ("random multi-class", "multi-class"),
+        ("mine", "dominant"),
+    ]
+    assert [trial.label for trial in load_suite(write_suite(labels="dominant")).trials()] == [
+        "random",
+        "entropy-spatial",
+    ]
+
+
+def test_full_supervision_is_labelled_precisely_and_without_errors(write_suite: Callable[..., Path]) -> None:
+    noisy = load_suite(write_suite(full_supervision=True, labels="dominant", annotator={"error_rate": 0.1}))
+    assert noisy.trials()[0] == load_suite(write_suite(full_supervision=True)).trials()[0]
+
+
 def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., Path]) -> None:
     suite = load_suite(write_suite(), ["learner.iterations=7", "seeds=[1, 2]", "budgets.0=5"])
     assert (suite.learner.iterations, suite.seeds, suite.budgets[0]) == (7, (1, 2), 5)
@@ -76,6 +108,11 @@ def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., P
         ({"seeds": [-1]}, ["seeds.0", "greater than or equal to 0", "-1"]),
         ({"seeds": []}, ["seeds: expected at least one item, got []"]),
         ({"region_size": [16, 16]}, ["region_size", "differ", "[16, 16]"]),
+        ({"labels": "exact"}, ["labels", "'precise', 'dominant' or 'multi-class'", "got 'exact'"]),
+        ({"labels": ["dominant", "dominant"]}, ["labels", "differ"]),
+        ({"annotator": {"error_rate": 1.5}}, ["annotator.error_rate", "less than or equal to 1", "got 1.5"]),
+        ({"annotator": {"kind": "tired"}}, ["annotator.kind", "'uniform' or 'confused'", "got 'tired'"]),
+        ({"annotator": {"rate": 0.1}}, ["annotator", "error_rate, kind", "got 'rate'"]),
         ({"strategies": "random"}, ["strategies: expected a list, got 'random'"]),
         (
             {"strategies": [{"name": "entropy", "label": "full-supervision"}]},

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from quadrat.benchmark.config.trial import IDENTITY, IF_CHANGED, NOT_IDENTITY, DatasetSpec, TrialSpec, identity
+from quadrat.benchmark.config.trial import (
+    IDENTITY,
+    IF_CHANGED,
+    NOT_IDENTITY,
+    Annotator,
+    DatasetSpec,
+    TrialSpec,
+    identity,
+)
 from quadrat.benchmark.learning.recipe import Recipe
 
 SPEC = TrialSpec(
@@ -29,11 +37,13 @@ CHANGES: dict[str, Any] = {
     "learner": Recipe(iterations=6),
     "files": {"params.cutoff": "ab12"},
     "void_regions": "withhold",
+    "labels": "dominant",
+    "annotator": Annotator(error_rate=0.05),
 }
 
 
 def test_every_field_says_whether_it_is_identity() -> None:
-    for model in (TrialSpec, DatasetSpec):
+    for model in (TrialSpec, DatasetSpec, Annotator):
         for name, info in model.model_fields.items():
             if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
                 continue
@@ -59,8 +69,26 @@ def test_the_changes_above_cover_every_field_but_the_label() -> None:
 
 
 def test_trials_of_before_a_field_was_there_keep_their_id() -> None:
-    assert "void_regions" not in identity(SPEC)
+    assert {"void_regions", "labels", "annotator"}.isdisjoint(identity(SPEC))
     assert identity(SPEC.model_copy(update={"void_regions": "withhold"}))["void_regions"] == "withhold"
+
+
+def test_a_nested_model_counts_as_a_whole_once_it_is_not_its_default() -> None:
+    noisy = SPEC.model_copy(update={"annotator": Annotator(error_rate=0.05, kind="confused")})
+    assert identity(noisy)["annotator"] == {"error_rate": 0.05, "kind": "confused"}
+    uniform = SPEC.model_copy(update={"annotator": Annotator(error_rate=0.05)})
+    assert len({spec.trial_id for spec in (SPEC, noisy, uniform)}) == 3
+
+
+def test_the_kind_of_an_error_that_is_never_made_is_not_identity() -> None:
+    for given in ({"kind": "confused"}, {"error_rate": 0, "kind": "confused"}, {"error_rate": 0.0}):
+        spec = TrialSpec(**{**dict(SPEC), "annotator": given})
+        assert spec.trial_id == SPEC.trial_id
+
+
+def test_the_label_type_is_in_the_readable_part_of_the_id() -> None:
+    found = SPEC.model_copy(update={"labels": "multi-class"}).trial_id
+    assert found.startswith("entropy-spatial-r16-multi-class-s0-")
 
 
 def test_a_file_counts_by_its_content_and_not_by_its_path() -> None:

@@ -190,3 +190,13 @@ def test_a_trial_is_complete_with_all_rounds_or_with_an_exhausted_pool() -> None
     assert not is_complete([second], RECORD.trial_id, 2)
     assert is_complete([replace(first, exhausted=True)], RECORD.trial_id, 2)
     assert not is_complete([first], "another", 1)
+
+
+def test_a_line_names_the_label_type_only_where_it_is_not_precise(tmp_path: Path) -> None:
+    assert {"labels", "label_accuracy"}.isdisjoint(json.loads(RECORD.to_line()))
+    other = replace(RECORD, labels="dominant", label_accuracy=0.875)
+    assert {"labels", "label_accuracy"} <= set(json.loads(other.to_line()))
+    for record in (RECORD, other, replace(RECORD, round=1, labels="multi-class")):
+        path = tmp_path / f"{record.labels}"
+        append_record(path, record)
+        assert read_records(path) == [record]

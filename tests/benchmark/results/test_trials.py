@@ -50,3 +50,25 @@ def test_damaged_suite_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "suite.json").write_text("{", encoding="utf-8")
     with pytest.raises(ResultsError, match=r"suite\.json: expected JSON"):
         read_results(tmp_path)
+
+
+def test_a_strategy_is_compared_to_random_of_the_same_region_size_and_label_type(tmp_path: Path) -> None:
+    folder = write_fake_results(tmp_path, **FEW, seeds=(0,))
+    path = folder / "suite.json"
+    described = json.loads(path.read_text())
+    others = [
+        {**trial, "label": f"{trial['label']} dominant", "labels": "dominant", "trial_id": f"{trial['trial_id']}-d"}
+        for trial in described["trials"]
+        if trial["strategy"] in ("random", "entropy")
+    ]
+    alone = {**others[1], "label": "alone", "labels": "multi-class", "trial_id": "alone"}
+    described["trials"] += [*others, alone]
+    path.write_text(json.dumps(described), encoding="utf-8")
+    results = read_results(folder)
+    assert results.baselines == {
+        "entropy": "random",
+        "entropy-spatial": "random",
+        "entropy dominant": "random dominant",
+    }
+    assert results.has_several_queries and not results.has_several_sizes
+    assert str(results.queries["entropy"]) == "16 px" and str(results.queries["alone"]) == "16 px, multi-class"

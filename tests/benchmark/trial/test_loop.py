@@ -408,3 +408,40 @@ def test_what_is_done_once_is_no_time_of_a_fit_an_evaluation_or_a_selection(
     seconds = [record.seconds for record in run_trial(context.suite.trials()[-1], context)]
     assert skipped_s[0] >= 1000 * (len(context.data.pool.ids) + len(context.data.test.ids) + 1)
     assert max(value for of_round in seconds for value in of_round.values()) < 500
+
+
+LABEL_TYPES: list[dict[str, Any]] = [
+    {"labels": "dominant"},
+    {"labels": "multi-class", "annotator": {"error_rate": 0.2, "kind": "confused"}},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", LABEL_TYPES, ids=str)
+def test_a_trial_with_other_labels_goes_on_after_an_interruption_with_the_same_records(
+    context_of: ContextOf, changes: dict[str, Any]
+) -> None:
+    context = context_of("whole", strategies=["entropy"], **changes)
+    (spec,) = context.suite.trials()
+    whole = [without_timings(record) for record in run_trial(spec, context)]
+    interrupted = run_trial(spec, context_of("cut", strategies=["entropy"], **changes))
+    next(interrupted)
+    interrupted.close()
+    resumed = run_trial(spec, context_of("cut", strategies=["entropy"], **changes))
+    assert [without_timings(record) for record in resumed] == whole
+    assert all(record["labels"] == spec.labels and 0 < record["label_accuracy"] < 1 for record in whole)
+    if spec.labels == "dominant":
+        assert [record["clicks"] for record in whole] == [6, 12, 24]
+
+
+def test_label_types_share_the_first_selection_and_no_model(context_of: ContextOf) -> None:
+    context = context_of(labels=["precise", "dominant", "multi-class"], strategies=["random"])
+    first = [next(run_trial(spec, context)) for spec in context.suite.trials()]
+    assert [record.label for record in first] == ["random", "random dominant", "random multi-class"]
+    assert len({record.picks_digest for record in first}) == 1
+    assert len({record.class_px for record in first}) == 1
+    assert len({record.loss for record in first}) == 3
+    precise, dominant, multi = first
+    assert precise.clicks > multi.clicks > dominant.clicks == 6
+    assert precise.label_accuracy == 1 > multi.label_accuracy > dominant.label_accuracy
+    assert (len(list((context.artefacts.results_dir / "store" / "evaluation").iterdir()))) == 3

@@ -6,9 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.learning_fakes import FakeMasks, Killed, kill_at, label, make_grid, make_learner, make_set, tiny_recipe
+from support.learning_fakes import (
+    FakeMasks,
+    Killed,
+    annotation,
+    kill_at,
+    label,
+    make_grid,
+    make_learner,
+    make_set,
+    tiny_recipe,
+)
 from support.paths import GOLDEN
 
+from quadrat.benchmark.config.trial import LabelType
 from quadrat.benchmark.errors import DataError, ResultsError, TrainingError
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
 from quadrat.benchmark.learning.learner import CheckpointError
@@ -255,3 +266,48 @@ def test_losses_are_the_golden_ones(tmp_path: Path) -> None:
         patch.setattr(module, "train", keep)
         learner(steady_recipe(crop_placement="labelled"), tmp_path).fit(labels(), seed=0, round=0)
     np.testing.assert_allclose(kept[0].numpy(), np.loadtxt(LOSSES), rtol=1e-5)
+
+
+def labels_of(kind: LabelType) -> RevealedLabels:
+    return label(POOL_MASKS, GRID, REGIONS, annotation(POOL_MASKS, GRID, kind))
+
+
+@pytest.mark.parametrize("kind", ["dominant", "multi-class"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "adamw", "lr": 0.01, "loss_stride": 4}, {"frozen": True}], ids=str
+)
+def test_interrupted_fit_on_labels_of_another_type_ends_with_the_same_bits(
+    tmp_path: Path, kind: LabelType, changes: dict[str, object]
+) -> None:
+    recipe = tiny_recipe(iterations=4, **changes)
+    whole = learner(recipe, tmp_path).fit(labels_of(kind), seed=3, round=1)
+    checkpoint = tmp_path / "checkpoint.pt"
+    cut = learner(recipe, tmp_path, checkpoint_every_s=0.0)
+    with pytest.raises(Killed):
+        cut.fit(labels_of(kind), seed=3, round=1, checkpoint=checkpoint, on_step=kill_at(3))
+    steps: list[int] = []
+    again = learner(recipe, tmp_path).fit(
+        labels_of(kind), seed=3, round=1, checkpoint=checkpoint, on_step=lambda done, total: steps.append(done)
+    )
+    assert steps and steps[0] > 1
+    assert_same_bits(again, whole)
+    assert whole.loss != learner(recipe, tmp_path).fit(labels(), seed=3, round=1).loss
+
+
+def test_checkpoint_of_another_label_type_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    one = learner(tiny_recipe(), tmp_path, checkpoint_every_s=0.0)
+    with pytest.raises(Killed):
+        one.fit(labels_of("dominant"), seed=0, round=0, checkpoint=checkpoint, on_step=kill_at(2))
+    for other in (labels(), labels_of("multi-class")):
+        with pytest.raises(CheckpointError, match="another fit's"):
+            one.fit(other, seed=0, round=0, checkpoint=checkpoint)
+
+
+def test_network_learns_colours_from_sets_of_classes(tmp_path: Path) -> None:
+    """Regions that hold several classes say which, not where; the colours tell them apart."""
+    one = learner(tiny_recipe(iterations=50, lr=0.01, optimizer="adamw", batch_size=4, dropout=0.1), tmp_path)
+    found = annotation(POOL_MASKS, GRID, "multi-class")
+    assert found is not None and found.sets_RC is not None and found.sets_RC.sum(axis=1).mean() > 1.5
+    fitted = one.fit(label(POOL_MASKS, GRID, None, found), seed=0, round=0)
+    assert pixel_accuracy(one.evaluate(fitted, TEST_MASKS)) > 0.75

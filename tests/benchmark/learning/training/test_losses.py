@@ -8,8 +8,10 @@ from quadrat.benchmark.learning.network.upsampling import upsample, upsample_for
 from quadrat.benchmark.learning.runtime import torch_settings
 from quadrat.benchmark.learning.training.losses import (
     cell_cross_entropy,
+    cell_merged_positive,
     class_counts,
     pixel_cross_entropy,
+    pixel_merged_positive,
     segmentation_loss,
 )
 
@@ -114,3 +116,58 @@ def test_upsampling_of_tiny_maps_equals_torchs_kernel_up_to_rounding(size: tuple
 def test_an_upsampled_pixel_depends_on_its_neighbourhood_only(generator: torch.Generator) -> None:
     map_BChw = torch.randn(1, 2, 6, 20, generator=generator)
     torch.testing.assert_close(upsample(map_BChw, 4)[..., :32], upsample(map_BChw[..., :9], 4)[..., :32])
+
+
+def some_sets(generator: torch.Generator) -> torch.Tensor:
+    """Return 256 sets of 5 classes: row 255 is empty, as is row 3."""
+    sets_KC = torch.rand((256, 5), generator=generator) < 0.5
+    sets_KC[[3, 255]] = False
+    return sets_KC
+
+
+@pytest.mark.parametrize("loss_stride", [1, 4])
+def test_merged_positive_loss_is_minus_the_log_of_the_probability_of_the_set(
+    generator: torch.Generator, loss_stride: int
+) -> None:
+    sets_KC, label_BHW = some_sets(generator), some_labels(generator, 22, 29).int()
+    if loss_stride == 1:
+        logits_BCHW = torch.randn(2, 5, 22, 29, generator=generator)
+        found = pixel_merged_positive(logits_BCHW, label_BHW, sets_KC)
+    else:
+        logits_BChw = torch.randn(2, 5, 6, 8, generator=generator)
+        logits_BCHW = logits_BChw.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)[:, :, :22, :29]
+        found = cell_merged_positive(logits_BChw, label_BHW, sets_KC)
+    prob_BCHW = logits_BCHW.double().softmax(dim=1)
+    losses = []
+    for image, row, column in torch.cartesian_prod(torch.arange(2), torch.arange(22), torch.arange(29)).tolist():
+        allowed = sets_KC[label_BHW[image, row, column]]
+        if allowed.any():
+            losses.append(-prob_BCHW[image, allowed, row, column].sum().log())
+    torch.testing.assert_close(found, torch.stack(losses).mean().float())
+
+
+@pytest.mark.parametrize("loss_stride", [1, 4])
+def test_merged_positive_loss_of_sets_of_one_class_is_the_cross_entropy(
+    generator: torch.Generator, loss_stride: int
+) -> None:
+    sets_KC = torch.zeros((256, 5), dtype=torch.bool)
+    sets_KC[:5] = torch.eye(5, dtype=torch.bool)
+    logits_BChw, label_BHW = torch.randn(2, 5, 8, 12, generator=generator), some_labels(generator, 22, 29)
+    losses, gradients = [], []
+    for sets in (None, sets_KC):
+        logits = logits_BChw.clone().requires_grad_()
+        loss = segmentation_loss(logits, label_BHW, loss_stride, sets)
+        (gradient,) = torch.autograd.grad(loss, logits)
+        losses.append(loss)
+        gradients.append(gradient)
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("loss_stride", [1, 4])
+def test_a_batch_of_empty_sets_has_zero_loss_and_zero_gradients(generator: torch.Generator, loss_stride: int) -> None:
+    logits_BChw = torch.randn(2, 5, 6, 8, generator=generator, requires_grad=True)
+    label_BHW = torch.where(torch.rand(2, 24, 32, generator=generator) < 0.5, 3, 255)
+    loss = segmentation_loss(logits_BChw, label_BHW, loss_stride, some_sets(generator))
+    (gradient,) = torch.autograd.grad(loss, logits_BChw)
+    assert loss == 0 and not gradient.any()

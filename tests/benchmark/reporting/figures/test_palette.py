@@ -85,6 +85,15 @@ def test_region_sizes_of_a_strategy_share_colour_and_mark_and_differ_in_the_dash
     assert len(set(looks.values())) == 7
 
 
+def test_label_types_of_a_strategy_share_colour_and_mark_whatever_their_labels_are() -> None:
+    names = {"random": "random", "entropy": "entropy", "a": "random", "b": "entropy", "twice": "entropy"}
+    looks = looks_of(names, {"random": "p", "entropy": "p", "a": "d", "b": "d", "twice": "d"})
+    for one, other in (("random", "a"), ("entropy", "b")):
+        assert (looks[one].colour, looks[one].mark) == (looks[other].colour, looks[other].mark)
+        assert looks[one].dash != looks[other].dash
+    assert looks["twice"].colour != looks["entropy"].colour
+
+
 def test_rounds_have_different_colours() -> None:
     for num_rounds in (1, 2, 3, 6, 9):
         assert len(set(round_colours(num_rounds))) == num_rounds
