@@ -6,12 +6,12 @@ import importlib
 import pytest
 from support.paths import ROOT, TESTS
 
-PACKAGES = ("strategies", "benchmark", "cluster")
+PACKAGES = {"quadrat": "api", **{f"quadrat.{name}": name for name in ("strategies", "benchmark", "cluster")}}
 
 
 def modules_with_examples() -> list[str]:
     """Return the names of the modules that hold an example, without importing any."""
-    ours = [(f"quadrat.{folder}", ROOT / folder) for folder in PACKAGES]
+    ours = [(package, ROOT / folder) for package, folder in PACKAGES.items()]
     names = []
     for package, folder in [*ours, ("performance", TESTS / "performance")]:
         for path in sorted(folder.rglob("*.py")):

@@ -1,5 +1,6 @@
 """The documents: links lead somewhere, and the README's example runs as it stands."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def test_the_example_of_the_readme_selects_what_its_comments_say() -> None:
     assert selection.regions.shape == selection.potential.shape == (50,)  # type: ignore[attr-defined]
     assert np.unique(selection.regions).size == 50  # type: ignore[attr-defined]
     assert not pool.labelled[selection.regions].any()  # type: ignore[attr-defined]
+
+
+def test_the_notebook_of_the_readme_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    (session,) = re.findall(r"```pycon\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    examples = doctest.DocTestParser().get_doctest(session, {}, "README.md", "README.md", 0)
+    assert len(examples.examples) >= 5
+    assert doctest.DocTestRunner().run(examples).failed == 0
 
 
 def test_the_landing_page_fits_on_a_few_screens() -> None:

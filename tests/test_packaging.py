@@ -14,7 +14,7 @@ from support.paths import ROOT
 
 from quadrat.cluster.cli.extras import EXTRAS
 
-FOLDERS = ("strategies", "benchmark", "cluster")
+FOLDERS = ("api", "strategies", "benchmark", "cluster")
 CORE = {"numpy", "optuna", "faiss"}
 
 
@@ -24,7 +24,7 @@ def pyproject() -> dict[str, Any]:
 
 
 def tracked() -> list[str]:
-    """Return the files of the three folders that git knows or will know, relative to the root."""
+    """Return the files of the packages' folders that git knows or will know, relative to the root."""
     listing = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", *FOLDERS],
         capture_output=True,
@@ -37,6 +37,11 @@ def tracked() -> list[str]:
 def packaged() -> list[str]:
     """Return the files that belong in the wheel: all but those of the deployment, which are no package."""
     return [name for name in tracked() if not name.startswith("cluster/deploy/")]
+
+
+def in_wheel(name: str) -> str:
+    """Return where a file of the repository lies in the wheel: `api` is `quadrat` itself."""
+    return f"quadrat/{name.removeprefix('api/')}"
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +59,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_every_folder_with_modules_is_listed_as_a_package() -> None:
-    folders = {str(Path(name).parent) for name in packaged() if name.endswith((".py", ".yaml"))}
-    names = {"quadrat." + folder.replace("/", ".") for folder in folders}
+    folders = {str(Path(in_wheel(name)).parent) for name in packaged() if name.endswith((".py", ".yaml"))}
+    names = {folder.replace("/", ".") for folder in folders}
     listed = set(pyproject()["tool"]["setuptools"]["packages"])
     assert names <= listed, f"add to [tool.setuptools] packages in pyproject.toml: {sorted(names - listed)}"
     assert listed <= names, f"[tool.setuptools] packages names folders that are gone: {sorted(listed - names)}"
 
 
 def test_the_wheel_holds_the_files_of_the_packages_and_nothing_else(wheel: list[str]) -> None:
-    expected, found = {f"quadrat/{name}" for name in packaged()}, {name for name in wheel if ".dist-info/" not in name}
+    expected, found = {in_wheel(name) for name in packaged()}, {name for name in wheel if ".dist-info/" not in name}
     assert expected <= found, f"not in the wheel, see [tool.setuptools.package-data]: {sorted(expected - found)}"
     assert found <= expected, f"in the wheel and not in git: {sorted(found - expected)}"
-
-
-def test_quadrat_itself_is_a_namespace_package(wheel: list[str]) -> None:
-    assert "quadrat/__init__.py" not in wheel
 
 
 def test_every_entry_point_names_a_module_of_the_wheel(wheel: list[str]) -> None:
@@ -99,7 +100,7 @@ def test_strategies_import_the_core_alone() -> None:
 
 def test_what_is_imported_is_what_is_listed() -> None:
     listed = {module for modules in EXTRAS.values() for module in modules}
-    found = imported("benchmark") | imported("cluster")
+    found = imported("benchmark") | imported("cluster") | imported("api")
     assert found <= listed | CORE, f"imported, of no extra: {sorted(found - listed - CORE)}"
     # torchvision is kept in step with torch; fsspec opens s3fs, which sends conditions through aiobotocore
     assert listed - found == {"torchvision", "s3fs", "aiobotocore"}
@@ -169,7 +170,7 @@ def test_the_lock_file_pins_all_that_pyproject_asks_for() -> None:
 def modules_after(statement: str) -> set[str]:
     """Return the top-level modules that a fresh interpreter holds after `statement`."""
     code = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
@@ -178,6 +179,15 @@ HEAVY = {"torch", "torchvision", "timm", "ray", "mlflow", "faiss", "pandas", "al
 
 def test_strategies_import_nothing_heavy() -> None:
     assert modules_after("import quadrat.strategies") & (HEAVY | {"optuna", "pydantic"}) == set()
+
+
+def test_importing_quadrat_imports_nothing() -> None:
+    assert modules_after("import quadrat") & (HEAVY | {"numpy", "optuna", "pydantic"}) == set()
+
+
+def test_loading_results_imports_nothing_that_trains_or_draws() -> None:
+    code = "import quadrat; results = quadrat.load('results/camvid-cpu'); repr(results), repr(results.summary())"
+    assert modules_after(code) & (HEAVY - {"scipy"} | {"vl_convert", "jinja2"}) == set()
 
 
 def test_the_command_line_imports_nothing_heavy_before_a_command_needs_it() -> None:

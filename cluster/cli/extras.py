@@ -21,6 +21,7 @@ EXTRAS: Final = {
     "tracking": ("mlflow", "alembic"),
     "report": ("altair", "vl_convert", "jinja2", "markupsafe", "scipy"),
     "s3": ("fsspec", "s3fs", "aiobotocore"),
+    "notebook": ("pandas",),
 }
 """Extra -> the modules that it brings, as they are imported (pyproject.toml, where they are distributions)."""
 

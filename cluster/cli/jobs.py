@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from quadrat.cluster.cli.options import open_suite, select_trials, suite_arguments
+from quadrat.cluster.cli.options import locate_results, open_suite, select_trials, suite_arguments
 
 if TYPE_CHECKING:
     from quadrat.benchmark.config.suite import Suite
@@ -128,7 +128,7 @@ def submit(
 
 
 @click.command()
-@click.argument("target", metavar="[JOB|DIR|URL]", required=False)
+@click.argument("target", metavar="[JOB|SUITE|DIR|URL]", required=False)
 @_address_option
 @click.option("--follow", is_flag=True, help="Follow the log of JOB until it ends, and exit with its code")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
@@ -136,17 +136,19 @@ def status(target: str | None, address: str, follow: bool, is_json: bool) -> Non
     """Show the jobs of a cluster, or the trials in flight of one run.
 
     Without an argument: all jobs that were submitted. With a JOB: its trials in flight, with machine, round and phase.
-    With a results folder DIR or a URL: the same for the run that writes there, without asking a cluster. A search of a
-    study shows its candidates in flight, and how many have ended.
+    With a SUITE, its results folder DIR or a URL: the same for the run that writes there, without asking a cluster. A
+    search of a study shows its candidates in flight, and how many have ended.
     """
+    from quadrat.benchmark.config.suite import shipped_suites
     from quadrat.benchmark.redaction import redact_url
     from quadrat.benchmark.storage.remote import is_url
     from quadrat.cluster.cli.status_view import print_jobs, print_status
 
-    if target is not None and (is_url(target) or Path(target).is_dir()):
+    # Ray makes the names of jobs; none is a path.
+    if target is not None and (is_url(target) or Path(target).exists() or target in shipped_suites()):
         if follow:
             raise click.UsageError(f"--follow: expected a JOB, whose log there is, got results, '{target}'")
-        _show_results(target, is_json=is_json)
+        _show_results(locate_results(target), is_json=is_json)
         return
     cluster = _connect(address)
     if target is None:
@@ -260,7 +262,7 @@ def _without_secret(option: str, value: str | None, variable: str) -> str | None
     )
 
 
-def _show_results(place: str, *, is_json: bool) -> None:
+def _show_results(place: Path | str, *, is_json: bool) -> None:
     """Print the status of the run that writes to a results folder or URL."""
     from quadrat.benchmark.errors import QuadratError
     from quadrat.cluster.cli.status_view import print_status

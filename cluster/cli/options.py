@@ -20,7 +20,9 @@ __all__ = [
     "DEFAULT_RESULTS",
     "OpenedSuite",
     "cache_option",
+    "find_results",
     "local_copy",
+    "locate_results",
     "mlflow_option",
     "open_suite",
     "ray_option",
@@ -56,13 +58,22 @@ class _FolderOrUrl(click.ParamType):  # type: ignore[type-arg]  # generic from c
 
     name = "folder or URL"
 
-    def __init__(self, *, must_exist: bool = False) -> None:
-        self._folder = click.Path(exists=must_exist, file_okay=False, path_type=Path)
+    def __init__(self) -> None:
+        self._folder = click.Path(file_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from quadrat.benchmark.storage.remote import is_url
 
         return value if is_url(value) else self._folder.convert(value, param, ctx)
+
+
+class _Results(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """Results that exist: converted to their folder, or a URL, kept as text."""
+
+    name = "suite, folder or URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return locate_results(value) if isinstance(value, str) else value
 
 
 # ------------------------------------------------------------------------------------------------ decorators
@@ -81,8 +92,8 @@ def suite_arguments(command: _Command) -> _Command:
 
 
 def results_argument(name: str = "results") -> Callable[[_Command], _Command]:
-    """Add an argument that is an existing results folder or the URL of one."""
-    return click.argument(name, metavar="DIR|URL", type=_FolderOrUrl(must_exist=True))
+    """Add an argument that names results which exist: by their suite, their folder or its URL."""
+    return click.argument(name, metavar="SUITE|DIR|URL", type=_Results())
 
 
 results_option = click.option(
@@ -216,6 +227,56 @@ def local_copy(results: Path | str, *folders: str) -> Path:
     from quadrat.benchmark.results.lock import fetch_results
 
     return results if isinstance(results, Path) else fetch_results(results, folders)
+
+
+def find_results(target: str, *folders: str) -> Path:
+    """Return the folder of the results that `target` names, see `locate_results`; those of a URL are fetched first.
+
+    Args:
+        target: A results folder, its URL, or a suite.
+        folders: Folders of the results that are fetched too.
+
+    Raises:
+        ResultsError: When there are no such results, or the URL cannot be reached.
+        SuiteError: When it is neither a folder nor a suite.
+    """
+    return local_copy(locate_results(target), *folders)
+
+
+def locate_results(target: str) -> Path | str:
+    """Return the folder of the results that `target` names; a URL as it is.
+
+    The results of a suite, a YAML file or a shipped name, are looked for where `quadrat run` puts them: below
+    `$QUADRAT_RESULTS`, else below the working directory or a folder above it.
+
+    Raises:
+        ResultsError: When there is no such folder, or the suite has no results there.
+        SuiteError: When it is neither a folder nor a suite.
+    """
+    from quadrat.benchmark.config.suite import shipped_suites
+    from quadrat.benchmark.errors import ResultsError
+    from quadrat.benchmark.storage.remote import is_url
+
+    folder = Path(target).expanduser()
+    if is_url(target):
+        return target
+    is_suite = target in shipped_suites() or folder.is_file()
+    if (folder / "suite.json").is_file() or (folder.is_dir() and not is_suite):
+        return folder
+    if not is_suite and len(folder.parts) > 1 and not folder.suffix:
+        raise ResultsError(f"{folder}: expected a results folder with suite.json, got no such folder")
+    name = open_suite(target, ()).suite.name
+    roots = [results_root()]
+    if roots[0] == DEFAULT_RESULTS:
+        roots += [above / DEFAULT_RESULTS for above in Path.cwd().parents]
+    found = next((root / name for root in roots if (root / name / "suite.json").is_file()), None)
+    if found is None:
+        where = "$QUADRAT_RESULTS" if os.environ.get("QUADRAT_RESULTS") else "this folder or one above it"
+        raise ResultsError(
+            f"expected results of suite '{name}' in {roots[0] / name} ({where}), got none: `quadrat run {target}` "
+            "makes them; name their folder if they are elsewhere"
+        )
+    return found
 
 
 def results_root() -> Path:

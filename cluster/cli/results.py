@@ -19,7 +19,7 @@ __all__ = ["COMMANDS"]
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder of the report. Default: DIR/report",
+    help="Folder of the report. Default: report/ in the results folder",
 )
 @click.option(
     "--readme",
@@ -31,7 +31,7 @@ __all__ = ["COMMANDS"]
     "--cache",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Cache folder of another run on the same images, for the galleries where DIR has none",
+    help="Cache folder of another run on the same images, for the galleries where these results have none",
 )
 def report(results: Path | str, out: Path | None, readme: Path | None, cache: Path | None) -> None:
     """Write the HTML report of a results folder.

@@ -17,7 +17,7 @@ from typing import IO, Final
 
 import click
 
-from quadrat.cluster.cli.options import local_copy, mlflow_option, open_suite, results_root, tracking_of
+from quadrat.cluster.cli.options import local_copy, mlflow_option, results_argument, tracking_of
 
 __all__ = ["COMMANDS"]
 
@@ -29,18 +29,13 @@ _CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
 
 
 @click.command()
-@click.argument("target", metavar="SUITE|DIR|URL")
+@results_argument()
 @mlflow_option
 @click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1")
-def ui(target: str, mlflow_uri: str | None, port: int) -> None:
+def ui(results: Path | str, mlflow_uri: str | None, port: int) -> None:
     """Serve MLflow's web pages on a suite's results until Ctrl-C."""
-    from quadrat.benchmark.storage.remote import is_url
-
-    folder = local_copy(target) if is_url(target) else Path(target)
-    if not (folder / "suite.json").is_file() and not folder.is_dir():
-        folder = results_root() / open_suite(target, ()).suite.name
     _, uri = tracking_of(mlflow_uri)
-    sys.exit(_serve(folder, uri, port))
+    sys.exit(_serve(local_copy(results), uri, port))
 
 
 def _serve(results_dir: Path, uri: str | None, port: int) -> int:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from quadrat.cluster.cli.options import local_copy, results_argument
+
 if TYPE_CHECKING:
     from quadrat.benchmark.results.published import Published
     from quadrat.benchmark.results.records import Record
@@ -19,7 +21,7 @@ __all__ = ["COMMANDS"]
 
 
 @click.command()
-@click.argument("results_dir", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@results_argument()
 @click.option(
     "num_rounds", "--rounds", type=click.IntRange(min=0), default=3, show_default=True, help="Rounds to train again"
 )
@@ -42,7 +44,7 @@ __all__ = ["COMMANDS"]
     help="Where to work; kept, so that a second call resumes. Default: a folder that is removed at the end",
 )
 def verify(
-    results_dir: Path,
+    results: Path | str,
     num_rounds: int,
     is_all: bool,
     labels: Sequence[str],
@@ -55,12 +57,13 @@ def verify(
 
     Selections and costs of all rounds are checked against the records, without training. A sample of rounds (the same
     in every call; a larger one holds the smaller) is trained again from the selections, and compared field by field.
-    Nothing is written to DIR.
+    Nothing is written to the results.
     """
     from quadrat.benchmark.results.published import read_published
     from quadrat.benchmark.trial.verify import estimate_s, open_scratch, sample
     from quadrat.cluster.progress.display import seconds
 
+    results_dir = local_copy(results, "selections")
     published = read_published(results_dir, labels=labels, seeds=seeds, root=root)
     for line in published.uncheckable:
         click.echo(f"can't be checked: {line}")
