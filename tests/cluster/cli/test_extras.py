@@ -38,7 +38,7 @@ def test_the_table_of_modules_is_what_pyproject_lists(extra: str) -> None:
     ("command", "present", "sentence"),
     [
         ("list suites", (), "'quadrat list' needs click: pip install \"quadrat[cli]\""),
-        ("report results/camvid-cpu", ("cli",), "'quadrat report' needs scipy: pip install \"quadrat[report]\""),
+        ("report results/camvid-cpu", ("cli",), "'quadrat report' needs altair: pip install \"quadrat[report]\""),
         ("stats results/camvid-cpu", ("cli",), "'quadrat stats' needs scipy: pip install \"quadrat[report]\""),
         ("track results/camvid-cpu", ("cli",), "'quadrat track' needs mlflow: pip install \"quadrat[tracking]\""),
         ("submit quickstart", ("cli",), "'quadrat submit' needs aiohttp: pip install \"quadrat[cluster]\""),
