@@ -188,6 +188,10 @@ def run_options(
     }
     extras = [extra for extra, is_needed in needed.items() if is_needed]
     require_extras(extras, what=click.get_current_context().command_path)
+    from quadrat.cluster.runner.address import protect_own_ray
+
+    if uses_ray:
+        protect_own_ray(ray_address)  # before anything imports Ray
     from quadrat.cluster.runner.context import RunOptions
     from quadrat.cluster.runner.engine import benchmark_engine
 

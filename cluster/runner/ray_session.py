@@ -13,6 +13,7 @@ import ray
 
 from quadrat.benchmark.config.suite import Resources
 from quadrat.benchmark.errors import QuadratError
+from quadrat.cluster.runner.address import resolve
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.job_folder import job_environment
 
@@ -51,7 +52,7 @@ def ray_for(context: RunContext) -> Iterator[bool]:
         ClusterError: When the cluster does not answer, or this machine is too small.
         KeyboardInterrupt: On SIGTERM while Ray starts.
     """
-    address = _resolve(context.options.ray_address)
+    address = resolve(context.options.ray_address)
     context.announce("joining Ray" if address else "starting Ray")
     try:
         with ray_session(address or "local", context.suite.resources) as logs_dir:
@@ -72,7 +73,7 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
 
     A cluster is joined only when it was named (Ray sets `RAY_ADDRESS` for submitted jobs). A Ray that happens to run on
     the machine is left alone: two suites of two users must not share actors by accident. Ray's token authentication is
-    used as it is configured.
+    used as it is configured; the command line protects a Ray of its own, see `protect_own_ray`.
 
     Args:
         address: "host:port" of a cluster, "auto" for the one that runs on this machine, "local" to start Ray here.
@@ -86,7 +87,7 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # With num_gpus=0 newer Ray leaves CUDA_VISIBLE_DEVICES alone, older Ray only then: the suite sets the device.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = _resolve(address)
+    address = resolve(address)
     try:
         session_dir = _init(address)
     except SystemExit:  # SIGTERM while it starts
@@ -109,12 +110,6 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         yield session_dir / "logs"
     finally:
         ray.shutdown()
-
-
-def _resolve(address: str | None) -> str | None:
-    """Return the address of the cluster to join, None when Ray is to be started on this machine."""
-    address = address or os.environ.get("RAY_ADDRESS")
-    return None if address in ("", "local") else address
 
 
 def _init(address: str | None) -> Path:
@@ -140,7 +135,7 @@ def check_address(address: str | None) -> None:
     Raises:
         ClusterError: When the address is of another kind, or nothing listens there.
     """
-    address = _resolve(address)
+    address = resolve(address)
     if address is None or address == "auto":
         return
     host, _, port = address.rpartition(":")
