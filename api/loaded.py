@@ -137,7 +137,7 @@ class SuiteResults:
 
         if not self.contents.records:
             raise ResultsError(f"expected records of a strategy in {self.path}, got none yet")
-        looks = looks_of(self.contents.strategies, self.contents.sizes)
+        looks = looks_of(self.contents.strategies, self.contents.queries)
         return Figure(learning_curves(self.contents, looks, cost=_cost(cost), metric=self._metric(metric)))
 
     def _metric(self, key: str) -> Metric:
