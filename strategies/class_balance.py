@@ -2,7 +2,8 @@
 
 References:
     [Cai2021b] L. Cai et al. "Revisiting Superpixels for Active Learning in Semantic Segmentation With Realistic
-        Annotation Costs". CVPR, 2021.
+        Annotation Costs". CVPR, 2021. Code of the authors:
+        https://github.com/cailile/Revisiting-Superpixels-for-Active-Learning, scripts/region_selection_using_al.py.
     [Hwang2023] S. Hwang et al. "Active Learning for Semantic Segmentation with Multi-class Label Query". NeurIPS, 2023.
     [Xie2022] B. Xie et al. "Towards Fewer Annotations: Active Learning via Region Impurity and Prediction Uncertainty
         for Domain Adaptive Semantic Segmentation". CVPR, 2022.
@@ -20,10 +21,10 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.ranking import select_largest
+from quadrat.strategies.ranking import min_max, select_largest
 from quadrat.strategies.validation import check_choice, check_number, check_signal
 
-__all__ = ["ClassBalanced", "PixelBalanced", "Ripu", "class_shares", "dominant_shares", "impurity"]
+__all__ = ["BvsbClassBalanced", "ClassBalanced", "PixelBalanced", "Ripu", "class_shares", "dominant_shares", "impurity"]
 
 
 def dominant_shares(histogram_RC: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -73,7 +74,7 @@ class ClassBalanced(Strategy):
     """Selects uncertain regions of rarely predicted classes: u exp(-p_c) [Cai2021b, ClassBal].
 
     c is the class that most of the region's pixels are predicted as, p_c the share of the pool's regions that it
-    dominates.
+    dominates. The authors' code scales u to [0, 1] before it is weighted, which ``bvsb-class-balanced`` does too.
     """
 
     name: ClassVar[str] = "class-balanced"
@@ -101,6 +102,24 @@ class ClassBalanced(Strategy):
         """Return the ``budget`` largest, ties to the lowest row number."""
         dominant_R, share_C = dominant_shares(pool.profiles["class-histogram"])
         return select_largest(pool, pool.signals[self.uncertainty] * np.exp(-share_C)[dominant_R], budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BvsbClassBalanced(ClassBalanced):
+    """Selects uncertain regions of rarely predicted classes as the authors' code does [Cai2021b, Sp+Do+ClassBal].
+
+    exp(-p_c) (u - min u) / (max u - min u) over the pool, labelled regions included; u is the mean best-versus-second-
+    best ratio of the region, c and p_c as for ``class-balanced``. The paper's regions are superpixels with dominant
+    labels; any others work. Differences: ties go to the lowest row number, theirs in the order of a sort; a signal
+    that is the same everywhere counts as 0, theirs is undefined.
+    """
+
+    name: ClassVar[str] = "bvsb-class-balanced"
+
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Return the ``budget`` largest, ties to the lowest row number."""
+        dominant_R, share_C = dominant_shares(pool.profiles["class-histogram"])
+        return select_largest(pool, min_max(pool.signals[self.uncertainty]) * np.exp(-share_C)[dominant_R], budget)
 
 
 @dataclass(frozen=True, kw_only=True)

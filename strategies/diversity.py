@@ -25,6 +25,7 @@ from quadrat.strategies.greedy.engine import maximise
 from quadrat.strategies.greedy.objective import NormSchedule, Objective, SetFunction
 from quadrat.strategies.greedy.spatial import Images, Norm, SpatialDistance
 from quadrat.strategies.pool import Needs, Pool, Selection
+from quadrat.strategies.ranking import min_max
 from quadrat.strategies.validation import check_choice, check_count, check_number, check_signal
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
     "EntropyFeatureSpatial",
     "EntropySpatial",
     "FeatureSpatial",
-    "min_max",
 ]
 
 
@@ -211,15 +211,3 @@ class EntropyFeatureSpatial(Diversification):
     w_uncertainty: float = 1.0
     w_feature: float = 1.0
     w_spatial: float = 1.0
-
-
-def min_max(signal: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return ``signal`` scaled linearly to [0, 1] over the whole pool; zeros where all values are equal.
-
-    >>> min_max(np.array([1.0, 3.0, 2.0], np.float32))
-    array([0. , 1. , 0.5])
-    """
-    low, high = float(signal.min()), float(signal.max())
-    if high == low:
-        return np.zeros(len(signal))
-    return (signal.astype(np.float64) - low) / (high - low)

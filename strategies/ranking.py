@@ -1,4 +1,4 @@
-"""The order in which regions are selected: largest value first, ties to the lowest row number."""
+"""The order in which regions are selected: largest value first, ties to the lowest row number; values in [0, 1]."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.pool import Pool, Selection
 
-__all__ = ["SortKey", "TopK", "largest", "select_largest"]
+__all__ = ["SortKey", "TopK", "largest", "min_max", "select_largest"]
 
 
 class SortKey(NamedTuple):
@@ -45,6 +45,18 @@ def largest(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
     """
     positions = top_k(values, np.arange(len(values)), count, excluded=None).regions
     return positions[np.argsort(-values[positions], kind="stable")]
+
+
+def min_max(signal: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return ``signal`` scaled linearly to [0, 1] over the whole pool; zeros where all values are equal.
+
+    >>> min_max(np.array([1.0, 3.0, 2.0], np.float32))
+    array([0. , 1. , 0.5])
+    """
+    low, high = float(signal.min()), float(signal.max())
+    if high == low:
+        return np.zeros(len(signal))
+    return (signal.astype(np.float64) - low) / (high - low)
 
 
 def select_largest(pool: Pool, score: NDArray[np.floating[Any]], budget: int) -> Selection:

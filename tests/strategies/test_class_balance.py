@@ -25,6 +25,17 @@ def test_class_balanced_prefers_regions_of_a_rare_dominant_class() -> None:
     np.testing.assert_allclose(selection.potential, (bvsb * weights)[[3, 0, 1, 2]], rtol=1e-6)
 
 
+def test_bvsb_class_balanced_scales_the_signal_first_over_labelled_regions_too() -> None:
+    bvsb = np.array([0.9, 0.8, 0.5, 0.65], np.float32)
+    pool = line_pool(4, labelled=[2], signals={"bvsb": bvsb}, profiles={"class-histogram": HISTOGRAM})
+    selection = load("bvsb-class-balanced").select(pool, 3, np.random.default_rng(0))
+    scaled = np.array([1.0, 0.75, 0.0, 0.375]) * np.exp([-0.75, -0.75, -0.75, -0.25])
+    np.testing.assert_array_equal(selection.regions, [0, 1, 3])
+    np.testing.assert_allclose(selection.potential, scaled[[0, 1, 3]], rtol=1e-5)
+    unscaled = load("class-balanced").select(pool, 3, np.random.default_rng(0))
+    np.testing.assert_array_equal(unscaled.regions, [3, 0, 1])
+
+
 def test_pixel_balanced_weights_every_pixel_by_its_class() -> None:
     probability = float32([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.3, 0.7]])
     by_class = float32([[0.5, 0.0], [0.3, 0.1], [0.0, 0.2], [0.0, 0.0]])

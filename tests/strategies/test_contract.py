@@ -60,6 +60,16 @@ class TestClassBalanced(StrategyContract):
     name = "class-balanced"
 
 
+class TestBvsbClassBalanced(StrategyContract):
+    name = "bvsb-class-balanced"
+
+
+class TestClaspPe(StrategyContract):
+    name = "clasp-pe"
+    params = {"beta_first": 0.25, "last_share": 1.0}  # noqa: RUF012 - less noise makes some regions too rare
+    draws = True
+
+
 class TestPixelBalanced(StrategyContract):
     name = "pixel-balanced"
 

@@ -66,6 +66,8 @@ def golden_pool() -> tuple[Pool, Truth]:
         profiles={
             **{name: shares() for name in profiles},
             "gradient-embedding": rng.standard_normal((num_regions, 20), np.float32),
+            # of its own generator: the other arrays are those of the first version of the file
+            "class-soft-entropy": np.random.default_rng(7).dirichlet(np.ones(5), num_regions).astype(np.float32),
         },
     )
     return pool, Truth(class_shares=shares(), errors=rng.random(num_regions, np.float32))

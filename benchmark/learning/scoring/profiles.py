@@ -10,6 +10,8 @@ thousands of numbers is never held in memory for every pixel.
              lower bounds. ICLR 2020.
 [Hwang2023]  Hwang, Lee, Kim, Kwak. Active learning for semantic segmentation with multi-class label query. NeurIPS
              2023.
+[Luth2026]   Lueth, Traub, Kahl, Bungert, Klein, Kraemer, Jaeger, Maier-Hein, Isensee. Finally outshining the random
+             baseline: a simple and effective solution for active learning in 3D biomedical imaging. TMLR 2026.
 [Xie2022]    Xie, Yuan, Li, Liu, Cheng. Towards fewer annotations: active learning via region impurity and prediction
              uncertainty for domain adaptive semantic segmentation. CVPR 2022.
 """
@@ -33,6 +35,7 @@ __all__ = [
     "class_entropy",
     "class_histogram",
     "class_probability",
+    "class_soft_entropy",
     "gradient_embedding",
     "load_profiles",
 ]
@@ -97,6 +100,13 @@ def _by_class(signal: Signal) -> Callable[[Outputs], Iterator[Tensor]]:
     return maps
 
 
+def _class_soft_entropy(outputs: Outputs) -> Iterator[Tensor]:
+    assert entropy.per_pixel is not None
+    entropy_BHW = entropy.per_pixel(outputs)
+    for prob_BHW in outputs.prob_BCHW.unbind(dim=1):
+        yield (prob_BHW * entropy_BHW)[..., None]
+
+
 def _gradient_embedding(outputs: Outputs) -> Iterator[Tensor]:
     import torch
 
@@ -117,6 +127,11 @@ class_probability = Profile(maps=_class_probability, summary="Mean probability o
 class_entropy = Profile(maps=_by_class(entropy), summary="Entropy of the region, split by predicted class")
 # The same of best versus second best [Hwang2023].
 class_bvsb = Profile(maps=_by_class(bvsb), summary="Best versus second best of the region, split by predicted class")
+# Mean over the region of each pixel's entropy times the probability of each class, (R, C); the sum over classes is the
+# entropy [Luth2026].
+class_soft_entropy = Profile(
+    maps=_class_soft_entropy, summary="Entropy of the region, split by the probability of each class"
+)
 # (p - onehot(argmax p)) outer feature of each cell: the gradient of its loss by the last layer's weights, as if the
 # most probable class were the label, (R, C D), class after class [Ash2020].
 gradient_embedding = Profile(

@@ -24,6 +24,7 @@ from quadrat.benchmark.learning.scoring.profiles import (
     class_entropy,
     class_histogram,
     class_probability,
+    class_soft_entropy,
     gradient_embedding,
     load_profiles,
 )
@@ -39,6 +40,7 @@ BUILT_IN = {
     "class-probability": class_probability,
     "class-entropy": class_entropy,
     "class-bvsb": class_bvsb,
+    "class-soft-entropy": class_soft_entropy,
     "gradient-embedding": gradient_embedding,
 }
 predict = random_predict(IMAGES)
@@ -72,6 +74,19 @@ def test_an_uncertainty_by_class_adds_up_to_the_uncertainty(region_size: int) ->
         np.testing.assert_allclose(found.profiles[name].sum(axis=1), 1.0, atol=1e-5)
     without = found.profiles["class-histogram"] == 0
     assert without.any() and (found.profiles["class-entropy"][without] == 0).all()
+
+
+@pytest.mark.parametrize("region_size", [5, 12])
+def test_the_soft_entropy_is_the_mean_of_probability_times_entropy(region_size: int) -> None:
+    grid, found = make_grid(MASKS, region_size), scores(region_size)
+    np.testing.assert_allclose(found.profiles["class-soft-entropy"].sum(axis=1), found.signals["entropy"], atol=1e-5)
+    for region in range(0, grid.num_regions, 7):
+        logits = upsample(predict([int(grid.image[region])]).logits_BChw, 4)[0].double()
+        prob_CHW = torch.softmax(logits, dim=0).numpy()
+        box = grid.box(region)
+        prob_CN = prob_CHW[:, box.top : box.bottom, box.left : box.right].reshape(NUM_CLASSES, -1)
+        expected = (prob_CN * -(prob_CN * np.log(prob_CN)).sum(axis=0)).mean(axis=1)
+        np.testing.assert_allclose(found.profiles["class-soft-entropy"][region], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("region_size", [5, 12])
