@@ -16,7 +16,7 @@ References:
 import collections
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -28,7 +28,8 @@ from quadrat.benchmark.analysis.curves import areas, common_range, curves_of
 from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, MIOU, Cost, Metric
 from quadrat.benchmark.analysis.power import detectable_difference, seeds_needed
 from quadrat.benchmark.analysis.statistics import LEVEL, MIN_SEEDS, holm
-from quadrat.benchmark.results.trials import Query, Results
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.results.trials import Results
 
 __all__ = [
     "PRIMARY_COSTS",
@@ -37,6 +38,7 @@ __all__ = [
     "PrimaryAxis",
     "PrimaryComparison",
     "Verdict",
+    "compare_areas",
     "primary_analysis",
 ]
 
@@ -204,13 +206,40 @@ def primary_analysis(results: Results, metric: Metric = MIOU) -> PrimaryAnalysis
     done = [trial for trial in results.trials if not trial.is_full_supervision and trial.state == "done"]
     records = [record for trial in done for record in trial.records]
     is_against_random = "random" in results.strategies.values()
-    blocks: Mapping[str, Query | None] = results.queries
+    blocks: Mapping[str, Hashable] = results.queries
     if is_against_random:
         pairs = list(results.baselines.items())
     else:  # queries are compared with each other too, so seeds alone are the blocks
         pairs, blocks = list(itertools.combinations(results.labels, 2)), dict.fromkeys(results.labels)
+    comparisons, axes = compare_areas(records, pairs, blocks, PRIMARY_COSTS, metric)
+    return PrimaryAnalysis(
+        metric=metric,
+        is_against_random=is_against_random,
+        comparisons=comparisons,
+        axes=axes,
+        num_tests=sum(found.adjusted_p is not None for found in comparisons),
+        exclusions=tuple(_exclusions(results, comparisons, has_range=bool(axes))),
+    )
+
+
+def compare_areas(
+    records: Sequence[Record],
+    pairs: Sequence[tuple[str, str]],
+    blocks: Mapping[str, Hashable],
+    costs: Sequence[Cost],
+    metric: Metric,
+) -> tuple[tuple[PrimaryComparison, ...], tuple[PrimaryAxis, ...]]:
+    """Return the comparisons of areas over each cost, corrected as one family, and what those over a cost share.
+
+    Args:
+        records: Of finished trials.
+        pairs: (first, second) labels: compared where they share a seed.
+        blocks: Label -> what divides its seeds into blocks, beside the seed itself.
+        costs: Those whose range all curves cover in part are used.
+        metric: On the y-axis of the curves.
+    """
     fitted, ranges = [], []
-    for cost in PRIMARY_COSTS:
+    for cost in costs:
         curves = curves_of(records, cost, metric)
         shared = common_range(curve for seeds in curves.values() for curve in seeds.values())
         if shared is not None:
@@ -218,21 +247,14 @@ def primary_analysis(results: Results, metric: Metric = MIOU) -> PrimaryAnalysis
             ranges.append(shared)
     comparisons = tuple(_comparisons(fitted))
     num_tests = sum(found.adjusted_p is not None for found in comparisons)
-    return PrimaryAnalysis(
-        metric=metric,
-        is_against_random=is_against_random,
-        comparisons=comparisons,
-        axes=tuple(_axis(found, *shared, num_tests) for found, shared in zip(fitted, ranges, strict=True)),
-        num_tests=num_tests,
-        exclusions=tuple(_exclusions(results, comparisons, has_range=bool(fitted))),
-    )
+    return comparisons, tuple(_axis(found, *shared, num_tests) for found, shared in zip(fitted, ranges, strict=True))
 
 
 def _fitted(
     cost: Cost,
     areas_: Mapping[str, Mapping[int, float]],
     pairs: Sequence[tuple[str, str]],
-    queries: Mapping[str, Query | None],
+    blocks_of: Mapping[str, Hashable],
 ) -> _Fitted:
     """Fit the two-way layout of the areas over one cost.
 
@@ -240,7 +262,8 @@ def _fitted(
         cost: That cost.
         areas_: Label -> seed -> area.
         pairs: (first, second): compared where they share a seed.
-        queries: Label -> query: a block is a seed of one query, since round 0 is shared within it only.
+        blocks_of: Label -> query, of the primary analysis: a block is a seed of one query, since round 0 is shared
+            within it only.
     """
     by_pair = {
         pair: {seed: areas_[pair[0]][seed] - areas_[pair[1]][seed] for seed in sorted(shared)}
@@ -248,7 +271,7 @@ def _fitted(
         if (shared := areas_.get(pair[0], {}).keys() & areas_.get(pair[1], {}).keys())
     }
     labels = list(areas_)
-    cells = [(label, (queries[label], seed)) for label in labels for seed in areas_[label]]
+    cells = [(label, (blocks_of[label], seed)) for label in labels for seed in areas_[label]]
     blocks = list(dict.fromkeys(block for _, block in cells))
     fit, gains = None, [math.fsum(by_seed.values()) / len(by_seed) for by_seed in by_pair.values()]
     if by_pair:
@@ -260,14 +283,14 @@ def _fitted(
         if design.df > 0:
             fit = design.fit(np.array([[areas_[label][seed] for label, (_, seed) in cells]]))
             gains = fit.gain_BC[0].tolist()
-    num_by_query = collections.Counter(queries[label] for label in labels)
+    num_by_block = collections.Counter(blocks_of[label] for label in labels)
     return _Fitted(
         cost=cost,
         pairs=list(by_pair),
         by_seed=list(by_pair.values()),
         fit=fit,
         gains=gains,
-        df_per_seed=sum(num - 1 for num in num_by_query.values()),
+        df_per_seed=sum(num - 1 for num in num_by_block.values()),
     )
 
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 from markupsafe import Markup
 
 from quadrat.benchmark.analysis.analyse import analyse
-from quadrat.benchmark.analysis.measures import CLICKS, COSTS, FRACTION, MIOU, Metric
+from quadrat.benchmark.analysis.measures import CLICKS, COSTS, FRACTION, MIOU, Cost, Metric
 from quadrat.benchmark.analysis.pairwise import against
 from quadrat.benchmark.analysis.statistics import Comparison
 from quadrat.benchmark.reporting.figures.charts import (
@@ -80,6 +80,11 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     return page
 
 
+def _default_cost(results: Results) -> Cost:
+    """Return the cost that the page shows at first: clicks where label types are compared, which they differ in."""
+    return CLICKS if len({query.labels for query in results.queries.values()}) > 1 else FRACTION
+
+
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a report's folder, so that page and files are of one report; remove what killed writers left."""
@@ -114,6 +119,7 @@ def _render(
     viewer: RoundViewer | None,
 ) -> str:
     choices = _baselines(found)
+    default_cost = _default_cost(results)
     return (
         _environment()
         .get_template("template.html.j2")
@@ -136,8 +142,8 @@ def _render(
             },
             figure_names=figure_names,
             costs=COSTS if results.records else (),
-            default_cost=FRACTION,
-            second_cost=CLICKS,
+            default_cost=default_cost,
+            second_cost=FRACTION if default_cost == CLICKS else CLICKS,
             metrics=metrics,
             is_log=is_doubling(results),
             tables=tables,
@@ -190,7 +196,9 @@ def _data(
     if not results.records:
         return {}
     return {
-        "curves": learning_curves(results, looks, cost=FRACTION, metric=MIOU, with_legend=False, width="container"),
+        "curves": learning_curves(
+            results, looks, cost=_default_cost(results), metric=MIOU, with_legend=False, width="container"
+        ),
         "gains": gains(found.analysis.primary, looks),
         "differences": {
             label: differences(comparisons, looks, baseline=label) for label, comparisons in _baselines(found).items()

@@ -14,8 +14,9 @@ from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryCompariso
 from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.reporting.caveats import caveats
 from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
-from quadrat.benchmark.reporting.tables.cells import Table
+from quadrat.benchmark.reporting.tables.cells import NamedTable, Table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, gains_table, pair_name
+from quadrat.benchmark.reporting.tables.queries import named_queries, query_sentences
 from quadrat.benchmark.results.trials import Results
 
 __all__ = ["ReportSummary", "pairwise_finding", "report_summary", "settled_by"]
@@ -27,8 +28,10 @@ class ReportSummary:
 
     Attributes:
         headline: One sentence: who differs significantly from Random, over pixels and over clicks, on which data.
-        answer: Up to two more: where the two costs disagree, and what the seeds at hand can tell.
+        answer: More: where the two costs disagree, what the seeds at hand can tell, and under which query each strategy
+            is highest over clicks.
         gains: The table of the primary analysis; None where nothing can be compared.
+        queries: The table of the comparison of queries with its caption; None where the suite has one.
         findings: Further sentences, exploratory, the most important first.
         caveats: Limitations of the results, and how they were tested.
         analysis: The statistics behind it, of mIoU over the cost asked for.
@@ -37,6 +40,7 @@ class ReportSummary:
     headline: str
     answer: tuple[str, ...]
     gains: Table | None
+    queries: NamedTable | None
     findings: tuple[str, ...]
     caveats: tuple[str, ...]
     analysis: Analysis
@@ -54,8 +58,13 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
     pairwise = pairwise_finding(found)
     return ReportSummary(
         headline=_headline(results, values, found.primary),
-        answer=(*_disagreements(found.primary), *_power(found.primary)),
+        answer=(
+            *_disagreements(found.primary),
+            *_power(found.primary),
+            *(query_sentences(found.queries) if found.queries is not None else ()),
+        ),
         gains=gains_table(found.primary) if found.primary.comparisons else None,
+        queries=None if found.queries is None else named_queries(found.queries),
         findings=(
             *_differences_to_random(found),
             *((pairwise,) if pairwise else ()),

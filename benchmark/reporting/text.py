@@ -46,6 +46,8 @@ def _lines(results: Results, cost: Cost) -> Iterator[str]:
     yield from (summary.headline, *summary.answer)
     if summary.gains is not None:
         yield from ("", *to_text(summary.gains).splitlines(), GAINS_CAPTION)
+    if summary.queries is not None:
+        yield from ("", *to_text(summary.queries.table).splitlines(), summary.queries.caption)
     if summary.findings:
         yield from ("", "Exploratory:", *(f"- {finding}" for finding in summary.findings))
     yield from ("", *(f"! {caveat}" for caveat in summary.caveats))

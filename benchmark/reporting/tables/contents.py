@@ -21,6 +21,7 @@ from quadrat.benchmark.reporting.tables.diversity import (
 )
 from quadrat.benchmark.reporting.tables.paper import beside_paper
 from quadrat.benchmark.reporting.tables.primary import gains_table
+from quadrat.benchmark.reporting.tables.queries import named_queries
 from quadrat.benchmark.reporting.tables.results import (
     budget_table,
     class_table,
@@ -54,6 +55,8 @@ def tables_of(results: Results, by_cost: Sequence[Analysis]) -> dict[str, NamedT
 def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
     if by_cost and by_cost[0].primary.comparisons:
         yield NamedTable(name="gains", caption=GAINS_CAPTION, table=gains_table(by_cost[0].primary))
+    if by_cost and by_cost[0].queries is not None:
+        yield named_queries(by_cost[0].queries)
     yield NamedTable(
         name="miou",
         caption="mIoU in %, mean (std) over seeds, by labelled regions and their share of the pool's pixels. Highest "

@@ -200,7 +200,7 @@ def test_what_can_not_be_compared_says_why() -> None:
     other_size = primary_analysis(
         results_of(noisy_curves(), pixels=PIXELS, sizes={**dict.fromkeys(GAINS, 16), "entropy": 8})
     )
-    assert excluded(other_size) == {("entropy", (), "no Random of its region size")}
+    assert excluded(other_size) == {("entropy", (), "no Random of its query")}
     alone = primary_analysis(results_of(noisy_curves({"random": 0.0}), pixels=PIXELS))
     assert excluded(alone) == {("random", (), "nothing to compare it to")}
     nothing = primary_analysis(results_of({"random": {}, "entropy": {}}, pixels=(1.0,), num_rounds=1, suite_seeds=(0,)))
