@@ -199,6 +199,21 @@ class Suite(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _dropout_where_it_is_needed(self) -> Self:
+        if self.learner.dropout:
+            return self
+        signals = Registry(group="quadrat.signals", kind="signal")
+        searched = [] if self.study is None else [(self.study.strategy, params) for params in self.study.corners()]
+        for name, params in [*((entry.name, entry.params) for entry in self.strategies), *searched]:
+            for signal in load(name, **params).needs.signals:
+                if getattr(signals.get(signal), "needs_dropout", False):
+                    raise ValueError(
+                        f"learner.dropout above 0, such as 0.5: '{name}' reads the signal '{signal}', which compares "
+                        "passes with dropout; without it all are the same"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _study_has_its_own_seeds(self) -> Self:
         if self.study is None:
             return self

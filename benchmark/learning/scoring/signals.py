@@ -95,6 +95,7 @@ class Signal:
             mean over pixels; the last row and column may be clipped.
         is_pointwise: Whether the map at a pixel depends on nothing but `logits_BCHW` (and what is derived from it) at
             that pixel. On a CPU such maps are computed in strips, which is faster; `cells` and `passes` are then unset.
+        needs_dropout: Whether it reads `passes`, so that a suite whose recipe has no dropout is refused.
         summary: One line for `quadrat list signals`.
 
     Raises:
@@ -104,6 +105,7 @@ class Signal:
     per_pixel: Callable[[Outputs], Tensor] | None = None
     per_region: Callable[[Outputs, int], Tensor] | None = None
     is_pointwise: bool = False
+    needs_dropout: bool = False
     summary: str = ""
 
     def __post_init__(self) -> None:
@@ -197,11 +199,17 @@ bvsb = Signal(
 # 1 - p1, 0 .. 1 - 1/C [Settles2009].
 least_confidence = Signal(per_pixel=_least_confidence, is_pointwise=True, summary="1 - p1 of the most probable class")
 # Entropy of the mean of the passes, H(mean p), 0 .. ln C nats [Gal2017].
-mc_entropy = Signal(per_pixel=_mc_entropy, summary="Entropy of the mean over Monte-Carlo dropout passes, nats")
+mc_entropy = Signal(
+    per_pixel=_mc_entropy, needs_dropout=True, summary="Entropy of the mean over Monte-Carlo dropout passes, nats"
+)
 # H(mean p) - mean H(p): mutual information of prediction and weights, 0 .. ln C nats [Houlsby2011, Gal2017].
-bald = Signal(per_pixel=_bald, summary="Mutual information of prediction and Monte-Carlo dropout mask, nats")
+bald = Signal(
+    per_pixel=_bald, needs_dropout=True, summary="Mutual information of prediction and Monte-Carlo dropout mask, nats"
+)
 # Entropy of the share of passes that predict each class, 0 .. ln min(T, C) nats [Settles2009].
-vote_entropy = Signal(per_pixel=_vote_entropy, summary="Entropy of the votes of the Monte-Carlo dropout passes, nats")
+vote_entropy = Signal(
+    per_pixel=_vote_entropy, needs_dropout=True, summary="Entropy of the votes of the Monte-Carlo dropout passes, nats"
+)
 # Components + crossings + outline vertices of the predicted label map, at least 1; see benchmark/data/clicks.py.
 predicted_clicks = Signal(
     per_region=_predicted_clicks, summary="Clicks that a region would cost if the prediction were the truth"

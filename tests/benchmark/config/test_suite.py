@@ -108,6 +108,7 @@ def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., P
         ({"seeds": [-1]}, ["seeds.0", "greater than or equal to 0", "-1"]),
         ({"seeds": []}, ["seeds: expected at least one item, got []"]),
         ({"region_size": [16, 16]}, ["region_size", "differ", "[16, 16]"]),
+        ({"region_size": []}, ["region_size", "got []"]),
         ({"labels": "exact"}, ["labels", "'precise', 'dominant' or 'multi-class'", "got 'exact'"]),
         ({"labels": ["dominant", "dominant"]}, ["labels", "differ"]),
         ({"annotator": {"error_rate": 1.5}}, ["annotator.error_rate", "less than or equal to 1", "got 1.5"]),
@@ -150,6 +151,17 @@ def test_errors_name_file_key_expected_and_got(
         load_suite(path)
     for fragment in (str(path), *fragments):
         assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize("strategy", ["bald", "vote-entropy", "entropy"])
+def test_passes_with_dropout_need_a_recipe_with_dropout(write_suite: Callable[..., Path], strategy: str) -> None:
+    without = "learner.dropout=0"
+    if strategy == "entropy":
+        assert load_suite(write_suite(strategies=[strategy]), [without]).learner.dropout == 0
+        return
+    assert load_suite(write_suite(strategies=[strategy]), ["learner.dropout=0.5"])
+    with pytest.raises(SuiteError, match=rf"learner.dropout above 0.*'{strategy}' reads the signal"):
+        load_suite(write_suite(strategies=[strategy]), [without])
 
 
 def test_every_problem_of_a_file_is_named_at_once(write_suite: Callable[..., Path]) -> None:
