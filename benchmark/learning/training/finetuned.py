@@ -17,6 +17,7 @@ from quadrat.benchmark.learning.runtime import autocast, to_device
 from quadrat.benchmark.learning.scoring.predict import Predict, Prediction, predict_from
 from quadrat.benchmark.learning.training.augment import Windows, cut_windows, resample, sets_on
 from quadrat.benchmark.learning.training.fit import Batch
+from quadrat.benchmark.learning.training.memory import check_memory
 from quadrat.benchmark.learning.training.sampler import Sampler
 
 __all__ = ["FineTuned", "Prefetched"]
@@ -41,10 +42,19 @@ class FineTuned:
         self._train = train
         self._num_classes = num_classes
         self._device = device
+        self._is_checked = False
 
-    def fresh_network(self, seed: int) -> nn.Module:
-        """Return a network with the loaded encoder weights, the rest drawn from `seed`."""
-        return self._build(self._weights, seed)
+    def fresh_network(self, seed: int) -> Network:
+        """Return a network with the loaded encoder weights, the rest drawn from `seed`.
+
+        Raises:
+            TrainingError: No iteration can fit into the memory of the device.
+        """
+        network = self._build(self._weights, seed)
+        if not self._is_checked:
+            check_memory(network, self._recipe, self._device)
+            self._is_checked = True
+        return network
 
     def batches(self, network: nn.Module, sampler: Sampler, labels: Labels) -> Callable[[int], Batch]:
         """Return the function from an iteration number to its batch."""
