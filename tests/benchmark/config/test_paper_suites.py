@@ -129,11 +129,21 @@ def test_ablations_train_as_the_suite_that_they_extend() -> None:
 
 
 def test_no_shipped_suite_labels_more_than_its_pool_holds() -> None:
-    num_images = {"cityscapes": 2975 * 8 * 16, "camvid": 367 * 15 * 20, "scenes": 120 * 6 * 9}
+    num_px = {"cityscapes": 2975 * 1024 * 2048, "camvid": 367 * 360 * 480, "scenes": 120 * 96 * 144}
     for name in shipped_suites():
         suite = shipped(name)
-        if suite.dataset.name in num_images:
-            assert suite.budgets[-1] < LARGER_BUDGETS.get(name, 0.2) * num_images[suite.dataset.name]
+        if suite.dataset.name in num_px:
+            labelled_px = suite.budgets[-1] * suite.region_sizes[0] ** 2
+            assert labelled_px < LARGER_BUDGETS.get(name, 0.2) * num_px[suite.dataset.name]
+
+
+@pytest.mark.parametrize("data_set", ["scenes", "camvid", "cityscapes"])
+def test_shapes_are_compared_under_every_label_type_with_their_own_random(data_set: str) -> None:
+    suite = shipped(f"{data_set}-shapes")
+    asked = {(spec.label.split()[0], spec.labels) for spec in suite.trials() if spec.strategy != FULL_SUPERVISION}
+    names = ("random", "entropy", "entropy-spatial", "class-balanced")
+    assert asked == {(name, labels) for name in names for labels in ("precise", "dominant", "multi-class")}
+    assert all(spec.strategy == spec.label.split()[0] for spec in suite.trials())
 
 
 def region_sizes(suite: Suite) -> set[int]:
