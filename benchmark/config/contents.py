@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from quadrat.benchmark.data.shapes import RegionKind
 from quadrat.benchmark.errors import QuadratError, TrainingError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.strategies import Strategy
@@ -13,12 +14,12 @@ from quadrat.strategies import Strategy
 __all__ = ["WEIGHTS", "contents_of", "weights_sha256"]
 
 WEIGHTS: Final = "learner.weights"
-"""Key of the weight file among the files of a trial; a parameter's is `params.<name>`."""
+"""Key of the weight file among the files of a trial; a strategy's is `params.<name>`, that of maps `regions.<name>`."""
 
 _NO_FILE: Final = ("imagenet", "packaged", "none")
 
 
-def contents_of(recipe: Recipe, strategy: Strategy | None) -> dict[str, str]:
+def contents_of(recipe: Recipe, strategy: Strategy | None, regions: RegionKind) -> dict[str, str]:
     """Return the digest of every file that a trial depends on, by the dotted key that names its path.
 
     A file that is not here, as on a laptop that submits a suite, is left out: the trial is then known by the path, and
@@ -27,6 +28,7 @@ def contents_of(recipe: Recipe, strategy: Strategy | None) -> dict[str, str]:
     Args:
         recipe: May name a weight file.
         strategy: May name files in its parameters; None for full supervision.
+        regions: May name a folder of maps.
     """
     found = {}
     try:
@@ -38,7 +40,15 @@ def contents_of(recipe: Recipe, strategy: Strategy | None) -> dict[str, str]:
         contents = strategy.contents() if strategy is not None else {}
     except QuadratError:
         contents = {}  # not here
-    return found | {f"params.{name}": digest for name, digest in contents.items()}
+    try:
+        maps = regions.contents()
+    except QuadratError:
+        maps = {}  # not here
+    return (
+        found
+        | {f"params.{name}": digest for name, digest in contents.items()}
+        | {f"regions.{name}": digest for name, digest in maps.items()}
+    )
 
 
 def weights_sha256(recipe: Recipe) -> str | None:

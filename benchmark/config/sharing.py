@@ -23,7 +23,9 @@ __all__ = [
 ]
 
 
-def round_identity(spec: TrialSpec, round_: int, *, pool: str, labelled: str) -> dict[str, Any]:
+def round_identity(
+    spec: TrialSpec, round_: int, *, pool: str, labelled: str, borders: str | None = None
+) -> dict[str, Any]:
     """Return all that the model of a round depends on, JSON-plain: rounds of equal identity train one model.
 
     Args:
@@ -31,6 +33,8 @@ def round_identity(spec: TrialSpec, round_: int, *, pool: str, labelled: str) ->
         round_: Counted from 0.
         pool: What identifies the images: their fingerprint, or before they are read the data set.
         labelled: What identifies the set of labelled regions: its digest, or before the round what decides it.
+        borders: What identifies regions that are not square: the digest of their map, or before images are cut their
+            kind; None for a grid.
     """
     # Both are left out where they have their defaults: stores of before they were there keep what they hold.
     labels = {} if spec.labels == PRECISE else {"labels": spec.labels}
@@ -44,6 +48,7 @@ def round_identity(spec: TrialSpec, round_: int, *, pool: str, labelled: str) ->
         "seed": spec.seed,
         "round": round_,
         "labelled": labelled,
+        **({} if borders is None else {"borders": borders}),
     }
 
 
@@ -57,7 +62,8 @@ def planned_round(spec: TrialSpec, round_: int) -> str:
     if round_ > 0 or spec.strategy == FULL_SUPERVISION:
         decided_by += [spec.strategy, spec.params]
     pool, labelled = spec.dataset.model_dump_json(), canonical_json(decided_by)
-    return canonical_json(round_identity(spec, round_, pool=pool, labelled=labelled))
+    borders = None if spec.regions.is_grid else spec.regions.model_dump_json()
+    return canonical_json(round_identity(spec, round_, pool=pool, labelled=labelled, borders=borders))
 
 
 class Fits(NamedTuple):

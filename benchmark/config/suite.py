@@ -15,10 +15,12 @@ from quadrat.benchmark.config.study import Study
 from quadrat.benchmark.config.suite_file import SuiteFile, read_suite_file, shipped_suites
 from quadrat.benchmark.config.trial import (
     FULL_SUPERVISION,
+    GRID_REGIONS,
     PRECISE,
     Annotator,
     DatasetSpec,
     LabelType,
+    RegionsSpec,
     TrialSpec,
     VoidRegions,
     scale_budgets,
@@ -59,11 +61,12 @@ class StrategyEntry(BaseModel):
 
     Attributes:
         name: Registered name, see `quadrat list strategies`.
-        label: Name in tables and figures; must differ when a strategy occurs twice. By default the name, with the label
-            type where the entry has its own.
+        label: Name in tables and figures; must differ when a strategy occurs twice. By default the name, with kind of
+            regions and label type where the entry has its own.
         params: Its parameters; what is left out takes the strategy's default.
         region_size: Its own edge of a region, pixels, at the same number of pixels; by default the suite's.
         labels: Its own label type; by default the suite's.
+        regions: Its own way to cut images; by default the suite's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +76,7 @@ class StrategyEntry(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
     region_size: PositiveInt | None = None
     labels: LabelType | None = None
+    regions: RegionsSpec | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -80,7 +84,8 @@ class StrategyEntry(BaseModel):
         entry = {"name": value} if isinstance(value, str) else value
         if not isinstance(entry, dict):
             return entry
-        return {"label": _with_labels(entry.get("name"), entry.get("labels")), **entry}
+        name = _with_regions(entry.get("name"), entry.get("regions"))
+        return {"label": _with_labels(name, entry.get("labels")), **entry}
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -136,7 +141,9 @@ class Suite(BaseModel):
             report can print the paper's numbers beside ours; it changes nothing that is computed.
         dataset: The pool and the test set.
         region_size: Edge of a region, pixels. A list compares sizes at the same number of pixels (paper, V-D); the
-            budgets then count regions of the first.
+            budgets then count regions of the first. Of regions that are not square: the edge of a square of their
+            intended area.
+        regions: How images are cut: `grid`, or another kind with its parameters, {name: slic, params: {...}}.
         budgets: Cumulative number of labelled regions after round 0, 1, 2, ...
         learner: How models are trained.
         strategies: What is compared.
@@ -167,6 +174,7 @@ class Suite(BaseModel):
     labels: LabelType | tuple[LabelType, ...] = PRECISE
     annotator: Annotator = Annotator()
     void_regions: VoidRegions = "offer"
+    regions: RegionsSpec = GRID_REGIONS
     full_supervision: bool | FullSupervision = False
     resources: Resources = Field(default_factory=Resources)
     study: Study | None = None
@@ -243,13 +251,18 @@ class Suite(BaseModel):
         return own.recipe(self.learner) if isinstance(own, FullSupervision) else self.learner
 
     def effective(self, entry: StrategyEntry) -> str:
-        """Return what makes two strategies of the suite the same: name, all parameters, region size, label type."""
+        """Return what makes two strategies of the suite the same: name, parameters, regions, label type."""
         size, labels = entry.region_size or self.region_sizes[0], entry.labels or self.label_types[0]
-        return canonical_json([entry.name, load(entry.name, **entry.params).params(), size, labels])
+        regions = (entry.regions or self.regions).model_dump()
+        return canonical_json([entry.name, load(entry.name, **entry.params).params(), size, labels, regions])
 
     def trials(self) -> list[TrialSpec]:
         """Return every trial: full supervision first, then strategy by strategy with the seeds inside."""
         return list(self._trials())
+
+    def _all_regions(self) -> Iterator[RegionsSpec]:
+        yield self.regions
+        yield from (entry.regions for entry in self.strategies if entry.regions is not None)
 
     def _trials(self) -> Iterator[TrialSpec]:
         first_size = self.region_sizes[0]
@@ -264,10 +277,12 @@ class Suite(BaseModel):
                     budgets=(),
                     learner=self.full_supervision_recipe,
                     void_regions=self.void_regions,
-                    files=contents_of(self.full_supervision_recipe, None),
+                    regions=self.regions,
+                    files=contents_of(self.full_supervision_recipe, None, self.regions.kind()),
                 )
         # Once an entry, not once a trial: loading reads the entry points of all installed distributions.
         loaded = [(entry, load(entry.name, **entry.params)) for entry in self.strategies]
+        kinds = {id(regions): regions.kind() for regions in self._all_regions()}
         files: dict[str, dict[str, str]] = {}
         for size, labels in itertools.product(self.region_sizes, self.label_types):
             for entry, strategy in loaded:
@@ -275,17 +290,17 @@ class Suite(BaseModel):
                     continue  # its own size: one trial per seed, not one for each size of the suite
                 if entry.labels is not None and labels != self.label_types[0]:
                     continue
-                region_size = entry.region_size or size
+                region_size, regions = entry.region_size or size, entry.regions or self.regions
                 has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
                 has_one_type = len(self.label_types) == 1 or entry.labels is not None
                 label = entry.label if has_one_size else f"{entry.label} r{region_size}"
                 defaults = strategy.params()
                 for seed in self.seeds:
                     params = _of_seed(defaults, seed)
-                    key = canonical_json([entry.name, params])
+                    key = canonical_json([entry.name, params, regions.model_dump()])
                     if key not in files:
                         own = strategy if params == defaults else load(entry.name, **params)
-                        files[key] = contents_of(self.learner, own)
+                        files[key] = contents_of(self.learner, own, kinds[id(regions)])
                     yield TrialSpec(
                         label=label if has_one_type else _with_labels(label, labels),
                         strategy=entry.name,
@@ -298,8 +313,15 @@ class Suite(BaseModel):
                         void_regions=self.void_regions,
                         labels=entry.labels or labels,
                         annotator=self.annotator,
+                        regions=regions,
                         files=files[key],
                     )
+
+
+def _with_regions(label: Any, regions: Any) -> Any:
+    """Return the name of a strategy with the kind of its regions, which is left out where it is the grid."""
+    kind = regions.get("name") if isinstance(regions, dict) else getattr(regions, "name", regions)
+    return label if kind in (None, GRID_REGIONS.name) else f"{label} {kind}"
 
 
 def _with_labels(label: Any, labels: Any) -> Any:

@@ -1,18 +1,23 @@
 """Specification of one trial, and its identity: the same before and after it ran."""
 
+import copy
+import dataclasses
 import hashlib
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
+from quadrat.benchmark.data.shapes import GRID, RegionKind, load_kind
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.storage.atomic import canonical_json
 
 __all__ = [
     "FULL_SUPERVISION",
+    "GRID_REGIONS",
     "IDENTITY",
     "IDENTITY_VERSION",
     "IF_CHANGED",
@@ -21,8 +26,10 @@ __all__ = [
     "Annotator",
     "DatasetSpec",
     "LabelType",
+    "RegionsSpec",
     "TrialSpec",
     "VoidRegions",
+    "cuts",
     "identity",
 ]
 
@@ -125,6 +132,59 @@ class Annotator(BaseModel):
         return value
 
 
+class RegionsSpec(BaseModel):
+    """How images are cut into regions, as a suite names it: a name alone, or a name with parameters.
+
+    Attributes:
+        name: Registered name, see `quadrat list regions`.
+        params: Its parameters; those left out are filled in.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, IDENTITY] = GRID
+    params: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        # Unknown names and parameters are errors here, before anything runs; defaults make equal regions equal.
+        self.params.update(self.kind().params())
+        return self
+
+    def kind(self) -> RegionKind:
+        """Return the kind of regions with these parameters."""
+        return load_kind(self.name, **self.params)
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether regions are square cells, which need no map."""
+        return self.name == GRID
+
+    def map_name(self, region_size: int) -> str:
+        """Return what a map of these regions is called in suite.json."""
+        return f"{self.name} {canonical_json(self.params)} {region_size} px"
+
+    @property
+    def title(self) -> str:
+        """Name with the parameters that are not the default, for tables: `slic(compactness=20)`, `files(sam)`."""
+        default = {item.name: item.default for item in dataclasses.fields(self.kind())}
+        own = [
+            Path(value).name if name == "folder" else f"{name}={value}"
+            for name, value in self.params.items()
+            if default.get(name) != value
+        ]
+        return f"{self.name}({', '.join(own)})" if own else self.name
+
+
+GRID_REGIONS: Final = RegionsSpec()
+"""Square cells, the default."""
+
+
 class TrialSpec(BaseModel):
     """One active-learning run: data set x region size x label type x recipe x strategy(params) x budgets x seed.
 
@@ -134,7 +194,8 @@ class TrialSpec(BaseModel):
         params: The strategy's parameters, defaults filled in.
         seed: Seed of every named generator of the trial.
         dataset: Data set of images and labels.
-        region_size: Edge of a grid cell, pixels.
+        region_size: Edge of a grid cell, pixels; of other regions the edge of a square of the intended area.
+        regions: How images are cut.
         budgets: Cumulative number of labelled regions after round 0, 1, ...; empty for `full-supervision`.
         learner: How a model is trained.
         void_regions: Whether regions that are wholly void can be labelled.
@@ -157,6 +218,7 @@ class TrialSpec(BaseModel):
     void_regions: Annotated[VoidRegions, IF_CHANGED] = "offer"
     labels: Annotated[LabelType, IF_CHANGED] = PRECISE
     annotator: Annotated[Annotator, IF_CHANGED] = Annotator()
+    regions: Annotated[RegionsSpec, IF_CHANGED] = GRID_REGIONS
     files: Annotated[dict[str, str], IDENTITY] = Field(default_factory=dict)
 
     @field_validator("params")
@@ -183,12 +245,19 @@ class TrialSpec(BaseModel):
         return f"{prefix}-r{self.region_size}{labels}-s{self.seed}-{digest}"
 
 
+def cuts(trials: Iterable[TrialSpec]) -> list[tuple[int, RegionsSpec]]:
+    """Return every region size and kind of regions that trials are on, each once, by size."""
+    found = {spec.regions.map_name(spec.region_size): (spec.region_size, spec.regions) for spec in trials}
+    return sorted(found.values(), key=lambda cut: cut[0])
+
+
 def _by_content(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the identity of a trial with the digests of `files` in place of the paths that they belong to."""
-    found = {name: dict(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    found = copy.deepcopy(fields)
     for key, digest in found.pop("files").items():
         part, name = key.split(".", 1)
-        found[part][name] = {"content": digest}
+        owner = found[part]["params"] if part == "regions" else found[part]
+        owner[name] = {"content": digest}
     return found
 
 

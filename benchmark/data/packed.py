@@ -28,9 +28,11 @@ __all__ = [
     "MASKS",
     "META",
     "VERSION",
+    "Mapped",
     "PackedImages",
     "PackedMasks",
     "PackedSplit",
+    "damaged",
     "meta_content",
     "open_packed",
 ]
@@ -90,7 +92,7 @@ class PackedImages:
         self.sizes = meta.sizes
         self.fingerprint = meta.images_fingerprint
         self._starts = _starts(meta.sizes, channels=3)
-        self._mapped = _Mapped(path / IMAGES, int(self._starts[-1]), meta.digests[IMAGES])
+        self._mapped = Mapped(path / IMAGES, int(self._starts[-1]), meta.digests[IMAGES])
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -133,7 +135,7 @@ class PackedMasks:
         self.sizes = meta.sizes
         self.num_classes = len(meta.classes)
         self._starts = _starts(meta.sizes, channels=1)
-        self._mapped = _Mapped(path / MASKS, int(self._starts[-1]), meta.digests[MASKS])
+        self._mapped = Mapped(path / MASKS, int(self._starts[-1]), meta.digests[MASKS])
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -255,7 +257,7 @@ def _starts(sizes: npt.NDArray[np.int32], channels: int) -> npt.NDArray[np.int64
     return np.concatenate([[0], np.cumsum(sizes.astype(np.int64).prod(axis=1) * channels)])
 
 
-class _Mapped:
+class Mapped:
     """A memory-mapped file whose pages are released from time to time.
 
     Otherwise a pass over a pool would count the whole pool as resident memory of the process. Released pages stay in
@@ -265,7 +267,7 @@ class _Mapped:
     def __init__(self, path: Path, expected_bytes: int, digest: str) -> None:
         found_bytes = path.stat().st_size if path.is_file() else None
         if found_bytes != expected_bytes:
-            raise _damaged(path.parent, f"{path.name} should be {expected_bytes} bytes long, found {found_bytes}")
+            raise damaged(path.parent, f"{path.name} should be {expected_bytes} bytes long, found {found_bytes}")
         with open(path, "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         # ndarray, not np.memmap: slicing the subclass costs more than the slice itself.
@@ -279,9 +281,9 @@ class _Mapped:
             try:
                 is_intact = is_intact_once(self._path, self._digest)
             except OSError as error:
-                raise _damaged(self._path.parent, f"{self._path.name} can't be read ({error.strerror})") from error
+                raise damaged(self._path.parent, f"{self._path.name} can't be read ({error.strerror})") from error
             if not is_intact:
-                raise _damaged(self._path.parent, f"{self._path.name} has another content than was written")
+                raise damaged(self._path.parent, f"{self._path.name} has another content than was written")
             self._is_checked = True
 
     def bytes(self, start: int, length: int) -> npt.NDArray[np.uint8]:
@@ -302,11 +304,11 @@ def _read_meta(path: Path) -> _Meta:
     try:
         content: dict[str, Any] = json.loads(file.read_bytes())
     except ValueError as error:
-        raise _damaged(path, f"{META} is not JSON ({error})") from error
+        raise damaged(path, f"{META} is not JSON ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != _META_VERSION:
-        raise _damaged(path, f"{META} does not say format {FORMAT!r}, version {_META_VERSION}")
+        raise damaged(path, f"{META} does not say format {FORMAT!r}, version {_META_VERSION}")
     if content.pop("digest", None) != _meta_digest(content):
-        raise _damaged(path, f"{META} has another content than was written")
+        raise damaged(path, f"{META} has another content than was written")
     try:
         sizes = np.array(content["sizes"], dtype=np.int32).reshape(-1, 2)
         sizes.setflags(write=False)
@@ -323,7 +325,7 @@ def _read_meta(path: Path) -> _Meta:
             statistics=SplitStatistics.from_json(content["statistics"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"{META} lacks or garbles a field ({error!r})") from error
+        raise damaged(path, f"{META} lacks or garbles a field ({error!r})") from error
 
 
 def meta_content(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -340,5 +342,6 @@ def _colours(colours: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ..
     return tuple((int(red), int(green), int(blue)) for red, green, blue in colours)
 
 
-def _damaged(path: Path, what: str) -> DataError:
-    return DataError(f"the packed split {path} is damaged: {what}. Delete that folder; it is then packed again.")
+def damaged(path: Path, what: str) -> DataError:
+    """Return the error that the packed folder `path` is damaged, and what to do."""
+    return DataError(f"the packed folder {path} is damaged: {what}. Delete that folder; it is then packed again.")

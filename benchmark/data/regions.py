@@ -1,6 +1,6 @@
 """How images are cut into regions: the interface `Layout`, and the grid of square cells, which is the default."""
 
-# Axes: N images, R regions, n regions of one image, H W pixels of an image, h w of a window.
+# Axes: N images, R regions, n regions of one image, E pairs of neighbours, H W pixels of an image, h w of a window.
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -70,6 +70,10 @@ class Layout(Protocol):
         """Area of a region, (R,)."""
 
     @property
+    def borders(self) -> npt.NDArray[np.int64] | None:
+        """Pairs of regions that share the side of a pixel, (E, 2); None for a grid: they follow from cells."""
+
+    @property
     def digest(self) -> str | None:
         """Digest of all borders; None for a grid, which follows from the image sizes and the region size."""
 
@@ -123,6 +127,7 @@ class RegionGrid:
         col: int32 (R,), cell column of a region in its image.
         pixels: int64 (R,), area of a region.
         first: int64 (N + 1,): regions of image i are `first[i]` up to, not including, `first[i + 1]`.
+        borders: None: they follow from the cells.
         digest: None: the cells follow from `sizes` and `region_size`.
 
     Examples:
@@ -134,6 +139,7 @@ class RegionGrid:
     """
 
     digest: str | None = None
+    borders: npt.NDArray[np.int64] | None = None
 
     def __init__(self, sizes: npt.ArrayLike, region_size: int, *, ids: Sequence[str] | None = None) -> None:
         """Compute the regions of all images.

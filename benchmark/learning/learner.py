@@ -299,6 +299,8 @@ class Learner:
             "seed": seed,
             "round": round,
         }
+        if labels.layout.digest is not None:
+            identity["borders"] = labels.layout.digest
         return CheckpointFile(path, identity, self._checkpoint_every_s)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import PRECISE, Annotator, DatasetSpec, TrialSpec, identity
+from quadrat.benchmark.config.trial import GRID_REGIONS, PRECISE, Annotator, DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
@@ -15,9 +15,14 @@ from quadrat.benchmark.storage.atomic import canonical_json, write_json
 __all__ = ["check_results", "finished_trials", "prepare_results", "read_environment", "read_suite_json"]
 
 SUITE_SCHEMA: Final = 1
-_FRAME: Final = ("dataset", "region_size", "budgets", "learner", "void_regions", "labels", "annotator")
+_FRAME: Final = ("dataset", "region_size", "budgets", "learner", "void_regions", "regions", "labels", "annotator")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
-_ADDED: Final = {"void_regions": "offer", "labels": PRECISE, "annotator": Annotator().model_dump(mode="json")}
+_ADDED: Final = {
+    "void_regions": "offer",
+    "regions": GRID_REGIONS.model_dump(mode="json"),
+    "labels": PRECISE,
+    "annotator": Annotator().model_dump(mode="json"),
+}
 """What a folder has for keys of `_FRAME` that were not there when it was written."""
 
 
@@ -44,6 +49,8 @@ def check_results(results_dir: Path, suite: Suite) -> None:
             first["dataset"], second["dataset"] = (
                 identity(DatasetSpec.model_validate(found["dataset"])) for found in (first, second)
             )
+        if key == "regions":  # maps count by their content, see `prepare_results`
+            first["regions"], second["regions"] = (_without_folder(found["regions"]) for found in (first, second))
         if canonical_json(first[key]) != canonical_json(second[key]):
             raise ResultsError(
                 f"{results_dir} holds results of suite '{old['name']}' with {key} = {_short(first[key])}, got {key} = "
@@ -77,6 +84,7 @@ def prepare_results(
                     f"{results_dir} holds results on {split} images with fingerprint {old[:12]}, got images with "
                     f"fingerprint {new[:12]}: the data changed; give another --results"
                 )
+        _check_maps(results_dir, before["dataset"], dataset)
     trials = [_describe_trial(spec) for spec in suite.trials()]
     if before is not None:
         known = {trial["trial_id"] for trial in trials}
@@ -91,6 +99,28 @@ def prepare_results(
     write_json(results_dir / "environment.json", dict(environment))
 
 
+def _check_maps(results_dir: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse region maps that differ from those that the folder's results are on.
+
+    Maps from files are not looked at: a trial is known by what they hold, so other maps are other trials.
+    """
+    old, new = (
+        {found["name"]: found["digest"] for found in data["pool"].get("maps", ()) if not found["by_content"]}
+        for data in (before, now)
+    )
+    for name in old.keys() & new.keys():
+        if old[name] != new[name]:
+            raise ResultsError(
+                f"{results_dir} holds results on regions {name} with digest {old[name][:12]}, got a map with digest "
+                f"{new[name][:12]}: the library that cuts images changed; give another --results"
+            )
+
+
+def _without_folder(regions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kind of regions without the folder that its maps are in: they may be moved."""
+    return {**regions, "params": {name: value for name, value in regions["params"].items() if name != "folder"}}
+
+
 def _describe_trial(spec: TrialSpec) -> dict[str, Any]:
     return {
         "trial_id": spec.trial_id,
@@ -99,6 +129,7 @@ def _describe_trial(spec: TrialSpec) -> dict[str, Any]:
         "params": spec.params,
         "seed": spec.seed,
         "region_size": spec.region_size,
+        **({} if spec.regions.is_grid else {"regions": spec.regions.title}),
         **({} if spec.labels == PRECISE else {"labels": spec.labels}),
         "num_rounds": spec.num_rounds,
         "spec": json.loads(spec.model_dump_json()),

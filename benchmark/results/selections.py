@@ -132,7 +132,7 @@ class Selections:
             raise DamagedSelectionError(path, f"{error}. {_way_on(path)}") from error
         if layout is not None and not _is_of(file, layout):
             raise ResultsError(
-                f"{path}: expected regions of a grid of {layout.region_size} px over this pool, got a selection of "
+                f"{path}: expected regions of {layout.region_size} px over this pool, cut as here, got a selection of "
                 "another; use another --results folder"
             )
         return file
@@ -143,7 +143,11 @@ def _is_of(file: SelectionFile, layout: Layout) -> bool:
         return False
     if file.regions.size and (file.regions.min() < 0 or file.regions.max() >= layout.num_regions):
         return False
-    return np.array_equal(file.image, layout.image[file.regions])
+    is_same = np.array_equal(file.image, layout.image[file.regions])
+    if layout.digest is not None:  # centres, to the last bit
+        is_same &= np.array_equal(file.row, layout.row[file.regions])
+        is_same &= np.array_equal(file.col, layout.col[file.regions])
+    return is_same
 
 
 def _way_on(path: Place) -> str:

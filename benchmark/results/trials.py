@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, LabelType
+from quadrat.benchmark.data.shapes import GRID
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
 from quadrat.benchmark.results.records import Failure, Record, read_failures, read_records_so_far
 
@@ -20,14 +21,18 @@ class Query(NamedTuple):
     Attributes:
         region_size: Edge of a region, pixels.
         labels: Label type.
+        regions: How images are cut, see `RegionsSpec.title`.
     """
 
     region_size: int
     labels: LabelType
+    regions: str = GRID
 
     def __str__(self) -> str:
         """Return the query as texts name it."""
-        return f"{self.region_size} px" if self.labels == PRECISE else f"{self.region_size} px, {self.labels}"
+        regions = () if self.regions == GRID else (self.regions,)
+        labels = () if self.labels == PRECISE else (self.labels,)
+        return ", ".join((f"{self.region_size} px", *regions, *labels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,7 @@ class Trial:
         params: The strategy's parameters.
         seed: Its seed.
         region_size: Edge of a region in pixels.
+        regions: How images are cut, see `RegionsSpec.title`.
         num_rounds: Rounds planned; fewer when the pool runs out.
         records: One a round, in order, from round 0.
         failure: The last one recorded, also when the trial was finished later.
@@ -57,11 +63,12 @@ class Trial:
     records: tuple[Record, ...]
     failure: Failure | None
     labels: LabelType = PRECISE
+    regions: str = GRID
 
     @property
     def query(self) -> "Query":
         """What the annotator is asked for."""
-        return Query(self.region_size, self.labels)
+        return Query(self.region_size, self.labels, self.regions)
 
     @property
     def is_full_supervision(self) -> bool:
@@ -204,6 +211,7 @@ def _trials(
             seed=entry["seed"],
             region_size=entry["region_size"],
             labels=entry.get("labels", PRECISE),
+            regions=entry.get("regions", GRID),
             num_rounds=entry["num_rounds"],
             records=tuple(rounds[round_] for round_ in sorted(rounds)),
             failure=failures.get(entry["trial_id"]),

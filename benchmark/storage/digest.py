@@ -11,7 +11,15 @@ from typing import Final
 
 import xxhash
 
-__all__ = ["digest_of", "digest_of_file", "digests_of", "find_damage", "is_intact_once", "new_digest"]
+__all__ = [
+    "digest_of",
+    "digest_of_file",
+    "digest_of_file_once",
+    "digests_of",
+    "find_damage",
+    "is_intact_once",
+    "new_digest",
+]
 
 new_digest = xxhash.xxh3_128
 """Makes an object with `update` and `hexdigest`, for data that is written in parts."""
@@ -59,8 +67,17 @@ def find_damage(folder: Path, digests: Mapping[str, str]) -> str | None:
 
 def is_intact_once(path: Path, digest: str) -> bool:
     """Return whether a file has this digest, read once a process unless the file is replaced or written to."""
+    return digest_of_file_once(path) == digest
+
+
+def digest_of_file_once(path: Path) -> str:
+    """Return the digest of a file's content, read once a process unless the file is replaced or written to.
+
+    Raises:
+        OSError: When it is not there or cannot be read.
+    """
     found = os.stat(path)
-    return _digest_once(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) == digest
+    return _digest_once(path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 @functools.cache

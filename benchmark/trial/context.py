@@ -147,6 +147,6 @@ class TrialContext:
         prepare_results(
             results_dir,
             self.suite,
-            dataset=self.data.describe(results_dir, self.suite.region_sizes),
+            dataset=self.data.describe(results_dir, self.suite),
             environment=describe_environment(self.suite, self.device),
         )

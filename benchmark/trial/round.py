@@ -73,7 +73,9 @@ class Round:
         self._store = context.artefacts.store
         self._labels = labels
         self._report = report
-        self._key = round_identity(spec, round_, pool=context.data.pool.fingerprint, labelled=labels_digest)
+        self._key = round_identity(
+            spec, round_, pool=context.data.pool.fingerprint, labelled=labels_digest, borders=labels.layout.digest
+        )
         if context.weights_sha256 is not None:
             self._key["weights"] = context.weights_sha256
 

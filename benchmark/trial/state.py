@@ -68,17 +68,17 @@ class TrialState:
     def __init__(self, spec: TrialSpec, context: TrialContext, on_progress: OnProgress | None = None) -> None:
         self.spec = spec
         self._context = context
-        self._layout = context.data.layout(spec.region_size)
+        self._layout = context.data.layout(spec.region_size, spec.regions)
         self._selections = Selections(context.artefacts.results_dir)
         self._labels = LabelState(self._layout.num_regions)
         annotation = annotate(
             spec,
-            lambda: context.data.class_counts(spec.region_size),
+            lambda: context.data.class_counts(spec.region_size, spec.regions),
             self._layout.image,
-            lambda: context.data.clicks(spec.region_size),
+            lambda: context.data.clicks(spec.region_size, spec.regions),
         )
-        clicks = context.data.clicks(spec.region_size) if annotation is None else annotation.clicks_R
-        is_void = context.data.void_regions(spec.region_size)
+        clicks = context.data.clicks(spec.region_size, spec.regions) if annotation is None else annotation.clicks_R
+        is_void = context.data.void_regions(spec.region_size, spec.regions)
         self.offered = np.flatnonzero(~is_void) if spec.void_regions == "withhold" else np.arange(len(is_void))
         self._oracle = Oracle(
             context.data.pool.masks, self._layout, self._labels, clicks, is_void, self.offered, annotation
@@ -98,6 +98,7 @@ class TrialState:
         """
         found = {} if self._strategy is None else self._strategy.contents()
         here = {f"params.{name}": digest for name, digest in found.items()}
+        here |= {f"regions.{name}": digest for name, digest in self.spec.regions.kind().contents().items()}
         if self._context.weights_sha256 is not None:
             here[WEIGHTS] = self._context.weights_sha256
         for key in sorted({*here, *self.spec.files}):
@@ -165,6 +166,7 @@ class TrialState:
             signals={name: self._of_offered(scores.signals[name]) for name in needs.signals},
             features=self._of_offered(scores.features) if needs.features and scores.features is not None else None,
             profiles={name: self._of_offered(scores.profiles[name]) for name in needs.profiles},
+            borders=self._borders_of_offered() if needs.borders else None,
         )
         if needs.features or needs.profiles:
             load_engine()  # takes seconds the first time, which are no time of the selection
@@ -184,6 +186,15 @@ class TrialState:
         A strategy's pool has no others, so that neither its normalisation nor its distances know of them.
         """
         return values if len(self.offered) == len(values) else values[self.offered]
+
+    def _borders_of_offered(self) -> npt.NDArray[np.int64] | None:
+        """Return the pairs of neighbours that are both offered, as rows of the pool; None for a grid."""
+        if (borders := self._layout.borders) is None:
+            return None
+        row_of = np.full(self._layout.num_regions, -1)
+        row_of[self.offered] = np.arange(len(self.offered))
+        rows: npt.NDArray[np.int64] = row_of[borders]
+        return rows[(rows >= 0).all(axis=1)]
 
     def _in_layout(self, selection: Selection) -> Selection:
         """Return a selection of rows of the pool as regions of the layout."""

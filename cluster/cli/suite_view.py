@@ -10,7 +10,8 @@ from rich.text import Text
 
 from quadrat.benchmark.config.sharing import count_fits
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import TrialSpec, scale_budgets
+from quadrat.benchmark.config.trial import TrialSpec, cuts, scale_budgets
+from quadrat.benchmark.data.shapes import GRID
 from quadrat.benchmark.errors import DataError, TrainingError
 from quadrat.benchmark.learning.network.encoder_names import is_registered
 from quadrat.benchmark.learning.recipe import Recipe
@@ -83,12 +84,18 @@ def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text
     return {
         "data set": f"{suite.dataset.name} {suite.dataset.pool} / {suite.dataset.test}",
         "pool": data_text,
-        "region": ", ".join(map(str, suite.region_sizes)) + " px",
+        "region": ", ".join(map(str, suite.region_sizes)) + " px" + _shapes(suite),
         "learner": f"DeepLabv3+ on {'frozen ' if recipe.frozen else ''}{recipe.encoder} ({recipe.weights} weights), "
         f"{length}, batch {recipe.batch_size}, crop {recipe.crop}{_numerics(recipe)}",
         "a trial": f"{need.cpus} CPUs, {need.gpus:g} GPUs",
         "results": str(results_dir),
     }
+
+
+def _shapes(suite: Suite) -> str:
+    """Return the kinds of regions of a suite; nothing where all are square."""
+    kinds = {regions.title: None for _, regions in cuts(suite.trials())}
+    return "" if list(kinds) == [GRID] else f", {', '.join(kinds)}"
 
 
 def _numerics(recipe: Recipe) -> str:
@@ -143,7 +150,7 @@ def _warnings(suite: Suite, extent: DataExtent | None) -> Iterator[str]:
             check_encoder(suite.learner.encoder)
         except TrainingError as error:
             yield str(error)
-    if extent is None:
+    if extent is None or not suite.regions.is_grid:  # the number of other regions is known once images are cut
         return
     for region_size in suite.region_sizes:
         budgets = scale_budgets(suite.budgets, suite.region_sizes[0], region_size)

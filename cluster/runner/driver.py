@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.config.trial import TrialSpec, cuts
 from quadrat.benchmark.results.folder import finished_trials, read_suite_json
 from quadrat.benchmark.results.records import Failure, finalise, read_failures, read_records_so_far
 from quadrat.benchmark.results.selections import put_aside, selection_path
@@ -163,17 +163,19 @@ def _warn_of_data(results_dir: Path, display: Display) -> None:
 def _warn_of_exhaustion(results_dir: Path, trials: Sequence[TrialSpec], display: Display) -> None:
     """Print which budgets are larger than the pool, before any trial runs."""
     pool = read_suite_json(results_dir)["dataset"]["pool"]
-    for region_size in sorted({spec.region_size for spec in trials}):
-        available = pool.get("num_regions", {}).get(str(region_size))
+    maps = {found["name"]: found for found in pool.get("maps", ())}
+    for region_size, regions in cuts(trials):
+        size, here = str(region_size), maps.get(regions.map_name(region_size), {})
+        available = pool.get("num_regions", {}).get(size) if regions.is_grid else here.get("num_regions")
         if available is not None and trials[0].void_regions == "withhold":
-            available -= pool.get("void_regions", {}).get(str(region_size), 0)
-        wanted = max(
-            (budget for spec in trials if spec.region_size == region_size for budget in spec.budgets), default=0
-        )
+            available -= pool.get("void_regions", {}).get(size, 0) if regions.is_grid else here["void_regions"]
+        same = [spec for spec in trials if (spec.region_size, spec.regions) == (region_size, regions)]
+        wanted = max((budget for spec in same for budget in spec.budgets), default=0)
         if available is not None and wanted > available:
+            kind = "" if regions.is_grid else f" ({regions.title})"
             display.print(
-                f"! the pool has {available} regions of {region_size} px, fewer than the largest budget, {wanted}: "
-                "trials will label all of them and end early"
+                f"! the pool has {available} regions of {region_size} px{kind}, fewer than the largest budget, "
+                f"{wanted}: trials will label all of them and end early"
             )
 
 

@@ -1,1 +1,7 @@
 """Regions of any shape: kinds that cut images into regions, and the packed map of what they cut."""
+
+from quadrat.benchmark.data.shapes.kind import GRID, KINDS, RegionKind, load_kind
+from quadrat.benchmark.data.shapes.packing import check_ids, cut_image, pack_regions
+from quadrat.benchmark.data.shapes.region_map import RegionMap
+
+__all__ = ["GRID", "KINDS", "RegionKind", "RegionMap", "check_ids", "cut_image", "load_kind", "pack_regions"]

@@ -14,7 +14,7 @@ from quadrat.benchmark.learning.inputs import VOID, Masks
 from quadrat.benchmark.learning.network.model import CELL
 from quadrat.benchmark.learning.network.upsampling import upsample
 from quadrat.benchmark.learning.runtime import to_device
-from quadrat.benchmark.learning.scoring.pooling import RegionPooling
+from quadrat.benchmark.learning.scoring.pooling import pooling
 from quadrat.benchmark.learning.scoring.predict import OnImage, Predict, same_size_batches
 
 __all__ = ["confusion_matrix", "count_confusion", "region_errors"]
@@ -76,16 +76,16 @@ def region_errors(
         on_image: Called with (images done, images in total).
     """
     errors_R = np.empty(layout.num_regions, dtype=np.float32)
-    means = RegionPooling(layout.region_size, device)
+    means = pooling(layout, device)
     for indices in same_size_batches(masks.sizes, device):
         height, width = (int(side) for side in masks.sizes[indices[0]])
         truth_BHW = torch.from_numpy(np.stack([masks.mask(index) for index in indices])).to(device)
         is_known_BHW = truth_BHW != VOID
         is_wrong_BHW = is_known_BHW & (_predicted_classes(predict, indices, height, width) != truth_BHW)
-        both_Brc2 = means(torch.stack([is_wrong_BHW, is_known_BHW], dim=3).float(), height, width, stride=1)
-        share_Brc = both_Brc2[..., 0] / both_Brc2[..., 1].clamp(min=torch.finfo(torch.float32).tiny)
+        both_R2 = means(torch.stack([is_wrong_BHW, is_known_BHW], dim=3).float(), indices, stride=1)
+        share_R = both_R2[:, 0] / both_R2[:, 1].clamp(min=torch.finfo(torch.float32).tiny)
         regions = slice(int(layout.first[indices[0]]), int(layout.first[indices[-1] + 1]))
-        errors_R[regions] = share_Brc.reshape(-1).cpu().numpy()
+        errors_R[regions] = share_R.cpu().numpy()
         if on_image is not None:
             on_image(indices[-1] + 1, len(masks))
     return errors_R

@@ -4,37 +4,57 @@ Axes: B images, r c rows and columns of an image's region grid, y x rows and col
 
 A map is constant on each of its cells (squares of `stride` pixels), so the mean over a region is a sum over cells
 weighted by the area that cell and region share. For axis-parallel rectangles that area is a product, so all regions of
-an image take two small matrix products: rows_ry @ map_yxd @ columns_xc.
+an image take two small matrix products: rows_ry @ map_yxd @ columns_xc. Regions of other shapes are pooled by
+`shape_pooling`.
 """
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["RegionPooling", "overlap", "region_means"]
+from quadrat.benchmark.data import Layout, RegionGrid
+from quadrat.benchmark.learning.scoring.shape_pooling import ShapePooling
+
+__all__ = ["Pooling", "RegionPooling", "overlap", "pooling", "region_means"]
+
+
+class Pooling(Protocol):
+    """Means over the regions of some images of equal size."""
+
+    def __call__(self, map_Byxd: Tensor, indices: Sequence[int], stride: int) -> Tensor:
+        """Return the mean of a map over every region of these images, (regions, d), image by image.
+
+        Args:
+            map_Byxd: (B, y, x, d); may reach beyond the image at the bottom and the right.
+            indices: The images, B consecutive ones of the pool.
+            stride: Pixels of a cell of the map.
+        """
+
+
+def pooling(layout: Layout, device: torch.device) -> Pooling:
+    """Return what pools over the regions of `layout` on `device`."""
+    return RegionPooling(layout, device) if isinstance(layout, RegionGrid) else ShapePooling(layout, device)
 
 
 class RegionPooling:
     """Means over the regions of a grid; keeps the overlap weights of each image size and stride."""
 
-    def __init__(self, region_size: int, device: torch.device) -> None:
-        self._region_size = region_size
+    def __init__(self, grid: RegionGrid, device: torch.device) -> None:
+        self._region_size = grid.region_size
+        self._sizes = grid.sizes
         self._device = device
         self._weights: dict[tuple[int, int, int], Tensor] = {}
 
-    def __call__(self, map_Byxd: Tensor, height: int, width: int, stride: int) -> Tensor:
-        """Return the mean of a map over every region of an image, (B, r, c, d).
-
-        Args:
-            map_Byxd: (B, y, x, d); may reach beyond the image at the bottom and the right.
-            height: Pixels of the image.
-            width: Pixels of the image.
-            stride: Pixels of a cell of the map.
-        """
+    def __call__(self, map_Byxd: Tensor, indices: Sequence[int], stride: int) -> Tensor:
+        """Return the mean of a map over every region of these images, (regions, d); see `Pooling`."""
+        height, width = (int(side) for side in self._sizes[indices[0]])
         rows_ry = self._overlap(height, stride, map_Byxd.shape[1])
         columns_cx = self._overlap(width, stride, map_Byxd.shape[2])
-        return region_means(map_Byxd, rows_ry, columns_cx)
+        return region_means(map_Byxd, rows_ry, columns_cx).flatten(0, 2)
 
     def _overlap(self, length: int, stride: int, num_cells: int) -> Tensor:
         key = (length, stride, num_cells)

@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quadrat.benchmark.data import Layout
+from quadrat.benchmark.data import Layout, RegionGrid
+from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.learning.network.model import CELL
 from quadrat.benchmark.learning.network.upsampling import upsample
 from quadrat.benchmark.learning.scoring.mc_dropout import NUM_PASSES
-from quadrat.benchmark.learning.scoring.pooling import RegionPooling
+from quadrat.benchmark.learning.scoring.pooling import pooling
 from quadrat.benchmark.learning.scoring.predict import OnImage, Predict, Prediction, same_size_batches
 from quadrat.benchmark.learning.scoring.profiles import Profile
 from quadrat.benchmark.learning.scoring.rows import RegionRows
@@ -89,14 +90,14 @@ def score_regions(
     pointwise = {name: signal for name, signal in signals.items() if signal.is_pointwise}
     others = {name: signal for name, signal in signals.items() if not signal.is_pointwise}
     collected = _Collected(layout, folder)
-    means_over_regions = RegionPooling(layout.region_size, device)
+    means_over_regions = pooling(layout, device)
     for indices in same_size_batches(layout.sizes, device):
         height, width = (int(side) for side in layout.sizes[indices[0]])
         prediction = predict(indices)
         values: dict[str, Tensor] = {}
         if with_features:
             map_BhwD = prediction.features_BDhw.permute(0, 2, 3, 1)
-            values[_FEATURES] = means_over_regions(map_BhwD, height, width, CELL).flatten(0, 2)
+            values[_FEATURES] = means_over_regions(map_BhwD, indices, CELL)
         maps_BHW = pointwise_maps(prediction.logits_BChw, height, width, pointwise)
         if others or profiles:
             outputs = Outputs(
@@ -106,17 +107,16 @@ def score_regions(
             )
             for name, signal in others.items():
                 if signal.per_region is not None:
-                    values[f"{_SIGNAL}{name}"] = signal.per_region(outputs, layout.region_size).reshape(-1)
+                    values[f"{_SIGNAL}{name}"] = _per_region(name, signal, outputs, layout, indices)
                 else:
                     assert signal.per_pixel is not None
                     maps_BHW[name] = signal.per_pixel(outputs)
             for name, profile in profiles.items():
                 stride = {"pixel": 1, "cell": CELL}[profile.per]
-                maps = [means_over_regions(map_Byxk, height, width, stride) for map_Byxk in profile.maps(outputs)]
-                values[f"{_PROFILE}{name}"] = torch.cat(maps, dim=3).flatten(0, 2)
+                maps = [means_over_regions(map_Byxk, indices, stride) for map_Byxk in profile.maps(outputs)]
+                values[f"{_PROFILE}{name}"] = torch.cat(maps, dim=1)
         for name, map_BHW in maps_BHW.items():
-            means_Brc1 = means_over_regions(map_BHW.unsqueeze(-1), height, width, stride=1)
-            values[f"{_SIGNAL}{name}"] = means_Brc1.reshape(-1)
+            values[f"{_SIGNAL}{name}"] = means_over_regions(map_BHW.unsqueeze(-1), indices, stride=1).reshape(-1)
         # Batches hold consecutive images, so their values come in the order of region ids.
         collected.add(values)
         if on_image is not None:
@@ -127,6 +127,21 @@ def score_regions(
         features=found.get(_FEATURES),
         profiles={name: found[f"{_PROFILE}{name}"] for name in profiles},
     )
+
+
+def _per_region(name: str, signal: Signal, outputs: Outputs, layout: Layout, indices: list[int]) -> Tensor:
+    """Return the values of a signal that is not a mean over pixels, (regions,)."""
+    if isinstance(layout, RegionGrid):
+        assert signal.per_region is not None
+        return signal.per_region(outputs, layout.region_size).reshape(-1)
+    if signal.per_shape is None:
+        raise TrainingError(
+            f"signal {name} is defined on squares only (`per_region`), the regions have other shapes: take "
+            "regions: grid, or a signal with per_pixel or per_shape"
+        )
+    height, width = outputs.logits_BCHW.shape[2:]
+    shapes_BHW = np.stack([layout.window(index, 0, 0, height, width) for index in indices])
+    return signal.per_shape(outputs, np.where(shapes_BHW < 0, -1, shapes_BHW - layout.first[indices[0]]))
 
 
 def _passes(

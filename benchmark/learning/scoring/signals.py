@@ -21,8 +21,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quadrat.benchmark.data.clicks import contour_vertices, count_clicks
+from quadrat.benchmark.data.shapes.clicks import count_clicks_of_shapes
 from quadrat.benchmark.learning.scoring.mc_dropout import Passes, entropy_of, gather_passes
 from quadrat.strategies.registry import Registry
 
@@ -93,6 +95,9 @@ class Signal:
         per_pixel: Outputs to a float map (B, H, W) whose mean over a region is the signal; larger = more informative.
         per_region: Outputs and region size to values (B, rows, columns) of the grid's cells, for a signal that is not a
             mean over pixels; the last row and column may be clipped.
+        per_shape: The same for regions of any shape, beside `per_region`: outputs and the region of every pixel, int64
+            (B, H, W), counted from 0 over the batch, -1 in none, to values (regions,). Without it the signal is refused
+            on such regions.
         is_pointwise: Whether the map at a pixel depends on nothing but `logits_BCHW` (and what is derived from it) at
             that pixel. On a CPU such maps are computed in strips, which is faster; `cells` and `passes` are then unset.
         needs_dropout: Whether it reads `passes`, so that a suite whose recipe has no dropout is refused.
@@ -104,6 +109,7 @@ class Signal:
 
     per_pixel: Callable[[Outputs], Tensor] | None = None
     per_region: Callable[[Outputs, int], Tensor] | None = None
+    per_shape: Callable[[Outputs, NDArray[np.int64]], Tensor] | None = None
     is_pointwise: bool = False
     needs_dropout: bool = False
     summary: str = ""
@@ -188,6 +194,17 @@ def _predicted_clicks(outputs: Outputs, region_size: int) -> Tensor:
     return torch.from_numpy(values).float()
 
 
+def _predicted_clicks_of_shapes(outputs: Outputs, shapes_BHW: NDArray[np.int64]) -> Tensor:
+    import torch
+
+    masks_BHW = outputs.predicted_BHW.to(torch.uint8).cpu().numpy()
+    clicks = []
+    for mask, shapes in zip(masks_BHW, shapes_BHW, strict=True):
+        first = shapes[shapes >= 0].min()
+        clicks.append(count_clicks_of_shapes(mask, np.maximum(shapes - first, -1), contour_vertices(mask)))
+    return torch.from_numpy(np.concatenate(clicks)).float()
+
+
 # -sum p ln p in nats, 0 .. ln C [Settles2009].
 entropy = Signal(per_pixel=_entropy, is_pointwise=True, summary="Entropy of the class probabilities, nats")
 # 1 - (p1 - p2) of the two most probable classes, 0 .. 1, so that a small margin is a large signal [Settles2009].
@@ -212,5 +229,7 @@ vote_entropy = Signal(
 )
 # Components + crossings + outline vertices of the predicted label map, at least 1; see benchmark/data/clicks.py.
 predicted_clicks = Signal(
-    per_region=_predicted_clicks, summary="Clicks that a region would cost if the prediction were the truth"
+    per_region=_predicted_clicks,
+    per_shape=_predicted_clicks_of_shapes,
+    summary="Clicks that a region would cost if the prediction were the truth",
 )

@@ -11,6 +11,7 @@ from quadrat.benchmark.config.trial import (
     NOT_IDENTITY,
     Annotator,
     DatasetSpec,
+    RegionsSpec,
     TrialSpec,
     identity,
 )
@@ -37,6 +38,7 @@ CHANGES: dict[str, Any] = {
     "learner": Recipe(iterations=6),
     "files": {"params.cutoff": "ab12"},
     "void_regions": "withhold",
+    "regions": RegionsSpec(name="slic"),
     "labels": "dominant",
     "annotator": Annotator(error_rate=0.05),
 }

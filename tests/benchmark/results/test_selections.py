@@ -93,7 +93,7 @@ def test_a_damaged_round_of_a_zip_file_is_named_and_hides_no_other(folder: Path,
 
 @pytest.mark.parametrize("other", [RegionGrid(GRID.sizes, 8), RegionGrid(GRID.sizes[:1], 16)])
 def test_a_selection_of_another_grid_is_refused(folder: Path, other: RegionGrid) -> None:
-    with pytest.raises(ResultsError, match=f"expected regions of a grid of {other.region_size} px over this pool"):
+    with pytest.raises(ResultsError, match=f"expected regions of {other.region_size} px over this pool"):
         Selections(folder).read("b-s0", 1, other)
 
 

@@ -13,13 +13,13 @@ from quadrat.benchmark.learning.scoring.pooling import RegionPooling, overlap, r
 def test_region_means_equal_the_mean_over_pixels(region_size: int, stride: int) -> None:
     sizes = [(50, 70), (41, 90)] if region_size > 1 else [(13, 18)]  # every pixel a region
     grid = RegionGrid(sizes, region_size)
-    pooling = RegionPooling(region_size, torch.device("cpu"))
+    pooling = RegionPooling(grid, torch.device("cpu"))
     generator = np.random.default_rng(0)
     for image, (height, width) in enumerate(sizes):
         # The map covers the image padded to a multiple of 16, as the decoder's does.
         cells = tuple(-(-side // 16) * 16 // stride for side in (height, width))
         map_yxd = generator.normal(size=(*cells, 3)).astype(np.float32)
-        means = pooling(torch.from_numpy(map_yxd)[None], height, width, stride)[0].reshape(-1, 3).numpy()
+        means = pooling(torch.from_numpy(map_yxd)[None], [image], stride).numpy()
         pixels = map_yxd.repeat(stride, axis=0).repeat(stride, axis=1).astype(np.float64)
         for offset, region in enumerate(range(int(grid.first[image]), int(grid.first[image + 1]))):
             box = grid.box(region)

@@ -1,0 +1,153 @@
+"""Trials on regions of other shapes: a map of squares gives what the grid gives; superpixels run; maps that change."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from support.tiny_suite import TINY_SUITE
+
+from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.trial import TrialSpec, identity
+from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.data.shapes import RegionMap, superpixels
+from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.results.selections import Selections
+from quadrat.benchmark.results.trials import read_results
+from quadrat.benchmark.trial.context import TrialContext
+from quadrat.benchmark.trial.loop import run_trial
+from quadrat.benchmark.trial.oracle import RevealedLabels
+
+SHAPES = (
+    ("slic", "entropy-spatial"),
+    ("slic", "nms-entropy"),
+    ("seeds", "feature-spatial"),
+    ("seeds", "score-per-click"),
+)
+
+
+def tiny(**changes: Any) -> Suite:
+    return Suite.model_validate({**TINY_SUITE, **changes})
+
+
+def run(suite: Suite, folder: Path) -> dict[str, list[Record]]:
+    """Return the records of every trial, by the trial's label."""
+    context = TrialContext.open(suite, folder / "results", cache_dir=folder / "cache")
+    context.prepare_results()
+    return {spec.label: list(run_trial(spec, context)) for spec in suite.trials()}
+
+
+def squares(folder: Path, size: int = 16) -> dict[str, Any]:
+    """Write a map of squares for every image of the tiny suite's pool, and return it as a suite names it."""
+    context = TrialContext.open(tiny(), folder / "first", cache_dir=folder / "cache")
+    pool = context.data.pool
+    maps = folder / "squares"
+    grid = RegionGrid(pool.sizes, size)
+    for index, (id, (height, width)) in enumerate(zip(pool.ids, pool.sizes.tolist(), strict=True)):
+        ids = 1 + grid.window(index, 0, 0, height, width) - grid.first[index]
+        path = maps / f"{id}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, ids=ids)
+    return {"name": "files", "params": {"folder": str(maps)}}
+
+
+@pytest.mark.slow
+def test_a_map_of_squares_gives_the_records_of_the_grid(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"strategies": ["random", "entropy-spatial", "feature-spatial"], "budgets": [6, 12]}
+    on_grid = run(tiny(**changes), tmp_path / "grid")
+    on_map = run(tiny(**changes, regions=squares(tmp_path)), tmp_path / "map")
+    for label, expected in on_grid.items():
+        for one, other in zip(expected, on_map[label], strict=True):
+            same = {"labelled_px", "clicks", "class_px", "void_px", "void_regions", "images_opened", "regions", "steps"}
+            for name in same | {"picks_digest", "miou", "iou", "loss"}:
+                assert getattr(one, name) == getattr(other, name), (label, one.round, name)
+
+
+@pytest.mark.slow
+def test_every_kind_runs_and_is_counted_by_its_own_pixels(tmp_path: Path) -> None:
+    entries = [{"name": name, "label": f"{name} {kind}", "regions": kind} for kind, name in SHAPES]
+    suite = tiny(strategies=["random", *entries], budgets=[6, 12])
+    found = run(suite, tmp_path)
+    context = TrialContext.open(suite, tmp_path / "results", cache_dir=tmp_path / "cache")
+    for spec in suite.trials():
+        layout = context.data.layout(16, spec.regions)
+        clicks = context.data.clicks(16, spec.regions)
+        selections, picked = Selections(tmp_path / "results"), np.empty(0, dtype=np.int64)
+        for record in found[spec.label]:
+            file = selections.read(spec.trial_id, record.round, layout)
+            assert file is not None
+            picked = np.concatenate([picked, file.regions])
+            assert record.regions == len(set(picked.tolist())) == (6, 12)[record.round]
+            assert record.labelled_px == layout.pixels[picked].sum()
+            assert record.clicks == clicks[picked].sum()
+            assert record.labelled_fraction == record.labelled_px / layout.pixels.sum()
+            assert sum(record.class_px) + record.void_px == record.labelled_px
+    described = json.loads((tmp_path / "results" / "suite.json").read_text())["dataset"]["pool"]["maps"]
+    assert [one["name"].split()[0] for one in described] == ["slic", "seeds"]
+    assert isinstance(context.data.layout(16, suite.strategies[1].regions or suite.regions), RegionMap)
+
+
+def test_only_what_is_labelled_is_revealed(tmp_path: Path) -> None:
+    suite = tiny(regions="slic")
+    context = TrialContext.open(suite, tmp_path)
+    layout, masks = context.data.layout(16, suite.regions), context.data.pool.masks
+    labelled = np.random.default_rng(0).random(layout.num_regions) < 0.3
+    labels = RevealedLabels(masks, layout, labelled)
+    for image in range(len(masks)):
+        region = layout.window(image, 0, 0, 48, 64)
+        expected = np.where((region >= 0) & labelled[region], masks.mask(image), 255)
+        np.testing.assert_array_equal(labels.crop(image, 0, 0, 48, 64), expected)
+
+
+def spec_on(regions: Any) -> TrialSpec:
+    return tiny(regions=regions).trials()[0]
+
+
+def test_the_kind_and_its_parameters_are_identity_and_the_grid_is_not() -> None:
+    assert "regions" not in identity(spec_on("grid")) and spec_on("grid") == spec_on({"name": "grid"})
+    ids = [
+        spec_on(regions).trial_id
+        for regions in ("grid", "slic", "seeds", {"name": "slic", "params": {"compactness": 20}})
+    ]
+    assert len(set(ids)) == 4
+    assert spec_on({"name": "slic", "params": {"compactness": 10.0}}).trial_id == ids[1]
+
+
+def test_a_folder_of_maps_counts_by_what_it_holds(tmp_path: Path) -> None:
+    regions = squares(tmp_path)
+    before = spec_on(regions).trial_id
+    moved = (tmp_path / "squares").rename(tmp_path / "elsewhere")
+    assert spec_on({"name": "files", "params": {"folder": str(moved)}}).trial_id == before
+    suite = tiny(regions={"name": "files", "params": {"folder": str(moved)}})
+    spec, context = suite.trials()[0], TrialContext.open(suite, tmp_path / "results")
+    path = next(moved.rglob("*.npz"))
+    ids = np.load(path)["ids"]
+    ids[0, 0] = 2
+    np.savez(path, ids=ids)
+    assert spec_on({"name": "files", "params": {"folder": str(moved)}}).trial_id != before
+    with pytest.raises(ResultsError, match=r"regions.folder of .* expected the content with digest"):
+        next(iter(run_trial(spec, context)))
+
+
+def test_another_map_of_the_same_parameters_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = tiny(regions="slic")
+    TrialContext.open(suite, tmp_path / "results", cache_dir=tmp_path / "a").prepare_results()
+    monkeypatch.setattr(superpixels, "_ITERATIONS", 1)  # another version of OpenCV
+    context = TrialContext.open(suite, tmp_path / "results", cache_dir=tmp_path / "b")
+    with pytest.raises(ResultsError, match=r"holds results on regions slic .* the library that cuts images changed"):
+        context.prepare_results()
+
+
+def test_two_shapes_are_compared_each_with_its_own_random(tmp_path: Path) -> None:
+    slic = [{"name": name, "regions": "slic"} for name in ("random", "entropy")]
+    strategies = ["random", "entropy", *slic]
+    TrialContext.open(tiny(strategies=strategies), tmp_path).prepare_results()
+    assert read_results(tmp_path).baselines == {"entropy": "random", "entropy slic": "random slic"}
+
+
+def test_a_kind_that_is_unknown_is_an_error_of_the_suite() -> None:
+    with pytest.raises(ValidationError, match="unknown kind of regions 'slik'; did you mean 'slic'"):
+        tiny(regions="slik")
