@@ -24,12 +24,14 @@ __all__ = [
     "load_engine",
     "mean_feature",
     "nearest_bound",
+    "nearest_in_order",
     "nearest_neighbours",
     "nearest_rows",
     "product_error",
     "project",
     "squared_distance",
     "training_rows",
+    "weighted_centres",
 ]
 
 # Rows handled at a time: keeps temporary arrays small and results independent of the number of threads.
@@ -191,6 +193,51 @@ def assign_clusters(
             block = np.ascontiguousarray(features_RD[start : start + _BLOCK])
             cluster_R[start : start + _BLOCK] = kmeans.index.search(block, 1)[1][:, 0]
     return cluster_R
+
+
+def weighted_centres(
+    features_ND: NDArray[np.float32], rows: NDArray[np.int64], weight_N: NDArray[np.float32], initial: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return (C, D) centres of k-means in which a row counts as often as its weight says.
+
+    20 iterations of Lloyd's algorithm, on one thread so that the result is the same for any number of threads.
+
+    Args:
+        features_ND: Features.
+        rows: Row numbers that the centres are fitted on, as many as ``initial`` or more.
+        weight_N: Weight of every row, above 0.
+        initial: Row numbers of the initial centres.
+    """
+    faiss = _faiss()
+    kmeans = faiss.Kmeans(
+        features_ND.shape[1],
+        len(initial),
+        niter=20,
+        # The limits of points per centroid at which faiss warns or samples.
+        min_points_per_centroid=1,
+        max_points_per_centroid=-(-len(rows) // len(initial)),
+    )
+    with _single_thread(faiss):
+        kmeans.train(
+            _taken(features_ND, rows),
+            weights=np.ascontiguousarray(weight_N[rows], np.float32),
+            init_centroids=np.ascontiguousarray(features_ND[initial]),
+        )
+    centre_CD: NDArray[np.float32] = kmeans.centroids
+    return centre_CD
+
+
+def nearest_in_order(
+    queries_ND: NDArray[np.float32], features_MD: NDArray[np.float32], count: int
+) -> NDArray[np.int64]:
+    """Return the row numbers of the ``count`` nearest features of each query, nearest first, (N, count).
+
+    Computed in float32 on one thread, so that the result is the same for any number of threads.
+    """
+    faiss = _faiss()
+    with _single_thread(faiss):
+        rows: NDArray[np.int64] = faiss.knn(queries_ND, features_MD, count)[1]
+    return rows
 
 
 def cluster_centres(features_ND: NDArray[np.float32], num_clusters: int) -> NDArray[np.float32]:

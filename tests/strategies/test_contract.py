@@ -103,6 +103,27 @@ class TestTypiClust(StrategyContract):
     draws = True
 
 
+class TestClue(StrategyContract):
+    name = "clue"
+    draws = True
+
+
+class TestProbCover(StrategyContract):
+    name = "prob-cover"
+    params = {"purity": 0.0}  # noqa: RUF012 - large balls: the first cover the pool, so that every region can be drawn
+    draws = True
+
+
+class TestProbCoverOfOneRadius(StrategyContract):
+    name = "prob-cover"
+    params = {"radius": 1.3}  # noqa: RUF012
+    draws = True
+
+
+class TestMaxHerding(StrategyContract):
+    name = "max-herding"
+
+
 class TestScorePerClick(StrategyContract):
     name = "score-per-click"
 
