@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,12 +98,7 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         reason = f"{type(error).__name__}: {error}".rstrip(".")
         raise ClusterError(
-            f"expected to {'join' if address else 'start'} {where}, got {reason}. "
-            + (
-                "Check the address (`ray status --address ...`) and the token (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)."
-                if address
-                else "Is the machine busy? Run the same command again, or one trial without Ray: `quadrat trial`."
-            )
+            f"expected to {'join' if address else 'start'} {where}, got {reason}. {_way_on(address, reason)}"
         ) from error
     try:
         if address is None and resources is not None and not num_slots(resources):
@@ -110,6 +106,20 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         yield session_dir / "logs"
     finally:
         ray.shutdown()
+
+
+def _way_on(address: str | None, reason: str) -> str:
+    """Return what to do when Ray could not be started or joined."""
+    if address:
+        return "Check the address (`ray status --address ...`) and the token (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)."
+    if "AF_UNIX path" in reason:
+        return (
+            f"The names of Ray's sockets begin with the folder for temporary files, {tempfile.gettempdir()}: set TMPDIR "
+            "to one with a short name, such as /tmp"
+        )
+    if "No space left" in reason:
+        return f"Make room in {tempfile.gettempdir()} and in /dev/shm (`df -h`), or set TMPDIR to a folder with room"
+    return "Is the machine busy? Run the same command again, or one trial without Ray: `quadrat trial`."
 
 
 def _init(address: str | None) -> Path:

@@ -1,6 +1,7 @@
 """Starting Ray on a busy machine, and addresses that cannot be joined."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -55,6 +56,29 @@ def test_a_machine_that_is_too_busy_to_start_ray_in_time_has_two_more_tries(
             stack.enter_context(pytest.raises(ClusterError, match=r"timed out during startup.* Is the machine busy"))
         stack.enter_context(ray_session("local"))
     assert tries == ["local"] * num_tries
+
+
+@pytest.mark.parametrize(
+    ("error", "way_on"),
+    [
+        (
+            OSError("AF_UNIX path length cannot exceed 107 bytes: /x/plasma_store"),
+            "set TMPDIR to one with a short name",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "Make room in .* and in /dev/shm"),
+        (ValueError("something else"), "Is the machine busy"),
+    ],
+)
+def test_why_ray_cannot_start_is_one_sentence_with_the_way_on(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, way_on: str
+) -> None:
+    def init(**options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ClusterError, match=way_on) as caught, ray_session("local"):
+        pass
+    assert "\n" not in str(caught.value)
 
 
 def test_sigterm_while_ray_starts_ends_with_143_and_not_with_what_rays_handler_exits(
