@@ -114,8 +114,8 @@ def _way_on(address: str | None, reason: str) -> str:
         return "Check the address (`ray status --address ...`) and the token (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)."
     if "AF_UNIX path" in reason:
         return (
-            f"The names of Ray's sockets begin with the folder for temporary files, {tempfile.gettempdir()}: set TMPDIR "
-            "to one with a short name, such as /tmp"
+            f"The names of Ray's sockets begin with the folder for temporary files, {tempfile.gettempdir()}: set "
+            "TMPDIR to one with a short name, such as /tmp"
         )
     if "No space left" in reason:
         return f"Make room in {tempfile.gettempdir()} and in /dev/shm (`df -h`), or set TMPDIR to a folder with room"
