@@ -378,7 +378,10 @@ def _explain_all(file: SuiteFile, problems: Sequence[Any]) -> list[str]:
 
 
 def _explain(file: SuiteFile, problem: Any) -> str:
-    location = [part for part in problem["loc"] if not (isinstance(part, str) and (part in _TYPE_PARTS or "[" in part))]
+    loc, is_unknown_key = problem["loc"], problem["type"] == "extra_forbidden"  # such a key may look like a type
+    location = [
+        part for place, part in enumerate(loc, start=1) if not _is_type(part) or (is_unknown_key and place == len(loc))
+    ]
     key = ".".join(str(part) for part in location) or "(the file)"
     path = file.origin(location)
     cause = problem.get("ctx", {}).get("error")
@@ -398,6 +401,11 @@ def _explain(file: SuiteFile, problem: Any) -> str:
         plain += ", or null for neither"
     expected = str(cause) if cause is not None else plain
     return f"{path}: {key}: expected {expected}, got {_short(problem['input'])}"
+
+
+def _is_type(part: str | int) -> bool:
+    """Return whether a part of a location names one of several types, as pydantic puts it."""
+    return isinstance(part, str) and (part in _TYPE_PARTS or "[" in part)
 
 
 def _known_keys(location: list[Any]) -> list[str]:
