@@ -133,7 +133,7 @@ class SuiteResults:
             ResultsError: When there is no such metric or cost, or no record of a strategy.
         """
         from quadrat.benchmark.reporting.figures.charts import learning_curves
-        from quadrat.benchmark.reporting.figures.palette import looks_of
+        from quadrat.benchmark.results.palette import looks_of
 
         if not self.contents.records:
             raise ResultsError(f"expected records of a strategy in {self.path}, got none yet")

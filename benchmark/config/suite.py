@@ -384,23 +384,24 @@ def _explain(file: SuiteFile, problem: Any) -> str:
     ]
     key = ".".join(str(part) for part in location) or "(the file)"
     path = file.origin(location)
+    path, key = ("--set", key) if path == f"--set {key}" else (f"{path}:", key)
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, QuadratError):
-        return f"{path}: {key}: {cause}"
+        return f"{path} {key}: {cause}"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        return f"{path}: {key}: expected one of the keys {', '.join(known)}, got '{location[-1]}'{hint}"
+        return f"{path} {key}: expected one of the keys {', '.join(known)}, got '{location[-1]}'{hint}"
     if problem["type"] == "missing":
-        return f"{path}: {key}: expected this key to be there, got nothing; add it"
+        return f"{path} {key}: expected this key to be there, got nothing; add it"
     if str(cause).startswith("expected "):
-        return f"{path}: {key}: {cause}"
+        return f"{path} {key}: {cause}"
     plain = _PLAIN.get(problem["type"], problem["msg"].removeprefix("Input should be "))
     if problem["type"] == "literal_error" and _may_be_left_out(location):
         plain += ", or null for neither"
     expected = str(cause) if cause is not None else plain
-    return f"{path}: {key}: expected {expected}, got {_short(problem['input'])}"
+    return f"{path} {key}: expected {expected}, got {_short(problem['input'])}"
 
 
 def _is_type(part: str | int) -> bool:

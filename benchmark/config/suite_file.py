@@ -30,15 +30,29 @@ class SuiteFile:
         path: The file.
         values: All values, merged.
         layers: Values of each file alone, by path, the suite's own first.
+        overrides: Dotted keys of the settings that override the files.
     """
 
     path: Path
     values: dict[str, Any]
     layers: dict[Path, dict[str, Any]]
+    overrides: tuple[str, ...] = ()
 
-    def origin(self, location: Sequence[str | int]) -> Path:
-        """Return the file in which the value at `location` stands, the suite's own where none has it."""
-        return next((path for path, values in self.layers.items() if _holds(values, location)), self.path)
+    def origin(self, location: Sequence[str | int]) -> str:
+        """Return where the value at `location` was given, as a message names it: by a setting, or in a file.
+
+        It is the suite's own file where none has it. What is wrong with the suite as a whole may be a setting's fault.
+        """
+        parts = [str(part) for part in location]
+        for override in reversed(self.overrides):
+            own = override.split(".")
+            if parts and parts[: len(own)] == own:
+                return f"--set {override}"
+        for path, values in self.layers.items():
+            if _holds(values, location):
+                return str(path)
+        settings = "".join(f" with --set {override}" for override in self.overrides)
+        return f"{self.path}{settings}"
 
 
 def shipped_suites() -> dict[str, Path]:
@@ -70,7 +84,8 @@ def read_suite_file(path_or_name: str | Path, overrides: Sequence[str] = ()) -> 
     values.pop("extends", None)
     for override in overrides:
         _override(values, override)
-    return SuiteFile(path=path, values=values, layers=layers)
+    keys = tuple(override.partition("=")[0] for override in overrides)
+    return SuiteFile(path=path, values=values, layers=layers, overrides=keys)
 
 
 def _find(path_or_name: str | Path, *, base: Path | None = None) -> Path:

@@ -28,7 +28,6 @@ from quadrat.benchmark.reporting.figures.charts import (
 )
 from quadrat.benchmark.reporting.figures.gains import gains
 from quadrat.benchmark.reporting.figures.gallery import Gallery, draw_gallery
-from quadrat.benchmark.reporting.figures.palette import Look, looks_of, round_colours
 from quadrat.benchmark.reporting.figures.pictures import Unavailable, open_pool, read_selections
 from quadrat.benchmark.reporting.figures.round_viewer import RoundViewer, draw_round_viewer
 from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, write_files
@@ -38,6 +37,7 @@ from quadrat.benchmark.reporting.summary import ReportSummary, report_summary
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.contents import tables_of
 from quadrat.benchmark.reporting.tables.results import comparison_table, round_heads, steps_of
+from quadrat.benchmark.results.palette import Look, looks_of, round_colours
 from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, remove_all_temporaries
 

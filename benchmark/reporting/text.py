@@ -1,6 +1,7 @@
 """The output of `quadrat stats`: the statistics as plain text for a terminal, and as JSON for other programs."""
 
 import dataclasses
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,12 +28,27 @@ def cost_of_key(key: str) -> Cost:
     return cost
 
 
-def as_text(results: Results, cost: Cost = FRACTION) -> str:
-    """Return unfinished trials, headline, findings, caveats and average ranks, as lines of text."""
-    return "\n".join(_lines(results, cost)) + "\n"
+def as_text(results: Results, cost: Cost = FRACTION, columns: int | None = None) -> str:
+    """Return unfinished trials, headline, findings, caveats and average ranks, as lines of text.
+
+    Args:
+        results: The results.
+        cost: The unit of exploratory numbers.
+        columns: Width of the terminal; without one a paragraph is a line.
+    """
+    lines = (line for text in _lines(results, cost, columns) for line in _filled(text, columns))
+    return "\n".join(lines) + "\n"
 
 
-def _lines(results: Results, cost: Cost) -> Iterator[str]:
+def _filled(text: str, columns: int | None) -> list[str]:
+    """Return a paragraph as lines of that width, those of an item indented; a line that fits stays as it is."""
+    if columns is None or len(text) <= columns:
+        return [text]
+    indent = "  " if text.startswith(("- ", "! ")) else ""
+    return textwrap.wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _lines(results: Results, cost: Cost, columns: int | None) -> Iterator[str]:
     summary = report_summary(results, cost)
     unfinished, ranks = summary.analysis.unfinished, summary.analysis.ranks
     if unfinished:
@@ -45,9 +61,9 @@ def _lines(results: Results, cost: Cost) -> Iterator[str]:
         yield ""
     yield from (summary.headline, *summary.answer)
     if summary.gains is not None:
-        yield from ("", *to_text(summary.gains).splitlines(), GAINS_CAPTION)
+        yield from ("", *to_text(summary.gains, columns).splitlines(), GAINS_CAPTION)
     if summary.queries is not None:
-        yield from ("", *to_text(summary.queries.table).splitlines(), summary.queries.caption)
+        yield from ("", *to_text(summary.queries.table, columns).splitlines(), summary.queries.caption)
     if summary.findings:
         yield from ("", "Exploratory:", *(f"- {finding}" for finding in summary.findings))
     yield from ("", *(f"! {caveat}" for caveat in summary.caveats))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator
+from quadrat.benchmark.results.palette import looks_of
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import canonical_json
 
@@ -60,6 +61,11 @@ class SuiteFacts:
         self.trials: dict[str, dict[str, Any]] = {trial["trial_id"]: trial for trial in document["trials"]}
         self.classes = [metric_name(name) for name in self.dataset["classes"]]
         self.commit = str(environment.get("commit") or "")
+        own = [trial for trial in self.trials.values() if trial["strategy"] != FULL_SUPERVISION]
+        self._looks = looks_of(
+            {trial["label"]: trial["strategy"] for trial in own},
+            {trial["label"]: (trial["region_size"], trial["spec"].get("labels", PRECISE)) for trial in own},
+        )
 
     @property
     def name(self) -> str:
@@ -90,9 +96,10 @@ class SuiteFacts:
         return f"{trial['label']} seed {trial['seed']:0{width}d}"
 
     def tags(self, trial: Mapping[str, Any], kind: str) -> dict[str, str]:
-        """Return the tags of a run, by which runs are filtered."""
+        """Return the tags of a run, by which runs are filtered, and its colour, that of the report."""
         return {
             "kind": kind,
+            "mlflow.runColor": self._looks[trial["label"]].colour,
             "strategy": trial["strategy"],
             "label": trial["label"],
             "dataset": self.dataset_name,

@@ -1,13 +1,53 @@
-"""Printing of tables and other rich renderables; imports rich when called."""
+"""Printing of tables, and of command lines that can be pasted; imports rich when called."""
 
+import os
+import shlex
+import shutil
+import sys
+import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["make_table", "print_part"]
+__all__ = ["filled", "make_table", "pasteable", "print_part", "text_columns"]
 
 _PIPE_COLUMNS = 200
+
+
+def pasteable(*arguments: object) -> str:
+    """Return a command line of quadrat for the shell that this one was typed in.
+
+    Without an activated environment `quadrat` is not on the PATH, and the script is named as it was called.
+    """
+    return shlex.join([*_program(), *map(str, arguments)])
+
+
+def _program() -> list[str]:
+    script = Path(sys.argv[0])
+    if script.parts[-3:] == ("quadrat", "cluster", "__main__.py"):
+        return [sys.executable, "-m", "quadrat.cluster"]
+    found = shutil.which("quadrat")
+    if script.name != "quadrat" or not script.is_file() or (found is not None and script.samefile(found)):
+        return ["quadrat"]
+    here = Path.cwd()
+    return [str(script.relative_to(here) if script.is_relative_to(here) else script)]
+
+
+def text_columns() -> int | None:
+    """Return the width of the output in columns: `$COLUMNS`, else the terminal's; None into a pipe, which has none."""
+    if (columns := os.environ.get("COLUMNS", "")).isdigit() and int(columns) > 0:
+        return int(columns)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def filled(text: str, indent: str = "") -> str:
+    """Return a paragraph in lines of the output's width, all but the first indented; as it is into a pipe."""
+    columns = text_columns()
+    if columns is None:
+        return text
+    return textwrap.fill(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def make_table(*columns: str) -> "Table":
@@ -21,11 +61,8 @@ def make_table(*columns: str) -> "Table":
 
 
 def print_part(part: object) -> None:
-    """Print a renderable in the terminal's width, or 200 columns wide into a pipe, which has no width."""
+    """Print a renderable in the width of `text_columns`, or 200 columns wide into a pipe without one."""
     from rich.console import Console
 
     # No markup, no emoji: names come from suites and plugins, and "top[/x]" is one.
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_COLUMNS)
-    console.print(part)
+    Console(highlight=False, markup=False, emoji=False, width=text_columns() or _PIPE_COLUMNS).print(part)

@@ -1,7 +1,6 @@
 """Commands on data sets: `data init`, `data check` and `data pack`."""
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Final
 
 import click
 
+from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.options import open_suite, read_params, results_option, suite_arguments
 
 __all__ = ["COMMANDS"]
@@ -64,9 +64,9 @@ def init(folder: Path, name: str | None, force: bool) -> None:
         click.echo(f"assumed: {sentence}")
     click.echo(
         f"\nwrote {manifest} and {suite}. Next:\n"
-        f"  quadrat data check folder --root {shlex.quote(str(folder))}\n"
-        f"  quadrat show {shlex.quote(str(suite))} --plan\n"
-        f"  quadrat run {shlex.quote(str(suite))}"
+        f"  {pasteable('data', 'check', 'folder', '--root', folder)}\n"
+        f"  {pasteable('show', suite, '--plan')}\n"
+        f"  {pasteable('run', suite)}"
     )
 
 

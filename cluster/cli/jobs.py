@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.options import locate_results, open_suite, select_trials, suite_arguments
 
 if TYPE_CHECKING:
@@ -204,7 +205,10 @@ def _follow(cluster: "Cluster", job_id: str, address: str) -> None:
     try:
         job = cluster.follow(job_id, lambda text: click.echo(text, nl=False))
     except KeyboardInterrupt:
-        click.echo(f"\nthe job goes on. Look: quadrat status {job_id}{at}   stop: quadrat stop {job_id}{at}", err=True)
+        click.echo(
+            f"\nthe job goes on. Look: {pasteable('status', job_id)}{at}   stop: {pasteable('stop', job_id)}{at}",
+            err=True,
+        )
         sys.exit(130)
     click.echo(
         f"{job_id} {job.state}" + (f": {job.message.splitlines()[0]}" if job.message and job.state == "failed" else ""),
@@ -272,7 +276,7 @@ def _show_results(place: Path | str, *, is_json: bool) -> None:
     if found is None:
         raise QuadratError(
             f"expected a run that writes to {place}, got none: it has ended, or was never started. What it left: "
-            f"quadrat report {place}"
+            f"{pasteable('report', place)}"
         )
     if is_json:
         click.echo(json.dumps(found.document, indent=1))

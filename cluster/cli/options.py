@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
+from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.extras import require_extras
 from quadrat.cluster.runner.job_folder import in_job_folder
 
@@ -277,8 +278,8 @@ def locate_results(target: str) -> Path | str:
     if found is None:
         where = "$QUADRAT_RESULTS" if os.environ.get("QUADRAT_RESULTS") else "this folder or one above it"
         raise ResultsError(
-            f"expected results of suite '{name}' in {roots[0] / name} ({where}), got none: `quadrat run {target}` "
-            "makes them; name their folder if they are elsewhere"
+            f"expected results of suite '{name}' in {roots[0] / name} ({where}), got none: "
+            f"`{pasteable('run', target)}` makes them; name their folder if they are elsewhere"
         )
     return found
 

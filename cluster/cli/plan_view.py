@@ -14,8 +14,9 @@ from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
 from quadrat.benchmark.planning.work import Workload
 from quadrat.cluster.cli.suite_view import facts_table, show_bytes
+from quadrat.cluster.progress.display import seconds
 
-__all__ = ["as_json", "hours", "render_plan"]
+__all__ = ["as_json", "hours", "minutes", "render_plan"]
 
 
 def as_json(suite: Suite, extent: DataExtent, work: Workload, measured: Measured, plan: Estimate) -> dict[str, Any]:
@@ -40,14 +41,15 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
     unit, cost = "GPU" if measured.is_gpu else "CPU core", measured.cores
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     is_scaled = measured.host_bytes is None
-    for name in ("work", "how much", "measured and scaled" if is_scaled else "measured", f"{unit} hours"):
+    word, show_time = ("minutes", minutes) if plan.device_s < 3600 else ("hours", hours)
+    for name in ("work", "how much", "measured and scaled" if is_scaled else "measured", f"{unit} {word}"):
         table.add_column(name, justify="left" if name == "work" else "right")
     most = "at most " if work.is_upper_bound else ""
     table.add_row(
         f"fit {work.num_fits:,} models",
         f"{most}{work.num_iterations:,} iterations",
         f"{_short_s(measured.iteration_s)} each",
-        hours(plan.fit_s * cost),
+        show_time(plan.fit_s * cost),
     )
     for needs, passes in work.scorings.items():
         images, each_s = passes * extent.num_pool, measured.score_s[needs]
@@ -55,22 +57,22 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
             f"score {needs}",
             f"{images:,} images",
             f"{_short_s(each_s)} each",
-            hours(images * each_s * cost),
+            show_time(images * each_s * cost),
         )
     table.add_row(
         "evaluate",
         f"{work.num_evaluations * extent.num_test:,} images",
         f"{_short_s(measured.evaluate_s)} each",
-        hours(plan.evaluate_s * cost),
+        show_time(plan.evaluate_s * cost),
     )
     if measured.encode_s:
         table.add_row(
             "encode once",
             f"{extent.num_pool + extent.num_test:,} images",
             f"{_short_s(measured.encode_s)} each",
-            hours(plan.encode_s * cost),
+            show_time(plan.encode_s * cost),
         )
-    table.add_row("all", "", "", hours(plan.device_s), style="bold")
+    table.add_row("all", "", "", show_time(plan.device_s), style="bold")
     clock = "wall time"
     if measured.is_cpu_time:
         clock = "CPU time" if measured.threads == 1 else "CPU time by threads, as if all were busy"
@@ -96,6 +98,16 @@ def hours(seconds: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def minutes(seconds: float) -> str:
+    """Return seconds as minutes.
+
+    Examples:
+        >>> minutes(6), minutes(276)
+        ('0.1', '4.6')
+    """
+    return f"{seconds / 60:.1f}"
+
+
 def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) -> Table:
     devices = f"{plan.num_devices} {unit}{'s' if plan.num_devices > 1 else ''}"
     memory = [f"{show_bytes(measured.gpu_bytes)} of GPU"] if measured.gpu_bytes is not None else []
@@ -112,7 +124,7 @@ def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) ->
     ]
     facts = {
         "images": f"{extent.num_pool:,} + {extent.num_test:,} of {extent.width} x {extent.height}: {extent.source}",
-        "wall time": f"about {hours(plan.wall_s)} h on {devices}, {plan.in_flight} trials at a time",
+        "wall time": f"about {seconds(plan.wall_s)} on {devices}, {plan.in_flight} trials at a time",
         "memory": ", ".join(memory),
         "disk": ", ".join(disk),
         "left out": "selecting, packing, starting Ray; slowdown of trials that run side by side",

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from quadrat.cluster.cli.console import text_columns
 from quadrat.cluster.cli.extras import require_extras
 from quadrat.cluster.cli.options import local_copy, mlflow_option, remote_of, results_argument, tracking_of
 
@@ -74,7 +75,10 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
     from quadrat.benchmark.results.trials import read_results
 
     found, cost = read_results(local_copy(results)), cost_of_key(cost_key)
-    click.echo(json.dumps(as_json(analyse(found, cost)), indent=1) if is_json else as_text(found, cost), nl=is_json)
+    if is_json:
+        click.echo(json.dumps(as_json(analyse(found, cost)), indent=1))
+    else:
+        click.echo(as_text(found, cost, text_columns()), nl=False)
 
 
 @click.command()

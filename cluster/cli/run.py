@@ -1,6 +1,5 @@
 """The commands `run` and `trial`, and what either prints at its end."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from quadrat.cluster.cli.console import filled, pasteable
 from quadrat.cluster.cli.options import (
     cache_option,
     mlflow_option,
@@ -114,7 +114,7 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
     from quadrat.benchmark.redaction import redact_argv
     from quadrat.cluster.progress.display import short
 
-    command = shlex.join(["quadrat", *redact_argv(sys.argv[1:])])
+    command = pasteable(*redact_argv(sys.argv[1:]))
     results_dir, remote = options.results_dir, options.remote
     shown = short(results_dir) if remote is None else remote.shown
     click.echo(f"\n{outcome.num_complete} of {outcome.num_trials} trials complete in {shown}")
@@ -123,7 +123,7 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
     if outcome.failures:
         click.echo(f"{len(outcome.failures)} failed (tracebacks in {shown}/failures.jsonl):")
         for failure in outcome.failures:
-            click.echo(f"  {failure.label} seed {failure.seed}, round {failure.round + 1}: {failure.exception}")
+            click.echo(f"  {failure.label} seed {failure.seed}, round {failure.round}: {failure.exception}")
     if outcome.stop_code is not None:
         click.echo(f"stopped; nothing is lost. To resume:\n  {command}")
     elif outcome.failures:
@@ -134,9 +134,17 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
         page = write_report(results_dir)
         if remote is not None:
             remote.upload_folder(results_dir, page.parent.name)
-        click.echo(f"report    {short(page)}")
+        click.echo(f"\n{filled(_headline(results_dir))}\n\nreport    {page.absolute().as_uri()}")
     _conclude_mlflow(outcome, options, str(shown))
     sys.exit(outcome.exit_code if exit_code is None else exit_code)
+
+
+def _headline(results_dir: Path) -> str:
+    """Return the report's first sentence."""
+    from quadrat.benchmark.reporting.summary import report_summary
+    from quadrat.benchmark.results.trials import read_results
+
+    return report_summary(read_results(results_dir)).headline
 
 
 def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> None:
@@ -148,9 +156,9 @@ def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> N
         is_complete = _log_artifacts(options.results_dir, uri)
     if not is_complete:
         target = "" if uri is None else f" --mlflow {redact(uri)}"
-        click.echo(f"MLflow    incomplete; log it again from the files: quadrat track {shlex.quote(shown)}{target}")
+        click.echo(f"MLflow    incomplete; log it again from the files: {pasteable('track', shown)}{target}")
     elif options.logs_to_mlflow:
-        click.echo(f"MLflow    {f'quadrat ui {shlex.quote(shown)}' if uri is None else redact(uri)}")
+        click.echo(f"MLflow    {pasteable('ui', shown) if uri is None else redact(uri)}")
 
 
 def _log_artifacts(results_dir: Path, uri: str | None) -> bool:

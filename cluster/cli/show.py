@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.cli.console import print_part
+from quadrat.cluster.cli.console import pasteable, print_part
 from quadrat.cluster.cli.options import local_copy, open_suite, results_option, suite_arguments
 
 if TYPE_CHECKING:
@@ -48,8 +48,19 @@ def show(
     if not is_json:
         for part in render_suite(suite, results_dir):
             print_part(part)
+        if not is_planned:  # not in a table, whose lines could not be pasted
+            click.echo(f"\nhow long it takes here:\n  {_plan_command(suite_name, settings, results)}")
     if is_planned:
         _plan(suite, results_dir, devices, is_json=is_json)
+
+
+def _plan_command(suite_name: str, settings: Sequence[str], results: Path | str | None) -> str:
+    """Return the command line that plans the same suite."""
+    from quadrat.benchmark.redaction import redact
+
+    options = [word for setting in settings for word in ("--set", setting)]
+    options += [] if results is None else ["--results", redact(str(results))]
+    return pasteable("show", suite_name, *options, "--plan")
 
 
 def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bool) -> None:

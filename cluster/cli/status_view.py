@@ -3,12 +3,12 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 from rich.table import Table
 
-from quadrat.cluster.cli.console import print_part
+from quadrat.cluster.cli.console import print_part, text_columns
 from quadrat.cluster.progress.display import percent, seconds
 from quadrat.cluster.progress.status import STALE_S
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from quadrat.cluster.jobs.client import Job
 
 __all__ = ["print_jobs", "print_status"]
+
+_WIDE: Final = 110
+"""Columns from which on times, nodes and processes are shown too."""
 
 
 def print_jobs(jobs: Sequence["Job"]) -> None:
@@ -43,24 +46,26 @@ def print_status(status: dict[str, Any], stale_s: float = STALE_S) -> None:
     if not status["in_flight"]:
         click.echo(status["activity"])
         return
-    table = _table(
+    is_wide = (text_columns() or _WIDE) >= _WIDE
+    columns: list[tuple[str, Literal["left", "right"]]] = [
         ("trial", "left"), ("seed", "right"), ("round", "right"), ("phase", "left"), ("mIoU", "right"),
-        ("elapsed", "right"), ("left", "right"), ("machine", "left"), ("node", "left"), ("pid", "right"),
-    )  # fmt: skip
+        ("left", "right"), ("machine", "left"),
+    ]  # fmt: skip
+    if is_wide:
+        columns += [("elapsed", "right"), ("node", "left"), ("pid", "right")]
+    table = _table(*columns)
     for row in status["in_flight"]:
         steps = f" {row['done']}/{row['total']}" if row["total"] else ""
         phase = "waiting for a shared fit" if row["phase"] == "wait" else row["phase"] + steps
         table.add_row(
             row["label"],
             str(row["seed"]),
-            f"{row['round'] + 1}/{row['num_rounds']}",
+            f"{row['round']}/{row['num_rounds'] - 1}",
             phase,
             percent(row["miou"]),
-            seconds(row["elapsed_s"]),
             seconds(row["left_s"]),
             row["host"],
-            row["node"][:8],
-            str(row["pid"] or ""),
+            *([seconds(row["elapsed_s"]), row["node"][:8], str(row["pid"] or "")] if is_wide else []),
         )
     print_part(table)
 

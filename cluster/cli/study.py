@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.options import (
     cache_option,
     mlflow_option,
@@ -106,7 +107,7 @@ def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     if counts["failed"]:
         click.echo(f"tracebacks in {shown}/failures.jsonl")
     click.echo(f"search    optuna-dashboard {shlex.quote(sqlite_url(folder / DATABASE))}")
-    command = shlex.join(["quadrat", *redact_argv(sys.argv[1:])])
+    command = pasteable(*redact_argv(sys.argv[1:]))
     if outcome.report is None and outcome.stop_code is not None:
         click.echo(f"stopped; nothing is lost. To resume:\n  {command}")
     elif counts["failed"]:

@@ -18,7 +18,7 @@ from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.planning.extent import DataExtent, data_extent, data_warnings
 from quadrat.benchmark.planning.work import count_study_fits, count_work
 from quadrat.benchmark.results.folder import finished_trials
-from quadrat.cluster.progress.display import percent
+from quadrat.cluster.progress.display import percent, short
 from quadrat.strategies import sees_labels
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["facts_table", "render_suite", "show_bytes"]
 
 
 def render_suite(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
-    """Yield the parts of the text: facts, budgets, work, warnings, trials, number of fits, study."""
+    """Yield the parts of the text: facts, budgets, work, warnings, strategies, trials, number of fits, study."""
     trials = suite.trials()
     complete = finished_trials(results_dir, trials)
     try:
@@ -44,6 +44,8 @@ def render_suite(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
         yield facts_table(_work(suite, extent))
     for warning in (*data_warnings(suite, results_dir), *_warnings(suite, extent)):
         yield Text(f"! {warning}", style="yellow")
+    yield Text()
+    yield _strategies(trials)
     yield Text()
     yield _trials(trials, complete)
     fits = count_fits(trials)
@@ -88,7 +90,7 @@ def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text
         "learner": f"DeepLabv3+ on {'frozen ' if recipe.frozen else ''}{recipe.encoder} ({recipe.weights} weights), "
         f"{length}, batch {recipe.batch_size}, crop {recipe.crop}{_numerics(recipe)}",
         "a trial": f"{need.cpus} CPUs, {need.gpus:g} GPUs",
-        "results": str(results_dir),
+        "results": str(short(results_dir)),
     }
 
 
@@ -137,7 +139,6 @@ def _work(suite: Suite, extent: DataExtent) -> dict[str, str]:
         f"{work.num_evaluations:,} evaluations of {extent.num_test:,} images; "
         f"{work.num_scorings:,} scorings of {extent.num_pool:,} images ({scorings or 'nothing is scored'})",
         "disk": f"{show_bytes(extent.packed_bytes)} of packed images; models and features: --plan",
-        "hours": f"quadrat show {suite.name} --plan measures them on this machine",
     }
 
 
@@ -163,15 +164,30 @@ def _warnings(suite: Suite, extent: DataExtent | None) -> Iterator[str]:
             )
 
 
-def _trials(trials: list[TrialSpec], complete: set[str]) -> Table:
+def _strategies(trials: list[TrialSpec]) -> Table:
+    """Return each strategy with its parameters, those of its first seed."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("trial", "label", "seed", "rounds", "parameters"):
-        table.add_column(name, no_wrap=name != "parameters", justify="right" if name in ("seed", "rounds") else "left")
+    table.add_column("strategy", overflow="fold", max_width=32)
+    table.add_column("parameters", overflow="fold")
+    first: dict[str, TrialSpec] = {}
     for spec in trials:
+        first.setdefault(spec.label, spec)
+    for spec in first.values():
         params = ", ".join(f"{key}={value}" for key, value in spec.params.items())
-        params = f"SEES LABELS  {params}".rstrip() if sees_labels(spec.strategy) else params
-        done = " (complete)" if spec.trial_id in complete else ""
-        table.add_row(spec.trial_id, spec.label, str(spec.seed), f"{spec.num_rounds}{done}", params)
+        table.add_row(
+            Text(spec.label), Text(f"SEES LABELS  {params}".rstrip() if sees_labels(spec.strategy) else params)
+        )
+    return table
+
+
+def _trials(trials: list[TrialSpec], complete: set[str]) -> Table:
+    """Return one line a trial."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("trial", "label", "seed", "rounds", ""):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("seed", "rounds") else "left")
+    for spec in trials:
+        done = "complete" if spec.trial_id in complete else ""
+        table.add_row(Text(spec.trial_id), Text(spec.label), str(spec.seed), str(spec.num_rounds), done)
     return table
 
 

@@ -17,6 +17,7 @@ from typing import IO, Final
 
 import click
 
+from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.options import local_copy, mlflow_option, results_argument, tracking_of
 
 __all__ = ["COMMANDS"]
@@ -57,7 +58,8 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
     name = read_suite_json(results_dir)["suite"]["name"]
     if uri is None and not (results_dir / "mlflow.db").is_file():
         raise QuadratError(
-            f"expected an MLflow store at {results_dir}/mlflow.db, got none; `quadrat track {results_dir}` makes it"
+            f"expected an MLflow store at {results_dir}/mlflow.db, got none; "
+            f"`{pasteable('track', results_dir)}` makes it"
         )
     store = uri or default_uri(results_dir)
     if store.startswith(("http://", "https://")):

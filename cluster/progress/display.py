@@ -19,6 +19,8 @@ __all__ = ["Display", "LineDisplay", "LiveDisplay", "open_display", "percent", "
 
 _REDRAW_EVERY_S: Final = 0.25
 _MAX_ROWS: Final = 30
+_WIDE: Final = 110
+"""Columns of a terminal from which on all is shown; 80 hold a trial in a line too, without bars and elapsed time."""
 
 
 def seconds(value_s: float | None) -> str:
@@ -118,7 +120,7 @@ class LineDisplay:
         row = progress.rows[record.trial_id]
         spent_s = sum(record.seconds.values())
         self.print(
-            f"{record.label}  seed {record.seed}  round {record.round + 1}/{row.spec.num_rounds}  "
+            f"{record.label}  seed {record.seed}  round {record.round}/{row.spec.num_rounds - 1}  "
             f"{record.regions} regions ({percent(record.labelled_fraction)})  mIoU {percent(record.miou)}  "
             f"{seconds(spent_s)}  [{progress.num_rounds_done}/{progress.num_rounds} rounds, "
             f"{seconds(progress.left_s())} left]"
@@ -157,7 +159,8 @@ class LiveDisplay:
         now_s = time.monotonic()
         if now_s - self._drawn_s >= _REDRAW_EVERY_S:
             self._drawn_s = now_s
-            self._live.update(draw(self._progress, self._title), refresh=True)
+            console = self._live.console
+            self._live.update(draw(self._progress, self._title, console.width, console.height), refresh=True)
 
     def print(self, text: str) -> None:
         """Print `text` above the table."""
@@ -171,57 +174,81 @@ class LiveDisplay:
         line = Text("✓ ", style="green")
         line.append(f"{row.spec.label}  seed {row.spec.seed}", style="default")
         took = seconds(self._progress.row_elapsed_s(row))
-        line.append(f"   round {row.num_done}/{row.spec.num_rounds}   mIoU {percent(row.miou)}   {took}", style="dim")
+        line.append(
+            f"   {row.num_done} {'round' if row.num_done == 1 else 'rounds'}   mIoU {percent(row.miou)}   {took}",
+            style="dim",
+        )
         self._live.console.print(line)
 
 
-def draw(progress: RunProgress, title: str) -> RenderableType:
-    """Return the table of the trials in flight and the bar of the whole run."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("trial", no_wrap=True, max_width=32, overflow="ellipsis")
+def draw(progress: RunProgress, title: str, columns: int = _WIDE, lines: int = _MAX_ROWS + 6) -> RenderableType:
+    """Return the table of the trials in flight and the bar of the whole run.
+
+    Rounds are counted from 0, as in records: "2/3" is the round that runs, of 0 to 3.
+
+    Args:
+        progress: What is shown.
+        title: Name of the suite.
+        columns: Of the terminal.
+        lines: Of the terminal.
+    """
+    is_wide = columns >= _WIDE
+    table = Table(box=None, padding=(0, 2 if is_wide else 1, 0, 0), header_style="dim")
+    hosts = {row.host for row in progress.rows.values()}
+    table.add_column("trial", no_wrap=True, max_width=32 if is_wide else 16 if len(hosts) > 1 else 28)
     for name in ("seed", "round"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("phase", no_wrap=True, min_width=24)
-    for name in ("mIoU", "elapsed", "left"):
+    table.add_column("phase", no_wrap=True, min_width=24 if is_wide else 16)
+    for name in ("mIoU", "elapsed", "left") if is_wide else ("mIoU", "left"):
         table.add_column(name, justify="right", no_wrap=True, min_width=7)
-    hosts = {row.host for row in progress.rows.values()}
     if len(hosts) > 1:
         table.add_column("machine", no_wrap=True)
-    for row in list(progress.rows.values())[:_MAX_ROWS]:
+    num_rows = max(1, min(_MAX_ROWS, lines - 6))
+    for row in list(progress.rows.values())[:num_rows]:
         cells: list[RenderableType] = [
-            row.spec.label,
+            Text(row.spec.label),
             str(row.spec.seed),
-            f"{min(row.num_done + 1, row.spec.num_rounds)}/{row.spec.num_rounds}",
-            _phase(row),
+            f"{min(row.num_done, row.spec.num_rounds - 1)}/{row.spec.num_rounds - 1}",
+            _phase(row, has_bar=is_wide),
             percent(row.miou),
-            seconds(progress.row_elapsed_s(row)),
+            *([seconds(progress.row_elapsed_s(row))] if is_wide else []),
             seconds(progress.row_left_s(row)),
         ]
         table.add_row(*cells, *([row.host] if len(hosts) > 1 else []))
     if not progress.rows:
-        return Group(Text(), Text(progress.activity, style="dim"), Text(), _overall(progress, title))
-    hidden = len(progress.rows) - _MAX_ROWS
+        return Group(Text(), Text(progress.activity, style="dim"), Text(), _overall(progress, title, is_wide=is_wide))
+    hidden = len(progress.rows) - num_rows
     rest = [Text(f"... and {hidden} more in flight", style="dim")] if hidden > 0 else []
-    return Group(Text(), table, *rest, Text(), _overall(progress, title))
+    return Group(Text(), table, *rest, Text(), _overall(progress, title, is_wide=is_wide))
 
 
-def _phase(row: Row) -> RenderableType:
+def _phase(row: Row, *, has_bar: bool) -> RenderableType:
     latest = row.latest
     if latest is None:
         return Text("opening", style="dim")
     if latest.phase == "wait":
-        return Text("waiting for a shared fit", style="dim")
+        return Text("waiting for a shared fit" if has_bar else "waits for a fit", style="dim")
     if not latest.total:
         return Text(latest.phase)
+    if not has_bar:
+        return Text(f"{latest.phase:<8} {latest.done}/{latest.total}")
     cell = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=latest.total, completed=latest.done, width=8)
     cell.add_row(Text(f"{latest.phase:<8}"), bar, Text(f"{latest.done}/{latest.total}", style="dim"))
     return cell
 
 
-def _overall(progress: RunProgress, title: str) -> RenderableType:
-    line = Table.grid(padding=(0, 2))
+def _overall(progress: RunProgress, title: str, *, is_wide: bool) -> RenderableType:
     failed = f" · {progress.num_failed} failed" if progress.num_failed else ""
+    if not is_wide:
+        text = Text(title, style="bold", no_wrap=True, overflow="ellipsis")
+        text.append(
+            f"  {progress.num_complete}/{progress.num_trials} trials  "
+            f"{progress.num_rounds_done}/{progress.num_rounds} rounds{failed}  {seconds(progress.left_s())} left",
+            style="not bold",
+        )
+        return text
+    line = Table.grid(padding=(0, 2))
     line.add_row(
         Text(title, style="bold"),
         ProgressBar(total=max(1, progress.num_rounds), completed=progress.num_rounds_done, width=24),

@@ -21,7 +21,7 @@ from quadrat.benchmark.analysis.measures import (
 )
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
-from quadrat.benchmark.reporting.figures.palette import Look
+from quadrat.benchmark.results.palette import Look
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 

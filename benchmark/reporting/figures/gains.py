@@ -7,8 +7,8 @@ import altair as alt
 
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.reporting.figures.charts import finished, short
-from quadrat.benchmark.reporting.figures.palette import Look
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, ordered_pairs, pair_name
+from quadrat.benchmark.results.palette import Look
 
 __all__ = ["gains"]
 

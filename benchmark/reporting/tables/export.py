@@ -49,13 +49,26 @@ def to_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def to_text(table: Table) -> str:
-    """Return the table for a terminal: columns of equal width, one row a line, notes in brackets."""
+def to_text(table: Table, columns: int | None = None) -> str:
+    """Return the table for a terminal: columns of equal width, one row a line, notes in brackets.
+
+    Args:
+        table: The table.
+        columns: Width of the terminal. Where the table is wider, its columns follow in blocks, each with the labels.
+    """
     lines = [[table.corner, *_heads(table, " ({})")]]
     lines += [[row.label, *(_text(cell) for cell in _cells(table, row))] for row in table.rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    return "".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+    blocks, used = [[0]], widths[0]
+    for place in range(1, len(widths)):
+        if columns is not None and len(blocks[-1]) > 1 and used + 2 + widths[place] > columns:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(place)
+        used += 2 + widths[place]
+    return "\n".join(
+        "".join("  ".join(line[place].ljust(widths[place]) for place in block).rstrip() + "\n" for line in lines)
+        for block in blocks
     )
 
 

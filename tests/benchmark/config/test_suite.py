@@ -91,6 +91,25 @@ def test_full_supervision_is_labelled_precisely_and_without_errors(write_suite: 
     assert noisy.trials()[0] == load_suite(write_suite(full_supervision=True)).trials()[0]
 
 
+@pytest.mark.parametrize(
+    ("settings", "beginning"),
+    [
+        (["learner.iterationz=3"], "--set learner.iterationz: expected one of the keys"),
+        (["seeds=[1]", "learner.iterations=-1"], "--set learner.iterations: expected"),
+        (["learner={iterations: -1}"], "--set learner: learner.iterations: expected"),
+        (["strategies.0=entropi"], "--set strategies.0: "),
+        (["budgets=[5, 3]"], "--set budgets: expected cumulative budgets"),
+    ],
+)
+def test_a_mistake_in_a_setting_names_the_setting(
+    write_suite: Callable[..., Path], settings: list[str], beginning: str
+) -> None:
+    with pytest.raises(SuiteError) as info:
+        load_suite(write_suite(), settings)
+    assert any(line.startswith(beginning) for line in str(info.value).splitlines()), str(info.value)
+    assert "tiny.yaml" not in str(info.value)
+
+
 def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., Path]) -> None:
     suite = load_suite(write_suite(), ["learner.iterations=7", "seeds=[1, 2]", "budgets.0=5"])
     assert (suite.learner.iterations, suite.seeds, suite.budgets[0]) == (7, (1, 2), 5)

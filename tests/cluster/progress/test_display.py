@@ -24,7 +24,7 @@ def test_elsewhere_than_in_a_terminal_every_round_is_a_line() -> None:
     progress.start(TRIALS[0])
     progress.record(make_record(TRIALS[0], 0))
     display.round_done(make_record(TRIALS[0], 0))
-    assert "random  seed 0  round 1/3  4 regions (4.0 %)  mIoU 20.0 %" in text.getvalue()
+    assert "random  seed 0  round 0/2  4 regions (4.0 %)  mIoU 20.0 %" in text.getvalue()
     assert "[1/12 rounds" in text.getvalue()
 
 
@@ -37,8 +37,36 @@ def test_the_table_shows_trial_phase_and_what_is_left() -> None:
     console = Console(width=120, file=io.StringIO(), record=True)
     console.print(draw(progress, "fake"))
     text = console.export_text()
-    for expected in ("random", "1/3", "2/3", "waiting for a shared fit", "node-2", "0/4 trials", "0/12 rounds"):
+    for expected in ("random", "0/2", "2/3", "waiting for a shared fit", "node-2", "0/4 trials", "0/12 rounds"):
         assert expected in text
+
+
+@pytest.mark.parametrize("hosts", [("node-1", "node-1"), ("worker-17.example", "worker-18.example")])
+def test_in_80_columns_a_trial_is_a_line(hosts: tuple[str, str]) -> None:
+    label = "entropy-feature-spatial with a long label"
+    trials = make_suite(strategies=[{"name": "random", "label": label}, "entropy-spatial"]).trials()
+    progress = RunProgress(trials)
+    for spec, host in zip(trials, hosts, strict=False):
+        progress.start(spec, host)
+        progress.update(make_progress(spec, 0, "evaluate", 120, 1200))
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(draw(progress, "a-suite-with-a-long-name", 80, 24))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert sum("120/1200" in line for line in lines) == 2
+    assert len([line for line in lines if line]) == 4  # heads, two trials, all of it
+
+
+def test_no_more_trials_are_shown_than_the_terminal_has_lines() -> None:
+    trials = make_suite(seeds=list(range(20)), strategies=["random", "entropy"]).trials()
+    progress = RunProgress(trials)
+    for spec in trials:
+        progress.start(spec)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(draw(progress, "fake", 80, 24))
+    text = console.export_text()
+    assert len(text.splitlines()) < 24
+    assert "... and 22 more in flight" in text
 
 
 class _Terminal(io.StringIO):

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from support.fake_results import STRATEGIES
 
-from quadrat.benchmark.reporting.figures.palette import FULL_SUPERVISION_LOOK, looks_of, round_colours
+from quadrat.benchmark.results.palette import FULL_SUPERVISION_LOOK, looks_of, round_colours
 
 # Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB.
 SIGHT = {

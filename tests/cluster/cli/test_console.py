@@ -1,0 +1,87 @@
+"""Command lines that can be pasted, and the width of what is printed."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from quadrat.cluster.cli.console import filled, pasteable, text_columns
+from quadrat.cluster.cli.listing import REGISTRIES
+
+
+def script(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    path = folder / "quadrat"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_script_that_is_not_on_the_path_is_named_as_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = script(tmp_path / "project" / ".venv" / "bin"), script(tmp_path / "other")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(sys, "argv", [str(own), "run"])
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert pasteable("show", "my suite.yaml") == ".venv/bin/quadrat show 'my suite.yaml'"
+    monkeypatch.setenv("PATH", str(other.parent))  # another quadrat is on it
+    assert pasteable("ui") == ".venv/bin/quadrat ui"
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert pasteable("ui") == "quadrat ui"
+    monkeypatch.setenv("PATH", str(other.parent))
+    monkeypatch.chdir(tmp_path / "other")
+    assert pasteable("ui") == f"{own} ui"
+
+
+def test_a_module_is_named_with_its_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/quadrat/cluster/__main__.py"])
+    assert pasteable("ui") == f"{sys.executable} -m quadrat.cluster ui"
+
+
+def test_columns_count_in_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert text_columns() == 20
+    assert filled("one two three four five six", "  ") == "one two three four\n  five six"
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert text_columns() is None
+    assert filled("one two three four five six") == "one two three four five six"
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+@pytest.mark.parametrize(
+    "command",
+    [["list", what] for what in (*REGISTRIES, "suites")]
+    + [["list", "strategies", "entropy-spatial"], ["show", "quickstart"], ["show", "scenes-study"]],
+    ids=" ".join,
+)
+def test_what_is_printed_fits_into_the_columns(
+    quadrat: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, command: list[str], columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    result = quadrat(*command)
+    assert result.exit_code == 0
+    tables = [line for line in result.stdout.splitlines() if "  " in line.strip()]
+    assert tables and max(map(len, tables)) <= int(columns)
+
+
+def test_a_trial_is_one_line_and_a_strategys_parameters_are_there_once(
+    quadrat: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    output = quadrat("show", "quickstart").stdout
+    assert output.count("pca_dim=") == 1
+    trials = [line for line in output.splitlines() if line.startswith("entropy-spatial-r16-")]
+    assert len(trials) == 2 and all("entropy-spatial" in line and line.split()[-1] == "4" for line in trials)
+
+
+def test_the_hint_of_a_plan_can_be_pasted(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = write_suite(name="named-otherwise")
+    monkeypatch.setenv("COLUMNS", "80")
+    output = quadrat("show", suite, "--set", "seeds=[0, 1]").stdout
+    assert output.endswith(f"\n  quadrat show {suite} --set 'seeds=[0, 1]' --plan\n")
