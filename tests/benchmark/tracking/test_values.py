@@ -1,11 +1,14 @@
 """Names and values of what is logged to MLflow, without a store."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from support.fake_results import write_fake_results
 from support.records import RECORD
 
-from quadrat.benchmark.tracking.values import class_name, metric_name, metrics
+from quadrat.benchmark.tracking.values import SuiteFacts, class_name, metric_name, metrics
 
 
 def test_the_share_of_void_in_what_was_labelled_is_a_metric() -> None:
@@ -50,3 +53,11 @@ def test_mlflow_takes_the_name_of_every_class() -> None:
     validation = pytest.importorskip("mlflow.utils.validation")
     for name in NAMES[:-1]:
         validation._validate_metric_name(f"class_iou/{metric_name(name)}")
+
+
+def test_runs_have_the_colours_of_the_report(tmp_path: Path) -> None:
+    document = json.loads((write_fake_results(tmp_path, has_pool=False) / "suite.json").read_text())
+    facts = SuiteFacts(document, {})
+    colours = {trial["label"]: facts.tags(trial, "trial")["mlflow.runColor"] for trial in facts.trials.values()}
+    assert colours["random"] == "#757575" and colours["full-supervision"] == "#000000"
+    assert len(set(colours.values())) == len(colours) == 9
