@@ -64,7 +64,10 @@ class SuiteFacts:
         own = [trial for trial in self.trials.values() if trial["strategy"] != FULL_SUPERVISION]
         self._looks = looks_of(
             {trial["label"]: trial["strategy"] for trial in own},
-            {trial["label"]: (trial["region_size"], trial["spec"].get("labels", PRECISE)) for trial in own},
+            {
+                trial["label"]: (trial["region_size"], str(trial.get("regions")), trial.get("labels", PRECISE))
+                for trial in own
+            },
         )
 
     @property

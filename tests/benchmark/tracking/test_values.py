@@ -57,6 +57,8 @@ def test_mlflow_takes_the_name_of_every_class() -> None:
 
 def test_runs_have_the_colours_of_the_report(tmp_path: Path) -> None:
     document = json.loads((write_fake_results(tmp_path, has_pool=False) / "suite.json").read_text())
+    for trial in document["trials"]:
+        trial["spec"] = {"learner": {"encoder": "tiny", "weights": "none"}}
     facts = SuiteFacts(document, {})
     colours = {trial["label"]: facts.tags(trial, "trial")["mlflow.runColor"] for trial in facts.trials.values()}
     assert colours["random"] == "#757575" and colours["full-supervision"] == "#000000"
