@@ -111,7 +111,15 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
             raise
         except Exception as error:
             reason = redact(f"{type(error).__name__}: {error}")
-            raise QuadratError(f"expected an MLflow store at {redact(uri)}, got {reason}") from error
+            way_on = (
+                ". The experiment was deleted there: `mlflow experiments restore --experiment-id ID` brings it back, "
+                "`mlflow gc` removes it for good"
+                if "deleted" in reason
+                else ""
+            )
+            raise QuadratError(
+                f"expected an MLflow store at {redact(uri)}, got {reason.rstrip('.')}{way_on}"
+            ) from error
     click.echo(f"{num_trials} trials are logged in {redact(uri)}")
 
 

@@ -1,5 +1,6 @@
 """The command line: quick to answer, clear about mistakes, and the same results whichever command makes them."""
 
+import dataclasses
 import json
 import resource
 import shutil
@@ -149,6 +150,29 @@ def test_track_says_what_is_wrong_with_a_store_but_no_password(quadrat: Callable
     assert "expected an MLflow store at http://127.0.0.1:9" in result.stderr
     assert "secret" not in result.stderr
     assert quadrat("track", tmp_path, "--mlflow", "none").exit_code == 2
+
+
+def test_track_says_how_an_experiment_that_was_deleted_comes_back(
+    quadrat: Callable[..., Result], tmp_path: Path
+) -> None:
+    import mlflow
+    from support.fake_trials import make_suite, write_suite_json
+    from support.records import RECORD
+
+    from quadrat.benchmark.results.records import append_record
+
+    suite = make_suite()
+    write_suite_json(suite, tmp_path)
+    spec = suite.trials()[0]
+    append_record(tmp_path, dataclasses.replace(RECORD, trial_id=spec.trial_id, label=spec.label, seed=spec.seed))
+    uri = f"sqlite:///{tmp_path}/there.db"
+    assert quadrat("track", tmp_path, "--mlflow", uri).exit_code == 0
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = client.search_experiments(filter_string=f"name = '{suite.name}'")
+    client.delete_experiment(experiment.experiment_id)
+    result = quadrat("track", tmp_path, "--mlflow", uri)
+    assert result.exit_code == 2
+    assert "deleted" in result.stderr and "mlflow experiments restore --experiment-id" in result.stderr
 
 
 def test_ui_says_how_to_make_a_store_that_is_not_there(quadrat: Callable[..., Result], tmp_path: Path) -> None:
