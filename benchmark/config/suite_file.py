@@ -16,6 +16,7 @@ __all__ = ["SuiteFile", "load_yaml", "read_suite_file", "shipped_suites"]
 
 _MAX_DEPTH: Final = 50
 _MAX_VALUES: Final = 20_000
+_MAX_BYTES: Final = 1_000_000
 """Bounds of a YAML text, far above what suites have."""
 
 _OWN: Final = ("name", "description", "paper", "extends")
@@ -202,6 +203,8 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    if (size := path.stat().st_size) > _MAX_BYTES:
+        raise SuiteError(f"{path}: expected a suite of at most {_MAX_BYTES:,} bytes, got {size:,}: is it another file?")
     try:
         raw = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

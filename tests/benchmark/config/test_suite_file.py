@@ -125,3 +125,11 @@ def test_what_no_one_would_call_large_is_read_as_pyyaml_reads_it() -> None:
         text = path.read_text(encoding="utf-8")
         assert load_yaml(text) == yaml.safe_load(text)
     assert load_yaml("a: &a {x: [1, 2]}\nb: [*a, *a]") == {"a": {"x": [1, 2]}, "b": [{"x": [1, 2]}] * 2}
+
+
+def test_a_file_that_is_too_large_for_a_suite_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # sparse: takes no room, but no memory would hold it
+    with pytest.raises(SuiteError, match="at most 1,000,000 bytes, got 1,099,511,627,776"):
+        read_suite_file(path)
