@@ -135,6 +135,13 @@ def _methods(found: Analysis) -> Iterator[str]:
             f"{found.primary.num_tests} tests at the {percent(1 - LEVEL)} level. Nothing else here is called "
             "significant: the rest is exploratory."
         )
+    if found.queries is not None and any(one.adjusted_p is not None for one in found.queries.comparisons):
+        num = sum(one.adjusted_p is not None for one in found.queries.comparisons)
+        yield (
+            "Queries, decided beforehand too: area over clicks of each strategy under each query against the same "
+            f"strategy under {found.queries.reference}, a seed of a strategy as block; Holm-corrected over these {num} "
+            "tests, a family of their own."
+        )
     intervals = [one.interval for one in found.costs_to_target] + [one.interval for one in found.label_efficiencies]
     if any(interval is not None for interval in intervals):
         yield (

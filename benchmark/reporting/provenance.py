@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from quadrat.benchmark.config.trial import PRECISE
 from quadrat.benchmark.results.trials import Results
 from quadrat.strategies import sees_labels
 
@@ -39,15 +40,34 @@ def _facts(results: Results) -> Iterator[Fact]:
     yield Fact(
         "budgets", f"{', '.join(f'{budget:,}' for budget in suite['budgets'])} labelled regions after each round"
     )
+    if (labels := _labels(results)) is not None:
+        yield Fact("labels", labels)
     yield Fact(
         "seeds",
-        f"{', '.join(map(str, results.seeds))}; all strategies of a seed share round 0 (labels and model)",
+        f"{', '.join(map(str, results.seeds))}; all strategies of a seed share round 0 (labels and model)"
+        f"{' under the same query' if results.has_several_queries else ''}",
     )
     yield Fact("recipe", _recipe(suite["learner"]))
     yield Fact("code", _code(environment))
     yield Fact("hardware", _hardware(environment))
     if environment.get("command"):
         yield Fact("command", environment["command"])
+
+
+def _labels(results: Results) -> str | None:
+    """Return the label types and how the annotator errs; None for precise labels without errors."""
+    types = list(dict.fromkeys(query.labels for query in results.queries.values()))
+    annotator = results.suite.get("annotator") or {}
+    rate = annotator.get("error_rate", 0)
+    if types in ([], [PRECISE]) and not rate:
+        return None
+    errors = (
+        f"; the annotator names {100 * rate:g} % of the classes wrongly ({annotator['kind']}), the evaluation has no "
+        "errors"
+        if rate
+        else ""
+    )
+    return f"{', '.join(types)}{errors}"
 
 
 def _recipe(learner: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Text of `quadrat show`: what a suite resolves to, its work and its study, counted without running anything."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from quadrat.benchmark.config.sharing import count_fits
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import TrialSpec, cuts, scale_budgets
+from quadrat.benchmark.config.trial import PRECISE, TrialSpec, cuts, scale_budgets
 from quadrat.benchmark.data.shapes import GRID
 from quadrat.benchmark.errors import DataError, TrainingError
 from quadrat.benchmark.learning.network.encoder_names import is_registered
@@ -87,6 +88,7 @@ def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text
         "data set": f"{suite.dataset.name} {suite.dataset.pool} / {suite.dataset.test}",
         "pool": data_text,
         "region": ", ".join(map(str, suite.region_sizes)) + " px" + _shapes(suite),
+        **_labels(suite),
         "learner": f"DeepLabv3+ on {'frozen ' if recipe.frozen else ''}{recipe.encoder} ({recipe.weights} weights), "
         f"{length}, batch {recipe.batch_size}, crop {recipe.crop}{_numerics(recipe)}",
         "a trial": f"{need.cpus} CPUs, {need.gpus:g} GPUs",
@@ -98,6 +100,18 @@ def _shapes(suite: Suite) -> str:
     """Return the kinds of regions of a suite; nothing where all are square."""
     kinds = {regions.title: None for _, regions in cuts(suite.trials())}
     return "" if list(kinds) == [GRID] else f", {', '.join(kinds)}"
+
+
+def _labels(suite: Suite) -> dict[str, str]:
+    """Return the label types and the annotator's errors; nothing for precise labels without errors."""
+    by_entry = (suite.label_types if entry.labels is None else (entry.labels,) for entry in suite.strategies)
+    types = list(dict.fromkeys(itertools.chain.from_iterable(by_entry)))
+    rate = suite.annotator.error_rate
+    if types == [PRECISE] and not rate:
+        return {}
+    return {
+        "labels": ", ".join(types) + (f"; {100 * rate:g} % of names wrong ({suite.annotator.kind})" if rate else "")
+    }
 
 
 def _numerics(recipe: Recipe) -> str:

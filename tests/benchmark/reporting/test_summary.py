@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -212,3 +213,12 @@ def test_a_report_names_the_data_set_and_not_its_loader(tmp_path: Path) -> None:
     results = read_results(folder)
     assert report_summary(results).headline.startswith("On MSRC-21 (test), over")
     assert any("MSRC-21, 11 classes" in fact.text for fact in facts(results))
+
+
+def test_the_setup_names_label_types_and_errors_only_where_they_are_not_the_default(tmp_path: Path) -> None:
+    results = read_results(write_fake_results(tmp_path, strategies=("random", "entropy"), seeds=(0,), has_pool=False))
+    assert "labels" not in {fact.term for fact in facts(results)}
+    typed = tuple(replace(trial, labels="dominant") for trial in results.trials if not trial.is_full_supervision)
+    noisy = {**results.suite, "annotator": {"error_rate": 0.05, "kind": "confused"}}
+    found = {fact.term: fact.text for fact in facts(replace(results, trials=typed, suite=noisy))}
+    assert found["labels"].startswith("dominant; the annotator names 5 % of the classes wrongly (confused)")
