@@ -2,7 +2,15 @@
 
 from quadrat.strategies.errors import QuadratError
 
-__all__ = ["DataError", "QuadratError", "ResultsError", "SuiteError", "TrainingError"]
+__all__ = [
+    "DataError",
+    "QuadratError",
+    "ResultsError",
+    "SuiteError",
+    "TrainingError",
+    "TransientError",
+    "UnavailableError",
+]
 
 
 class DataError(QuadratError):
@@ -27,3 +35,11 @@ class TrainingError(QuadratError):
 
 class ResultsError(QuadratError):
     """A results folder cannot be used: it belongs to another suite, is in use, or cannot be written."""
+
+
+class TransientError(QuadratError):
+    """What the same command may not meet again, although nothing was mended: exit code 1 rather than 2."""
+
+
+class UnavailableError(ResultsError, TransientError):
+    """Results that cannot be used now: another run holds them, or their storage cannot be reached."""

@@ -4,14 +4,17 @@ import functools
 import hashlib
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from quadrat.benchmark.data.shapes import RegionKind
 from quadrat.benchmark.errors import QuadratError, TrainingError
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.strategies import Strategy
+from quadrat.strategies import Strategy, load
 
-__all__ = ["WEIGHTS", "contents_of", "weights_sha256"]
+if TYPE_CHECKING:
+    from quadrat.benchmark.config.suite import Suite
+
+__all__ = ["WEIGHTS", "contents_of", "paths_of", "weights_sha256"]
 
 WEIGHTS: Final = "learner.weights"
 """Key of the weight file among the files of a trial; a strategy's is `params.<name>`, that of maps `regions.<name>`."""
@@ -49,6 +52,23 @@ def contents_of(recipe: Recipe, strategy: Strategy | None, regions: RegionKind) 
         | {f"params.{name}": digest for name, digest in contents.items()}
         | {f"regions.{name}": digest for name, digest in maps.items()}
     )
+
+
+def paths_of(suite: "Suite") -> dict[str, Path]:
+    """Return the paths that a suite names, as they are written there, by the key that names them.
+
+    A strategy that reads files (it has `contents`) has them in those parameters that are written as paths.
+    """
+    found = {} if suite.dataset.root is None else {"dataset.root": suite.dataset.root}
+    if suite.learner.weights not in _NO_FILE:
+        found[WEIGHTS] = Path(suite.learner.weights)
+    for entry in suite.strategies:
+        strategy = load(entry.name, **entry.params)
+        if type(strategy).contents is not Strategy.contents:
+            written = {name: value for name, value in strategy.params().items() if isinstance(value, str | Path)}
+            paths = {name: Path(value) for name, value in written.items() if len(Path(value).parts) > 1}
+            found |= {f"strategies: {entry.label}: params.{name}": path for name, path in paths.items()}
+    return found
 
 
 def weights_sha256(recipe: Recipe) -> str | None:

@@ -39,7 +39,7 @@ class Resources(BaseModel):
 
     Attributes:
         cpus: Cores of one trial and number of torch threads. Byte-equal records need the same number.
-        gpus: GPUs of one trial; 0.25 lets four trials share one.
+        gpus: GPUs of one trial, at most 1; 0.25 lets four trials share one.
         device: `auto` is CUDA when the trial has a GPU, else the CPU.
         max_in_flight: Trials at a time; by default as many as the cluster's CPUs and GPUs hold.
         retries: How often a trial that failed on its own is tried again before it is recorded as failed.
@@ -54,6 +54,13 @@ class Resources(BaseModel):
     max_in_flight: PositiveInt | None = None
     retries: int = Field(default=1, ge=0)
     keep: Literal["light", "all"] = "light"
+
+    @field_validator("gpus")
+    @classmethod
+    def _at_most_one(cls, gpus: float) -> float:
+        if gpus > 1:
+            raise ValueError(f"0 to 1, since a trial trains on one GPU ({gpus:g} would leave others idle)")
+        return gpus
 
 
 class StrategyEntry(BaseModel):

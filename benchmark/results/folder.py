@@ -1,6 +1,8 @@
 """A results folder belongs to one suite: suite.json and environment.json."""
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +14,14 @@ from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
 
-__all__ = ["check_results", "finished_trials", "prepare_results", "read_environment", "read_suite_json"]
+__all__ = [
+    "check_results",
+    "finished_trials",
+    "prepare_results",
+    "read_environment",
+    "read_suite_json",
+    "results_id",
+]
 
 SUITE_SCHEMA: Final = 1
 _FRAME: Final = ("dataset", "region_size", "budgets", "learner", "void_regions", "regions", "labels", "annotator")
@@ -85,12 +94,14 @@ def prepare_results(
                     f"fingerprint {new[:12]}: the data changed; give another --results"
                 )
         _check_maps(results_dir, before["dataset"], dataset)
+    own_id = secrets.token_hex(8) if before is None else results_id(before, read_environment(results_dir))
     trials = [_describe_trial(spec) for spec in suite.trials()]
     if before is not None:
         known = {trial["trial_id"] for trial in trials}
         trials += [trial for trial in before["trials"] if trial["trial_id"] not in known]
     value = {
         "schema": SUITE_SCHEMA,
+        "id": own_id,
         "suite": json.loads(suite.model_dump_json()),
         "dataset": dict(dataset),
         "trials": trials,
@@ -119,6 +130,23 @@ def _check_maps(results_dir: Path, before: Mapping[str, Any], now: Mapping[str, 
 def _without_folder(regions: Mapping[str, Any]) -> dict[str, Any]:
     """Return a kind of regions without the folder that its maps are in: they may be moved."""
     return {**regions, "params": {name: value for name, value in regions["params"].items() if name != "folder"}}
+
+
+def results_id(document: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """Return what identifies a results folder among those of its suite: where several share a tracking server.
+
+    It is drawn when the folder is made and kept by copies of the folder. One that was made before there was an id has a
+    hash of its suite, data, machine and commit instead.
+
+    Args:
+        document: Content of its suite.json.
+        environment: Content of its environment.json.
+    """
+    if "id" in document:
+        return str(document["id"])
+    splits = [document["dataset"][split]["fingerprint"] for split in ("pool", "test")]
+    text = canonical_json([document["suite"], splits, dict(environment)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _describe_trial(spec: TrialSpec) -> dict[str, Any]:

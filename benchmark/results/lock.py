@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 
 from filelock import FileLock, Timeout
 
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.errors import ResultsError, UnavailableError
+from quadrat.benchmark.results.parts import Growth, Piece, parts_folder
 from quadrat.benchmark.results.records import merge_records
 from quadrat.benchmark.storage.atomic import (
     atomic_write,
@@ -17,6 +18,7 @@ from quadrat.benchmark.storage.atomic import (
     remove_stale_temporaries,
     remove_temporaries_of,
 )
+from quadrat.benchmark.storage.backends import Versioned
 from quadrat.benchmark.storage.lease import Holder, Lease, acquire_lease, holder_of
 from quadrat.benchmark.storage.remote import ChangedError, Remote, working_folder
 
@@ -64,9 +66,12 @@ class ResultsLock:
         self._remote = remote
         self._lease = lease
         self._versions = dict(versions or {})
+        self._growths = {name: Growth(self._results_dir / name, name) for name in _RECORDS}
 
     def publish(self, *names: str) -> None:
         """Upload files of the folder, for results on a URL; one that is gone locally becomes an empty one there.
+
+        Records are uploaded in parts, see `Growth`: names in `_RECORDS`.
 
         Every attempt first reads the lease back, and writes only over the version that this driver has read or written
         last. So neither a request that a network held back nor a driver that was suspended overwrites its successor.
@@ -81,25 +86,49 @@ class ResultsLock:
     def _publish(self, remote: Remote, lease: Lease, name: str) -> None:
         path = self._results_dir / name
         for _ in range(_ATTEMPTS):
-            version = self._versions.get(name)
-            if version is None and not path.is_file():
+            if self._versions.get(name) is None and not path.is_file():
                 return
+            growth = self._growths.get(name) if path.is_file() else None
+            piece = growth.next() if growth else Piece(name, path.read_bytes() if path.is_file() else b"", False)
+            if piece.is_whole and self._take_over(remote, name):
+                continue
             try:
-                data = path.read_bytes() if path.is_file() else b""
-                self._versions[name] = remote.replace(name, data, version, check=lease.ensure)
-                return
+                version = remote.replace(piece.name, piece.data, self._versions.get(piece.name), check=lease.ensure)
             except ChangedError:
                 # With the lease held, only a last request of the driver before this one can have written it. It cannot
                 # write again. What it recorded is kept; all other files are this driver's.
                 lease.ensure()
-                there = remote.read_version(name)
-                self._versions[name] = there.version
+                there = remote.read_version(piece.name)
+                self._versions[piece.name] = there.version
                 if name in _RECORDS and there.data:
-                    atomic_write(path, merge_records(data, there.data))
+                    atomic_write(path, merge_records(path.read_bytes(), there.data))
+                continue
+            self._versions[piece.name] = version
+            if growth:
+                growth.on_uploaded(piece)
+            if piece.is_whole:
+                lease.ensure()
+                for part in remote.names(parts_folder(name)):
+                    remote.delete(part)
+                    self._versions.pop(part, None)
+            return
         raise ResultsError(
             f"{remote.shown}/{name} changes while the lease is held: another program writes there. Nothing is lost: "
             "stop it, and run the same command again"
         )
+
+    def _take_over(self, remote: Remote, name: str) -> bool:
+        """Merge parts that this driver has neither read nor written into its records; return whether there are any.
+
+        Only a last request of the driver before this one can have written them.
+        """
+        unknown = [part for part in remote.names(parts_folder(name)) if part not in self._versions]
+        for part in unknown:
+            there = remote.read_version(part)
+            self._versions[part] = there.version
+            path = self._results_dir / name
+            atomic_write(path, merge_records(path.read_bytes(), there.data or b""))
+        return bool(unknown)
 
     def set_status(self, status: dict[str, Any]) -> None:
         """Write the run status into the lease, where `quadrat status URL` reads it; does nothing without a URL.
@@ -207,6 +236,11 @@ def driver_of(url: str) -> Holder | None:
 def _pull(remote: Remote, results_dir: Path) -> dict[str, str | None]:
     """Replace the small files of the folder by those of the remote, and return their versions there."""
     found = {name: remote.read_version(name) for name in _FILES}
+    parts = {name: {part: remote.read_version(part) for part in remote.names(parts_folder(name))} for name in _RECORDS}
+    for name, pieces in parts.items():
+        if pieces:
+            data = merge_records(found[name].data or b"", *(piece.data or b"" for piece in pieces.values()))
+            found[name] = Versioned(data, found[name].version)
     if found["suite.json"].data is None and any((results_dir / name).is_file() for name in _RECORDS):
         raise ResultsError(
             f"expected the results whose copy is {results_dir} at {remote.shown}, found nothing there: it was emptied. "
@@ -221,7 +255,8 @@ def _pull(remote: Remote, results_dir: Path) -> dict[str, str | None]:
             path.unlink(missing_ok=True)
         elif not path.is_file() or path.read_bytes() != there.data:
             atomic_write(path, there.data)
-    return {name: there.version for name, there in found.items()}
+    versions = {name: there.version for name, there in found.items()}
+    return versions | {part: piece.version for pieces in parts.values() for part, piece in pieces.items()}
 
 
 def _lock_folder(results_dir: Path) -> FileLock:
@@ -245,7 +280,7 @@ def _lock_folder(results_dir: Path) -> FileLock:
     return lock
 
 
-def _in_use(results_dir: Path) -> ResultsError:
-    return ResultsError(
+def _in_use(results_dir: Path) -> UnavailableError:
+    return UnavailableError(
         f"{results_dir} is in use by another quadrat run; wait until it ends, stop it, or give another --results"
     )

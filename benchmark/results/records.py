@@ -151,6 +151,9 @@ class Failure:
         round: Round that failed, counted from 0.
         exception: Class and message.
         traceback: The whole traceback, as text.
+        host: Machine on which it failed, empty when that is not known.
+        node: Ray's id of that machine, empty without Ray.
+        needs_mending: Whether any machine would raise it again: suite, data or code must be mended first.
     """
 
     trial_id: str
@@ -159,6 +162,9 @@ class Failure:
     round: int
     exception: str
     traceback: str
+    host: str = ""
+    node: str = ""
+    needs_mending: bool = False
 
 
 _Line = TypeVar("_Line", Record, Failure)
@@ -353,11 +359,16 @@ def _append(path: Path, line: str) -> None:
             sync(path.parent)
 
 
-def merge_records(ours: bytes, theirs: bytes) -> bytes:
-    """Return the content of a records file: `ours`, and the records of rounds that only `theirs` holds."""
+def merge_records(ours: bytes, *others: bytes) -> bytes:
+    """Return the content of a records file: `ours`, then the records of rounds that only `others` hold."""
     lines = ours.splitlines(keepends=True)
     known = {_key_of(line) for line in lines}
-    return b"".join([*lines, *(line for line in theirs.splitlines(keepends=True) if _key_of(line) not in known)])
+    for other in others:
+        for line in other.splitlines(keepends=True):
+            if (key := _key_of(line)) not in known:
+                known.add(key)
+                lines.append(line)
+    return b"".join(lines)
 
 
 def _key_of(line: bytes) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.errors import ResultsError, UnavailableError
 from quadrat.benchmark.storage.atomic import is_process_gone, machine_id
 from quadrat.benchmark.storage.remote import ChangedError, Remote
 
@@ -103,7 +103,7 @@ class Lease:
     def raise_if_lost(self) -> None:
         """Raise the error of `ensure` when the last renewal or check has found the lease lost; asks no storage."""
         if self._is_lost:
-            raise ResultsError(
+            raise UnavailableError(
                 f"{self._remote.shown} was taken over by another quadrat run, after this one had been out of touch for "
                 f"{self._lease_s:g} s (suspended, paused, or without network). Nothing is lost: leave the results to "
                 "the other run"
@@ -195,7 +195,7 @@ def acquire_lease(
         if seen != (generation, content):
             is_alive = seen is not None and seen[0] == generation and bool(holder) and not holder.get("released")
             if is_alive and not blocking:
-                raise ResultsError(
+                raise UnavailableError(
                     f"{remote.shown} is in use by another quadrat run (process {holder['pid']} on {holder['host']}); "
                     "wait until it ends, stop it, or give another --results"
                 )

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential
 
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.errors import ResultsError, UnavailableError
 from quadrat.benchmark.redaction import redact, redact_url
 from quadrat.benchmark.storage.atomic import atomic_file
 from quadrat.benchmark.storage.backends import Backend, ChangedError, Versioned, open_backend
@@ -290,7 +290,8 @@ class Remote:
         except ResultsError:
             raise
         except Exception as error:  # every storage has errors of its own
-            raise ResultsError(self._explain(name, error)) from error
+            kind = UnavailableError if _is_transient(error) else ResultsError
+            raise kind(self._explain(name, error)) from error
         self._has_answered = True
         return result
 

@@ -1,7 +1,7 @@
 """One experiment in an MLflow store: the only module that imports mlflow, and late, since that takes seconds.
 
-Runs are found again by their identity (a tag), points by their step, pictures by key and step, files by their path, so
-writing twice changes nothing. Every call names its run; MLflow's current run is not used.
+Runs are found again by their results folder and their identity (tags), points by their step, pictures by key and step,
+files by their path, so writing twice changes nothing. Every call names its run; MLflow's current run is not used.
 """
 
 import json
@@ -46,12 +46,17 @@ _DEFAULTS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     # Its progress bar would break a run's display.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Nor a line "View run ..." for every trial that ends.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _DATABASES: Final = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
 """Schemes of databases that MLflow opens itself, without a server in between."""
 
 _PICTURES: Final = "quadrat.pictures"
 """Tag of a run: the pictures that it holds, set once both files of each are there."""
+
+_OWNER: Final = "results_id"
+"""Tag of a run: the results folder that it shows. Runs of other folders in the same experiment are left alone."""
 
 _IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id", "candidate")
 _NOTE: Final = "mlflow.note.content"
@@ -131,12 +136,13 @@ class Run:
 
 
 class Experiment:
-    """One experiment of a store, whose runs are looked up once.
+    """One experiment of a store, and in it the runs of one results folder, which are looked up once.
 
     Args:
         uri: An MLflow tracking URI.
         experiment: Its name; created when it does not exist.
-        note: Markdown for its page.
+        owner: Identifies the results folder.
+        note: Markdown for its page; None leaves that to others who share it.
         artifact_root: Folder for the artifacts of a new experiment; None leaves that to the server.
 
     Attributes:
@@ -145,8 +151,11 @@ class Experiment:
         runs: The runs by identity.
     """
 
-    def __init__(self, uri: str, experiment: str, *, note: str, artifact_root: Path | None = None) -> None:
+    def __init__(
+        self, uri: str, experiment: str, *, owner: str, note: str | None, artifact_root: Path | None = None
+    ) -> None:
         self.client = _client(uri)
+        self._owner = owner
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             root = None if artifact_root is None else artifact_root.as_uri()
@@ -156,7 +165,7 @@ class Experiment:
             self.experiment_id, tags = str(found.experiment_id), found.tags
         # Without the kind, MLflow opens the experiment on pages for language models.
         for key, value in ((_NOTE, note), ("mlflow.experimentKind", "custom_model_development")):
-            if tags.get(key) != value:
+            if value is not None and tags.get(key) != value:
                 self.client.set_experiment_tag(self.experiment_id, key, value)
         self.runs: dict[str, Run] = dict(self._find_runs())
         self._points: dict[tuple[str, str], dict[int, float]] = {}
@@ -171,7 +180,7 @@ class Experiment:
             params: Its parameters.
         """
         if identity not in self.runs:
-            about = {**tags, "state": "running"}
+            about = {**tags, _OWNER: self._owner, "state": "running"}
             created = self.client.create_run(self.experiment_id, tags=about, run_name=name)
             run_id = created.info.run_id
             self.runs[identity] = Run(run_id=run_id, is_described=False, state="running", tags=about, num_datasets=0)
@@ -181,6 +190,12 @@ class Experiment:
 
             self.client.log_batch(run.run_id, params=[Param(key, value) for key, value in params.items()])
             run.is_described = True
+        return run
+
+    def supersede(self, identity: str) -> Run:
+        """Give a run up to a new one of the same identity, and return it: it keeps its values, marked as superseded."""
+        run = self.runs.pop(identity)
+        self.set_tag(run, _OWNER, f"{self._owner} (superseded)")
         return run
 
     def set_state(self, run: Run, state: State) -> None:
@@ -255,11 +270,29 @@ class Experiment:
         self.client.log_inputs(run.run_id, datasets=inputs)
         run.num_datasets = len(inputs)
 
-    def add_model(self, run: Run, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Register the model that a run trained, without weights, if that has not been done."""
+    def add_model(
+        self,
+        run: Run,
+        name: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        *,
+        step: int,
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Register the model that a run trained, without weights, if that has not been done.
+
+        Args:
+            run: The run.
+            name: Name of the model.
+            params: Its recipe.
+            tags: Its tags.
+            step: Step of the run's last metrics, which are the model's.
+            metrics: What the model's page and the list of models show of them.
+        """
         if "model_id" in run.tags:
             return
-        from mlflow.entities import LoggedModelStatus
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
         # The tag comes last: a process killed before that has left a model, which is found and not created again.
         query = f"source_run_id = '{run.run_id}'"
@@ -272,8 +305,22 @@ class Experiment:
             tags=dict(tags),
             model_type="DeepLabv3+",
         )
+        self._log_of_model(run, model.model_id, step, metrics)
+
+        self.client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step)])
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         self.set_tag(run, "model_id", model.model_id)
+
+    def _log_of_model(self, run: Run, model_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Log metrics of a model: the points that its run has, again, with their own times, so that none is added."""
+        from mlflow.entities import Metric
+
+        points = []
+        for name, value in metrics.items():
+            history = self.client.get_metric_history(run.run_id, name)
+            times = [point.timestamp for point in history if (point.step, point.value) == (step, value)]
+            points.append(Metric(name, value, max(times), step, model_id=model_id))
+        self.client.log_batch(run.run_id, metrics=points)
 
     def has_picture(self, run: Run, key: str, step: int) -> bool:
         """Return whether a run holds a complete picture of that key at that step."""
@@ -312,10 +359,15 @@ class Experiment:
             self.client.log_artifact(run.run_id, str(path), artifact_path=folder)
 
     def _find_runs(self) -> Iterator[tuple[str, Run]]:
-        """Yield the runs of the experiment by their identity."""
+        """Yield the folder's runs in the experiment by their identity."""
         token = None
         while True:
-            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
+            page = self.client.search_runs(
+                [self.experiment_id],
+                filter_string=f"tags.{_OWNER} = '{self._owner}'",
+                max_results=1000,
+                page_token=token,
+            )
             for run in page:
                 tags = dict(run.data.tags)
                 if identity := next((tags[name] for name in _IDENTITY_TAGS if name in tags), None):

@@ -27,9 +27,13 @@ class MlflowLogger:
         results_dir: The results folder, with its suite.json.
         uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
         warn: Called with a message, in the logger's thread, when the server does not accept what is logged.
+        experiment: Name of the experiment, by default that of the suite.
     """
 
-    def __init__(self, results_dir: Path, uri: str | None, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, results_dir: Path, uri: str | None, warn: Callable[[str], None], experiment: str | None = None
+    ) -> None:
+        self._experiment = experiment
         self._results_dir = Path(results_dir)
         self._uri = uri or default_uri(results_dir)
         self._warn = warn
@@ -80,7 +84,7 @@ class MlflowLogger:
                 self._wake.wait()
                 self._wake.clear()
             try:
-                writer = writer or ResultsWriter(self._results_dir, self._uri, self._warn)
+                writer = writer or ResultsWriter(self._results_dir, self._uri, self._warn, self._experiment)
                 self._tasks[0](writer)
             except Exception as error:  # MLflow raises what its stores raise; none of it may stop the run
                 writer = None  # what it knew of the store may be outdated

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from quadrat.benchmark.results.study_results import read_study
-from quadrat.benchmark.tracking.client import Experiment
+from quadrat.benchmark.tracking.client import Experiment, Run
+from quadrat.benchmark.tracking.values import SuiteFacts
 
 __all__ = ["log_candidates"]
 
@@ -12,26 +13,34 @@ _RUNNING: Final = "running"
 """Metric with the first objective after each round. The objectives themselves are metrics of their own names."""
 
 
-def log_candidates(experiment: Experiment, results_dir: Path, source: str) -> int:
+def log_candidates(experiment: Experiment, results_dir: Path, facts: SuiteFacts) -> int:
     """Log the candidates of a results folder's study and return their number; logging twice changes nothing.
 
     Args:
         experiment: The suite's experiment.
         results_dir: The results folder; nothing is logged when it has no study.
-        source: What MLflow shows as the source of the runs.
+        facts: The suite.
     """
     found = read_study(results_dir)
     if found is None or not found.candidates:
         return 0
-    tags = {"mlflow.source.name": source}
+    tags = {
+        **facts.source_tags(),
+        "mlflow.source.name": f"quadrat study {facts.name}",
+        "strategy": found.study.strategy,
+        "dataset": facts.dataset_name,
+    }
     search = experiment.run("search", "search", {**tags, "kind": "search", "candidate": "search"}, {})
+    _link_datasets(experiment, search, facts)
     tags |= {"mlflow.parentRunId": search.run_id, "seeds": ", ".join(map(str, found.study.search_seeds))}
     ranks = {best.candidate: str(rank) for rank, best in enumerate(found.best, start=1)}
     width = len(str(found.candidates[-1].number))
     for candidate in found.candidates:
         key, name = str(candidate.number), f"candidate {candidate.number:0{width}d}"
-        params = {param: str(value) for param, value in candidate.params.items()}
+        params = {"strategy": found.study.strategy, "dataset.name": facts.dataset_name}
+        params |= {param: str(value) for param, value in candidate.params.items()}
         run = experiment.run(key, name, {**tags, "kind": "candidate", "candidate": key}, params)
+        _link_datasets(experiment, run, facts)
         for num_rounds, value in enumerate(candidate.running, start=1):
             if num_rounds not in experiment.points(run, _RUNNING):
                 experiment.log(run, num_rounds, {_RUNNING: value})
@@ -44,3 +53,8 @@ def log_candidates(experiment: Experiment, results_dir: Path, source: str) -> in
     is_running = any(candidate.state == "running" for candidate in found.candidates) or not found.best
     experiment.set_state(search, "running" if is_running else "done")
     return len(found.candidates)
+
+
+def _link_datasets(experiment: Experiment, run: Run, facts: SuiteFacts) -> None:
+    splits = {"train": facts.split("pool"), "test": facts.split("test")}
+    experiment.link_datasets(run, splits, facts.dataset_name, facts.dataset_source)

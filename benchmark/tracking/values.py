@@ -1,7 +1,7 @@
 """Names, tags, parameters, metrics and notes that describe a suite, a trial and a record in MLflow, as plain values.
 
-The first part of a metric's name is its section of MLflow's chart view, which sorts sections by name: `accuracy/`,
-`class_iou/`, `cost/`, `fit/`, `seconds/`, then metrics without a section.
+The first part of a metric's name is its section of MLflow's chart view: `class_iou/`, `cost/`, `fit/`, `seconds/`. What
+is asked for most has no section, so that a query needs no quotes: `metrics.miou > 0.6`.
 """
 
 import hashlib
@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator
+from quadrat.benchmark.results.folder import results_id
 from quadrat.benchmark.results.palette import looks_of
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import canonical_json
 
 __all__ = [
     "MIOU",
+    "PIXEL_ACCURACY",
     "SuiteFacts",
     "class_name",
     "experiment_note",
@@ -31,13 +33,15 @@ __all__ = [
     "summary_name",
 ]
 
-MIOU: Final = "accuracy/miou"
-"""The metric by which MLflow's points are found again."""
+MIOU: Final = "miou"
+"""The metric by which MLflow's points are found again; queries take it without quotes."""
 
 _ACCURACY: Final = "cost/label_accuracy"
 
-_LINE_SECTIONS: Final = ("accuracy", "class_iou")
-"""Metrics of full supervision, drawn as a line over all budgets. Its costs are those of the pool at every budget."""
+PIXEL_ACCURACY: Final = "pixel_accuracy"
+
+_LINES: Final = (MIOU, PIXEL_ACCURACY, "class_iou")
+"""Metrics, or sections, of full supervision, a line over all budgets; its costs are those of the pool at each."""
 
 
 class SuiteFacts:
@@ -53,6 +57,8 @@ class SuiteFacts:
         trials: Every trial, by id.
         classes: Class names as MLflow takes them.
         commit: Commit of the code that ran, "" when unknown.
+        results_id: Identifies the results folder, see `results_id`.
+        groups: The first trial of every group (trials that differ in seed alone), by group id, in suite order.
     """
 
     def __init__(self, document: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -61,6 +67,15 @@ class SuiteFacts:
         self.trials: dict[str, dict[str, Any]] = {trial["trial_id"]: trial for trial in document["trials"]}
         self.classes = [metric_name(name) for name in self.dataset["classes"]]
         self.commit = str(environment.get("commit") or "")
+        self.results_id = results_id(document, environment)
+        self.groups: dict[str, dict[str, Any]] = {}
+        self._members: dict[str, list[str]] = {}
+        self._group_of: dict[str, str] = {}
+        for trial_id, trial in self.trials.items():
+            group = self._group_of[trial_id] = group_id(trial)
+            self.groups.setdefault(group, trial)
+            self._members.setdefault(group, []).append(trial_id)
+        self._seed_width = len(str(max(abs(trial["seed"]) for trial in self.trials.values())))
         own = [trial for trial in self.trials.values() if trial["strategy"] != FULL_SUPERVISION]
         self._looks = looks_of(
             {trial["label"]: trial["strategy"] for trial in own},
@@ -76,27 +91,26 @@ class SuiteFacts:
         return str(self.suite["name"])
 
     @property
+    def dataset_source(self) -> str:
+        """Folder of the data set, its name where it has none."""
+        return str(self.suite["dataset"].get("root") or self.suite["dataset"]["name"])
+
+    @property
     def dataset_name(self) -> str:
         """Name of the data set: its own where it has one, else that of its loader."""
         return str(self.dataset.get("title") or self.suite["dataset"]["name"])
 
-    @property
-    def groups(self) -> dict[str, dict[str, Any]]:
-        """The first trial of every group (trials that differ in seed alone), by group id, in suite order."""
-        found: dict[str, dict[str, Any]] = {}
-        for trial in self.trials.values():
-            found.setdefault(group_id(trial), trial)
-        return found
+    def group_of(self, trial: Mapping[str, Any]) -> str:
+        """Return the id of a trial's group."""
+        return self._group_of[trial["trial_id"]]
 
     def members(self, trial: Mapping[str, Any]) -> list[str]:
         """Return the ids of the trials in the group of `trial`."""
-        wanted = group_id(trial)
-        return [other_id for other_id, other in self.trials.items() if group_id(other) == wanted]
+        return self._members[self.group_of(trial)]
 
     def trial_name(self, trial: Mapping[str, Any]) -> str:
         """Return the name of a trial's run; seeds are padded with zeros, so that names sort."""
-        width = len(str(max(abs(other["seed"]) for other in self.trials.values())))
-        return f"{trial['label']} seed {trial['seed']:0{width}d}"
+        return f"{trial['label']} seed {trial['seed']:0{self._seed_width}d}"
 
     def tags(self, trial: Mapping[str, Any], kind: str) -> dict[str, str]:
         """Return the tags of a run, by which runs are filtered, and its colour, that of the report."""
@@ -178,7 +192,7 @@ def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
     """Return the metrics of one record by name; a class that the masks of the test set lack has none."""
     found: dict[str, float] = {
         MIOU: record.miou,
-        "accuracy/pixel_accuracy": record.pixel_accuracy,
+        PIXEL_ACCURACY: record.pixel_accuracy,
         **{f"class_iou/{name}": value for name, value in zip(classes, record.iou, strict=True) if value is not None},
         "cost/regions": record.regions,
         "cost/labelled_px": record.labelled_px,
@@ -193,21 +207,20 @@ def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
         "round": record.round,
     }
     if record.strategy == FULL_SUPERVISION:
-        return {name: value for name, value in found.items() if name.partition("/")[0] in _LINE_SECTIONS}
+        return {name: value for name, value in found.items() if name.partition("/")[0] in _LINES}
     return found
 
 
 def mean_metrics(records: Sequence[Record], classes: Sequence[str]) -> dict[str, float]:
-    """Return means over seeds of one round, the standard deviation of the mIoU and the number of seeds."""
+    """Return means over seeds of one round, their number, and for two or more the mIoU's standard deviation."""
     each = [metrics(record, classes) for record in records]
     means = {
         name: statistics.fmean(found)
         for name in each[0]
         if len(found := [one[name] for one in each if name in one]) == len(each)
     }
-    miou = [record.miou for record in records]
-    spread = statistics.stdev(miou) if len(miou) > 1 else 0.0
-    return {**means, "accuracy/miou_std": spread, "num_seeds": len(records)}
+    spread = {"miou_std": statistics.stdev(record.miou for record in records)} if len(records) > 1 else {}
+    return {**means, **spread, "num_seeds": len(records)}
 
 
 def params(trial: Mapping[str, Any]) -> dict[str, str]:
@@ -232,12 +245,13 @@ def experiment_note(facts: SuiteFacts) -> str:
 
 **How to read it.** A run is a strategy: its metrics are means over seeds, and the runs below it are the single seeds.
 The chart view draws the curves of all strategies; the step is the number of labelled regions, and full supervision is
-a flat line. Section `accuracy` comes first, then `class_iou`, `cost`, `fit` and `seconds`. A strategy's run also holds
-pictures of what it selected, and run `{summary_name(facts)}` the report, with statistics, among its artifacts.
+a flat line. Next to `miou` and `pixel_accuracy` there are sections `class_iou`, `cost`, `fit` and `seconds`. The run of
+a strategy also holds pictures of what it selected, and run `{summary_name(facts)}` the report, with statistics, among
+its artifacts.
 
 **Filter** by tags: `tags.kind = "strategy"` (means), `"trial"` (one seed), `"suite"` (the report);
-`tags.state` is running, done, failed, interrupted or pruned. MLflow shows what is in the files of the results folder:
-after an outage, `quadrat track DIR` brings it up to date.
+`tags.state` is running, done, failed, interrupted or pruned; `tags.results_id` tells results folders of one suite
+apart. MLflow shows what is in the files of a results folder: after an outage, `quadrat track DIR` brings it up to date.
 """
 
 

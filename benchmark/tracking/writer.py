@@ -20,9 +20,9 @@ from quadrat.benchmark.tracking.pictures import draw_selections
 from quadrat.benchmark.tracking.study import log_candidates
 from quadrat.benchmark.tracking.values import (
     MIOU,
+    PIXEL_ACCURACY,
     SuiteFacts,
     experiment_note,
-    group_id,
     mean_metrics,
     metrics,
     params,
@@ -37,37 +37,43 @@ _FILES: Final = ("suite.json", "environment.json", "records.jsonl", "failures.js
 """Artifacts of the suite's run, beside the report."""
 
 
-def log_results(results_dir: Path, uri: str | None = None, warn: Callable[[str], None] = print) -> int:
+def log_results(
+    results_dir: Path, uri: str | None = None, warn: Callable[[str], None] = print, experiment: str | None = None
+) -> int:
     """Log a results folder, the report included, and return the number of its trials that have run.
 
     Args:
         results_dir: The results folder.
         uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
-        warn: Called with a message when a damaged store was put aside.
+        warn: Called with a message when a damaged store was put aside, or a run superseded.
+        experiment: Name of the experiment, by default that of the suite.
 
     Raises:
         ResultsError: When the folder holds no results.
         Exception: Whatever MLflow raises when its store cannot be used.
     """
-    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir), warn)
+    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir), warn, experiment)
     num_trials = writer.log_files()
     writer.log_parents()
     writer.log_artifacts()
     return num_trials
 
 
-def log_artifacts(results_dir: Path, uri: str | None = None, warn: Callable[[str], None] = print) -> None:
+def log_artifacts(
+    results_dir: Path, uri: str | None = None, warn: Callable[[str], None] = print, experiment: str | None = None
+) -> None:
     """Log what exists once a run has ended: pictures of the selections, the report, the files.
 
     Args:
         results_dir: A results folder whose records are logged.
         uri: An MLflow tracking URI, by default `default_uri(results_dir)`.
-        warn: Called with a message when a damaged store was put aside.
+        warn: Called with a message when a damaged store was put aside, or a run superseded.
+        experiment: Name of the experiment, by default that of the suite.
 
     Raises:
         Exception: Whatever MLflow raises when its store cannot be used.
     """
-    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir), warn)
+    writer = ResultsWriter(Path(results_dir), uri or default_uri(results_dir), warn, experiment)
     if writer.is_empty:  # a run with nothing left to do logs nothing, and the store may be a new one
         writer.log_files()
         writer.log_parents()
@@ -80,20 +86,33 @@ class ResultsWriter:
     Args:
         results_dir: The results folder.
         uri: An MLflow tracking URI.
-        warn: Called with a message when a damaged store was put aside.
+        warn: Called with a message when a damaged store was put aside, or a run superseded.
+        experiment: Name of the experiment, by default that of the suite.
     """
 
-    def __init__(self, results_dir: Path, uri: str, warn: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, results_dir: Path, uri: str, warn: Callable[[str], None] = print, experiment: str | None = None
+    ) -> None:
         self._results_dir = results_dir
+        self._warn = warn
         self._facts = SuiteFacts(read_suite_json(results_dir), read_environment(results_dir))
         self._records: dict[tuple[str, int], Record] = {
             record.key: record for record in read_records_so_far(results_dir)
         }
+        self._last: dict[str, Record] = {}
+        for record in self._records.values():
+            self._note_last(record)
         self._states: dict[str, State] = {}
         if uri == default_uri(results_dir):
             prepare_store(results_dir, warn)
         root = artifact_root(uri, results_dir)
-        self._experiment = Experiment(uri, self._facts.name, note=experiment_note(self._facts), artifact_root=root)
+        self._experiment = Experiment(
+            uri,
+            experiment or self._facts.name,
+            owner=self._facts.results_id,
+            note=experiment_note(self._facts) if experiment in (None, self._facts.name) else None,
+            artifact_root=root,
+        )
 
     @property
     def _suite_id(self) -> str:
@@ -113,8 +132,9 @@ class ResultsWriter:
         # MLflow lists the newest run first: created in this order, runs are listed in suite order, and the suite's own
         # run, which has no curves, last.
         self._suite_run()
+        begun = {self._facts.group_of(self._facts.trials[trial_id]) for trial_id in by_trial}
         for id_, trial in reversed(self._facts.groups.items()):
-            if id_ in {group_id(self._facts.trials[trial_id]) for trial_id in by_trial}:
+            if id_ in begun:
                 self._group_run(trial)
         for records in by_trial.values():
             for record in records:
@@ -132,14 +152,23 @@ class ResultsWriter:
 
     def log_candidates(self) -> None:
         """Log the candidates of the study, if there is one."""
-        log_candidates(self._experiment, self._results_dir, f"quadrat study {self._facts.name}")
+        log_candidates(self._experiment, self._results_dir, self._facts)
 
     def log_record(self, record: Record) -> None:
         """Log the metrics of a round to its trial's run, and their mean to the parent once all seeds have the round."""
         self._records[record.key] = record
+        self._note_last(record)
         run = self._trial_run(record.trial_id)
-        self._log_new(run, record, metrics(record, self._facts.classes))
+        if self._contradicts(run, record):
+            self._supersede(record.trial_id)
+        else:
+            self._log_new(run, record, metrics(record, self._facts.classes))
         self._log_mean(self._facts.trials[record.trial_id], record.round, are_all_in=False)
+
+    def _note_last(self, record: Record) -> None:
+        last = self._last.get(record.trial_id)
+        if last is None or last.round <= record.round:
+            self._last[record.trial_id] = record
 
     def log_state(self, trial_id: str, state: State) -> None:
         """Log the state of a trial; one that is done has a model."""
@@ -149,7 +178,15 @@ class ResultsWriter:
             about = params(trial)
             recipe = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
             tags = {"label": trial["label"], "seed": str(trial["seed"]), "kept_weights": "none"}
-            self._experiment.add_model(run, self._facts.trial_name(trial), recipe, tags)
+            last = self._last[trial_id]
+            self._experiment.add_model(
+                run,
+                self._facts.trial_name(trial),
+                recipe,
+                tags,
+                step=self._facts.steps(last)[-1],
+                metrics={MIOU: last.miou, PIXEL_ACCURACY: last.pixel_accuracy},
+            )
         self._experiment.set_state(run, state)
 
     def log_parents(self) -> None:
@@ -194,7 +231,7 @@ class ResultsWriter:
         except DataError:  # a cache: results may be logged without it, or on another machine
             return
         for trial in self._facts.groups.values():
-            if trial["strategy"] == FULL_SUPERVISION or group_id(trial) not in self._experiment.runs:
+            if trial["strategy"] == FULL_SUPERVISION or self._facts.group_of(trial) not in self._experiment.runs:
                 continue
             run, key = self._group_run(trial), f"selections/seed {trial['seed']}"
             for picture in draw_selections(self._results_dir, trial["trial_id"], trial["num_rounds"], pool):
@@ -221,18 +258,19 @@ class ResultsWriter:
             "seed": str(trial["seed"]),
             "mlflow.parentRunId": self._group_run(trial).run_id,
         }
-        run = self._experiment.run(trial_id, self._facts.trial_name(trial), tags, params(trial))
-        self._link_datasets(run, trial)
+        about = {**params(trial), "seed": str(trial["seed"])}
+        run = self._experiment.run(trial_id, self._facts.trial_name(trial), tags, about)
+        self._link_datasets(run)
         return run
 
     def _group_run(self, trial: dict[str, Any]) -> Run:
-        identity = group_id(trial)
+        identity = self._facts.group_of(trial)
         if (found := self._experiment.runs.get(identity)) is not None and found.is_complete:
             return found
         tags = {**self._facts.tags(trial, "strategy"), "group_id": identity}
         run = self._experiment.run(identity, trial["label"], tags, params(trial))
         self._experiment.set_note(run, strategy_note(self._facts, trial))  # before the data sets, which complete it
-        self._link_datasets(run, trial)
+        self._link_datasets(run)
         return run
 
     def _suite_run(self) -> Run:
@@ -241,18 +279,33 @@ class ResultsWriter:
         shared = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
         tags = {"kind": "suite", "suite_id": self._suite_id, **self._facts.source_tags()}
         run = self._experiment.run(self._suite_id, summary_name(self._facts), tags, shared)
-        self._link_datasets(run, first)
+        self._link_datasets(run)
         return run
 
-    def _link_datasets(self, run: Run, trial: dict[str, Any]) -> None:
-        spec = trial["spec"]["dataset"]
+    def _link_datasets(self, run: Run) -> None:
         splits = {"train": self._facts.split("pool"), "test": self._facts.split("test")}
-        self._experiment.link_datasets(run, splits, self._facts.dataset_name, str(spec["root"] or spec["name"]))
+        self._experiment.link_datasets(run, splits, self._facts.dataset_name, self._facts.dataset_source)
 
     def _log_new(self, run: Run, record: Record, values: dict[str, float]) -> None:
         for step in self._facts.steps(record):
             if step not in self._experiment.points(run, MIOU):
                 self._experiment.log(run, step, values)
+
+    def _contradicts(self, run: Run, record: Record) -> bool:
+        """Return whether a run holds another mIoU of the round: of a folder's copy, or of lines that were deleted."""
+        points = self._experiment.points(run, MIOU)
+        return any(points.get(step, record.miou) != record.miou for step in self._facts.steps(record))
+
+    def _supersede(self, trial_id: str) -> None:
+        """Log what is recorded of a trial to a new run, since MLflow cannot delete the points of the old one."""
+        old, new = self._experiment.supersede(trial_id), self._trial_run(trial_id)
+        self._warn(
+            f"! MLflow's run {old.run_id} of {self._facts.trial_name(self._facts.trials[trial_id])} holds other values "
+            f"than {self._results_dir}: they are logged to a new run, {new.run_id}, and the old one is marked"
+        )
+        for (other, _), record in sorted(self._records.items()):
+            if other == trial_id:
+                self._log_new(new, record, metrics(record, self._facts.classes))
 
     def _log_mean(self, trial: dict[str, Any], round_: int, *, are_all_in: bool) -> None:
         """Log the mean over seeds of one round to the parent.

@@ -51,6 +51,7 @@ def _address_option(command: _Command) -> _Command:
 @click.option("labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)")
 @click.option("seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)")
 @click.option("mlflow_uri", "--mlflow", metavar="URI|none", help="As for run; the cluster must reach it")
+@click.option("--experiment", metavar="NAME", help="As for run")
 @click.option("--cache", metavar="DIR", help="As for run; a path on the cluster's nodes")
 @click.option("--store", metavar="DIR|URL", help="As for run; a path that all nodes share, or a URL")
 @click.option(
@@ -76,6 +77,7 @@ def submit(
     labels: Sequence[str],
     seeds: Sequence[int],
     mlflow_uri: str | None,
+    experiment: str | None,
     cache: str | None,
     store: str | None,
     variables: Sequence[str],
@@ -89,6 +91,7 @@ def submit(
     reads it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token.
     """
     suite = open_suite(suite_name, settings).suite
+    _check_paths(suite_name, settings)
     if is_study:  # an error here, not minutes later on the cluster
         _check_study(suite, labels, seeds)
     else:
@@ -96,6 +99,7 @@ def submit(
     options = {
         "--results": _on_cluster("--results", results),
         "--mlflow": _without_secret("--mlflow", mlflow_uri, "MLFLOW_TRACKING_URI"),
+        "--experiment": experiment,
         "--cache": cache,
         "--store": _on_cluster("--store", store),
     }
@@ -223,6 +227,26 @@ def _check_study(suite: "Suite", labels: Sequence[str], seeds: Sequence[int]) ->
     study_of(suite)
     if labels or seeds:
         raise click.UsageError("--strategy and --seed: expected without --study, which runs all that it needs")
+
+
+def _check_paths(suite_name: str, settings: Sequence[str]) -> None:
+    """Refuse paths in the suite that mean nothing on other machines, and name those that may mean something else there.
+
+    Raises:
+        QuadratError: When a path is relative, or starts at the user's home folder.
+    """
+    from quadrat.benchmark.config.contents import paths_of
+    from quadrat.benchmark.config.suite import load_suite
+    from quadrat.benchmark.errors import QuadratError
+
+    for key, path in paths_of(load_suite(suite_name, settings)).items():
+        if not path.is_absolute():
+            raise QuadratError(
+                f"{key}: expected an absolute path that all nodes of the cluster have, got '{path}', which only this "
+                "machine can resolve. Only suite and plugins are sent: put it on storage that the nodes share"
+            )
+        if path.exists():
+            click.echo(f"! {key}: the nodes read {path} on the cluster; it is not sent from here", err=True)
 
 
 def _on_cluster(name: str, value: str | None) -> str | None:

@@ -13,12 +13,18 @@ __all__ = ["Commands", "cli", "main"]
 
 
 class _UserError(click.ClickException):
-    """A mistake that the user can correct: one message, no traceback, exit code 2."""
+    """What must be mended first: one message, no traceback, exit code 2."""
 
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
         click.echo(f"error: {self.format_message()}", err=True)
+
+
+class _TransientError(_UserError):
+    """What another try may not meet: exit code 1."""
+
+    exit_code = 1
 
 
 class Commands(click.Group):
@@ -29,18 +35,20 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; turn a `QuadratError` or a missing extra into a message and exit code 2."""
+        """Run a command; turn a `QuadratError` or a missing extra into a message and exit code 2 (1 if it may pass)."""
         try:
             return super().invoke(ctx)
         except MissingExtraError as error:
             raise _UserError(str(error)) from error
         except ValueError as error:
+            from quadrat.benchmark.errors import TransientError
             from quadrat.benchmark.redaction import redact
             from quadrat.strategies.errors import QuadratError
 
             if not isinstance(error, QuadratError):
                 raise
-            raise _UserError(redact(str(error))) from error
+            shown = _TransientError if isinstance(error, TransientError) else _UserError
+            raise shown(redact(str(error))) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

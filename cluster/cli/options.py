@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_RESULTS",
     "OpenedSuite",
     "cache_option",
+    "experiment_option",
     "find_results",
     "local_copy",
     "locate_results",
@@ -128,6 +129,13 @@ mlflow_option = click.option(
     help="MLflow tracking URI. Default: $MLFLOW_TRACKING_URI, else mlflow.db in the results folder",
 )
 
+experiment_option = click.option(
+    "--experiment",
+    metavar="NAME",
+    envvar="MLFLOW_EXPERIMENT_NAME",
+    help="MLflow experiment, which results folders may share. Default: $MLFLOW_EXPERIMENT_NAME, else the suite's name",
+)
+
 ray_option = click.option(
     "ray_address",
     "--ray",
@@ -160,6 +168,7 @@ def run_options(
     cache: Path | None,
     store: Path | str | None,
     mlflow_uri: str | None,
+    experiment: str | None = None,
     ray_address: str | None = None,
     writes_report: bool = False,
     uses_ray: bool = True,
@@ -172,6 +181,7 @@ def run_options(
         cache: --cache as given.
         store: --store as given.
         mlflow_uri: --mlflow as given; "none" logs nothing to MLflow.
+        experiment: --experiment as given.
         ray_address: --ray as given.
         writes_report: Whether a report is written at the end.
         uses_ray: Whether trials run on Ray.
@@ -207,6 +217,7 @@ def run_options(
         remote=remote_of(results),
         logs_to_mlflow=logs_to_mlflow,
         mlflow_uri=uri,
+        experiment=experiment or None,
         ray_address=ray_address,
     )
 

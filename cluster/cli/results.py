@@ -9,7 +9,14 @@ import click
 
 from quadrat.cluster.cli.console import text_columns
 from quadrat.cluster.cli.extras import require_extras
-from quadrat.cluster.cli.options import local_copy, mlflow_option, remote_of, results_argument, tracking_of
+from quadrat.cluster.cli.options import (
+    experiment_option,
+    local_copy,
+    mlflow_option,
+    remote_of,
+    results_argument,
+    tracking_of,
+)
 
 __all__ = ["COMMANDS"]
 
@@ -84,7 +91,8 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
 @click.command()
 @results_argument()
 @mlflow_option
-def track(results: Path | str, mlflow_uri: str | None) -> None:
+@experiment_option
+def track(results: Path | str, mlflow_uri: str | None, experiment: str | None) -> None:
     """Log a results folder to MLflow, from its files.
 
     Doing it twice changes nothing.
@@ -106,7 +114,9 @@ def track(results: Path | str, mlflow_uri: str | None) -> None:
     # Locked: a suite that runs at the same time would create the same MLflow runs again.
     with lock_results(results_dir, remote_of(results)):
         try:
-            num_trials = log_results(results_dir, uri, warn=partial(click.echo, err=True))
+            num_trials = log_results(
+                results_dir, uri, warn=partial(click.echo, err=True), experiment=experiment or None
+            )
         except QuadratError:
             raise
         except Exception as error:

@@ -11,6 +11,7 @@ import click
 from quadrat.cluster.cli.console import filled, pasteable
 from quadrat.cluster.cli.options import (
     cache_option,
+    experiment_option,
     mlflow_option,
     open_suite,
     ray_option,
@@ -35,6 +36,7 @@ __all__ = ["COMMANDS", "conclude"]
 @results_option
 @trial_options
 @mlflow_option
+@experiment_option
 @ray_option
 @cache_option
 @store_option
@@ -46,6 +48,7 @@ def run(
     labels: Sequence[str],
     seeds: Sequence[int],
     mlflow_uri: str | None,
+    experiment: str | None,
     ray_address: str | None,
     cache: Path | None,
     store: Path | str | None,
@@ -64,6 +67,7 @@ def run(
         cache=cache,
         store=store,
         mlflow_uri=mlflow_uri,
+        experiment=experiment,
         ray_address=ray_address,
         writes_report=report,
     )
@@ -153,7 +157,7 @@ def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> N
 
     uri, is_complete = options.mlflow_uri, outcome.is_mlflow_complete
     if options.logs_to_mlflow and is_complete and outcome.stop_code is None:
-        is_complete = _log_artifacts(options.results_dir, uri)
+        is_complete = _log_artifacts(options)
     if not is_complete:
         target = "" if uri is None else f" --mlflow {redact(uri)}"
         click.echo(f"MLflow    incomplete; log it again from the files: {pasteable('track', shown)}{target}")
@@ -161,13 +165,15 @@ def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> N
         click.echo(f"MLflow    {pasteable('ui', shown) if uri is None else redact(uri)}")
 
 
-def _log_artifacts(results_dir: Path, uri: str | None) -> bool:
+def _log_artifacts(options: "RunOptions") -> bool:
     """Log the report and the previews to MLflow, and return whether it took them."""
     from quadrat.benchmark.redaction import redact
     from quadrat.benchmark.tracking.writer import log_artifacts
 
     try:
-        log_artifacts(results_dir, uri, warn=partial(click.echo, err=True))
+        log_artifacts(
+            options.results_dir, options.mlflow_uri, warn=partial(click.echo, err=True), experiment=options.experiment
+        )
     except Exception as error:  # MLflow raises what its stores raise; none of it may turn a good run into a bad one
         reason = redact(f"{type(error).__name__}: {error}").partition("\n")[0]
         click.echo(f"! MLflow does not accept the report: {reason:.160}", err=True)

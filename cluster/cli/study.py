@@ -11,6 +11,7 @@ import click
 from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.options import (
     cache_option,
+    experiment_option,
     mlflow_option,
     open_suite,
     ray_option,
@@ -33,6 +34,7 @@ __all__ = ["COMMANDS"]
 @suite_arguments
 @results_option
 @mlflow_option
+@experiment_option
 @ray_option
 @cache_option
 @store_option
@@ -42,6 +44,7 @@ def study(
     settings: Sequence[str],
     results: Path | str | None,
     mlflow_uri: str | None,
+    experiment: str | None,
     ray_address: str | None,
     cache: Path | None,
     store: Path | str | None,
@@ -60,6 +63,7 @@ def study(
         cache=cache,
         store=store,
         mlflow_uri=mlflow_uri,
+        experiment=experiment,
         ray_address=ray_address,
         writes_report=report,
     )

@@ -18,7 +18,13 @@ from typing import IO, Final
 import click
 
 from quadrat.cluster.cli.console import pasteable
-from quadrat.cluster.cli.options import local_copy, mlflow_option, results_argument, tracking_of
+from quadrat.cluster.cli.options import (
+    experiment_option,
+    local_copy,
+    mlflow_option,
+    results_argument,
+    tracking_of,
+)
 
 __all__ = ["COMMANDS"]
 
@@ -32,19 +38,21 @@ _CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
 @click.command()
 @results_argument()
 @mlflow_option
+@experiment_option
 @click.option("--port", type=int, default=5000, show_default=True, help="Port on 127.0.0.1")
-def ui(results: Path | str, mlflow_uri: str | None, port: int) -> None:
+def ui(results: Path | str, mlflow_uri: str | None, experiment: str | None, port: int) -> None:
     """Serve MLflow's web pages on a suite's results until Ctrl-C."""
     _, uri = tracking_of(mlflow_uri)
-    sys.exit(_serve(local_copy(results), uri, port))
+    sys.exit(_serve(local_copy(results), uri, experiment, port))
 
 
-def _serve(results_dir: Path, uri: str | None, port: int) -> int:
+def _serve(results_dir: Path, uri: str | None, experiment: str | None, port: int) -> int:
     """Serve the MLflow store of a results folder until it is stopped, and return the exit code.
 
     Args:
         results_dir: The results folder.
         uri: Tracking URI, None for the store inside the folder. Of a server only the address is printed.
+        experiment: Name of the experiment to open; None or empty for that of the suite.
         port: Port of 127.0.0.1; other machines cannot reach it.
 
     Raises:
@@ -55,7 +63,7 @@ def _serve(results_dir: Path, uri: str | None, port: int) -> int:
     from quadrat.benchmark.results.folder import read_suite_json
     from quadrat.benchmark.tracking.client import default_uri, experiment_id  # it imports mlflow when asked only
 
-    name = read_suite_json(results_dir)["suite"]["name"]
+    name = experiment or read_suite_json(results_dir)["suite"]["name"]
     if uri is None and not (results_dir / "mlflow.db").is_file():
         raise QuadratError(
             f"expected an MLflow store at {results_dir}/mlflow.db, got none; "

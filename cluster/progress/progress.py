@@ -1,5 +1,6 @@
 """Progress of a run: the round and phase of each trial in flight, time per round, estimated time left. No output."""
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -58,6 +59,9 @@ class _Trained(NamedTuple):
 _RECENT: Final = 3
 """Rounds that were trained last, at least, whose time counts; as many as there are trials in flight if more."""
 
+_NUM_SAMPLED: Final = 64
+"""Rounds, done or in progress, that a median is taken over at most: with a thousand in flight, more tell no more."""
+
 _IN_PROGRESS: Final = 0.1
 """Share of a fit that must be done before its pace counts."""
 
@@ -77,6 +81,7 @@ class RunProgress:
     Attributes:
         rows: Trials in flight, by trial id.
         activity: What the driver does while no trial is in flight, such as packing images.
+        num_rounds_done: Rounds that are recorded, over all trials.
         num_fits: Rounds of this run whose model was trained for them.
         num_shared: New rounds of this run whose model was in the store, trained by another trial.
         waited_s: Seconds that trials have waited for a round 0 that another one trained.
@@ -100,12 +105,12 @@ class RunProgress:
         self.num_fits = 0
         self.num_shared = 0
         self.num_rounds = sum(self._num_rounds_of.values())
-        self._done = {spec.trial_id: spec.num_rounds for spec in trials if spec.trial_id in self._complete}
-
-    @property
-    def num_rounds_done(self) -> int:
-        """Rounds that are recorded, over all trials."""
-        return sum(self._done.values())
+        self._done: dict[str, int] = {}
+        self.num_rounds_done = 0
+        for spec in trials:
+            if spec.trial_id in self._complete:
+                self._set_done(spec.trial_id, spec.num_rounds)
+        self._num_rounds_waiting = sum(map(self._num_untrained, self._waiting.values()))
 
     @property
     def elapsed_s(self) -> float:
@@ -119,7 +124,8 @@ class RunProgress:
     def start(self, spec: TrialSpec, host: str = "", node: str = "", pid: int = 0) -> None:
         """Add a trial in flight."""
         now_s = self._clock()
-        self._waiting.pop(spec.trial_id, None)
+        if self._waiting.pop(spec.trial_id, None) is not None:
+            self._num_rounds_waiting -= self._num_untrained(spec)
         self.rows[spec.trial_id] = Row(
             spec=spec,
             host=host,
@@ -160,12 +166,12 @@ class RunProgress:
         row.num_done = record.round + 1
         row.miou = record.miou
         row.round_started_s, row.is_trained, row.fit_s = now_s, False, 0.0
-        self._done[record.trial_id] = max(self._done.get(record.trial_id, 0), row.num_done)
+        self._set_done(record.trial_id, max(self._done.get(record.trial_id, 0), row.num_done))
 
     def finish(self, trial_id: str) -> Row:
         """Count a trial as complete (an exhausted pool ends it early) and return its row."""
         self.num_complete += 1
-        self._done[trial_id] = self._num_rounds_of[trial_id]
+        self._set_done(trial_id, self._num_rounds_of[trial_id])
         return self.rows.pop(trial_id)
 
     def fail(self, trial_id: str) -> None:
@@ -175,28 +181,42 @@ class RunProgress:
 
     def requeue(self, trial_id: str) -> None:
         """Put a trial in flight back among those that wait."""
-        self._waiting[trial_id] = self.rows.pop(trial_id).spec
+        spec = self._waiting[trial_id] = self.rows.pop(trial_id).spec
+        self._num_rounds_waiting += self._num_untrained(spec)
+
+    def _set_done(self, trial_id: str, num_rounds: int) -> None:
+        self.num_rounds_done += num_rounds - self._done.get(trial_id, 0)
+        self._done[trial_id] = num_rounds
+
+    def _num_untrained(self, spec: TrialSpec) -> int:
+        """Return the rounds that a trial which waits will train: a round 0 is shared by all strategies of a seed."""
+        return spec.num_rounds - max(self._done.get(spec.trial_id, 0), int(spec.strategy != FULL_SUPERVISION))
 
     def round_s(self) -> float | None:
         """Return the seconds that a trained round takes now, None while there is nothing to estimate it from."""
-        recent = [one.round_s for one in self._trained[-max(_RECENT, len(self.rows)) :]]
-        in_progress = [found for row in self.rows.values() if (found := self._extrapolated_s(row)) is not None]
+        num_recent = min(max(_RECENT, len(self.rows)), _NUM_SAMPLED)
+        recent = [one.round_s for one in self._trained[-num_recent:]]
+        shares = [one.round_s / one.fit_s for one in self._trained[-_NUM_SAMPLED:] if one.fit_s]
+        share = statistics.median(shares) if shares else 1.0
+        rows = itertools.islice(self.rows.values(), _NUM_SAMPLED)
+        in_progress = [found for row in rows if (found := self._extrapolated_s(row, share)) is not None]
         return statistics.median(recent + in_progress) if recent or in_progress else None
 
-    def _extrapolated_s(self, row: Row) -> float | None:
-        """Extrapolate the seconds of a round from the pace of its fit, the rest of it as in the rounds before."""
+    def _extrapolated_s(self, row: Row, share: float) -> float | None:
+        """Extrapolate the seconds of a round from the pace of its fit, of which the whole round is `share` times."""
         latest = row.latest
         if latest is None or latest.phase != "fit" or not latest.done or not latest.total:
             return None
         if self._trained and latest.done < _IN_PROGRESS * latest.total:
             return None
-        fit_s = (self._clock() - row.phase_started_s) * latest.total / latest.done
-        shares = [one.round_s / one.fit_s for one in self._trained if one.fit_s]
-        return fit_s * statistics.median(shares) if shares else fit_s
+        return (self._clock() - row.phase_started_s) * latest.total / latest.done * share
 
     def row_left_s(self, row: Row) -> float | None:
         """Return the estimated seconds until a trial in flight is complete, None while there is no estimate."""
-        round_s = self.round_s()
+        return self.row_left_at(row, self.round_s())
+
+    def row_left_at(self, row: Row, round_s: float | None) -> float | None:
+        """Return what `row_left_s` does, for a caller that asks for many rows and has `round_s()` already."""
         if round_s is None:
             return None
         num_left = row.spec.num_rounds - row.num_done
@@ -207,11 +227,6 @@ class RunProgress:
         round_s = self.round_s()
         if round_s is None or not self.rows:
             return None
-        in_flight_s = [left_s for row in self.rows.values() if (left_s := self.row_left_s(row)) is not None]
-        # Round 0 is shared by all strategies of a seed, so a trial that waits will find it done.
-        num_waiting = sum(
-            spec.num_rounds - max(self._done.get(spec.trial_id, 0), int(spec.strategy != FULL_SUPERVISION))
-            for spec in self._waiting.values()
-        )
-        total_s = sum(in_flight_s) + num_waiting * round_s
+        in_flight_s = [left_s for row in self.rows.values() if (left_s := self.row_left_at(row, round_s)) is not None]
+        total_s = sum(in_flight_s) + self._num_rounds_waiting * round_s
         return max([total_s / len(self.rows), *in_flight_s])

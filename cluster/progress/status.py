@@ -145,6 +145,7 @@ def _status_at(url: str) -> Status | None:
 
 def describe(progress: RunProgress) -> dict[str, Any]:
     """Return the progress of a run as JSON-plain values."""
+    round_s = progress.round_s()
     return {
         "trials": {"num": progress.num_trials, "complete": progress.num_complete, "failed": progress.num_failed},
         "rounds": {"num": progress.num_rounds, "done": progress.num_rounds_done},
@@ -152,12 +153,12 @@ def describe(progress: RunProgress) -> dict[str, Any]:
         "elapsed_s": round(progress.elapsed_s, 1),
         "left_s": _rounded(progress.left_s()),
         "waited_s": round(progress.waited_s, 1),
-        "in_flight": [describe_row(progress, row) for row in progress.rows.values()],
+        "in_flight": [describe_row(progress, row, round_s) for row in progress.rows.values()],
     }
 
 
-def describe_row(progress: RunProgress, row: Row) -> dict[str, Any]:
-    """Return the progress of a trial in flight as JSON-plain values."""
+def describe_row(progress: RunProgress, row: Row, round_s: float | None) -> dict[str, Any]:
+    """Return the progress of a trial in flight as JSON-plain values; `round_s` is that of `progress`."""
     latest = row.latest
     return {
         "trial_id": row.spec.trial_id,
@@ -173,7 +174,7 @@ def describe_row(progress: RunProgress, row: Row) -> dict[str, Any]:
         "total": 0 if latest is None else latest.total,
         "miou": row.miou,
         "elapsed_s": round(progress.row_elapsed_s(row), 1),
-        "left_s": _rounded(progress.row_left_s(row)),
+        "left_s": _rounded(progress.row_left_at(row, round_s)),
     }
 
 

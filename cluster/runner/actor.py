@@ -1,6 +1,7 @@
 """The worker of `quadrat run`: a Ray actor that runs one trial after another."""
 
 import os
+import pickle
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner, WarmUp
 from quadrat.cluster.runner.events import Event, stream
 
-__all__ = ["Place", "TrialActor", "here"]
+__all__ = ["Place", "Started", "TrialActor", "here"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,19 @@ class Place:
     host: str
     pid: int
     node: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What a worker reports when it has started.
+
+    Attributes:
+        place: Where it runs.
+        error: Why no trial can run there, None when one can.
+    """
+
+    place: Place
+    error: Exception | None = None
 
 
 def here() -> Place:
@@ -58,14 +72,17 @@ class TrialActor:
         self._warm_up = warm_up
         self._runner: TrialRunner | None = None
 
-    def place(self) -> Place:
-        """Return the place of this worker once it is ready.
+    def start(self) -> Started:
+        """Load what trials need, and return where.
 
-        Raises:
-            QuadratError: When the suite's recipe is wrong.
+        An error (a package or weights that this machine lacks, a recipe that is wrong everywhere) is returned and not
+        raised, so that the driver learns on which node it happened.
         """
-        self._warm_up(self._suite)
-        return here()
+        try:
+            self._warm_up(self._suite)
+        except Exception as error:  # of any kind: the driver says it
+            return Started(place=here(), error=_plain(error))
+        return Started(place=here())
 
     def run(self, spec: TrialSpec) -> Iterator[Event]:
         """Run a trial and yield its events. An error of the trial is not raised but is its last event."""
@@ -75,3 +92,13 @@ class TrialActor:
         if self._runner is None:
             self._runner = self._open_runner(self._suite, self._results_dir)
         return self._runner
+
+
+def _plain(error: Exception) -> Exception:
+    """Return the error without its causes, as text if it cannot be pickled: so that it reaches the driver."""
+    error.__cause__ = error.__context__ = None
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # of any kind: a class that is defined in a function, a constructor with other arguments
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -33,6 +33,7 @@ class RunOptions:
         engine: Prepares the folder and runs the trials.
         logs_to_mlflow: Whether records are logged to MLflow.
         mlflow_uri: Tracking URI, None for a store inside `results_dir`.
+        experiment: MLflow experiment, None for that of the suite's name.
         ray_address: The cluster to join, None to start Ray on this machine.
         remote: Remote copy of the results; `results_dir` is then the local working folder.
     """
@@ -41,6 +42,7 @@ class RunOptions:
     engine: Engine
     logs_to_mlflow: bool = True
     mlflow_uri: str | None = None
+    experiment: str | None = None
     ray_address: str | None = None
     remote: Remote | None = None
 
@@ -152,6 +154,7 @@ def start_mlflow(context: RunContext) -> MlflowLogger | None:
     """Start to log the results folder to MLflow in a thread; None when the options say not to."""
     if not context.options.logs_to_mlflow:
         return None
-    logger = MlflowLogger(context.options.results_dir, context.options.mlflow_uri, context.display.print)
+    options = context.options
+    logger = MlflowLogger(options.results_dir, options.mlflow_uri, context.display.print, options.experiment)
     logger.start()
     return logger

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from quadrat.benchmark.config.sharing import longest_first, planned_round
@@ -9,12 +10,21 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Failure, read_records_so_far
 from quadrat.benchmark.trial.progress import Progress
+from quadrat.cluster.runner.actor import Place
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.events import Event, Raised, failure_of
 from quadrat.cluster.runner.ray_session import ray_for
 from quadrat.cluster.runner.recorder import ContradictionError, Recorder
-from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS, Schedule
-from quadrat.cluster.runner.worker_pool import TrialEvent, TrialFinished, WorkerDied, WorkerFailedToStart, WorkerPool
+from quadrat.cluster.runner.schedule import MAX_NODE_FAILURES, MAX_WORKER_DEATHS, Schedule
+from quadrat.cluster.runner.worker_pool import (
+    PoolEvent,
+    TrialEvent,
+    TrialFinished,
+    Worker,
+    WorkerDied,
+    WorkerFailedToStart,
+    WorkerPool,
+)
 
 __all__ = ["ray_workers"]
 
@@ -43,26 +53,21 @@ class _Dispatcher:
         self._recorder = recorder
         self._pool = pool
         self._schedule = _schedule(context, waiting)
+        self._excluded: dict[str, str] = {}  # host of each node
 
     def run(self) -> None:
         progress = self._context.progress
-        progress.activity = "waiting for workers"
         long_wait_from_s = progress.elapsed_s + _LONG_WAIT_S
         while self._schedule.num_open and self._context.stop.signal is None:
+            # First of all trials are started: an idle worker on another node may be the one that a trial waits for.
+            self._start_trials()
             self._pool.resize(self._schedule.num_open)
-            if self._start_trials():
-                long_wait_from_s = float("inf")
             for event in self._pool.poll(_POLL_S):
-                if isinstance(event, TrialEvent):
-                    self._on_event(event.spec, event.event)
-                elif isinstance(event, TrialFinished):
-                    self._schedule.on_finished(event.spec.trial_id)
-                    self._recorder.finish(event.spec)
-                elif isinstance(event, WorkerDied):
-                    self._on_worker_died(event)
-                elif isinstance(event, WorkerFailedToStart):
-                    self._context.display.print(f"! a worker died before it was ready: {event.reason}")
-            if progress.elapsed_s > long_wait_from_s:
+                self._on_pool_event(event)
+            progress.activity = "" if self._schedule.num_in_flight else "waiting for workers"
+            if self._schedule.num_in_flight:
+                long_wait_from_s = progress.elapsed_s + _LONG_WAIT_S
+            elif progress.elapsed_s > long_wait_from_s:
                 long_wait_from_s = float("inf")
                 need = self._context.suite.resources
                 self._context.display.print(
@@ -70,37 +75,78 @@ class _Dispatcher:
                 )
             self._context.refresh()
 
-    def _start_trials(self) -> bool:
-        """Give each idle worker a trial, and return whether there was one to give."""
-        has_started = False
-        for worker in self._pool.idle:
-            if (spec := self._schedule.next()) is None:
-                break
-            self._pool.start(worker, spec)
-            assert worker.place is not None  # an idle worker has reported where it runs
-            self._recorder.start(spec, worker.place.host, worker.place.node, worker.place.pid)
-            has_started = True
-        return has_started
+    def _on_pool_event(self, event: PoolEvent) -> None:
+        if isinstance(event, TrialEvent):
+            self._on_event(event.spec, event.event, event.place)
+        elif isinstance(event, TrialFinished):
+            self._schedule.on_finished(event.spec.trial_id)
+            self._recorder.finish(event.spec)
+        elif isinstance(event, WorkerDied):
+            self._on_worker_died(event)
+        elif isinstance(event, WorkerFailedToStart):
+            where = "a worker died before it was ready"
+            if event.place is not None:
+                where = f"{event.place.host} (node {event.place.node}) gets no trials in this run"
+            self._context.display.print(f"! {where}: {event.reason}")
 
-    def _on_event(self, spec: TrialSpec, event: Event) -> None:
+    def _start_trials(self) -> None:
+        """Give each idle worker a trial that may run on its node; move workers to trials that wait for another node."""
+        nodes = self._pool.nodes
+        still_idle: list[Worker] = []
+        for worker in self._pool.idle:
+            assert worker.place is not None  # an idle worker has reported where it runs
+            if (spec := self._schedule.next(worker.place.node, nodes)) is None:
+                still_idle.append(worker)
+            else:
+                self._pool.start(worker, spec)
+                self._recorder.start(spec, worker.place.host, worker.place.node, worker.place.pid)
+        for worker in still_idle[: self._schedule.num_waiting]:
+            self._pool.move(worker)
+
+    def _on_event(self, spec: TrialSpec, event: Event, place: Place) -> None:
         if isinstance(event, Progress):
             self._recorder.update(event)
         elif isinstance(event, Raised):
-            self._on_raised(spec, event)
+            self._on_raised(spec, event, place)
         else:
             try:
                 if self._recorder.record(event):
-                    self._schedule.on_new_round(spec.trial_id)
+                    self._schedule.on_new_round(spec.trial_id, place.node)
             except ContradictionError as error:
                 self._pool.stop_worker_of(spec)
                 failure = failure_of(spec, error, num_rounds_done=event.round)
-                self._on_raised(spec, Raised(failure=failure, is_retryable=False))
+                self._on_raised(spec, Raised(failure=failure, is_retryable=False), place)
 
-    def _on_raised(self, spec: TrialSpec, raised: Raised) -> None:
-        if self._schedule.on_raised(spec.trial_id, is_retryable=raised.is_retryable):
-            self._recorder.requeue(spec, raised.failure.exception)
+    def _on_raised(self, spec: TrialSpec, raised: Raised, place: Place) -> None:
+        failure = replace(raised.failure, host=place.host, node=place.node)
+        if self._schedule.on_raised(
+            spec.trial_id,
+            is_retryable=raised.is_retryable,
+            is_of_environment=raised.is_of_environment,
+            node=place.node,
+            nodes=self._pool.nodes,
+        ):
+            self._recorder.requeue(spec, f"{failure.exception} (on {place.host}, node {place.node})")
         else:
-            self._recorder.fail(spec, raised.failure)
+            self._recorder.fail(spec, failure)
+        self._exclude_bad_nodes(failure)
+
+    def _exclude_bad_nodes(self, last: Failure) -> None:
+        """Exclude nodes on which trial after trial raises, unless no other is left: then the error is the suite's."""
+        bad = self._schedule.bad_nodes()
+        if bad == self._excluded.keys() or (bad > self._excluded.keys() and not self._pool.nodes - bad):
+            return
+        for node in bad - self._excluded.keys():
+            self._context.display.print(
+                f"! {last.host} (node {node}) gets no more trials in this run: {MAX_NODE_FAILURES} in a row failed "
+                f"there, the last with {last.exception}"
+            )
+        for node in self._excluded.keys() - bad:
+            self._context.display.print(
+                f"{self._excluded[node]} (node {node}) gets trials again: what failed there has failed elsewhere too"
+            )
+        self._excluded = {node: self._excluded.get(node, last.host) for node in bad}
+        self._pool.exclude(bad)
 
     def _on_worker_died(self, event: WorkerDied) -> None:
         spec = event.spec
@@ -115,6 +161,8 @@ class _Dispatcher:
             exception=f"its worker died {MAX_WORKER_DEATHS + 1} times in a row without finishing a round: "
             f"{event.reason}",
             traceback=event.detail,
+            host=event.place.host,
+            node=event.place.node,
         )
         self._recorder.fail(spec, failure)
 

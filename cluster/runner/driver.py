@@ -52,10 +52,15 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 when every trial is complete, 1 when one failed, 128 + signal when the run was stopped."""
+        """0 when every trial is complete, 128 + signal when the run was stopped, else 2 or 1.
+
+        2 when a trial failed that would fail on any machine: mend it first. 1 when the same command may complete all.
+        """
         if self.stop_code is not None:
             return self.stop_code
-        return 0 if self.num_complete == self.num_trials else 1
+        if self.num_complete == self.num_trials:
+            return 0
+        return 2 if any(failure.needs_mending for failure in self.failures) else 1
 
 
 _RunTrials = Callable[[Recorder], None]

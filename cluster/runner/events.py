@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.errors import DataError, QuadratError, TrainingError, TransientError
 from quadrat.benchmark.results.records import Failure, Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
@@ -26,17 +26,23 @@ class Raised:
 
     Attributes:
         failure: What is recorded if the trial is not tried again.
-        is_retryable: False for an error that the user must fix: it would be raised again.
+        is_retryable: False for an error that the same machine would raise again.
+        is_of_environment: Whether another machine may not raise it: data that are not mounted, a GPU that is broken.
     """
 
     failure: Failure
     is_retryable: bool
+    is_of_environment: bool = False
 
     @classmethod
     def of(cls, spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Self:
         """Return the event of a trial that raised `error` after so many rounds."""
-        failure = failure_of(spec, error, num_rounds_done=num_rounds_done)
-        return cls(failure=failure, is_retryable=not isinstance(error, QuadratError))
+        return cls(
+            failure=failure_of(spec, error, num_rounds_done=num_rounds_done),
+            is_retryable=isinstance(error, TransientError) or not isinstance(error, QuadratError),
+            # The driver has opened the same data before any trial started: data that a worker misses are its node's.
+            is_of_environment=_is_of_machine(error) or isinstance(error, DataError | TrainingError),
+        )
 
 
 Event = Progress | Record | Raised
@@ -51,6 +57,19 @@ def failure_of(spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Fa
         round=num_rounds_done,
         exception=f"{type(error).__name__}: {error}",
         traceback="".join(traceback.format_exception(error)),
+        needs_mending=not _is_of_machine(error),
+    )
+
+
+def _is_of_machine(error: Exception) -> bool:
+    """Return whether a machine may be the cause: disk, network, memory, packages, GPU (PyTorch's `RuntimeError`).
+
+    Other errors are those of a suite, of data, or of code, such as a plugin's `TypeError`.
+    """
+    if isinstance(error, QuadratError):
+        return isinstance(error, TransientError)
+    return isinstance(error, OSError | MemoryError | RuntimeError | ImportError) and not isinstance(
+        error, NotImplementedError | RecursionError
     )
 
 

@@ -11,14 +11,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+from ray.exceptions import RayError
 
 from quadrat.benchmark.config.suite import Resources
-from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.errors import QuadratError, TransientError
 from quadrat.cluster.runner.address import resolve
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.job_folder import job_environment
 
-__all__ = ["ClusterError", "check_address", "num_slots", "ray_for", "ray_session", "shared_status_name"]
+__all__ = [
+    "ClusterError",
+    "ClusterUnavailableError",
+    "check_address",
+    "num_slots",
+    "ray_for",
+    "ray_session",
+    "shared_status_name",
+    "slots_by_node",
+]
 
 NAMESPACE: Final = "quadrat"
 
@@ -42,6 +52,10 @@ class ClusterError(QuadratError):
     """Ray cannot be started or joined, or the cluster cannot run what the suite asks for."""
 
 
+class ClusterUnavailableError(ClusterError, TransientError):
+    """Ray does not answer, or has gone while it was in use."""
+
+
 @contextmanager
 def ray_for(context: RunContext) -> Iterator[bool]:
     """Start or join Ray for a run, and yield whether it was started for this run alone.
@@ -50,7 +64,7 @@ def ray_for(context: RunContext) -> Iterator[bool]:
     `quadrat status`: a laptop reaches the dashboard, but often not the results folder.
 
     Raises:
-        ClusterError: When the cluster does not answer, or this machine is too small.
+        ClusterError: When the cluster does not answer or goes away, or this machine is too small.
         KeyboardInterrupt: On SIGTERM while Ray starts.
     """
     address = resolve(context.options.ray_address)
@@ -60,6 +74,11 @@ def ray_for(context: RunContext) -> Iterator[bool]:
             context.stop.listen()
             context.status.also_write_to(logs_dir / shared_status_name(ray.get_runtime_context().get_job_id()))
             yield address is None
+    except RayError as error:
+        raise ClusterUnavailableError(
+            f"expected the Ray cluster to go on, got {type(error).__name__}: {error}. Nothing is lost: run the same "
+            "command again to go on"
+        ) from error
     except SystemExit as error:
         # Ray installs a handler of SIGTERM that exits with 15; until `listen` has replaced it, it gets the signal.
         if error.code != signal.SIGTERM:
@@ -97,7 +116,9 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     except Exception as error:  # Ray raises a bare Exception, for one, when a busy machine takes 30 s to start it
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         reason = f"{type(error).__name__}: {error}".rstrip(".")
-        raise ClusterError(
+        is_lasting = any(text in reason for text in ("AF_UNIX path", "No space left", "Authentication"))
+        kind = ClusterError if is_lasting else ClusterUnavailableError
+        raise kind(
             f"expected to {'join' if address else 'start'} {where}, got {reason}. {_way_on(address, reason)}"
         ) from error
     try:
@@ -157,7 +178,7 @@ def check_address(address: str | None) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
     except OSError as error:
-        raise ClusterError(
+        raise ClusterUnavailableError(
             f"expected a Ray cluster at {address}, got: {error}. Check the address and that the head node runs "
             "(`ray status` there)"
         ) from error
@@ -189,9 +210,17 @@ def _options(address: str | None) -> dict[str, Any]:
 
 def num_slots(resources: Resources) -> int:
     """Return how many trials the nodes that are alive can hold at a time, summed over nodes."""
-    return sum(
-        _slots_of(node["Resources"], cpus=resources.cpus, gpus=resources.gpus) for node in ray.nodes() if node["Alive"]
-    )
+    return sum(slots_by_node(resources).values())
+
+
+def slots_by_node(resources: Resources) -> dict[str, int]:
+    """Return how many trials each node that is alive can hold at a time, for nodes that can hold one, by Ray's id."""
+    slots = {
+        node["NodeID"]: _slots_of(node["Resources"], cpus=resources.cpus, gpus=resources.gpus)
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    return {node: num for node, num in slots.items() if num}
 
 
 def _slots_of(node: dict[str, float], *, cpus: int, gpus: float) -> int:

@@ -101,7 +101,8 @@ class Recorder:
         record_failure(self._results_dir, failure)
         self._publish("failures.jsonl")
         self._progress.fail(spec.trial_id)
-        self._display.print(f"✗ {_name(spec)} failed in round {failure.round + 1}: {failure.exception}")
+        where = f" on {failure.host} (node {failure.node})" if failure.host else ""
+        self._display.print(f"✗ {_name(spec)} failed in round {failure.round + 1}{where}: {failure.exception}")
         if self._mlflow is not None:
             self._mlflow.state(spec.trial_id, "failed")
 

@@ -2,26 +2,38 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import QuadratError
-from quadrat.cluster.runner.actor import Place, TrialActor
+from quadrat.cluster.runner.actor import Place, Started, TrialActor
 from quadrat.cluster.runner.engine import OpenRunner, WarmUp
 from quadrat.cluster.runner.events import Event, Raised
-from quadrat.cluster.runner.ray_session import ClusterError, num_slots
+from quadrat.cluster.runner.ray_session import ClusterError, ClusterUnavailableError, slots_by_node
 
-__all__ = ["TrialEvent", "TrialFinished", "Worker", "WorkerDied", "WorkerFailedToStart", "WorkerPool", "WorkerReady"]
+__all__ = [
+    "PoolEvent",
+    "TrialEvent",
+    "TrialFinished",
+    "Worker",
+    "WorkerDied",
+    "WorkerFailedToStart",
+    "WorkerPool",
+    "WorkerReady",
+]
 
 _RESIZE_EVERY_S: Final = 5.0
 """Interval at which the size of the cluster is read: it may grow or shrink while the suite runs."""
+
+_START_S: Final = 120.0
+"""Time within which a worker starts, unless its cluster is full or must grow first."""
 
 _MAX_FAILED_STARTS: Final = 3
 """Times in a row that workers may die before one is ready; then something is wrong with the installation.
@@ -36,7 +48,8 @@ class Worker:
 
     Attributes:
         handle: The Ray actor.
-        readiness: Reference to the worker's place, which resolves when it is ready; None afterwards.
+        readiness: Reference to what the worker reports when it has started; None afterwards.
+        started_s: When it was made, in monotonic seconds.
         place: Where it runs, once it is ready.
         spec: The trial it runs, None when it is idle.
         events: The event stream of that trial.
@@ -45,6 +58,7 @@ class Worker:
 
     handle: Any
     readiness: Any
+    started_s: float = 0.0
     place: Place | None = None
     spec: TrialSpec | None = None
     events: Any = None
@@ -53,10 +67,17 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEvent:
-    """A trial in flight has yielded an event."""
+    """A trial in flight has yielded an event.
+
+    Attributes:
+        spec: The trial.
+        event: The event.
+        place: Where it runs.
+    """
 
     spec: TrialSpec
     event: Event
+    place: Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +102,26 @@ class WorkerDied:
         spec: The trial.
         reason: Ray's error in one line.
         detail: Ray's error in full.
+        place: Where it ran.
     """
 
     spec: TrialSpec
     reason: str
     detail: str
+    place: Place
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFailedToStart:
-    """A worker died before it was ready, while others are.
+    """A worker cannot run trials, or died before it was ready.
 
     Attributes:
-        reason: Ray's error in one line.
+        reason: The error in one line.
+        place: Where it would have run; None when that is not known. The node gets no more workers of this run.
     """
 
     reason: str
+    place: Place | None = None
 
 
 PoolEvent = TrialEvent | WorkerReady | TrialFinished | WorkerDied | WorkerFailedToStart
@@ -122,26 +147,52 @@ class WorkerPool:
         self._resources = suite.resources
         self._is_own = is_own
         self._arguments = (suite, results_dir, open_runner, warm_up)
-        self._actor = ray.remote(TrialActor).options(
-            num_cpus=self._resources.cpus, num_gpus=self._resources.gpus, max_restarts=0, max_task_retries=0
-        )
+        self._actor = ray.remote(TrialActor)
         self._workers: list[Worker] = []
-        self._num_slots = 0
+        self._slots: dict[str, int] = {}
         self._resized_s = float("-inf")
         self._num_failed_starts = 0
         self._failed_start_s = float("-inf")
+        self._excluded: frozenset[str] = frozenset()
+        self._unfit: dict[str, Exception] = {}
 
     @property
     def num_slots(self) -> int:
-        """Number of trials that can be in flight at a time on the nodes that are alive."""
+        """Number of trials that can be in flight at a time on the nodes that are alive and in use."""
         limit = self._resources.max_in_flight
         # A limit that the user set is requested in full: that makes an autoscaling cluster grow.
-        return limit if limit is not None else max(1, self._num_slots)
+        return (
+            limit if limit is not None else max(1, sum(self._slots[node] for node in self._slots if self._uses(node)))
+        )
 
     @property
     def idle(self) -> list[Worker]:
-        """Workers that are ready and run no trial."""
-        return [worker for worker in self._workers if worker.place is not None and worker.spec is None]
+        """Workers that are ready and run no trial, on nodes in use."""
+        return [
+            worker
+            for worker in self._workers
+            if worker.place is not None and worker.spec is None and self._uses(worker.place.node)
+        ]
+
+    @property
+    def nodes(self) -> set[str]:
+        """Nodes in use that have a worker, or could have one: other programs may hold the slots of a node for long."""
+        now_s = time.monotonic()
+        found = {worker.place.node for worker in self._workers if worker.place is not None}
+        if all(now_s - worker.started_s < _START_S for worker in self._workers if worker.readiness is not None):
+            found |= self._slots.keys()
+        return {node for node in found if self._uses(node)}
+
+    def exclude(self, nodes: Iterable[str]) -> None:
+        """Give these nodes no further trial, and all others some."""
+        idle = self.idle
+        self._excluded = frozenset(nodes)
+        for worker in idle:
+            if worker.place is not None and not self._uses(worker.place.node):
+                self._stop(worker)
+
+    def _uses(self, node: str) -> bool:
+        return node not in self._excluded and node not in self._unfit
 
     def resize(self, num_wanted: int) -> None:
         """Start workers until there are `num_wanted` or the cluster is full; stop idle ones beyond `num_wanted`.
@@ -151,19 +202,36 @@ class WorkerPool:
         """
         now_s = time.monotonic()
         if now_s - self._resized_s >= _RESIZE_EVERY_S:
-            self._num_slots, self._resized_s = num_slots(self._resources), now_s
-            if self._is_own and not self._num_slots:
-                raise ClusterError(
+            self._slots, self._resized_s = slots_by_node(self._resources), now_s
+            if self._is_own and not self._slots:
+                raise ClusterUnavailableError(
                     "expected Ray on this machine to go on, got no node that is alive: it was killed or has run out of "
                     "memory. Nothing is lost: run the same command again to go on"
                 )
         # What killed a worker before it was ready would kill its successor as well: not at once again.
         may_start = now_s - self._failed_start_s >= _RESIZE_EVERY_S
         for _ in range((min(num_wanted, self.num_slots) - len(self._workers)) * may_start):
-            handle = self._actor.remote(*self._arguments)
-            self._workers.append(Worker(handle=handle, readiness=handle.place.remote()))
+            self._start_worker()
         for worker in self.idle[: max(0, len(self._workers) - num_wanted)]:
             self._stop(worker)
+
+    def move(self, worker: Worker) -> None:
+        """Replace an idle worker by one on another node."""
+        assert worker.place is not None
+        self._stop(worker)
+        self._start_worker(without=worker.place.node)
+
+    def _start_worker(self, without: str | None = None) -> None:
+        """Start a worker on any node in use except `without`."""
+        avoided = sorted({*self._excluded, *self._unfit, *([without] if without else [])})
+        handle = self._actor.options(
+            num_cpus=self._resources.cpus,
+            num_gpus=self._resources.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            label_selector={"ray.io/node-id": f"!in({', '.join(avoided)})"} if avoided else None,
+        ).remote(*self._arguments)
+        self._workers.append(Worker(handle=handle, readiness=handle.start.remote(), started_s=time.monotonic()))
 
     def start(self, worker: Worker, spec: TrialSpec) -> None:
         """Start a trial on an idle worker."""
@@ -177,7 +245,7 @@ class WorkerPool:
 
         Raises:
             ClusterError: When worker after worker dies before it is ready.
-            QuadratError: When a worker finds the suite's recipe wrong.
+            QuadratError: When trials can run on no node, as where the suite's recipe is wrong.
         """
         waiting = {
             reference: worker
@@ -194,31 +262,33 @@ class WorkerPool:
             yield from self._read(waiting[reference])
 
     def _read(self, worker: Worker) -> Iterator[PoolEvent]:
+        if worker not in self._workers:  # stopped since it was waited for
+            return
         if worker.readiness is not None:
             yield from self._on_ready(worker)
             return
-        assert worker.spec is not None
-        spec = worker.spec
+        assert worker.spec is not None and worker.place is not None  # it runs a trial
+        spec, place = worker.spec, worker.place
         try:
             event = ray.get(next(worker.events))
         except StopIteration:
             worker.spec, worker.events = None, None
+            if not self._uses(place.node):
+                self._stop(worker)
             if not worker.has_raised:
                 yield TrialFinished(spec=spec)
         except RayError as error:
             self._stop(worker)
-            yield WorkerDied(spec=spec, reason=_first_line(error), detail=str(error))
+            yield WorkerDied(spec=spec, reason=_first_line(error), detail=str(error), place=place)
         else:
             worker.has_raised = isinstance(event, Raised)
-            yield TrialEvent(spec=spec, event=event)
+            yield TrialEvent(spec=spec, event=event, place=place)
 
     def _on_ready(self, worker: Worker) -> Iterator[WorkerReady | WorkerFailedToStart]:
         try:
-            worker.place = ray.get(worker.readiness)
+            started: Started = ray.get(worker.readiness)
         except RayError as error:
             self._stop(worker)
-            if isinstance(error, RayTaskError) and isinstance(error.cause, QuadratError):
-                raise error.cause from error  # every other worker would raise the same
             now_s = time.monotonic()
             self._num_failed_starts += now_s - self._failed_start_s >= _RESIZE_EVERY_S
             self._failed_start_s = now_s
@@ -230,9 +300,31 @@ class WorkerPool:
                     f"ready: {error}. Every node needs quadrat and the suite's plugins, the same versions as here."
                 ) from error
             return
-        worker.readiness = None
         self._num_failed_starts = 0
-        yield WorkerReady(worker=worker)
+        if started.error is not None:
+            self._stop(worker)
+            yield from self._on_unfit(started.place, started.error)
+            return
+        worker.place, worker.readiness = started.place, None
+        if self._uses(started.place.node):
+            yield WorkerReady(worker=worker)
+        else:  # its node was excluded while it started
+            self._stop(worker)
+
+    def _on_unfit(self, place: Place, error: Exception) -> Iterator[WorkerFailedToStart]:
+        """Give a node on which no trial can run no more workers; raise its error when that holds for every node."""
+        is_known = place.node in self._unfit
+        self._unfit[place.node] = error
+        if not self.nodes and not any(map(self._uses, self._slots)):
+            if isinstance(error, QuadratError):
+                raise error
+            raise ClusterError(
+                f"expected a node on which trials can run, got none, the last {place.host} (node {place.node}) with "
+                f"{type(error).__name__}: {error}. Every node needs quadrat and the suite's plugins, in the versions "
+                "that are installed here"
+            ) from error
+        if not is_known:
+            yield WorkerFailedToStart(reason=f"{type(error).__name__}: {error}", place=place)
 
     def _stop(self, worker: Worker) -> None:
         self._workers.remove(worker)

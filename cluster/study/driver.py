@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from quadrat.benchmark.config.candidates import best_of, report_suite, study_of
 from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.results.records import read_failures
 from quadrat.benchmark.results.study_results import StudyResults, check_study, study_dir
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.runner.context import RunContext, RunOptions, lock_folder, open_context, prepare, start_mlflow
@@ -27,6 +28,7 @@ class StudyOutcome:
         stop_code: Exit code when the user stopped the study, else None.
         num_fits: Rounds of the search whose model was trained in this run.
         num_shared: Rounds of the search that took a model from the store.
+        needs_mending: Whether a trial of a candidate failed that would fail on any machine.
     """
 
     study: StudyResults
@@ -34,15 +36,18 @@ class StudyOutcome:
     stop_code: int | None
     num_fits: int
     num_shared: int
+    needs_mending: bool = False
 
     @property
     def exit_code(self) -> int:
-        """As of `quadrat run`: 0 when all is complete, 1 when something failed, 128 + signal when it was stopped."""
+        """As of `quadrat run`."""
         if self.stop_code is not None:
             return self.stop_code
-        if self.report is None or self.report.exit_code:
-            return 1 if self.report is None else self.report.exit_code
-        return int(any(candidate.state == "failed" for candidate in self.study.candidates))
+        if self.report is not None and self.report.exit_code:
+            return self.report.exit_code
+        if self.report is None or any(candidate.state == "failed" for candidate in self.study.candidates):
+            return 2 if self.needs_mending else 1
+        return 0
 
 
 def run_study(suite: Suite, options: RunOptions) -> StudyOutcome:
@@ -109,6 +114,7 @@ def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | No
             stop_code=locked.stop.exit_code,
             num_fits=search.num_fits,
             num_shared=search.num_shared,
+            needs_mending=any(failure.needs_mending for failure in read_failures(results_dir)),
         )
         return outcome, reported
 

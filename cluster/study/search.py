@@ -196,7 +196,11 @@ class Search:
         """
         states = [candidate.state for candidate in self._storage.candidates()]
         rows = [
-            {**describe_row(candidate.progress, row), "candidate": number, "phase": "search"}
+            {
+                **describe_row(candidate.progress, row, candidate.progress.round_s()),
+                "candidate": number,
+                "phase": "search",
+            }
             for number, candidate in self._in_flight.items()
             for row in candidate.progress.rows.values()
             if row.num_done < row.spec.num_rounds

@@ -1,8 +1,11 @@
 """The files of cluster/deploy: they parse, name fields that exist, and agree with the lock file and each other."""
 
+import os
 import re
 import shlex
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -171,9 +174,25 @@ def test_the_job_runs_a_command_that_quadrat_has() -> None:
 
     from quadrat.cluster.cli.main import cli
 
-    program, *arguments = documents("rayjob.yaml")[0]["spec"]["entrypoint"].split()
-    assert program == "quadrat"
+    first, program, *arguments = documents("rayjob.yaml")[0]["spec"]["entrypoint"].split()
+    assert (first, program) == ("try-again", "quadrat")
     assert CliRunner().invoke(cli, [*arguments, "--help"]).exit_code == 0
+    assert documents("rayjob.yaml")[0]["spec"]["backoffLimit"] == 0  # it would make a whole cluster again for a typo
+    assert any("cluster/deploy/try-again" in words for words in words_of("COPY"))
+
+
+@pytest.mark.parametrize(
+    ("codes", "exit_code", "num_tries"), [("0", 0, 1), ("2", 2, 1), ("1 0", 0, 2), ("1 1 1", 1, 3)]
+)
+def test_a_job_is_tried_again_after_exit_code_1_alone(
+    codes: str, exit_code: int, num_tries: int, tmp_path: Path
+) -> None:
+    (tmp_path / "codes").write_text("\n".join(codes.split()) + "\n")
+    command = ["sh", "-c", "echo . >> tries; code=$(head -1 codes); sed -i 1d codes; exit $code"]
+    environment = {**os.environ, "PAUSE_S": "0"}
+    done = subprocess.run([DEPLOY / "try-again", *command], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == exit_code
+    assert len((tmp_path / "tries").read_text().split()) == num_tries
 
 
 def test_the_ray_cluster_file_passes_rays_own_check() -> None:

@@ -1,4 +1,4 @@
-"""The measuring harness: `python -m performance fit|score|together|overhead|digests` in `tests/`, or `make bench`."""
+"""The measuring harness: `python -m performance fit|score|together|overhead|scale|digests`, or `make bench`."""
 
 import contextlib
 import json
@@ -15,6 +15,7 @@ import click
 from performance.digests import bench_digests
 from performance.learner import Case, bench_fit, bench_growth, bench_score, bench_together, open_case
 from performance.overhead import bench_overhead
+from performance.scale import bench_scale
 from quadrat.benchmark.learning.runtime import resolve_device
 from quadrat.cluster.cli.main import Commands
 from quadrat.cluster.cli.options import open_suite, suite_arguments
@@ -248,6 +249,26 @@ def overhead(num_seeds: int, iterations: int, actors: int, logs_to_mlflow: bool,
         f"ratio {result['ratio']} (at most {result['limit']}); workers opened the data for {result['opening_s']} s, "
         f"waited for shared fits for {result['waited_s']} s; load {result['load_1min']} on {result['cpus']} CPUs"
     )
+
+
+@bench.command()
+@click.option(
+    "--trials",
+    "num_trials",
+    metavar="N,N,...",
+    default="100,1000,10000",
+    show_default=True,
+    callback=lambda context, option, text: _read_counts(text),
+    help="Sizes of a suite, each in a process of its own",
+)
+@click.option("--workers", type=click.IntRange(min=1), default=1000, show_default=True, help="Trials in flight")
+@click.option("--reports", is_flag=True, help="Compute statistics and report as well")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
+def scale(num_trials: tuple[int, ...], workers: int, reports: bool, is_json: bool) -> None:
+    """Add up what the driver of a large suite spends, on workers that only send events."""
+    result = bench_scale(num_trials, num_workers=workers, reports=reports, on_row=None if is_json else _print_pair)
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
 
 
 @bench.command()

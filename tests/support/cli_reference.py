@@ -16,8 +16,10 @@ them. The text of `show`, `show --plan` and `status` is laid out in `suite_view.
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | a trial failed, or what was checked or compared differs |
-| 2 | a mistake in the arguments, the suite or the data; the message says what was expected |
+| 1 | try again, the same command goes on: trials failed for what may be a machine's reason (disk, GPU, memory), or \
+cluster, storage or results could not be had. Also: what was checked or compared differs |
+| 2 | mend first, any machine would meet it again: a mistake in the arguments, the suite, the data or a plugin; the \
+message says what was expected |
 | 128 + n | stopped by signal n; the same command resumes |
 
 The tables below are generated; a test compares them with the code:

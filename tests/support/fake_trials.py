@@ -11,11 +11,12 @@ from typing import Any
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.errors import TrainingError
+from quadrat.benchmark.errors import DataError, TrainingError
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.trial.progress import Progress
+from quadrat.cluster.runner.actor import here
 from quadrat.cluster.runner.engine import Engine, OnPack, TrialRunner
 from quadrat.strategies import StrategyError
 
@@ -113,7 +114,13 @@ def write_suite_json(suite: Suite, results_dir: Path) -> None:
         for spec in suite.trials()
     ]
     dataset = {"classes": list(CLASSES), "colours": [[0, 0, 0]] * 2, "pool": split, "test": split}
-    document = {"schema": 1, "suite": json.loads(suite.model_dump_json()), "dataset": dataset, "trials": trials}
+    document = {
+        "schema": 1,
+        "id": "f" * 16,
+        "suite": json.loads(suite.model_dump_json()),
+        "dataset": dataset,
+        "trials": trials,
+    }
     write_json(results_dir / "suite.json", document)
     write_json(results_dir / "environment.json", {"commit": "c0ffee"})
 
@@ -227,3 +234,36 @@ def open_graded(suite: Suite, results_dir: Path) -> TrialRunner:
 
 GRADED = replace(ENGINE, open_runner=open_graded)
 """An engine for studies: candidates differ."""
+
+
+def _refuse_on_a_broken_node(suite: Suite, error: Exception) -> None:
+    """Raise `error` on a Ray node that was added with a resource `broken`, and count it (see `num_refused`)."""
+    import ray
+
+    (own,) = [node for node in ray.nodes() if node["NodeID"] == here().node]
+    if "broken" in own["Resources"]:
+        with Path(suite.description).open("a") as file:
+            file.write(".")
+        raise error
+
+
+def num_refused(suite: Suite) -> int:
+    """Return how often a broken node has raised; the suite's description names the file that counts it."""
+    path = Path(suite.description)
+    return path.stat().st_size if path.exists() else 0
+
+
+def open_where_data_are(suite: Suite, results_dir: Path) -> TrialRunner:
+    """Return the runner of `open_fake`, but on a broken node find no data."""
+    _refuse_on_a_broken_node(suite, DataError("no such folder: /data"))
+    return open_fake(suite, results_dir)
+
+
+def _load_where_it_is_installed(suite: Suite) -> None:
+    _refuse_on_a_broken_node(suite, ImportError("libcudart.so: cannot open shared object file"))
+
+
+NO_DATA = replace(ENGINE, open_runner=open_where_data_are)
+"""An engine whose trials raise on a broken node."""
+NO_PACKAGE = replace(ENGINE, warm_up=_load_where_it_is_installed)
+"""An engine whose workers cannot start on a broken node."""

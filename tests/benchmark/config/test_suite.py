@@ -159,6 +159,8 @@ def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., P
         ({"learner": {"iterations": 3, "compile": "none"}}, ["'reduce-overhead', or null for neither, got 'none'"]),
         ({"learner": {"iterations": 3, "precision": "fp16"}}, ["expected 'fp32' or 'bf16', got 'fp16'"]),
         ({"resources": {"gpu": 1}}, ["resources.gpu", "did you mean 'gpus'?"]),
+        ({"resources": {"gpus": 1.5}}, ["resources.gpus", "expected 0 to 1, since a trial trains on one GPU (1.5"]),
+        ({"resources": {"gpus": 2}}, ["resources.gpus", "(2 would leave others idle)"]),
         ({"dataset": {"params": {}}}, ["dataset.name", "add it"]),
     ],
 )

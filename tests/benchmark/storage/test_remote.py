@@ -242,7 +242,7 @@ def test_unusable_storage_is_one_clear_error_before_anything_runs(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     fsspec.get_filesystem_class("s3").clear_instance_cache()  # what an earlier test opened has that test's settings
     result = quadrat("trial", write_suite(), "--strategy", "random", "--seed", 0, "--results", url)
-    assert result.exit_code == 2
+    assert result.exit_code == (1 if "endpoint" in expected else 2)  # a server that does not answer may come back
     assert result.stderr.startswith(f"error: expected storage at {url} that can be read and written, got ")
     assert expected in result.stderr
     assert "run the same command again to go on" in result.stderr

@@ -58,7 +58,11 @@ def test_candidates_are_runs_with_params_objective_and_state_and_twice_is_as_onc
         "candidate 2": ("failed", "FAILED"),
         "candidate 3": ("done", "FINISHED"),
     }
-    assert runs["candidate 3"].data.params == {"cutoff": "4.5", "norm": "inf"}
+    about = {"strategy": "entropy-spatial", "dataset.name": "scenes"}
+    assert runs["candidate 3"].data.params == {**about, "cutoff": "4.5", "norm": "inf"}
+    tags = runs["candidate 3"].data.tags
+    assert (tags["kind"], tags["strategy"], tags["dataset"]) == ("candidate", "entropy-spatial", "scenes")
+    assert len(runs["candidate 3"].inputs.dataset_inputs) == 2
     assert runs["candidate 3"].data.metrics == {"running": 0.5, "area": 0.5}
     history = client.get_metric_history(runs["candidate 3"].info.run_id, "running")
     assert [(metric.step, metric.value) for metric in history] == [(1, 0.2), (2, 0.3), (3, 0.5)]

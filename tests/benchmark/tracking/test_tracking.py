@@ -70,7 +70,7 @@ def runs(folder: Path) -> dict[str, Any]:
     return {run.info.run_name: run for run in found}
 
 
-def curve(folder: Path, name: str, metric: str = "accuracy/miou") -> list[tuple[int, float]]:
+def curve(folder: Path, name: str, metric: str = "miou") -> list[tuple[int, float]]:
     from mlflow import MlflowClient
 
     history = MlflowClient(default_uri(folder)).get_metric_history(runs(folder)[name].info.run_id, metric)
@@ -100,6 +100,7 @@ def test_the_run_of_a_label_holds_the_mean_over_seeds(folder: Path) -> None:
     assert curve(folder, "random", "num_seeds") == [(4, 2), (8, 2), (16, 2)]
     # The second seed of H failed after round 0 and will not come: later means are those of the first.
     assert curve(folder, "H", "num_seeds") == [(4, 2), (8, 1), (16, 1)]
+    assert [step for step, _ in curve(folder, "H", "miou_std")] == [4]  # one seed has none
 
 
 def test_tags_and_status_give_the_state_of_a_trial(folder: Path) -> None:
@@ -127,7 +128,7 @@ def test_tags_and_status_give_the_state_of_a_trial(folder: Path) -> None:
 def test_parameters_stand_under_their_own_names(folder: Path) -> None:
     log_results(folder)
     params = runs(folder)["H seed 0"].data.params
-    assert params["uncertainty"] == "entropy"
+    assert params["uncertainty"] == "entropy" and params["seed"] == "0"
     assert (params["region_size"], params["learner.encoder"], params["dataset.name"]) == ("16", "test_resnet", "scenes")
 
 
@@ -137,6 +138,86 @@ def test_logging_twice_changes_nothing(folder: Path) -> None:
     log_results(folder)
     assert {name: (run.info.run_id, run.info.end_time) for name, run in runs(folder).items()} == before
     assert len(curve(folder, "random seed 0")) == len(curve(folder, "random")) == 3
+
+
+def owned(store: Path, experiment: str = "fake", results_id: str | None = None) -> dict[str, list[Any]]:
+    """Return the runs of an experiment by name, those of one results folder only if its id is given."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store}")
+    query = "" if results_id is None else f"tags.results_id = '{results_id}'"
+    found: dict[str, list[Any]] = {}
+    for run in client.search_runs([client.get_experiment_by_name(experiment).experiment_id], query):
+        found.setdefault(run.info.run_name, []).append(run)
+    return found
+
+
+def _make_folder(folder: Path, results_id: str | None, miou: float) -> Path:
+    write_suite_json(SUITE, folder)
+    document = json.loads((folder / "suite.json").read_text())
+    del document["id"]
+    document |= {} if results_id is None else {"id": results_id}
+    (folder / "suite.json").write_text(json.dumps(document))
+    for round_ in range(3):
+        append_record(folder, make_record(TRIALS[0], round_, miou=miou + 0.1 * round_))
+    return folder
+
+
+def test_two_folders_of_one_suite_keep_their_own_values_on_one_server(tmp_path: Path, empty_store: Path) -> None:
+    store = tmp_path / "shared.db"
+    shutil.copy(empty_store, store)
+    for name, results_id, miou in (("one", "1" * 16, 0.25), ("two", "2" * 16, 0.5)):
+        folder = _make_folder(tmp_path / name, results_id, miou)
+        for _ in range(2):  # tracked again, it finds its own
+            log_results(folder, f"sqlite:///{store}", pytest.fail)
+        (run,) = owned(store, results_id=results_id)["random seed 0"]
+        assert run.data.metrics["miou"] == pytest.approx(miou + 0.2)
+        (mean,) = owned(store, results_id=results_id)["random"]
+        assert mean.data.metrics["miou"] == pytest.approx(miou + 0.2)
+        assert run.data.tags["mlflow.parentRunId"] == mean.info.run_id
+    assert len(owned(store)["random seed 0"]) == 2
+
+
+def test_folders_made_before_there_was_an_id_are_told_apart_by_commit(tmp_path: Path, empty_store: Path) -> None:
+    store = tmp_path / "shared.db"
+    shutil.copy(empty_store, store)
+    for name, commit in (("one", "c0ffee"), ("two", "decade")):
+        folder = _make_folder(tmp_path / name, None, 0.25)
+        (folder / "environment.json").write_text(json.dumps({"commit": commit}))
+        log_results(folder, f"sqlite:///{store}", pytest.fail)
+        log_results(folder, f"sqlite:///{store}", pytest.fail)
+    assert len(owned(store)["random seed 0"]) == 2
+
+
+def test_values_that_differ_are_said_and_logged_to_a_new_run(folder: Path) -> None:
+    log_results(folder)
+    text = (folder / "records.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in text if json.loads(line)["trial_id"] != TRIALS[0].trial_id]
+    (folder / "records.jsonl").write_text("".join(kept))
+    for round_ in range(3):  # deleted, and made again by other software
+        append_record(folder, make_record(TRIALS[0], round_, miou=0.6 + 0.1 * round_))
+    warnings: list[str] = []
+    log_results(folder, warn=warnings.append)
+    (warning,) = warnings
+    document = json.loads((folder / "suite.json").read_text())
+    (run,) = owned(folder / "mlflow.db", results_id=document["id"])["random seed 0"]
+    assert run.data.metrics["miou"] == pytest.approx(0.8)
+    assert run.info.run_id in warning and "random seed 0 holds other values" in warning
+    (old,) = (one for one in owned(folder / "mlflow.db")["random seed 0"] if one.info.run_id != run.info.run_id)
+    assert old.data.tags["results_id"] == f"{document['id']} (superseded)" and old.info.run_id in warning
+    assert owned(folder / "mlflow.db", results_id=document["id"])["random"][0].data.metrics["miou"] == pytest.approx(
+        (0.8 + 0.41) / 2
+    )
+    log_results(folder, warn=pytest.fail)
+
+
+def test_an_experiment_of_another_name_holds_the_folders_of_several_suites(tmp_path: Path, empty_store: Path) -> None:
+    store = tmp_path / "shared.db"
+    shutil.copy(empty_store, store)
+    folder = _make_folder(tmp_path / "one", "1" * 16, 0.25)
+    log_results(folder, f"sqlite:///{store}", pytest.fail, "everything")
+    assert set(owned(store, "everything")) == {"fake (report)", "random", "random seed 0"}
+    assert experiment_id(f"sqlite:///{store}", "fake") is None
 
 
 def test_a_failed_trial_that_succeeds_later_is_logged_as_done(folder: Path) -> None:
@@ -269,6 +350,12 @@ def test_runs_know_their_data_sets_and_trials_their_model(folder: Path) -> None:
     model = MlflowClient(default_uri(folder)).get_logged_model(run.data.tags["model_id"])
     assert model.source_run_id == run.info.run_id
     assert model.params["learner.encoder"] == "test_resnet"
+    assert {metric.key: (metric.step, round(metric.value, 6)) for metric in model.metrics} == {
+        "miou": (16, 0.4),
+        "pixel_accuracy": (16, 0.9),
+    }
+    assert [(one.model_id, one.step) for one in run.outputs.model_outputs] == [(model.model_id, 16)]
+    assert len(curve(folder, "random seed 0")) == 3  # the model's mIoU is no fourth point
     assert "model_id" not in runs(folder)["H seed 1"].data.tags  # it has failed
 
 
@@ -440,7 +527,7 @@ def test_the_store_of_a_folder_with_percent_and_question_mark_lies_in_it(empty_s
     folder = tmp_path / "50%20off?x=1"
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
-    Experiment(default_uri(folder), "here", note="", artifact_root=folder / "mlruns")
+    Experiment(default_uri(folder), "here", owner="x", note="", artifact_root=folder / "mlruns")
     assert b"here" in (folder / "mlflow.db").read_bytes()
 
 

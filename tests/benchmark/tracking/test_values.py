@@ -14,7 +14,7 @@ from quadrat.benchmark.tracking.values import SuiteFacts, class_name, metric_nam
 def test_the_share_of_void_in_what_was_labelled_is_a_metric() -> None:
     found = metrics(replace(RECORD, labelled_px=2560, void_px=640), ["sky", "road"])
     assert found["cost/void_fraction"] == pytest.approx(0.25)
-    assert set(found) >= {"accuracy/miou", "class_iou/sky", "cost/clicks"} and "class_iou/road" not in found
+    assert set(found) >= {"miou", "pixel_accuracy", "class_iou/sky", "cost/clicks"} and "class_iou/road" not in found
 
 
 NAMES = (
@@ -58,7 +58,7 @@ def test_mlflow_takes_the_name_of_every_class() -> None:
 def test_runs_have_the_colours_of_the_report(tmp_path: Path) -> None:
     document = json.loads((write_fake_results(tmp_path, has_pool=False) / "suite.json").read_text())
     for trial in document["trials"]:
-        trial["spec"] = {"learner": {"encoder": "tiny", "weights": "none"}}
+        trial["spec"] = {"dataset": {"name": "scenes"}, "learner": {"encoder": "tiny", "weights": "none"}}
     facts = SuiteFacts(document, {})
     colours = {trial["label"]: facts.tags(trial, "trial")["mlflow.runColor"] for trial in facts.trials.values()}
     assert colours["random"] == "#757575" and colours["full-supervision"] == "#000000"

@@ -193,6 +193,15 @@ def test_submit_sends_the_resolved_suite_and_the_options_of_run(
     assert type(expected).model_validate(yaml.safe_load(sent)) == expected
 
 
+def test_a_path_that_exists_here_is_named_since_it_is_not_sent(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    there = quadrat("submit", write_suite(), "--no-ship", "--no-wait", "--set", "dataset.root=/no/such/folder")
+    assert there.exit_code == 0 and "dataset.root" not in there.stderr
+    here = quadrat("submit", write_suite(), "--no-ship", "--no-wait", "--set", f"dataset.root={tmp_path}")
+    assert here.exit_code == 0 and f"! dataset.root: the nodes read {tmp_path} on the cluster" in here.stderr
+
+
 def test_submit_sends_a_study(
     quadrat: Callable[..., Result], dashboard: Dashboard, write_suite: Callable[..., Path]
 ) -> None:
@@ -357,6 +366,12 @@ def assert_matches(pattern: str, text: str) -> None:
         (["--strategy", "entropie"], "--strategy: expected a label of suite 'tiny'"),
         (["--study"], "expected a suite with a 'study', got 'tiny' without one"),
         (["--store", "store"], "--store: expected an absolute path on the cluster, or a URL"),
+        (["--set", "dataset.root=data/mine"], "dataset.root: expected an absolute path that all nodes of the cluster"),
+        (["--set", "learner.weights=~/mine.pt"], "learner.weights: expected an absolute path"),
+        (
+            ["--set", "strategies=[{name: precomputed, params: {folder: results/old/selections}}]"],
+            "strategies: precomputed: params.folder: expected an absolute path",
+        ),
         (["--env", "AWS_SECRET_ACCESS_KEY=s3cr3t"], "--env: expected no password, got 'AWS_SECRET_ACCESS_KEY=***'"),
         (["--env", "DB=postgresql://me:s3/cr3t@host/db"], "expected no password, got 'DB=postgresql://host/db'"),
         (["--mlflow", "http://me:s3@cr3t@host"], "--mlflow: expected no password, got 'http://host'"),

@@ -9,18 +9,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from support.fake_trials import ENGINE, make_suite, pids_of, plan, times_run
+from support.fake_trials import ENGINE, NO_DATA, NO_PACKAGE, make_suite, num_refused, pids_of, plan, times_run
 from support.paths import TESTS
 from support.ray_nodes import add_node, ray_nodes
 
 from quadrat.benchmark.results.records import read_records, without_timings
 from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import Outcome, run_in_foreground, run_on_ray
+from quadrat.cluster.runner.engine import Engine
 
 pytestmark = pytest.mark.cluster
 
@@ -108,6 +110,29 @@ def test_a_node_that_joins_is_used_and_an_actor_that_is_killed_is_replaced(tmp_p
     assert [times_run(tmp_path, spec) for spec in TRIALS] == [2, 1, 1, 1]
     assert len(read_records(tmp_path)) == 12
     assert seen["in_flight"][0]["label"] == TRIALS[0].label and seen["in_flight"][0]["node"]
+
+
+@pytest.mark.parametrize(("engine", "count"), [(NO_DATA, 3), (NO_PACKAGE, 1)], ids=["no data", "no package"])
+def test_a_broken_node_costs_no_trial_and_is_named(
+    tmp_path: Path, nodes: Any, capsys: pytest.CaptureFixture[str], engine: Engine, count: int
+) -> None:
+    broken = add_node(nodes, num_cpus=2, resources={"broken": 1})
+    add_node(nodes, num_cpus=1)
+    suite = make_suite(seeds=list(range(6)), description=str(tmp_path / "refused"))
+    for spec in suite.trials():
+        plan(tmp_path, spec, what="pause", times=1)
+
+    def release_once_the_node_has_raised() -> None:
+        await_(lambda: num_refused(suite) >= count)
+        time.sleep(2)
+        (tmp_path / "plans" / "release").touch()
+
+    with meanwhile(release_once_the_node_has_raised):
+        outcome = run_on_ray(suite, suite.trials(), replace(options(tmp_path, nodes.address), engine=engine))
+    assert (outcome.exit_code, outcome.num_complete, outcome.failures) == (0, 12, ())
+    assert len(read_records(tmp_path)) == 36
+    lines = [line for line in capsys.readouterr().out.splitlines() if "in this run" in line]
+    assert len(lines) == 1 and f"node {broken.node_id}) gets no" in lines[0]
 
 
 def test_four_trials_of_half_a_gpu_are_in_flight_on_two_gpus(tmp_path: Path, nodes: Any) -> None:
