@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 from support.learning_fakes import FakeMasks
+from support.region_maps import Drawn, ragged, scenes
 
 from quadrat.benchmark.config.trial import Annotator, DatasetSpec, LabelType, TrialSpec
 from quadrat.benchmark.data import VOID, RegionGrid
+from quadrat.benchmark.data.region_arrays import class_counts
+from quadrat.benchmark.data.shapes import pack_regions
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.trial.annotation import MIN_SHARE, Annotation, annotate, draw_names
 from quadrat.benchmark.trial.labels import LabelState
@@ -243,3 +247,60 @@ def test_a_higher_rate_adds_errors_to_those_of_a_lower_one() -> None:
     assert is_wrong.any() and np.array_equal(low[is_wrong], high[is_wrong])
     assert (high != np.arange(5)).sum() > is_wrong.sum()
     assert np.array_equal(draw_names(Annotator(), counts, images, 0), np.tile(np.arange(5), (500, 1)))
+
+
+@pytest.mark.parametrize("labels", TYPES)
+def test_labels_of_regions_of_any_shape_are_those_of_their_pixels(tmp_path: Path, labels: LabelType) -> None:
+    """Voronoi cells that leave a third of the pixels in no region; the annotator errs, but not about borders."""
+    split = scenes(tmp_path, num_train=2)
+    layout = pack_regions(split, Drawn(draw=ragged), 12)
+    counts = class_counts(split, layout)
+    spec = spec_of(labels, annotator=Annotator(error_rate=0.2, kind="confused"))
+    found = annotate(spec, lambda: counts, layout.image, lambda: np.ones(layout.num_regions, dtype=np.int64))
+    assert found is not None
+    oracle = Oracle(
+        split.masks, layout, LabelState(layout.num_regions), found.clicks_R, counts.sum(axis=1) == 0, annotation=found
+    )
+    chosen = np.arange(0, layout.num_regions, 2)
+    oracle.label(chosen)
+    revealed = oracle.reveal()
+    names = draw_names(spec.annotator, counts, layout.image, spec.seed)
+    right = total = 0
+    for image in range(2):
+        crop, truth = revealed.crop(image, 0, 0, 48, 64), split.masks.mask(image)
+        region_of = layout.window(image, 0, 0, 48, 64)
+        assert (region_of == -1).any()
+        for y, x in np.ndindex(48, 64):
+            region, true, shown_ = int(region_of[y, x]), int(truth[y, x]), int(crop[y, x])
+            if region < 0 or region % 2:
+                assert shown_ == VOID
+                continue
+            named = names[region]
+            if labels == "precise" and true == VOID:
+                assert shown_ == VOID
+                said = set()
+            elif labels == "precise":
+                assert shown_ == named[true]
+                said = {shown_}
+            elif labels == "dominant":
+                assert shown_ == (named[counts[region].argmax()] if counts[region].any() else VOID)
+                said = {shown_}
+            else:
+                assert revealed.sets_KC is not None
+                seen = np.flatnonzero(counts[region] > MIN_SHARE * counts[region].sum())
+                said = set(np.flatnonzero(revealed.sets_KC[shown_]).tolist())
+                assert said == set(named[seen].tolist())
+            right, total = right + (true in said), total + (true != VOID)
+    assert oracle.label_accuracy() == right / total < 1
+
+
+def test_classes_are_counted_in_regions_of_any_shape(tmp_path: Path) -> None:
+    split = scenes(tmp_path, num_train=2)
+    for layout in (pack_regions(split, Drawn(draw=ragged), 12), RegionGrid(split.sizes, 20)):
+        counts = class_counts(split, layout)
+        assert np.array_equal(class_counts(split, layout), counts)  # from the cache
+        for region in range(layout.num_regions):
+            image = int(layout.image[region])
+            pixels = split.masks.mask(image)[layout.window(image, 0, 0, 48, 64) == region]
+            expected = np.bincount(pixels[pixels != VOID], minlength=counts.shape[1])
+            assert np.array_equal(counts[region], expected)
