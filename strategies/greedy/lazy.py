@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.features import squared_distance
-from quadrat.strategies.greedy.nearest import NearestDistance, Points, round_up
+from quadrat.strategies.greedy.nearest import NearestDistance, Points, one_blas_thread, round_up
 from quadrat.strategies.greedy.objective import Objective
 from quadrat.strategies.pool import Selection
 from quadrat.strategies.ranking import SortKey, top_k
@@ -47,13 +47,14 @@ def maximise_lazily(objective: Objective, budget: int, squared_R: NDArray[np.flo
     """
     greedy = _LazyGreedy(objective, budget, squared_R)
     all_regions = np.arange(len(objective.labelled))
-    while greedy.num_selected < budget:
-        queue = top_k(greedy.bound_R, all_regions, _QUEUE)
+    with one_blas_thread():
         while greedy.num_selected < budget:
-            batch = top_k(greedy.bound_R[queue.regions], queue.regions, _BATCH)
-            if len(batch.regions) == 0 or greedy.largest_bound(batch.regions) <= queue.floor:
-                break
-            greedy.select_from(batch.regions, max(batch.floor, queue.floor))
+            queue = top_k(greedy.bound_R, all_regions, _QUEUE)
+            while greedy.num_selected < budget:
+                batch = top_k(greedy.bound_R[queue.regions], queue.regions, _BATCH)
+                if len(batch.regions) == 0 or greedy.largest_bound(batch.regions) <= queue.floor:
+                    break
+                greedy.select_from(batch.regions, max(batch.floor, queue.floor))
     return Selection.of(greedy.regions, greedy.potentials)
 
 

@@ -10,10 +10,12 @@ Axes: R regions, D features, S members of the set, N and M any rows, m members o
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from quadrat.strategies.features import (
     cluster_centres,
@@ -27,7 +29,14 @@ from quadrat.strategies.features import (
 from quadrat.strategies.greedy.objective import diameter_bound
 from quadrat.strategies.ranking import top_k
 
-__all__ = ["NearestDistance", "Points", "bound_by_clusters", "round_up", "squared_distance_to_labelled"]
+__all__ = [
+    "NearestDistance",
+    "Points",
+    "bound_by_clusters",
+    "one_blas_thread",
+    "round_up",
+    "squared_distance_to_labelled",
+]
 
 # Sizes that change speed and memory, never a result. Of the distances: members of the set compared at a time; numbers
 # in the pairs of regions whose exact distance is computed at a time; regions refreshed at a time in the search for the
@@ -36,6 +45,15 @@ _CHUNK, _PAIRS, _GROUP, _ALL = 1 << 10, 1 << 21, 1 << 10, 1 << 21
 # Of the first bounds: clusters searched for each region; regions handled at a time; members up to which all are
 # compared.
 _PROBES, _BLOCK, _FEW = 2, 1 << 15, 1 << 10
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Return a context in which matrix products of numpy run on one thread; for loops over many small ones.
+
+    There threads gain nothing, and beside other processes each product waits for a thread that has no core.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 class Points(NamedTuple):

@@ -4,11 +4,13 @@ import hashlib
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from quadrat.strategies import Pool
 from quadrat.strategies.borders import borders_of_cells
@@ -187,3 +189,20 @@ def test_the_number_of_threads_does_not_change_a_bit(threads: str) -> None:
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     output = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert output.stdout.strip() == digest(12)
+
+
+def test_the_loop_over_small_products_runs_on_one_thread_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    def num_threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    inside: set[int] = set()
+    select_from = lazy._LazyGreedy.select_from
+
+    def recorded(self: lazy._LazyGreedy, *arguments: Any) -> None:
+        inside.update(num_threads())
+        select_from(self, *arguments)
+
+    monkeypatch.setattr(lazy._LazyGreedy, "select_from", recorded)
+    with threadpool_limits(limits=2, user_api="blas"):
+        CoreSet().select(large_pool(num_images=4), 5, np.random.default_rng(0))
+        assert (inside, num_threads()) == ({1}, {2})
