@@ -15,7 +15,7 @@ from support.paths import ROOT
 from quadrat.cluster.cli.extras import EXTRAS
 
 FOLDERS = ("api", "strategies", "benchmark", "cluster")
-CORE = {"numpy", "optuna", "faiss"}
+CORE = {"numpy", "optuna", "faiss", "threadpoolctl"}
 
 
 def pyproject() -> dict[str, Any]:
