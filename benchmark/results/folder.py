@@ -157,7 +157,11 @@ def _describe_trial(spec: TrialSpec) -> dict[str, Any]:
         "params": spec.params,
         "seed": spec.seed,
         "region_size": spec.region_size,
-        **({} if spec.regions.is_grid else {"regions": spec.regions.title}),
+        **(
+            {}
+            if spec.regions.is_grid
+            else {"regions": spec.regions.title, "map": spec.regions.map_name(spec.region_size)}
+        ),
         **({} if spec.labels == PRECISE else {"labels": spec.labels}),
         "num_rounds": spec.num_rounds,
         "spec": json.loads(spec.model_dump_json()),

@@ -47,6 +47,7 @@ class Trial:
         seed: Its seed.
         region_size: Edge of a region in pixels.
         regions: How images are cut, see `RegionsSpec.title`.
+        map: Name of the region map among `maps` of the pool in suite.json; None for a grid.
         num_rounds: Rounds planned; fewer when the pool runs out.
         records: One a round, in order, from round 0.
         failure: The last one recorded, also when the trial was finished later.
@@ -64,6 +65,7 @@ class Trial:
     failure: Failure | None
     labels: LabelType = PRECISE
     regions: str = GRID
+    map: str | None = None
 
     @property
     def query(self) -> "Query":
@@ -212,6 +214,7 @@ def _trials(
             region_size=entry["region_size"],
             labels=entry.get("labels", PRECISE),
             regions=entry.get("regions", GRID),
+            map=entry.get("map"),
             num_rounds=entry["num_rounds"],
             records=tuple(rounds[round_] for round_ in sorted(rounds)),
             failure=failures.get(entry["trial_id"]),

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from quadrat.benchmark.data import PackedSplit
+from quadrat.benchmark.data.shapes import RegionMap
 from quadrat.benchmark.data.thumbnails import faded_thumbnail
 from quadrat.benchmark.results.previews import fixed_images
 from quadrat.benchmark.results.selections import Selections
@@ -33,7 +34,9 @@ class RoundPicture(NamedTuple):
     image: Image.Image
 
 
-def draw_selections(results_dir: Path, trial_id: str, num_rounds: int, pool: PackedSplit) -> Iterator[RoundPicture]:
+def draw_selections(
+    results_dir: Path, trial_id: str, num_rounds: int, pool: PackedSplit, shapes: RegionMap | None = None
+) -> Iterator[RoundPicture]:
     """Yield a picture per round, in order, up to the last selection that exists.
 
     Args:
@@ -41,6 +44,7 @@ def draw_selections(results_dir: Path, trial_id: str, num_rounds: int, pool: Pac
         trial_id: The trial.
         num_rounds: Its number of rounds.
         pool: Its packed pool.
+        shapes: Map of its regions; None for a grid.
     """
     selections = Selections(results_dir)
     masks = {index: np.zeros(tuple(pool.sizes[index]), dtype=np.uint8) for index in fixed_images(len(pool))}
@@ -52,6 +56,11 @@ def draw_selections(results_dir: Path, trial_id: str, num_rounds: int, pool: Pac
         for index, mask in masks.items():
             mask[mask > 0] = 1
             here = selection.image == index
+            if shapes is not None:
+                is_selected = np.zeros(shapes.num_regions, dtype=bool)
+                is_selected[selection.regions[here]] = True
+                mask[shapes.window_mask(index, is_selected, 0, 0, *mask.shape)] = 2
+                continue
             for top, left in zip(selection.row[here] * size, selection.col[here] * size, strict=True):
                 mask[top : top + size, left : left + size] = 2
         yield RoundPicture(round_, _in_two_columns([_tile(pool, index, mask) for index, mask in masks.items()]))

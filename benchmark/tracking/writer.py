@@ -228,13 +228,15 @@ class ResultsWriter:
         try:
             pool = open_packed(self._results_dir, self._facts.split("pool"))
             pool.images.check()
+            maps = packed_maps(pool, self._facts.split("pool"))
         except DataError:  # a cache: results may be logged without it, or on another machine
             return
         for trial in self._facts.groups.values():
             if trial["strategy"] == FULL_SUPERVISION or self._facts.group_of(trial) not in self._experiment.runs:
                 continue
             run, key = self._group_run(trial), f"selections/seed {trial['seed']}"
-            for picture in draw_selections(self._results_dir, trial["trial_id"], trial["num_rounds"], pool):
+            shapes = maps.get(trial.get("map"))
+            for picture in draw_selections(self._results_dir, trial["trial_id"], trial["num_rounds"], pool, shapes):
                 record = self._records.get((trial["trial_id"], picture.round))
                 if record is not None:
                     self._experiment.log_picture(run, picture.image, key, self._facts.steps(record)[0])

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial, planned_round
-from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, cuts
 from quadrat.benchmark.data import check_against_data_set
+from quadrat.benchmark.data.shapes import RegionMap, check_against_images
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.results.published import Published
 from quadrat.benchmark.results.records import Record, differing_fields
@@ -80,6 +81,8 @@ def open_scratch(
             check_against_data_set(
                 packed, context.data.dataset, functools.partial(on_pack, packed.split) if on_pack else None
             )
+    if cache_dir is not None:
+        _check_maps(context, on_pack)
     for split, here in (("pool", context.data.pool), ("test", context.data.test)):
         there = published.dataset[split]["fingerprint"]
         if there != here.fingerprint:
@@ -87,7 +90,24 @@ def open_scratch(
                 f"{published.path} was made on {split} images with fingerprint {there[:12]}, got images with "
                 f"fingerprint {here.fingerprint[:12]} here: other data can't verify it"
             )
+    maps = context.data.describe(scratch_dir, published.suite)["pool"].get("maps", ())
+    digests = {one["name"]: one["digest"] for one in maps}
+    for one in published.dataset["pool"].get("maps", ()):
+        if digests.get(one["name"], one["digest"]) != one["digest"]:
+            raise ResultsError(
+                f"{published.path} was made on regions {one['name']} with digest {one['digest'][:12]}, got regions with "
+                f"digest {digests[one['name']][:12]} here: the maps, or the library that cuts images, are others"
+            )
     return context
+
+
+def _check_maps(context: TrialContext, on_pack: OnPack | None) -> None:
+    """Cut the images again for every map that was packed already, and compare."""
+    for region_size, regions in cuts(context.suite.trials()):
+        found = context.data.layout(region_size, regions)
+        if isinstance(found, RegionMap):
+            on_progress = functools.partial(on_pack, regions.title) if on_pack else None
+            check_against_images(found, context.data.pool, regions.kind(), on_progress)
 
 
 def sample(published: Published, num: int | None) -> tuple[Record, ...]:

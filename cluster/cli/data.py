@@ -1,5 +1,6 @@
 """Commands on data sets: `data init`, `data check` and `data pack`."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,16 @@ def data() -> None:
 )
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Parameter of its loader (repeatable)")
 @click.option("--split", "splits", multiple=True, help="Only this split (repeatable)")
-def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[str]) -> None:
+@click.option("--regions", metavar="KIND", help="Cut the images into regions too: a kind, or a folder of region maps")
+@click.option("--region-size", type=click.IntRange(min=1), default=24, show_default=True, help="For --regions, pixels")
+def check(
+    name: str,
+    root: Path | None,
+    params: Sequence[str],
+    splits: Sequence[str],
+    regions: str | None,
+    region_size: int,
+) -> None:
     """Report sizes, class frequencies and problems of a data set.
 
     Your own images are the data set folder; `quadrat data init DIR` describes them.
@@ -34,7 +44,15 @@ def check(name: str, root: Path | None, params: Sequence[str], splits: Sequence[
     from quadrat.benchmark.data import load_dataset
     from quadrat.benchmark.data.check import check as check_dataset
 
-    report = check_dataset(load_dataset(name, root, **read_params(params)), splits or None, _show_progress)
+    dataset = load_dataset(name, root, **read_params(params))
+    report = check_dataset(dataset, splits or None, _show_progress)
+    if regions is not None:
+        from quadrat.benchmark.data.shapes import load_kind
+        from quadrat.benchmark.data.shapes.inspection import region_findings
+
+        kind = load_kind("files", folder=regions) if Path(regions).is_dir() else load_kind(regions)
+        found = region_findings(dataset, splits or dataset.splits, kind, region_size, _show_progress)
+        report = dataclasses.replace(report, findings=(*report.findings, *found))
     click.echo(report.render())
     sys.exit(1 if report.problems else 0)
 

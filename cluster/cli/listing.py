@@ -14,6 +14,7 @@ REGISTRIES: Final = {
     "signals": ("quadrat.signals", "signal"),
     "profiles": ("quadrat.profiles", "profile"),
     "datasets": ("quadrat.datasets", "dataset"),
+    "regions": ("quadrat.regions", "kind of regions"),
 }
 """Entry point group and kind by what is listed."""
 

@@ -30,7 +30,7 @@ from quadrat.benchmark.storage.atomic import (
 )
 from quadrat.benchmark.storage.digest import digest_of_file
 
-__all__ = ["MAX_ID", "MAX_REGIONS", "Cut", "check_ids", "cut_image", "pack_regions"]
+__all__ = ["MAX_ID", "MAX_REGIONS", "Cut", "check_against_images", "check_ids", "cut_image", "pack_regions"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -153,6 +153,36 @@ def _write(
             "digests": {name: digest_of_file(temporary / name) for name in (IDS, REGIONS)},
         }
         write_json(temporary / META, map_meta(values))
+
+
+def check_against_images(
+    found: RegionMap, split: PackedSplit, kind: RegionKind, on_progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Check that a packed map is what cutting the images of its split again gives.
+
+    Args:
+        found: The packed map.
+        split: The packed split.
+        kind: How images are cut.
+        on_progress: Called with (images done, images in all).
+
+    Raises:
+        DataError: When it is not.
+    """
+
+    def is_equal(index: int) -> bool:
+        image = split.images.image(index)
+        cut = cut_image(kind, image, region_size=found.region_size, id=split.ids[index])
+        return np.array_equal(cut.ids, found.ids(index))
+
+    for index, is_same in enumerate(in_order(is_equal, range(len(split)))):
+        if not is_same:
+            raise DataError(
+                f"expected the regions of image {split.ids[index]!r} in {found.path}, got others: that cache is wrong. "
+                "Delete the folder; the images are cut again"
+            )
+        if on_progress is not None:
+            on_progress(index + 1, len(split))
 
 
 def cut_image(kind: RegionKind, image: npt.NDArray[np.uint8], *, region_size: int, id: str) -> Cut:

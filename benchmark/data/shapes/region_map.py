@@ -10,19 +10,20 @@ row-major; 0 = in no region, 1 .. n = the regions of the image), `regions.npz` w
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.data.packed import META, Mapped, damaged
+from quadrat.benchmark.data.packed import META, Mapped, PackedSplit, damaged
 from quadrat.benchmark.data.regions import Box
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.benchmark.storage.digest import digest_of, is_intact_once
 
-__all__ = ["IDS", "REGIONS", "RegionMap", "Shapes", "map_meta"]
+__all__ = ["IDS", "REGIONS", "RegionMap", "Shapes", "map_meta", "packed_maps"]
 
 FORMAT: Final = "quadrat-regions"
 _META_VERSION: Final = 1
@@ -154,6 +155,24 @@ class RegionMap:
         return window
 
 
+def packed_maps(pool: PackedSplit, described: Mapping[str, Any]) -> dict[str, RegionMap]:
+    """Return the region maps that a results folder was computed on, by name; they lie beside the images of its pool.
+
+    Args:
+        pool: The packed pool.
+        described: The pool as `suite.json` describes it; `maps` has name, path and digest of each.
+
+    Raises:
+        DataError: When one is gone (it is a cache), is damaged, or is another.
+    """
+    found = {}
+    for one in described.get("maps", ()):
+        found[one["name"]] = RegionMap(pool.path / Path(one["path"]).name)
+        if found[one["name"]].digest != one["digest"]:
+            raise DataError(f"the regions {one['name']} are not those that these results were computed on")
+    return found
+
+
 def map_meta(values: dict[str, Any]) -> dict[str, Any]:
     """Return the content of `meta.json`: `values` with format, version, and a digest over all of it."""
     content = {"format": FORMAT, "version": _META_VERSION, **values}
@@ -163,7 +182,7 @@ def map_meta(values: dict[str, Any]) -> dict[str, Any]:
 def _read_meta(path: Path) -> dict[str, Any]:
     file = path / META
     if not file.is_file():
-        raise DataError(f"no packed region map at {path}: there is no {META} in it")
+        raise DataError(f"there is no packed region map at {path}, which is a cache")
     try:
         content: dict[str, Any] = json.loads(file.read_bytes())
         if content.get("format") != FORMAT or content.get("version") != _META_VERSION:

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data import PackedSplit
+from quadrat.benchmark.data.shapes import RegionMap
 from quadrat.benchmark.reporting.figures.pictures import (
     Unavailable,
     class_palette,
+    open_maps,
     paths_in_image,
     photo_uri,
     truth_uri,
@@ -116,14 +118,14 @@ def draw_gallery(
     rounds = [round_ for by_round in selections.values() for round_ in by_round]
     seeds = {trial.seed for trial in results.trials if trial.trial_id in selections}
     trials = [trial for trial in results.trials if not trial.is_full_supervision and trial.seed in seeds]
-    palette = class_palette(results)
+    palette, maps = class_palette(results), open_maps(results, pool)
     return Gallery(
         pictures=tuple(_picture(pool, index, palette) for index in chosen),
         labels=tuple(dict.fromkeys(trial.label for trial in trials)),
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
         num_rounds=max(rounds) + 1,
         drawings=tuple(
-            _drawing(trial, selections.get(trial.trial_id), pool, index, place)
+            _drawing(trial, selections.get(trial.trial_id), pool, maps.get(trial.trial_id), index, place)
             for trial in trials
             for place, index in enumerate(chosen)
         ),
@@ -160,7 +162,12 @@ def choose_images(counts: npt.NDArray[np.int64], num: int) -> list[int]:
 
 
 def _drawing(
-    trial: Trial, by_round: Mapping[int, SelectionFile] | None, pool: PackedSplit, index: int, place: int
+    trial: Trial,
+    by_round: Mapping[int, SelectionFile] | None,
+    pool: PackedSplit,
+    shapes: RegionMap | None,
+    index: int,
+    place: int,
 ) -> Drawing:
     height, width = pool.sizes[index].tolist()
     found = by_round or {}
@@ -168,7 +175,7 @@ def _drawing(
         label=trial.label,
         seed=trial.seed,
         picture=place,
-        paths=paths_in_image(found, index, height, width),
+        paths=paths_in_image(found, index, height, width, shapes),
         num_regions=None if by_round is None else sum(int((one.image == index).sum()) for one in found.values()),
     )
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from quadrat.benchmark.data import PackedSplit, open_packed
+from quadrat.benchmark.data.shapes import RegionMap, packed_maps
+from quadrat.benchmark.data.shapes.outline import outline_path
 from quadrat.benchmark.data.thumbnails import faded_thumbnail
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.selections import Selections
@@ -27,6 +29,7 @@ __all__ = [
     "class_palette",
     "classes_uri",
     "grey_uri",
+    "open_maps",
     "open_pool",
     "paths_in_image",
     "photo_uri",
@@ -62,6 +65,7 @@ def open_pool(results: Results, cache_dir: Path | None = None) -> PackedSplit | 
     try:
         pool = open_packed(results.path, results.dataset["pool"], cache_dir=cache_dir)
         pool.images.check()
+        packed_maps(pool, results.dataset["pool"])
     except DataError as error:
         return Unavailable(
             reason=f"The selected regions can't be drawn, because {error}. Running the suite again restores the packed "
@@ -100,7 +104,9 @@ def cells_path(row: Sequence[int], col: Sequence[int], region_size: int, height:
     return "".join(parts)
 
 
-def paths_in_image(by_round: Mapping[int, SelectionFile], index: int, height: int, width: int) -> dict[int, str]:
+def paths_in_image(
+    by_round: Mapping[int, SelectionFile], index: int, height: int, width: int, shapes: RegionMap | None = None
+) -> dict[int, str]:
     """Return round -> SVG path of the regions selected in one image; rounds without any are left out.
 
     Args:
@@ -108,14 +114,37 @@ def paths_in_image(by_round: Mapping[int, SelectionFile], index: int, height: in
         index: Which image of the pool.
         height: Its height, pixels.
         width: Its width, pixels.
+        shapes: Map of the trial's regions; without one, regions that are not squares are left out.
     """
     paths = {}
     for round_, found in sorted(by_round.items()):
         here = found.image == index
-        if here.any():
+        if here.any() and not found.has_cells:
+            if shapes is not None:
+                paths[round_] = "".join(_border(shapes, region) for region in found.regions[here].tolist())
+        elif here.any():
             row, col = found.row[here].tolist(), found.col[here].tolist()
             paths[round_] = cells_path(row, col, found.region_size, height, width)
     return paths
+
+
+def _border(shapes: RegionMap, region: int) -> str:
+    top, left, bottom, right = shapes.box(region)
+    window = shapes.window(int(shapes.image[region]), top, left, bottom - top, right - left)
+    return outline_path(window == region, top, left)
+
+
+def open_maps(results: Results, pool: PackedSplit | Unavailable) -> dict[str, RegionMap]:
+    """Return the region map of each trial whose regions are not squares, by trial id; they lie beside the images.
+
+    Args:
+        results: The results folder.
+        pool: What `open_pool` returned, which checked that they are there.
+    """
+    if isinstance(pool, Unavailable):
+        return {}
+    maps = packed_maps(pool, results.dataset["pool"])
+    return {trial.trial_id: maps[trial.map] for trial in results.trials if trial.map in maps}
 
 
 def photo_uri(pool: PackedSplit, index: int) -> str:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from quadrat.benchmark.data import PackedSplit
+from quadrat.benchmark.data.shapes import RegionMap
 from quadrat.benchmark.reporting.figures.pictures import (
     Unavailable,
     class_palette,
     classes_uri,
     grey_uri,
+    open_maps,
     paths_in_image,
     photo_uri,
     truth_uri,
@@ -90,10 +92,17 @@ def draw_round_viewer(
     trials = [trial for trial in results.trials if trial.trial_id in found and trial.seed == seed]
     trials.sort(key=lambda trial: trial.is_full_supervision)
     first = next(iter(found[trials[0].trial_id].values()))
-    maps, palette = _Maps(), class_palette(results)
+    maps, palette, shapes = _Maps(), class_palette(results), open_maps(results, pool)
     frames = {
         trial.label: [
-            _frames(found[trial.trial_id].get(round_, []), selections.get(trial.trial_id, {}), round_, maps, palette)
+            _frames(
+                found[trial.trial_id].get(round_, []),
+                selections.get(trial.trial_id, {}),
+                round_,
+                maps,
+                palette,
+                shapes.get(trial.trial_id),
+            )
             for round_ in range(max(found[trial.trial_id]) + 1)
         ]
         for trial in trials
@@ -127,12 +136,13 @@ def _frames(
     round_: int,
     maps: _Maps,
     palette: list[tuple[int, int, int]],
+    shapes: RegionMap | None,
 ) -> list[dict[str, Any]]:
     return [
         {
             "entropy": maps.place(grey_uri(one.entropy)),
             "prediction": maps.place(classes_uri(one.predicted, palette)),
-            "selected": paths_in_image(selections, one.image, one.height, one.width).get(round_, ""),
+            "selected": paths_in_image(selections, one.image, one.height, one.width, shapes).get(round_, ""),
         }
         for one in previews
     ]
