@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.data import open_packed
+from quadrat.benchmark.data.shapes import packed_maps
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
 from quadrat.benchmark.results.records import Record, is_complete, read_failures, read_records_so_far
@@ -235,7 +236,7 @@ class ResultsWriter:
             if trial["strategy"] == FULL_SUPERVISION or self._facts.group_of(trial) not in self._experiment.runs:
                 continue
             run, key = self._group_run(trial), f"selections/seed {trial['seed']}"
-            shapes = maps.get(trial.get("map"))
+            shapes = maps.get(trial.get("map", ""))
             for picture in draw_selections(self._results_dir, trial["trial_id"], trial["num_rounds"], pool, shapes):
                 record = self._records.get((trial["trial_id"], picture.round))
                 if record is not None:

@@ -95,8 +95,8 @@ def open_scratch(
     for one in published.dataset["pool"].get("maps", ()):
         if digests.get(one["name"], one["digest"]) != one["digest"]:
             raise ResultsError(
-                f"{published.path} was made on regions {one['name']} with digest {one['digest'][:12]}, got regions with "
-                f"digest {digests[one['name']][:12]} here: the maps, or the library that cuts images, are others"
+                f"{published.path} was made on regions {one['name']} with digest {one['digest'][:12]}, got regions "
+                f"with digest {digests[one['name']][:12]} here: the maps, or the library that cuts images, are others"
             )
     return context
 

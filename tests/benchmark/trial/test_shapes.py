@@ -13,13 +13,20 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec, identity
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.data.shapes import RegionMap, superpixels
-from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.data.shapes.region_map import map_meta
+from quadrat.benchmark.errors import DataError, ResultsError
+from quadrat.benchmark.results.published import read_published
+from quadrat.benchmark.results.records import Record, append_record
 from quadrat.benchmark.results.selections import Selections
 from quadrat.benchmark.results.trials import read_results
+from quadrat.benchmark.storage.atomic import write_json
+from quadrat.benchmark.storage.digest import digest_of_file
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
 from quadrat.benchmark.trial.oracle import RevealedLabels
+from quadrat.benchmark.trial.state import TrialState
+from quadrat.benchmark.trial.verify import check_selections, open_scratch, recompute
+from quadrat.strategies import Pool, load
 
 SHAPES = (
     ("slic", "entropy-spatial"),
@@ -151,3 +158,47 @@ def test_two_shapes_are_compared_each_with_its_own_random(tmp_path: Path) -> Non
 def test_a_kind_that_is_unknown_is_an_error_of_the_suite() -> None:
     with pytest.raises(ValidationError, match="unknown kind of regions 'slik'; did you mean 'slic'"):
         tiny(regions="slik")
+
+
+@pytest.mark.slow
+def test_a_published_result_is_verified_on_its_own_map(tmp_path: Path) -> None:
+    suite = tiny(strategies=["random"], budgets=[6, 12], regions="slic")
+    context = TrialContext.open(suite, tmp_path / "published")
+    context.prepare_results()
+    for spec in suite.trials():
+        for record in run_trial(spec, context):
+            append_record(tmp_path / "published", record)
+    published = read_published(tmp_path / "published")
+    scratch = open_scratch(published, tmp_path / "scratch")
+    assert [check.differences for check in check_selections(published, scratch)] == [(), ()]
+    assert recompute(published, scratch, published.rounds[1]).differences == ()
+    cache = tmp_path / "published" / "cache"
+    open_scratch(published, tmp_path / "again", cache_dir=cache)
+    packed = next(cache.rglob("regions-slic-*/ids.bin"))
+    ids = np.fromfile(packed, dtype="<u2")
+    ids[0] = ids[40]  # a pixel in another region, with digests that say it was written so
+    packed.write_bytes(ids.tobytes())
+    meta = json.loads((packed.parent / "meta.json").read_text())
+    meta["digests"]["ids.bin"] = digest_of_file(packed)
+    meta = {key: value for key, value in meta.items() if key not in ("digest", "format", "version")}
+    write_json(packed.parent / "meta.json", map_meta(meta))
+    with pytest.raises(DataError, match=r"expected the regions of image .* that cache is wrong"):
+        open_scratch(published, tmp_path / "third", cache_dir=cache)
+
+
+def test_a_selection_on_a_map_is_replayed(tmp_path: Path) -> None:
+    first = tiny(strategies=["random"], budgets=[6, 12], regions="slic")
+    context = TrialContext.open(first, tmp_path / "first", cache_dir=tmp_path / "cache")
+    trial = TrialState(first.trials()[0], context)
+    selected = trial.select()
+    layout = context.data.layout(16, first.regions)
+    folder = (tmp_path / "first" / "selections" / first.trials()[0].trial_id).as_posix()
+    pool = Pool(
+        image=layout.image,
+        row=layout.row,
+        col=layout.col,
+        pixels=layout.pixels,
+        labelled=np.zeros(layout.num_regions, dtype=bool),
+    )
+    replayed = load("precomputed", folder=folder).select(pool, 6, np.random.default_rng(0))
+    np.testing.assert_array_equal(replayed.regions, selected.selection.regions)
