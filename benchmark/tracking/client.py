@@ -60,6 +60,8 @@ _OWNER: Final = "results_id"
 
 _IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id", "candidate")
 _NOTE: Final = "mlflow.note.content"
+_UPLOADING: Final = ".artifact.uploading."
+"""How MLflow's local artifact store names a file until it is whole."""
 _DIGEST_CHARS: Final = 36
 """The longest digest of a data set that MLflow takes."""
 
@@ -79,6 +81,8 @@ def prepare_store(results_dir: Path, warn: Callable[[str], None]) -> None:
         warn: Called with a message when a damaged store was put aside.
     """
     path = Path(results_dir).resolve() / "mlflow.db"
+    for stray in (path.parent / "mlartifacts").rglob(f"{_UPLOADING}*"):  # left by a killed process: the lock is held
+        stray.unlink(missing_ok=True)
     if path.exists():
         damage = find_damage(path, _latest_revision())
         if damage is None:

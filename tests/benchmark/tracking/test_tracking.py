@@ -496,6 +496,17 @@ def test_a_store_that_cannot_be_opened_is_put_aside_and_made_again(folder: Path)
     log_results(folder, warn=pytest.fail)
 
 
+def test_a_file_that_a_killed_upload_left_is_removed(folder: Path) -> None:
+    from mlflow.store.artifact import local_artifact_repo
+
+    log_results(folder, warn=pytest.fail)
+    there = {path for path in (folder / "mlartifacts").rglob("*") if path.is_file()}
+    stray = next(iter(there)).with_name(f"{local_artifact_repo._TEMP_ARTIFACT_PREFIX}0a1b")
+    stray.write_bytes(b"half a pic")
+    log_results(folder, warn=pytest.fail)
+    assert {path for path in (folder / "mlartifacts").rglob("*") if path.is_file()} == there
+
+
 def test_a_database_of_ones_own_is_never_put_aside(folder: Path) -> None:
     (folder / "own.db").write_bytes(b"something else" * 1000)
     with pytest.raises(Exception, match="not a database"):
