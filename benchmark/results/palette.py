@@ -42,6 +42,8 @@ _PLUS = "M-.35,-1h.7v.65h.65v.7h-.65v.65h-.7v-.65h-.65v-.7h.65z"
 _STAR = "M0,-1.15L.3,-.4L1.1,-.36L.48,.15L.68,.93L0,.49L-.68,.93L-.48,.15L-1.1,-.36L-.3,-.4z"
 _BAR = "M-1.1,-.45h2.2v.9h-2.2z"
 
+_MARKS = (_CIRCLE, _SQUARE, _UP, _DIAMOND, _PLUS, _DOWN, _STAR)
+
 FULL_SUPERVISION_LOOK = Look(colour="#000000", mark=_BAR, dash=(6, 4))
 
 _SOLID, _DASHED, _DOTTED, _MIXED = (), (7, 3), (2, 2), (9, 3, 2, 3)
@@ -68,7 +70,8 @@ def looks_of(strategies: Mapping[str, str], queries: Mapping[str, Hashable] | No
 
     A second label of the same strategy (other parameters) and strategies of plugins take the colours that are left;
     when all are taken, they begin again with another dash. Where there are several queries (region sizes, label types),
-    a strategy keeps colour and mark over all of them and the dash shows the query.
+    a strategy keeps its colour over all of them and the dash shows the query; of more queries than there are dashes
+    the mark shows which four it is of.
 
     Args:
         strategies: Label -> registered name, in suite order.
@@ -78,11 +81,18 @@ def looks_of(strategies: Mapping[str, str], queries: Mapping[str, Hashable] | No
     if len(all_queries) > 1 and queries is not None:
         bases = _bases(strategies, queries)
         own = _looks_of_labels({bases[label]: strategy for label, strategy in strategies.items()})
-        dashes = {query: _DASHES[place % len(_DASHES)] for place, query in enumerate(all_queries)}
-        looks = {label: replace(own[bases[label]], dash=dashes[queries[label]]) for label in strategies}
+        places = {query: place for place, query in enumerate(all_queries)}
+        looks = {label: _under(own[bases[label]], places[queries[label]], len(all_queries)) for label in strategies}
     else:
         looks = _looks_of_labels(strategies)
     return looks | {FULL_SUPERVISION: FULL_SUPERVISION_LOOK}
+
+
+def _under(own: Look, place: int, num: int) -> Look:
+    """Return the look of a strategy under query number `place` of `num`."""
+    four, dash = divmod(place, len(_DASHES))
+    mark = own.mark if num <= len(_DASHES) else _MARKS[four % len(_MARKS)]
+    return replace(own, mark=mark, dash=_DASHES[dash])
 
 
 def _bases(strategies: Mapping[str, str], queries: Mapping[str, Hashable]) -> dict[str, str]:

@@ -94,6 +94,13 @@ def test_label_types_of_a_strategy_share_colour_and_mark_whatever_their_labels_a
     assert looks["twice"].colour != looks["entropy"].colour
 
 
+def test_nine_queries_of_a_strategy_all_look_different_and_share_its_colour() -> None:
+    names = {f"{name} {query}": name for query in range(9) for name in ("random", "entropy")}
+    looks = looks_of(names, {label: int(label.split()[1]) for label in names})
+    assert len(set(looks.values())) == 9 * 2 + 1
+    assert len({looks[f"random {query}"].colour for query in range(9)}) == 1
+
+
 def test_rounds_have_different_colours() -> None:
     for num_rounds in (1, 2, 3, 6, 9):
         assert len(set(round_colours(num_rounds))) == num_rounds
