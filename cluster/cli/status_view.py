@@ -15,7 +15,7 @@ from quadrat.cluster.progress.status import STALE_S
 if TYPE_CHECKING:
     from quadrat.cluster.jobs.client import Job
 
-__all__ = ["print_jobs", "print_status"]
+__all__ = ["print_jobs", "print_status", "totals"]
 
 _WIDE: Final = 110
 """Columns from which on times, nodes and processes are shown too."""
@@ -39,7 +39,7 @@ def print_status(status: dict[str, Any], stale_s: float = STALE_S) -> None:
         status: Content of the status file.
         stale_s: Age in seconds from which on its driver is reported as silent.
     """
-    click.echo(f"\n{status['suite']}  {_totals(status)}  {status['results']}")
+    click.echo(f"\n{status['suite']}  {totals(status)}  {status['results']}")
     age_s = (datetime.now(UTC) - datetime.fromisoformat(status["written_at"])).total_seconds()
     if status["state"] == "running" and age_s > stale_s:
         click.echo(f"! its driver has not written its status for {seconds(age_s)}: it was killed, or hangs")
@@ -70,7 +70,7 @@ def print_status(status: dict[str, Any], stale_s: float = STALE_S) -> None:
     print_part(table)
 
 
-def _totals(status: dict[str, Any]) -> str:
+def totals(status: dict[str, Any]) -> str:
     """Return how far a run is; a search is counted in candidates, since pruning leaves their rounds open."""
     elapsed = f"{seconds(status['elapsed_s'])} elapsed"
     if (candidates := status.get("candidates")) is not None:

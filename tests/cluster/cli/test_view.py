@@ -1,0 +1,123 @@
+"""The page of a running folder: served to this machine alone, written again when records come."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from support.fake_results import write_fake_results
+
+from quadrat.benchmark.errors import QuadratError, ResultsError
+from quadrat.benchmark.reporting import write_report
+from quadrat.cluster.cli.view import Site, open_server, watch
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
+    site = Site(tmp_path / "site")
+    site.report.mkdir(parents=True)
+    (site.report / "index.html").write_text("<p>the report")
+    (site.folder / "secret").write_text("not of the report")
+    server = open_server(site, 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def get(server: ThreadingHTTPServer, path: str, host: str | None = None) -> tuple[int, str, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.request("GET", path, headers={} if host is None else {"Host": host})
+    answer = connection.getresponse()
+    return answer.status, answer.getheader("Content-Security-Policy") or "", answer.read().decode()
+
+
+def test_frame_state_and_report_are_served(server: ThreadingHTTPServer) -> None:
+    status, policy, page = get(server, "/")
+    assert status == 200 and "<iframe" in page and policy.startswith("default-src 'none'")
+    assert get(server, "/view.js")[0] == get(server, "/view.css")[0] == 200
+    assert json.loads(get(server, "/state.json")[2])["version"] == 0
+    assert get(server, "/report/index.html?x=1")[2] == "<p>the report"
+
+
+@pytest.mark.parametrize("path", ["/secret", "/report/", "/report", "/report/../secret", "/report/%2e%2e/secret", "/x"])
+def test_nothing_else_is(server: ThreadingHTTPServer, path: str) -> None:
+    status, _, body = get(server, path)
+    assert "not of the report" not in body
+    assert status == 404
+
+
+def test_pages_of_other_sites_read_nothing(server: ThreadingHTTPServer) -> None:
+    assert get(server, "/state.json", "evil.example:8501")[0] == 403
+    assert get(server, "/report/index.html", "127.0.0.1.evil.example")[0] == 403
+    assert get(server, "/state.json", "localhost:8501")[0] == 200
+
+
+def test_a_port_that_is_taken_is_named(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    with pytest.raises(QuadratError, match=f"expected a free port, got {server.server_port}"):
+        open_server(Site(tmp_path), server.server_port)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+def test_it_is_written_again_when_records_come_and_only_then(tmp_path: Path) -> None:
+    folder, site, over, written = tmp_path / "runs", Site(tmp_path / "site"), threading.Event(), []
+    faults: list[Exception] = []
+    looks: list[int] = []
+
+    def fetch() -> Path:
+        looks.append(site.version)
+        if faults:
+            raise faults[0]
+        return folder
+
+    def run() -> None:
+        watch(
+            site,
+            fetch,
+            lambda source, out: written.append((source / "records.jsonl").read_text()),
+            lambda source: "going",
+            poll_s=0.002,
+            is_over=over.is_set,
+        )
+
+    folder.mkdir()
+    (folder / "records.jsonl").write_text("")
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        until(lambda: len(looks) > 3)
+        assert written == []  # no suite.json yet
+        (folder / "suite.json").write_text("{}")
+        until(lambda: site.version == 1)
+        until(lambda: looks.count(1) > 5)
+        assert site.version == 1
+        faults.append(ResultsError("the storage is away"))
+        until(lambda: "the storage is away" in site.text)
+        faults.clear()
+        (folder / "records.jsonl").write_text("one\n")
+        until(lambda: site.version == 2 and site.text == "going")
+        assert written == ["", "one\n"]
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_the_page_is_that_of_the_report(tmp_path: Path) -> None:
+    folder = write_fake_results(tmp_path / "runs", strategies=("random", "entropy"), has_pool=False)
+    site = Site(tmp_path / "site")
+    watch(site, lambda: folder, write_report, lambda source: "", poll_s=0.0, is_over=lambda: site.version == 1)
+    assert (site.report / "index.html").read_bytes() == write_report(folder, tmp_path / "alone").read_bytes()
+    assert not (folder / "report").exists()
