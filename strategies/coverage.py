@@ -61,7 +61,7 @@ def purity_radius(
 class _Coverage(Strategy):
     """Selects what adds most to the coverage of the pool; draws the rest where nothing adds to it."""
 
-    max_points: int = 20_000
+    max_points: int = 10_000
     """Regions over which coverage is averaged, or twice the budget where that is more; drawn where the pool has at
     least twice as many (our choice: the authors compare all samples, or a random part of them, with each other)."""
 

@@ -81,7 +81,7 @@ class DistanceBlock(ABC):
     def distance_to(self, slot: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the (I, S) distances of all regions to one of each image, which ``slot`` names by its column.
 
-        A new array. Slots that are only padding may have any value in [0, 1].
+        A new array. Slots that are only padding may have any finite value.
         """
 
 

@@ -151,7 +151,7 @@ def test_max_herding_by_hand() -> None:
 
 def test_coverage_of_a_large_pool_is_averaged_over_drawn_regions() -> None:
     pool = example_pool(Needs(features=True), num_images=20)
-    all_points, few = (select("max-herding", pool, 5, max_points=count) for count in (20_000, 20))
+    all_points, few = (select("max-herding", pool, 5, max_points=count) for count in (10_000, 20))
     again, other = (select("max-herding", pool, 5, seed=seed, max_points=20) for seed in (0, 1))
     assert again.regions.tolist() == few.regions.tolist() != other.regions.tolist()
     assert few.regions.tolist() != all_points.regions.tolist()

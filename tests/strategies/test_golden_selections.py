@@ -21,6 +21,7 @@ BUDGET = 12
 
 # Parameters beside the defaults: one case for each code path that the defaults don't take.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "entropy-spatial of neighbours that share a border": ("entropy-spatial", {"distance": "adjacency"}),
     "prob-cover of one radius": ("prob-cover", {"radius": 0.5}),
     "max-herding of a small bandwidth": ("max-herding", {"bandwidth": 0.5}),
     "core-set on principal components": ("core-set", {"pca_dim": 4}),

@@ -110,7 +110,7 @@ def test_max_min_potentials_never_rise(problem: tuple[Diversification, Pool, int
         ).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problem=problems())
 def test_centres_that_are_whole_numbers_give_the_selection_of_the_grid(
     problem: tuple[Diversification, Pool, int],
