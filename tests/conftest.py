@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,14 +36,23 @@ def server() -> Iterator[str]:
     """Return the address of an S3-compatible server with a bucket `results`, for which the environment is set."""
     import boto3
     import fsspec
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
     # fsspec keeps what it opened, with the address of another module's server.
     fsspec.get_filesystem_class("s3").clear_instance_cache()
+    # It looks whether a key exists and writes then, in a thread for each request: S3 itself lets one of them succeed.
+    put_object, lock = S3Response.put_object, threading.Lock()
+
+    def put_one_at_a_time(self: S3Response) -> Any:
+        with lock:
+            return put_object(self)
+
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     address = "http://{}:{}".format(*moto.get_host_and_port())
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "put_object", put_one_at_a_time)
         for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "DEFAULT_REGION"):
             patch.setenv(f"AWS_{name}", "us-east-1" if name == "DEFAULT_REGION" else "testing")
         patch.setenv("AWS_ENDPOINT_URL", address)

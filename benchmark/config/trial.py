@@ -2,10 +2,11 @@
 
 import copy
 import dataclasses
+import functools
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -237,12 +238,23 @@ class TrialSpec(BaseModel):
         """Readable prefix + hash over the canonical JSON of the identity fields and `IDENTITY_VERSION`.
 
         A label type other than precise is in the prefix, so that a pattern such as `entropy-r32-s0-*` names one trial.
+        It is computed once: the driver of a large suite asks for it at every event.
         """
+        return self._trial_id
+
+    @functools.cached_property
+    def _trial_id(self) -> str:
         payload = canonical_json({"version": IDENTITY_VERSION, **_by_content(identity(self))})
         digest = hashlib.sha256(payload.encode()).hexdigest()[:12]
         prefix = re.sub(r"[^a-z0-9]+", "-", self.strategy.lower()).strip("-")
         labels = "" if self.labels == PRECISE else f"-{self.labels}"
         return f"{prefix}-r{self.region_size}{labels}-s{self.seed}-{digest}"
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other fields, whose id is its own; pydantic would copy this one's."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_trial_id", None)
+        return copied
 
 
 def cuts(trials: Iterable[TrialSpec]) -> list[tuple[int, RegionsSpec]]:

@@ -7,12 +7,18 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.redaction import redact_argv
 
-__all__ = ["describe_environment", "environment_differences"]
+__all__ = ["COMMAND", "COMMIT_FILE", "commit_of", "describe_environment", "environment_differences"]
+
+COMMIT_FILE: Final = "COMMIT"
+"""File in a wheel's metadata that `quadrat submit` adds: commit and changes of the checkout that it was built from."""
+
+COMMAND: Final = "QUADRAT_COMMAND"
+"""Variable of a submitted job: the command that submitted it, without passwords."""
 
 _PACKAGES = (
     "quadrat",
@@ -48,8 +54,8 @@ def describe_environment(suite: Suite, device: str) -> dict[str, Any]:
         "threads": suite.resources.cpus,
         "encoder": suite.learner.encoder,
         "weights": suite.learner.weights,
-        "commit": _commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *redact_argv(sys.argv[1:])]),
+        "commit": commit_of(Path(__file__).resolve().parent) or _sent_commit(),
+        "command": os.environ.get(COMMAND) or " ".join([Path(sys.argv[0]).name, *redact_argv(sys.argv[1:])]),
     }
 
 
@@ -87,9 +93,14 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _commit() -> str | None:
-    """Return the commit of a source checkout (with "+changes" where it differs), None for an installed wheel."""
-    folder = Path(__file__).resolve().parent
+def _sent_commit() -> str | None:
+    """Return the commit that the wheel of `quadrat submit` carries, None for another installation."""
+    text = metadata.distribution("quadrat").read_text(COMMIT_FILE)
+    return text.strip() if text else None
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of our source checkout at `folder` ("+changes" where it differs), None where there is none."""
     try:
         top = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True

@@ -8,7 +8,9 @@ import errno
 import functools
 import hashlib
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,6 +33,9 @@ _CREDENTIALS: Final = ("NoCredentialsError", "PartialCredentialsError", "Profile
 
 _PROBE: Final = "driver-probe"
 """Name of the file that `check_conditions` writes and removes."""
+
+_NUM_RACERS: Final = 8
+_NUM_RACES: Final = 3
 
 _Result = TypeVar("_Result")
 
@@ -88,13 +93,14 @@ class Remote:
         self._call("", lambda: self._backend.find(self._path("driver")))
 
     def check_conditions(self) -> None:
-        """Check that the storage refuses conditional writes whose condition does not hold, by trying four.
+        """Check that the storage refuses conditional writes whose condition does not hold, by trying some.
 
         What guards the records against a driver that was taken over is such a refusal; storage that ignores the
-        condition would let it overwrite them. Only for the holder of the lease of the driver.
+        condition would let it overwrite them. So would storage that looks first and writes then: of those who create
+        one file at a time, one must succeed. Only for the holder of the lease of the driver.
 
         Raises:
-            ResultsError: When the storage ignores a condition.
+            ResultsError: When the storage ignores a condition, or lets several create one file.
         """
         self.delete(_PROBE)
         is_right = self.create(_PROBE, b"1") and not self.create(_PROBE, b"2")
@@ -113,6 +119,26 @@ class Remote:
                 "condition does not hold, got one that ignores it: two runs could overwrite each other's records. Give "
                 "S3 or a server compatible with it (s3://), a folder (file://), or a local --results"
             )
+        for _ in range(_NUM_RACES):
+            if (num_winners := self._race()) != 1:
+                raise ResultsError(
+                    f"expected storage at {self.shown} on which one of {_NUM_RACERS} that create the same file at once "
+                    f"(If-None-Match) succeeds, got {num_winners}: two runs could both take the lease of the results. "
+                    "Give S3, another server or a newer version of this one, a folder (file://), or a local --results"
+                )
+
+    def _race(self) -> int:
+        """Return how many of several threads that create the same file at once succeed."""
+        barrier = threading.Barrier(_NUM_RACERS)
+
+        def create(number: int) -> bool:
+            barrier.wait()
+            return self.create(_PROBE, f"{number}".encode())
+
+        with ThreadPoolExecutor(_NUM_RACERS) as pool:
+            num_winners = sum(pool.map(create, range(_NUM_RACERS)))
+        self.delete(_PROBE)
+        return num_winners
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, None when it does not exist.

@@ -1,6 +1,7 @@
 """The commands `submit`, `status` and `stop`, for jobs on a Ray cluster elsewhere."""
 
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -106,7 +107,10 @@ def submit(
     arguments = [f"{name}={value}" for name, value in options.items() if value is not None]
     arguments += [f"--strategy={label}" for label in labels]
     arguments += [f"--seed={seed}" for seed in seeds]
-    env = _variables(variables)
+    from quadrat.benchmark.redaction import redact_argv
+    from quadrat.benchmark.results.environment import COMMAND
+
+    env = {COMMAND: shlex.join(["quadrat", *redact_argv(sys.argv[1:])]), **_variables(variables)}
 
     from quadrat.cluster.jobs.client import Package
     from quadrat.cluster.jobs.wheels import distributions_of, pack

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlparse
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.results.environment import COMMIT_FILE, commit_of
 from quadrat.strategies import load
 from quadrat.strategies.registry import Registry
 
@@ -55,9 +56,9 @@ def _origin(group: str, kind: str, name: str) -> str:
 def pack(name: str, folder: Path) -> Path:
     """Write the wheel of an installed distribution into `folder` and return its path.
 
-    Its metadata lists no dependencies: Ray installs the wheel with pip on every node, which would download torch again.
-    Dependencies come from the cluster's image or environment. Equal content gives an equal file, which Ray does not
-    upload twice.
+    Our own carries the commit of the checkout that it is built from. Its metadata lists no dependencies: Ray installs
+    the wheel with pip on every node, which would download torch again. Dependencies come from the cluster's image or
+    environment. Equal content gives an equal file, which Ray does not upload twice.
 
     Args:
         name: The distribution.
@@ -76,6 +77,8 @@ def pack(name: str, folder: Path) -> Path:
             f"expected '{name}' to be pure Python, got a distribution with compiled code (tag {tags['Tag']}): install "
             "it in the cluster's image, and submit with --no-ship"
         )
+    if name == "quadrat" and source is not None and (commit := commit_of(source)) is not None:
+        files[f"{info}/{COMMIT_FILE}"] = commit.encode()
     files[f"{info}/METADATA"] = _without_dependencies(files[f"{info}/METADATA"])
     # Ray identifies a wheel by its name, hence a build tag that changes with the content.
     digest = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(files.items()))).hexdigest()

@@ -32,6 +32,9 @@ __all__ = [
 _RESIZE_EVERY_S: Final = 5.0
 """Interval at which the size of the cluster is read: it may grow or shrink while the suite runs."""
 
+_MAX_EXTRA: Final = 32
+"""Workers that wait for nodes which are not there yet: the demand by which an autoscaling cluster grows in steps."""
+
 _START_S: Final = 120.0
 """Time within which a worker starts, unless its cluster is full or must grow first."""
 
@@ -195,7 +198,10 @@ class WorkerPool:
         return node not in self._excluded and node not in self._unfit
 
     def resize(self, num_wanted: int) -> None:
-        """Start workers until there are `num_wanted` or the cluster is full; stop idle ones beyond `num_wanted`.
+        """Start workers until there are `num_wanted` or the cluster is full; stop what is idle beyond `num_wanted`.
+
+        When a cluster that was joined is full, some more are started, which wait there: an autoscaler adds nodes for
+        them, and nodes that join for another reason are used at once. They are stopped when they are not wanted.
 
         Raises:
             ClusterError: When Ray was started for this run and its node is gone.
@@ -210,10 +216,21 @@ class WorkerPool:
                 )
         # What killed a worker before it was ready would kill its successor as well: not at once again.
         may_start = now_s - self._failed_start_s >= _RESIZE_EVERY_S
-        for _ in range((min(num_wanted, self.num_slots) - len(self._workers)) * may_start):
+        num_slots = self.num_slots + self._num_extra()
+        for _ in range((min(num_wanted, num_slots) - len(self._workers)) * may_start):
             self._start_worker()
-        for worker in self.idle[: max(0, len(self._workers) - num_wanted)]:
-            self._stop(worker)
+        num_surplus = max(0, len(self._workers) - num_wanted)
+        if num_surplus:
+            waiting = [worker for worker in self._workers if worker.readiness is not None]
+            for worker in [*waiting, *self.idle][:num_surplus]:
+                self._stop(worker)
+
+    def _num_extra(self) -> int:
+        """Return how many workers are started beyond the slots of the nodes that are there."""
+        if self._is_own or self._resources.max_in_flight is not None:
+            return 0
+        is_full = sum(worker.place is not None for worker in self._workers) >= sum(self._slots.values())
+        return _MAX_EXTRA if is_full else 0
 
     def move(self, worker: Worker) -> None:
         """Replace an idle worker by one on another node."""

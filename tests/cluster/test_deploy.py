@@ -139,7 +139,18 @@ def test_the_image_copies_every_package_and_nothing_that_is_missing() -> None:
 
 
 def test_the_image_does_not_run_as_root_and_holds_no_token() -> None:
-    assert words_of("USER")[-1] != ["root"]
+    (user,) = words_of("USER")[-1]
+    assert int(user) > 1000  # a number, or runAsNonRoot refuses it; Ubuntu's image has a user 1000
+    for spec in cluster_specs():
+        for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
+            security = group["template"]["spec"]["securityContext"]
+            assert security["runAsNonRoot"] and security["runAsUser"] == security["fsGroup"] == int(user)
+        (folders,) = spec["headGroupSpec"]["template"]["spec"]["initContainers"]
+        made = folders["command"][-1]
+        paths = {
+            mount.get("subPath") for mount in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        }
+        assert all(f"/shared/{path}" in made for path in paths - {None}) and f"chown {user}:" in made
     variables = {word.partition("=")[0]: word.partition("=")[2] for words in words_of("ENV") for word in words}
     assert variables["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN" not in variables
 

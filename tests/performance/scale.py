@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -98,10 +98,12 @@ class _Pool(WorkerPool):
 
 
 def _events(spec: TrialSpec) -> Iterator[Event]:
+    # Made once a trial: what a worker spends on its events is not the driver's.
+    progress, record = make_progress(spec, 0, "fit", 0, _PROGRESS_A_ROUND), make_record(spec, 0)
     for round_ in range(spec.num_rounds):
         for done in range(1, _PROGRESS_A_ROUND + 1):
-            yield make_progress(spec, round_, "fit", done, _PROGRESS_A_ROUND)
-        yield make_record(spec, round_)
+            yield replace(progress, round=round_, done=done)
+        yield replace(record, round=round_, regions=BUDGETS[round_])
 
 
 def _suite(num_trials: int) -> Suite:

@@ -1,10 +1,12 @@
 """A trial's identity: what is part of it, what is not, and that it is the same before and after a run."""
 
+import pickle
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from quadrat.benchmark.config import trial as trial_module
 from quadrat.benchmark.config.trial import (
     IDENTITY,
     IF_CHANGED,
@@ -123,3 +125,14 @@ def test_the_id_is_golden() -> None:
 def test_parameters_that_json_cannot_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="params"):
         TrialSpec(**{**dict(SPEC), "params": {"cutoff": float("nan")}})
+
+
+def test_the_id_is_computed_once_and_a_copy_with_other_fields_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SPEC.model_copy()
+    first = spec.trial_id
+    made_anew = TrialSpec.model_validate({**SPEC.model_dump(), "seed": 7})
+    assert spec.model_copy(update={"seed": 7}).trial_id == made_anew.trial_id != first
+    assert spec == TrialSpec.model_validate(SPEC.model_dump())  # what is cached is no field
+    assert "trial_id" not in spec.model_dump() and pickle.loads(pickle.dumps(spec)).trial_id == first
+    monkeypatch.setattr(trial_module, "identity", lambda spec: pytest.fail("computed again"))
+    assert spec.trial_id == first

@@ -212,6 +212,26 @@ def test_a_server_that_ignores_if_match_is_refused(server: str, tmp_path: Path, 
         lock_results(working_folder(remote.url), remote)
 
 
+def test_storage_that_looks_first_and_writes_then_is_refused(
+    tmp_path: Path, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("first")
+    remote = Remote(f"file://{tmp_path}/there")
+    remote.check_conditions()
+    kind = type(remote._backend)
+
+    def create(self: Any, path: str, data: bytes) -> None:
+        if self.exists(path):
+            raise FileExistsError(path)
+        time.sleep(0.05)  # what others do meanwhile
+        self.write(path, data)
+
+    monkeypatch.setattr(kind, "create", create)
+    with pytest.raises(ResultsError, match=r"one of 8 that create the same file at once .* succeeds, got [2-8]: two"):
+        remote.check_conditions()
+    assert not remote.has("driver-probe")
+
+
 def test_a_conditional_write_whose_answer_was_lost_has_succeeded(drivers: Drivers) -> None:
     remote = Remote(drivers.url)
     version = remote.replace("a", b"1", None)

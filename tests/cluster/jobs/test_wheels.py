@@ -10,6 +10,8 @@ import pytest
 from support.fake_trials import make_suite
 from support.paths import ROOT
 
+from quadrat.benchmark.results import environment
+from quadrat.cluster.jobs import wheels
 from quadrat.cluster.jobs.wheels import ShippingError, distributions_of, pack
 
 PLUGIN = """
@@ -105,6 +107,34 @@ def test_our_own_wheel_is_built_from_an_editable_install_and_leaves_nothing_in_t
     assert {"quadrat/cluster/cli/main.py", "quadrat/benchmark/config/suites/quickstart.yaml"} <= names
     assert "Requires-Dist" not in metadata_in(wheel)
     assert {path.name for path in root.iterdir()} == before
+
+
+def test_our_own_wheel_carries_the_commit_that_environment_json_then_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    (source / "benchmark" / "results").mkdir(parents=True)
+    (source / "benchmark" / "results" / "environment.py").write_text("")
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+        return subprocess.run(
+            ["git", "-C", str(source), *who, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "first")
+    (source / "benchmark" / "results" / "environment.py").write_text("changed")
+    info = {"quadrat-9.dist-info/WHEEL": b"Root-Is-Purelib: true\n", "quadrat-9.dist-info/METADATA": b"Name: quadrat\n"}
+    monkeypatch.setattr(wheels, "_source_of", lambda distribution: source)
+    monkeypatch.setattr(wheels, "_built", lambda name, source: dict(info))
+    wheel = pack("quadrat", tmp_path)
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    monkeypatch.syspath_prepend(site)
+    assert environment._sent_commit() == f"{git('rev-parse', 'HEAD')}+changes"
 
 
 def test_compiled_code_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""How many workers a pool starts and stops, without Ray."""
+
+from pathlib import Path
+
+import pytest
+from support.fake_trials import ENGINE, make_suite
+
+from quadrat.cluster.runner import worker_pool
+from quadrat.cluster.runner.actor import Place
+from quadrat.cluster.runner.worker_pool import Worker, WorkerPool
+
+
+class _Pool(WorkerPool):
+    """A pool whose workers are no actors; `seat` lets those that wait start on nodes with free slots."""
+
+    def _start_worker(self, without: str | None = None) -> None:
+        self._workers.append(Worker(handle=None, readiness=object()))
+
+    def _stop(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+
+    def seat(self, slots: dict[str, int]) -> None:
+        free = [node for node, num in slots.items() for _ in range(num)]
+        for worker in self._workers:
+            if worker.place is not None:
+                free.remove(worker.place.node)
+        for worker, node in zip([one for one in self._workers if one.place is None], free, strict=False):
+            worker.place, worker.readiness = Place(host="h", pid=0, node=node), None
+
+    @property
+    def num_waiting(self) -> int:
+        return sum(worker.place is None for worker in self._workers)
+
+    @property
+    def num_ready(self) -> int:
+        return len(self._workers) - self.num_waiting
+
+
+def make_pool(monkeypatch: pytest.MonkeyPatch, slots: dict[str, int], *, is_own: bool, **resources: int) -> _Pool:
+    monkeypatch.setattr(worker_pool, "slots_by_node", lambda resources: dict(slots))
+    monkeypatch.setattr(worker_pool, "_RESIZE_EVERY_S", 0.0)
+    suite = make_suite(resources=resources)
+    return _Pool(suite, Path(), ENGINE.open_runner, ENGINE.warm_up, is_own=is_own)
+
+
+def test_a_full_cluster_is_told_of_more_demand_which_is_taken_back_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = {"a": 2}
+    pool = make_pool(monkeypatch, slots, is_own=False)
+    pool.resize(100)
+    assert (pool.num_ready, pool.num_waiting) == (0, 2)  # the nodes that are there come first
+    pool.seat(slots)
+    pool.resize(100)
+    assert (pool.num_ready, pool.num_waiting) == (2, 32)
+    slots["b"] = 40  # the autoscaler adds a node
+    pool.seat(slots)
+    pool.resize(100)
+    assert pool.num_ready + pool.num_waiting == 42  # first of all that one is filled
+    pool.seat(slots)
+    pool.resize(100)
+    assert (pool.num_ready, pool.num_waiting) == (42, 32)
+    pool.resize(50)
+    assert (pool.num_ready, pool.num_waiting) == (42, 8)
+    pool.resize(41)
+    assert (pool.num_ready, pool.num_waiting) == (41, 0)
+
+
+@pytest.mark.parametrize(("is_own", "resources", "num"), [(True, {}, 2), (False, {"max_in_flight": 5}, 5)])
+def test_a_ray_of_ones_own_and_a_limit_of_the_suite_have_no_more_demand(
+    monkeypatch: pytest.MonkeyPatch, is_own: bool, resources: dict[str, int], num: int
+) -> None:
+    pool = make_pool(monkeypatch, {"a": 2}, is_own=is_own, **resources)
+    for _ in range(3):
+        pool.resize(100)
+        pool.seat({"a": 2})
+    assert pool.num_ready + pool.num_waiting == num
