@@ -37,6 +37,10 @@ MIN_SHARE: Final = 0.02
 annotator who looks at a region does not see a class of a few pixels, which is often the blur of a border."""
 
 
+_CHUNK: Final = 65_536
+"""Regions whose errors are drawn at a time: a pool may have millions."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
     """What the annotator says of every region of the pool, if it is asked. One of the three arrays is there.
@@ -96,14 +100,14 @@ def annotate(
         return Annotation(
             **shared,
             clicks_R=np.maximum(seen_RC.sum(axis=1, dtype=np.int64), 1),
-            right_px_R=np.where(sets_RC, counts, 0).sum(axis=1, dtype=np.int64),
+            right_px_R=counts.sum(axis=1, dtype=np.int64, where=sets_RC),
             sets_RC=sets_RC,
         )
     is_right_RC = names_RC == np.arange(counts.shape[1], dtype=np.uint8)
     return Annotation(
         **shared,
         clicks_R=precise_clicks_R(),
-        right_px_R=np.where(is_right_RC, counts, 0).sum(axis=1, dtype=np.int64),
+        right_px_R=counts.sum(axis=1, dtype=np.int64, where=is_right_RC),
         names_RC=names_RC,
     )
 
@@ -134,10 +138,10 @@ def present_classes(counts_RC: npt.NDArray[np.int32], min_share: float = MIN_SHA
         >>> present_classes(np.array([[98, 2, 0], [90, 3, 7]], dtype=np.int32)).tolist()
         [[True, False, False], [True, True, True]]
     """
-    is_seen_RC = counts_RC > min_share * counts_RC.sum(axis=1, keepdims=True)
+    is_seen_RC: npt.NDArray[np.bool_] = counts_RC > min_share * counts_RC.sum(axis=1, keepdims=True)
     is_dominant_RC = np.arange(counts_RC.shape[1]) == dominant_classes(counts_RC)[:, None]
-    found: npt.NDArray[np.bool_] = is_seen_RC | is_dominant_RC
-    return found
+    is_seen_RC |= is_dominant_RC
+    return is_seen_RC
 
 
 def draw_names(
@@ -161,22 +165,44 @@ def draw_names(
     if annotator.error_rate == 0:
         return names_RC
     generator = rng(seed, "annotator")
-    is_wrong_RC = generator.random(counts_RC.shape) < annotator.error_rate
-    which_RC = generator.random(counts_RC.shape)
-    region, true = np.nonzero(is_wrong_RC & (counts_RC > 0))  # names of classes that are not there are never asked for
-    other = np.arange(num_classes)[None] != true[:, None]
-    weights = other.astype(np.float64)
-    if annotator.kind == "confused" and num_regions:
-        of_image_NC = np.zeros((int(image_R.max()) + 1, num_classes))
-        np.add.at(of_image_NC, image_R, counts_RC)
-        in_image = np.where(other, of_image_NC[image_R[region]], 0)
-        weights = np.where(in_image.any(axis=1, keepdims=True), in_image, weights)
-    cumulated = weights.cumsum(axis=1)
-    # The first class whose cumulated weight is above the draw: one without weight can't be the first.
-    drawn = (cumulated <= (which_RC[region, true] * cumulated[:, -1])[:, None]).sum(axis=1)
-    last = cumulated.argmax(axis=1)  # with weight: where rounding lifts a draw to the whole sum
-    names_RC[region, true] = np.minimum(drawn, last).astype(np.uint8)
+    of_image_NC = None if annotator.kind == "uniform" else _sums_by_image(counts_RC, image_R)
+    for begin in range(0, num_regions, _CHUNK):
+        chunk = slice(begin, begin + _CHUNK)
+        # Row by row, so that the draws do not depend on the size of a chunk.
+        draw_R2C = generator.random((len(counts_RC[chunk]), 2, num_classes))
+        # Names of classes that are not there are never asked for.
+        region, true = np.nonzero((draw_R2C[:, 0] < annotator.error_rate) & (counts_RC[chunk] > 0))
+        of_image = None if of_image_NC is None else of_image_NC[image_R[chunk][region]]
+        names_RC[begin + region, true] = _other_names(true, draw_R2C[region, 1, true], num_classes, of_image)
     return names_RC
+
+
+def _sums_by_image(counts_RC: npt.NDArray[np.int32], image_R: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Return the pixels of each class in every image, int64 (N, C); regions are numbered image by image."""
+    sums_NC = np.zeros((int(image_R.max(initial=-1)) + 1, counts_RC.shape[1]), dtype=np.int64)
+    if len(image_R):
+        images, first = np.unique(image_R, return_index=True)
+        sums_NC[images] = np.add.reduceat(counts_RC, first, axis=0, dtype=np.int64)
+    return sums_NC
+
+
+def _other_names(
+    true_W: npt.NDArray[np.int64],
+    draw_W: npt.NDArray[np.float64],
+    num_classes: int,
+    pixels_WC: npt.NDArray[np.int64] | None,
+) -> npt.NDArray[np.uint8]:
+    """Return a wrong name of each of W classes: by the pixels of the others, uniform where there are none or None."""
+    is_other_WC = np.arange(num_classes) != true_W[:, None]
+    weight_WC = is_other_WC.astype(np.float64)
+    if pixels_WC is not None:
+        in_image_WC = np.where(is_other_WC, pixels_WC, 0)
+        weight_WC = np.where(in_image_WC.any(axis=1, keepdims=True), in_image_WC, weight_WC)
+    cumulated_WC = weight_WC.cumsum(axis=1)
+    # The first class whose cumulated weight is above the draw: one without weight can't be the first.
+    drawn_W = (cumulated_WC <= (draw_W * cumulated_WC[:, -1])[:, None]).sum(axis=1)
+    last_W = cumulated_WC.argmax(axis=1)  # with weight: where rounding lifts a draw to the whole sum
+    return np.minimum(drawn_W, last_W).astype(np.uint8)
 
 
 def _named(names_RC: npt.NDArray[np.uint8], class_R: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
