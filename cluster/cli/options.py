@@ -1,11 +1,13 @@
 """Arguments and options that several commands share, and what they mean."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.extras import require_extras
@@ -31,6 +33,7 @@ __all__ = [
     "read_params",
     "remote_of",
     "report_option",
+    "resource_options",
     "results_argument",
     "results_option",
     "results_root",
@@ -40,6 +43,7 @@ __all__ = [
     "suite_arguments",
     "tracking_of",
     "trial_options",
+    "with_resources",
 ]
 
 DEFAULT_RESULTS: Final = Path("results/runs")
@@ -69,6 +73,41 @@ class _FolderOrUrl(click.ParamType):  # type: ignore[type-arg]  # generic from c
         return value if is_url(value) else self._folder.convert(value, param, ctx)
 
 
+class _Suite(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A suite: the name of a shipped one, or a file; TAB offers both."""
+
+    name = "suite"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the shipped suites that begin so, and let the shell offer files."""
+        return [*_suites(incomplete), CompletionItem(incomplete, type="file")]
+
+
+class _Label(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A label of the suite that was named before; TAB offers them."""
+
+    name = "label"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the labels of the suite that begin so; none where there is no such suite."""
+        from quadrat.benchmark.errors import QuadratError
+
+        # After an option without its value, click leaves arguments unread.
+        suite_name = ctx.params.get("suite_name") or next(iter(ctx.args), "")
+        try:
+            trials = open_suite(suite_name, ()).suite.trials()
+        except QuadratError:  # it is said when the command runs
+            return []
+        labels = dict.fromkeys(spec.label for spec in trials)
+        return [CompletionItem(label) for label in labels if label.startswith(incomplete)]
+
+
+def _suites(incomplete: str) -> list[CompletionItem]:
+    from quadrat.benchmark.config.suite_file import shipped_suites
+
+    return [CompletionItem(name) for name in shipped_suites() if name.startswith(incomplete)]
+
+
 class _Results(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """Results that exist: converted to their folder, or a URL, kept as text."""
 
@@ -76,6 +115,10 @@ class _Results(click.ParamType):  # type: ignore[type-arg]  # generic from click
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return locate_results(value) if isinstance(value, str) else value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the shipped suites that begin so, and let the shell offer folders."""
+        return [*_suites(incomplete), CompletionItem(incomplete, type="dir")]
 
 
 # ------------------------------------------------------------------------------------------------ decorators
@@ -90,7 +133,7 @@ def suite_arguments(command: _Command) -> _Command:
         multiple=True,
         help="Override a key of the suite, such as learner.iterations=50 (repeatable)",
     )(command)
-    return click.argument("suite_name", metavar="SUITE")(command)
+    return click.argument("suite_name", metavar="SUITE", type=_Suite())(command)
 
 
 def results_argument(name: str = "results") -> Callable[[_Command], _Command]:
@@ -154,11 +197,47 @@ def trial_options(command: _Command) -> _Command:
         "seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)"
     )(command)
     return click.option(
-        "labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)"
+        "labels",
+        "--strategy",
+        metavar="LABEL",
+        type=_Label(),
+        multiple=True,
+        help="Only the trials of this label (repeatable)",
     )(command)
 
 
+def resource_options(command: _Command) -> _Command:
+    """Add --jobs, --cpus, --gpus and --max-hours."""
+    options = (
+        click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time. Default: as the suite says"),
+        click.option(
+            "--cpus",
+            type=click.IntRange(min=1),
+            help="Cores and threads of a trial; equal records need equal ones. Default: as the suite says",
+        ),
+        click.option(
+            "--gpus",
+            type=click.FloatRange(min=0),
+            help="GPUs of a trial; 0.25: four share one. Default: as the suite says",
+        ),
+        click.option(
+            "--max-hours",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Stop after this time, with exit code 75; the same command goes on. For batch queues",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 # ------------------------------------------------------------------------------------------------ their meaning
+
+
+def with_resources(settings: Sequence[str], jobs: int | None, cpus: int | None, gpus: float | None) -> tuple[str, ...]:
+    """Return the settings of a suite with what --jobs, --cpus and --gpus say, which come last."""
+    given = {"max_in_flight": jobs, "cpus": cpus, "gpus": gpus}
+    return (*settings, *(f"resources.{key}={value}" for key, value in given.items() if value is not None))
 
 
 def run_options(
@@ -172,6 +251,7 @@ def run_options(
     ray_address: str | None = None,
     writes_report: bool = False,
     uses_ray: bool = True,
+    max_hours: float | None = None,
 ) -> "RunOptions":
     """Return how a suite or a study is run, from the options of the command.
 
@@ -185,6 +265,7 @@ def run_options(
         ray_address: --ray as given.
         writes_report: Whether a report is written at the end.
         uses_ray: Whether trials run on Ray.
+        max_hours: --max-hours as given; counted from now on.
 
     Raises:
         MissingExtraError: When packages are missing that the command needs, at its end too.
@@ -219,6 +300,7 @@ def run_options(
         mlflow_uri=uri,
         experiment=experiment or None,
         ray_address=ray_address,
+        until_s=None if max_hours is None else time.monotonic() + 3600 * max_hours,
     )
 
 

@@ -16,12 +16,14 @@ from quadrat.cluster.cli.options import (
     open_suite,
     ray_option,
     report_option,
+    resource_options,
     results_option,
     run_options,
     select_trials,
     store_option,
     suite_arguments,
     trial_options,
+    with_resources,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ __all__ = ["COMMANDS", "conclude"]
 @cache_option
 @store_option
 @report_option
+@resource_options
 def run(
     suite_name: str,
     settings: Sequence[str],
@@ -53,13 +56,17 @@ def run(
     cache: Path | None,
     store: Path | str | None,
     report: bool,
+    jobs: int | None,
+    cpus: int | None,
+    gpus: float | None,
+    max_hours: float | None,
 ) -> None:
     """Run the trials of a suite on Ray, or resume them.
 
     Complete trials are skipped, interrupted ones resume from their last artefact. After Ctrl-C, a crash or an error,
     run the same command again.
     """
-    suite, results_dir = open_suite(suite_name, settings, results)
+    suite, results_dir = open_suite(suite_name, with_resources(settings, jobs, cpus, gpus), results)
     trials = select_trials(suite, labels, seeds)
     options = run_options(
         results_dir,
@@ -70,6 +77,7 @@ def run(
         experiment=experiment,
         ray_address=ray_address,
         writes_report=report,
+        max_hours=max_hours,
     )
     from quadrat.cluster.runner.driver import run_on_ray  # here: it imports what run_options has checked
 

@@ -16,10 +16,12 @@ from quadrat.cluster.cli.options import (
     open_suite,
     ray_option,
     report_option,
+    resource_options,
     results_option,
     run_options,
     store_option,
     suite_arguments,
+    with_resources,
 )
 from quadrat.cluster.cli.run import conclude
 
@@ -39,6 +41,7 @@ __all__ = ["COMMANDS"]
 @cache_option
 @store_option
 @report_option
+@resource_options
 def study(
     suite_name: str,
     settings: Sequence[str],
@@ -49,6 +52,10 @@ def study(
     cache: Path | None,
     store: Path | str | None,
     report: bool,
+    jobs: int | None,
+    cpus: int | None,
+    gpus: float | None,
+    max_hours: float | None,
 ) -> None:
     """Search a strategy's parameters, then report the best.
 
@@ -56,7 +63,7 @@ def study(
     suite's own strategies then run on the suite's seeds; those figures are the results. After Ctrl-C, a crash or an
     error, run the same command again.
     """
-    suite, results_dir = open_suite(suite_name, settings, results)
+    suite, results_dir = open_suite(suite_name, with_resources(settings, jobs, cpus, gpus), results)
     options = run_options(
         results_dir,
         results,
@@ -66,6 +73,7 @@ def study(
         experiment=experiment,
         ray_address=ray_address,
         writes_report=report,
+        max_hours=max_hours,
     )
     from quadrat.cluster.study.driver import run_study  # here: it imports what run_options has checked
 

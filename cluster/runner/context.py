@@ -36,6 +36,7 @@ class RunOptions:
         experiment: MLflow experiment, None for that of the suite's name.
         ray_address: The cluster to join, None to start Ray on this machine.
         remote: Remote copy of the results; `results_dir` is then the local working folder.
+        until_s: When the run stops, by `time.monotonic`; None for no limit.
     """
 
     results_dir: Path
@@ -45,6 +46,7 @@ class RunOptions:
     experiment: str | None = None
     ray_address: str | None = None
     remote: Remote | None = None
+    until_s: float | None = None
 
     @property
     def url(self) -> str | None:
@@ -94,7 +96,10 @@ def lock_folder(suite: Suite, options: RunOptions) -> Iterator[Locked]:
     Raises:
         ResultsError: When the folder is in use, belongs to another suite, or cannot be written.
     """
-    with StopRequest() as stop, lock_results(options.results_dir, options.remote, stop.raise_if_requested) as lock:
+    with (
+        StopRequest(options.until_s) as stop,
+        lock_results(options.results_dir, options.remote, stop.raise_if_requested) as lock,
+    ):
         check_results(options.results_dir, suite)
         yield Locked(lock, stop)
 

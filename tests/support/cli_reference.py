@@ -20,7 +20,11 @@ them. The text of `show`, `show --plan` and `status` is laid out in `suite_view.
 cluster, storage or results could not be had. Also: what was checked or compared differs |
 | 2 | mend first, any machine would meet it again: a mistake in the arguments, the suite, the data or a plugin; the \
 message says what was expected |
+| 75 | time is up (`--max-hours`); the same command resumes |
 | 128 + n | stopped by signal n; the same command resumes |
+
+TAB completes commands, options, suites, labels and folders after
+`eval "$(_QUADRAT_COMPLETE=bash_source quadrat)"` (`zsh_source`, `fish_source`), best in the shell's start file.
 
 The tables below are generated; a test compares them with the code:
 `cd tests && python -m support.cli_reference > ../cluster/cli/README.md`.

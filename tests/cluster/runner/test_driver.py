@@ -99,6 +99,30 @@ def test_a_budget_beyond_the_pool_is_reported_before_anything_runs(tmp_path: Pat
     assert "the pool has 10 regions of 16 px, fewer than the largest budget, 16" in out.getvalue()
 
 
+def test_time_that_is_up_stops_a_run_which_goes_on_later(tmp_path: Path) -> None:
+    late = replace(options(tmp_path), until_s=time.monotonic())
+    outcome = run_in_foreground(SUITE, TRIALS, late)
+    assert (outcome.exit_code, outcome.num_complete, outcome.failures) == (75, 0, ())
+    assert run_in_foreground(SUITE, TRIALS, options(tmp_path)).exit_code == 0
+    assert run_in_foreground(SUITE, TRIALS, late).exit_code == 0  # nothing was left to do
+
+
+def test_a_stop_has_one_reason() -> None:
+    now_s = [0.0]
+    stop = StopRequest(10.0, clock=lambda: now_s[0])
+    assert (stop.signal, stop.exit_code) == (None, None)
+    stop.raise_if_requested()
+    now_s[0] = 10.0
+    assert stop.exit_code is None  # nobody has looked
+    with pytest.raises(KeyboardInterrupt):
+        stop.raise_if_requested()
+    assert (stop.signal, stop.exit_code) == (signal.SIGTERM, 75)
+    before = StopRequest(10.0, clock=lambda: now_s[0] - 1)
+    before.request(signal.SIGINT)
+    now_s[0] = 20.0
+    assert (before.signal, before.exit_code) == (signal.SIGINT, 130)
+
+
 def test_the_first_signal_sets_a_flag_and_the_second_one_interrupts() -> None:
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
