@@ -52,7 +52,7 @@ def test_an_unknown_suite_names_the_known_ones(quadrat: Callable[..., Result]) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "learner.iterations=soon"], "tiny.yaml: learner.iterations: expected a valid integer"),
+        (["--set", "learner.iterations=soon"], "error: --set learner.iterations: expected a valid integer"),
         (["--set", "learner.iteration=5"], "did you mean 'iterations'?"),
         (["--set", "learner.iterations"], "--set: expected key=value such as learner.iterations=50"),
         (
