@@ -98,6 +98,15 @@ class LineDisplay:
     def __init__(self, progress: RunProgress, stream: TextIO) -> None:
         self._progress = progress
         self._stream = stream
+        self._left_s: float | None = None
+        self._left_at_s = float("-inf")
+
+    def _time_left_s(self) -> float | None:
+        """Return the time left, of many trials in flight at most a second old: it is a sum over all of them."""
+        now_s = time.monotonic()
+        if len(self._progress.rows) <= _MAX_ROWS or now_s - self._left_at_s >= 1.0:
+            self._left_s, self._left_at_s = self._progress.left_s(), now_s
+        return self._left_s
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +132,7 @@ class LineDisplay:
             f"{record.label}  seed {record.seed}  round {record.round}/{row.spec.num_rounds - 1}  "
             f"{record.regions} regions ({percent(record.labelled_fraction)})  mIoU {percent(record.miou)}  "
             f"{seconds(spent_s)}  [{progress.num_rounds_done}/{progress.num_rounds} rounds, "
-            f"{seconds(progress.left_s())} left]"
+            f"{seconds(self._time_left_s())} left]"
         )
 
     def trial_done(self, row: Row) -> None:

@@ -12,7 +12,7 @@ import ray
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner, WarmUp
-from quadrat.cluster.runner.events import Event, stream
+from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, stream
 
 __all__ = ["Place", "Started", "TrialActor", "here"]
 
@@ -84,9 +84,14 @@ class TrialActor:
             return Started(place=here(), error=_plain(error))
         return Started(place=here())
 
-    def run(self, spec: TrialSpec) -> Iterator[Event]:
-        """Run a trial and yield its events. An error of the trial is not raised but is its last event."""
-        yield from stream(spec, self._get_runner)
+    def run(self, spec: TrialSpec, every_s: float = PROGRESS_EVERY_S) -> Iterator[Event]:
+        """Run a trial and yield its events. An error of the trial is not raised but is its last event.
+
+        Args:
+            spec: The trial.
+            every_s: Progress within a phase is reported at most this often.
+        """
+        yield from stream(spec, self._get_runner, every_s)
 
     def _get_runner(self) -> TrialRunner:
         if self._runner is None:

@@ -14,9 +14,9 @@ from quadrat.benchmark.results.records import Failure, Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 
-__all__ = ["Event", "Raised", "failure_of", "stream"]
+__all__ = ["PROGRESS_EVERY_S", "Event", "Raised", "failure_of", "stream"]
 
-_PROGRESS_EVERY_S: Final = 0.4
+PROGRESS_EVERY_S: Final = 0.4
 """Progress within a phase is reported at most this often; a training step may take milliseconds."""
 
 
@@ -73,7 +73,9 @@ def _is_of_machine(error: Exception) -> bool:
     )
 
 
-def stream(spec: TrialSpec, get_runner: Callable[[], TrialRunner]) -> Iterator[Event]:
+def stream(
+    spec: TrialSpec, get_runner: Callable[[], TrialRunner], every_s: float = PROGRESS_EVERY_S
+) -> Iterator[Event]:
     """Run a trial in a thread and yield its events as they happen.
 
     A generator cannot yield from inside the callback that the learner calls, hence the thread. With one ordered stream,
@@ -83,9 +85,10 @@ def stream(spec: TrialSpec, get_runner: Callable[[], TrialRunner]) -> Iterator[E
     Args:
         spec: The trial.
         get_runner: Opens the runner; called in the thread, so that an error (bad data, say) fails the trial.
+        every_s: Progress within a phase is reported at most this often.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    on_progress = _Throttle(events.put)
+    on_progress = _Throttle(events.put, every_s)
 
     def work() -> None:
         num_rounds_done = 0
@@ -105,16 +108,17 @@ def stream(spec: TrialSpec, get_runner: Callable[[], TrialRunner]) -> Iterator[E
 
 
 class _Throttle:
-    """Passes progress on when the phase changes or there is a note, and otherwise at most every `_PROGRESS_EVERY_S`."""
+    """Passes progress on when the phase changes or there is a note, and otherwise at most every `every_s`."""
 
-    def __init__(self, put: Callable[[Event], None]) -> None:
+    def __init__(self, put: Callable[[Event], None], every_s: float) -> None:
         self._put = put
+        self._every_s = every_s
         self._last: tuple[int, str] | None = None
         self._last_s = 0.0
 
     def __call__(self, progress: Progress) -> None:
         now_s = time.monotonic()
         place = (progress.round, progress.phase)
-        if progress.note or place != self._last or now_s - self._last_s >= _PROGRESS_EVERY_S:
+        if progress.note or place != self._last or now_s - self._last_s >= self._every_s:
             self._last, self._last_s = place, now_s
             self._put(progress)

@@ -15,7 +15,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import QuadratError
 from quadrat.cluster.runner.actor import Place, Started, TrialActor
 from quadrat.cluster.runner.engine import OpenRunner, WarmUp
-from quadrat.cluster.runner.events import Event, Raised
+from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, Raised
 from quadrat.cluster.runner.ray_session import ClusterError, ClusterUnavailableError, slots_by_node
 
 __all__ = [
@@ -31,6 +31,9 @@ __all__ = [
 
 _RESIZE_EVERY_S: Final = 5.0
 """Interval at which the size of the cluster is read: it may grow or shrink while the suite runs."""
+
+_MAX_PROGRESS_A_S: Final = 250
+"""Progress events a second, of all workers together; each costs the driver about half a millisecond."""
 
 _MAX_EXTRA: Final = 32
 """Workers that wait for nodes which are not there yet: the demand by which an autoscaling cluster grows in steps."""
@@ -255,7 +258,8 @@ class WorkerPool:
         worker.spec, worker.has_raised = spec, False
         # The name is what Ray's dashboard and `ray list tasks` show.
         name = f"{spec.label} seed {spec.seed}"
-        worker.events = worker.handle.run.options(name=name, num_returns="streaming").remote(spec)
+        every_s = max(PROGRESS_EVERY_S, len(self._workers) / _MAX_PROGRESS_A_S)
+        worker.events = worker.handle.run.options(name=name, num_returns="streaming").remote(spec, every_s)
 
     def poll(self, timeout_s: float) -> Iterator[PoolEvent]:
         """Yield the events since the last call, after waiting at most `timeout_s` for one.

@@ -51,3 +51,4 @@ def test_progress_within_a_phase_is_reported_a_few_times_a_second_at_most() -> N
     events = list(stream(TRIALS[0], lambda: run))
     assert len(events) <= 3 + (time.monotonic() - start) / 0.4
     assert isinstance(events[-1], Record)
+    assert len(list(stream(TRIALS[0], lambda: run, every_s=1e6))) == 2  # of many workers: the first, and the record

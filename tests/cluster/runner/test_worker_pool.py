@@ -64,6 +64,32 @@ def test_a_full_cluster_is_told_of_more_demand_which_is_taken_back_at_the_end(mo
     assert (pool.num_ready, pool.num_waiting) == (41, 0)
 
 
+class _Handle:
+    """An actor that keeps the arguments of `run`."""
+
+    def __init__(self) -> None:
+        self.run = self
+        self.arguments: tuple[object, ...] = ()
+
+    def options(self, **options: object) -> "_Handle":
+        return self
+
+    def remote(self, *arguments: object) -> None:
+        self.arguments = arguments
+
+
+@pytest.mark.parametrize(("num_workers", "every_s"), [(1, 0.4), (100, 0.4), (1000, 4.0)])
+def test_workers_together_report_progress_250_times_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch, num_workers: int, every_s: float
+) -> None:
+    pool = make_pool(monkeypatch, {"a": num_workers}, is_own=True)
+    pool.resize(num_workers)
+    worker, handle = pool._workers[0], _Handle()
+    worker.handle = handle
+    pool.start(worker, make_suite().trials()[0])
+    assert handle.arguments[1] == every_s
+
+
 @pytest.mark.parametrize(("is_own", "resources", "num"), [(True, {}, 2), (False, {"max_in_flight": 5}, 5)])
 def test_a_ray_of_ones_own_and_a_limit_of_the_suite_have_no_more_demand(
     monkeypatch: pytest.MonkeyPatch, is_own: bool, resources: dict[str, int], num: int
