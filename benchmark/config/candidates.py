@@ -1,8 +1,11 @@
 """Candidates of a study: their trials in the search, the best of them, and the suite that reports those."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import yaml
 
 from quadrat.benchmark.config.study import REGION_SIZE, Direction, Study
 from quadrat.benchmark.config.suite import StrategyEntry, Suite
@@ -15,6 +18,7 @@ __all__ = [
     "State",
     "best_of",
     "entry_of",
+    "export_suite",
     "report_suite",
     "search_dataset",
     "search_suite",
@@ -158,3 +162,13 @@ def report_suite(suite: Suite, best: Sequence[Candidate]) -> tuple[Suite, list[B
             strategies.append(entry)
         found.append(Best(candidate=candidate.number, label=labels[key]))
     return suite.model_copy(update={"strategies": tuple(strategies)}), found
+
+
+def export_suite(reported: Suite) -> str:
+    """Return a suite as YAML that runs by itself: what `report_suite` returned, without the search.
+
+    Its trials are those of the report, so in the study's results folder they are complete.
+    """
+    values = json.loads(reported.model_copy(update={"study": None}).model_dump_json(exclude_none=True))
+    about = f"# Suite {reported.name} with the best candidates of its study, written by `quadrat study --export`.\n"
+    return about + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)

@@ -42,6 +42,13 @@ __all__ = ["COMMANDS"]
 @store_option
 @report_option
 @resource_options
+@click.option(
+    "export_path",
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the best candidates, beside the suite's own strategies, as a suite that runs",
+)
 def study(
     suite_name: str,
     settings: Sequence[str],
@@ -56,6 +63,7 @@ def study(
     cpus: int | None,
     gpus: float | None,
     max_hours: float | None,
+    export_path: Path | None,
 ) -> None:
     """Search a strategy's parameters, then report the best.
 
@@ -79,6 +87,12 @@ def study(
 
     outcome = run_study(suite, options)
     _print_candidates(outcome, options)
+    if export_path is not None and outcome.reported is not None:
+        from quadrat.benchmark.config.candidates import export_suite
+        from quadrat.benchmark.storage.atomic import atomic_write
+
+        atomic_write(export_path, export_suite(outcome.reported).encode())
+        click.echo(f"exported  quadrat run {shlex.quote(str(export_path))}")
     if outcome.report is None:
         sys.exit(outcome.exit_code)
     conclude(outcome.report, options, has_report=report, exit_code=outcome.exit_code)

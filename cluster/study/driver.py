@@ -28,6 +28,7 @@ class StudyOutcome:
         stop_code: Exit code when the user stopped the study, else None.
         num_fits: Rounds of the search whose model was trained in this run.
         num_shared: Rounds of the search that took a model from the store.
+        reported: The suite's own strategies and the best candidates, None where there is none or the user stopped it.
         needs_mending: Whether a trial of a candidate failed that would fail on any machine.
     """
 
@@ -36,6 +37,7 @@ class StudyOutcome:
     stop_code: int | None
     num_fits: int
     num_shared: int
+    reported: Suite | None = None
     needs_mending: bool = False
 
     @property
@@ -114,6 +116,7 @@ def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | No
             stop_code=locked.stop.exit_code,
             num_fits=search.num_fits,
             num_shared=search.num_shared,
+            reported=reported,
             needs_mending=any(failure.needs_mending for failure in read_failures(results_dir)),
         )
         return outcome, reported

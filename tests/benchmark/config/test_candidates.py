@@ -1,12 +1,20 @@
 """Candidates of a study: their trials, the best of them, and the suite that reports those."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fake_trials import make_suite
 
-from quadrat.benchmark.config.candidates import Candidate, best_of, report_suite, search_trials, study_of
-from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.candidates import (
+    Candidate,
+    best_of,
+    export_suite,
+    report_suite,
+    search_trials,
+    study_of,
+)
+from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import SuiteError
 
 STUDY = {
@@ -92,6 +100,17 @@ def test_the_best_are_reported_beside_the_suites_own_strategies_on_its_own_seeds
         "candidate 3": (8, (16, 32, 64)),
     }
     assert {spec.seed for spec in reported.trials()} == {0, 1}
+
+
+def test_what_is_exported_is_a_suite_file_with_the_trials_of_the_report(tmp_path: Path) -> None:
+    suite = suite_with(full_supervision=True, description="größer: a suite")
+    reported, _ = report_suite(suite, [done(3, 0.5, params={"cutoff": 2.5, "region_size": 8})])
+    path = tmp_path / "best.yaml"
+    path.write_text(export_suite(reported), encoding="utf-8")
+    loaded = load_suite(str(path), ())
+    assert loaded.study is None and loaded.description == suite.description
+    assert [spec.trial_id for spec in loaded.trials()] == [spec.trial_id for spec in reported.trials()]
+    assert [spec.label for spec in loaded.trials()] == [spec.label for spec in reported.trials()]
 
 
 def test_a_best_candidate_that_is_a_strategy_of_the_suite_is_not_there_twice() -> None:
