@@ -202,7 +202,8 @@ def _other_names(
     # The first class whose cumulated weight is above the draw: one without weight can't be the first.
     drawn_W = (cumulated_WC <= (draw_W * cumulated_WC[:, -1])[:, None]).sum(axis=1)
     last_W = cumulated_WC.argmax(axis=1)  # with weight: where rounding lifts a draw to the whole sum
-    return np.minimum(drawn_W, last_W).astype(np.uint8)
+    named_W: npt.NDArray[np.uint8] = np.minimum(drawn_W, last_W).astype(np.uint8)
+    return named_W
 
 
 def _named(names_RC: npt.NDArray[np.uint8], class_R: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
