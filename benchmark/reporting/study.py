@@ -3,20 +3,16 @@
 Values on the search seeds and on the report seeds are kept apart: only the latter are results.
 """
 
-import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import vl_convert
 from markupsafe import Markup
 
 from quadrat.benchmark.analysis.importance import importance_of
-from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE, value_of
-from quadrat.benchmark.analysis.statistics import paired_difference, summarise
-from quadrat.benchmark.config.study import Objective
+from quadrat.benchmark.analysis.objective import DISPLAY_TITLE
 from quadrat.benchmark.reporting.figures.slices import slice_chart, slice_title
 from quadrat.benchmark.reporting.files import VEGA_LITE
-from quadrat.benchmark.reporting.formatting import interval, mean_std, parameter, signed
+from quadrat.benchmark.reporting.study_sentence import report_values, study_sentence
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.study import best_table, candidate_table, importance_table
 from quadrat.benchmark.results.study_results import StudyResults, read_study
@@ -68,10 +64,10 @@ def study_section(results: Results) -> StudySection | None:
     found = read_study(results.path)
     if found is None or not found.candidates:
         return None
-    values = _report_values(results, found.study.objective[0])
+    values = report_values(results, found.study.objective[0])
     importance = importance_of(found)
     return StudySection(
-        headline=_headline(found, values),
+        headline=study_sentence(found, values, results.strategies),
         facts=_facts(found, results),
         caveats=_caveats(found, results),
         best=best_table(found, results, values) if any(best.label in values for best in found.best) else None,
@@ -80,47 +76,6 @@ def study_section(results: Results) -> StudySection | None:
         no_importance=importance.reason,
         slices=tuple(_slice(found, name) for name in found.space),
     )
-
-
-def _report_values(results: Results, objective: Objective) -> dict[str, dict[int, float]]:
-    """Return label -> report seed -> objective as displayed, for the trials that are complete."""
-    full = {record.seed: record for record in results.full_supervision}
-    values: dict[str, dict[int, float]] = {}
-    for trial in results.trials:
-        if trial.is_full_supervision or trial.state != "done" or (objective == "cost-95" and trial.seed not in full):
-            continue
-        targets = [full[trial.seed]] if trial.seed in full else []
-        value = DISPLAY_SCALE[objective] * value_of(objective, trial.records, targets)
-        values.setdefault(trial.label, {})[trial.seed] = value
-    return values
-
-
-def _headline(found: StudyResults, values: Mapping[str, Mapping[int, float]]) -> str:
-    objective = found.study.objective[0]
-    if not found.best:
-        return "The search has not ended, or no candidate was completed: there is no best one yet."
-    best = found.best[0]
-    candidate = found.candidates[best.candidate]
-    name = f"candidate {best.candidate}" + ("" if best.label == candidate.label else f" (same as {best.label})")
-    params = ", ".join(f"{name} {parameter(value)}" for name, value in candidate.params.items())
-    chosen = f"Best of {len(found.candidates)} candidates on the search seeds: {name}, {params}."
-    if best.label not in values:
-        return f"{chosen} It has not been run on the report seeds yet."
-    mine = values[best.label]
-    rest = {label: seeds for label, seeds in values.items() if label not in {one.label for one in found.best}}
-    text = f"{chosen} On the report seeds its {DISPLAY_TITLE[objective]} is {mean_std(summarise(mine.values()), 2)}"
-    if not rest:
-        return text + "."
-    sign = 1 if found.directions[0] == "maximize" else -1
-    ahead = max(rest, key=lambda label: sign * statistics.fmean(rest[label].values()))
-    text += f", against {mean_std(summarise(rest[ahead].values()), 2)} of {ahead}, the best strategy of the suite"
-    difference = paired_difference(mine, rest[ahead])
-    if difference is None:
-        return text + "; they share no seed."
-    text += f": a difference of {signed(difference.summary.mean)}"
-    if difference.half_width is None:
-        return f"{text} over {difference.summary.num} shared seed{'s' if difference.summary.num > 1 else ''}."
-    return f"{text} (95 % interval {interval(difference)}; exploratory)."
 
 
 def _facts(found: StudyResults, results: Results) -> tuple[str, ...]:

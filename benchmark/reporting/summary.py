@@ -14,6 +14,7 @@ from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryCompariso
 from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.reporting.caveats import caveats
 from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
+from quadrat.benchmark.reporting.study_sentence import study_headline
 from quadrat.benchmark.reporting.tables.cells import NamedTable, Table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, gains_table, pair_name
 from quadrat.benchmark.reporting.tables.queries import named_queries, query_sentences
@@ -27,7 +28,8 @@ class ReportSummary:
     """The summary of a results folder in sentences.
 
     Attributes:
-        headline: One sentence: who differs significantly from Random, over pixels and over clicks, on which data.
+        headline: One sentence: who differs significantly from Random, over pixels and over clicks, on which data. Of a
+            study: its best candidate against the suite's own, on the report seeds; the other sentence then follows.
         answer: More: where the two costs disagree, what the seeds at hand can tell, and under which query each strategy
             is highest over clicks.
         gains: The table of the primary analysis; None where nothing can be compared.
@@ -56,9 +58,11 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
     values = values_by_seed(results.records, MIOU)
     found = analyse(results, cost)
     pairwise = pairwise_finding(found)
+    study, headline = study_headline(results), _headline(results, values, found.primary)
     return ReportSummary(
-        headline=_headline(results, values, found.primary),
+        headline=headline if study is None else study,
         answer=(
+            *(() if study is None else (headline,)),
             *_disagreements(found.primary),
             *_power(found.primary),
             *(query_sentences(found.queries) if found.queries is not None else ()),

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from quadrat.benchmark.analysis.importance import importance_of
 from quadrat.benchmark.analysis.objective import value_of
 from quadrat.benchmark.config.candidates import Best, Candidate
 from quadrat.benchmark.config.study import Study
+from quadrat.benchmark.config.suite import StrategyEntry
+from quadrat.benchmark.config.suite_file import load_yaml
 from quadrat.benchmark.reporting.figures.slices import slice_chart
-from quadrat.benchmark.reporting.formatting import ABSENT
+from quadrat.benchmark.reporting.formatting import ABSENT, signed
 from quadrat.benchmark.reporting.page import write_report
 from quadrat.benchmark.reporting.study import study_section
+from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.study import importance_table
+from quadrat.benchmark.reporting.text import as_text
 from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.results.study_results import StudyResults, write_study
 from quadrat.benchmark.results.trials import read_results
@@ -98,6 +103,32 @@ def test_the_best_candidate_comes_with_its_values_on_the_report_seeds(folder: Pa
     assert row.cells[-1].text == "50.00"  # of the search, in a column that says that it is no result
     assert {row.label for row in section.best.table.rows} == {BEST, "random", "entropy"}
     assert re.search("a difference of [+\N{MINUS SIGN}][0-9]", section.headline)
+
+
+def test_the_results_of_a_study_begin_with_its_best_against_the_suites_own(folder: Path, tmp_path: Path) -> None:
+    write_fake_results(tmp_path, strategies=("random", "entropy", "entropy-spatial", BEST), seeds=(0, 1, 2))
+    write_study(tmp_path, make_results(params={"norm": 1}))
+    results = read_results(tmp_path)
+    summary = report_summary(results)
+    records = read_records(tmp_path)
+    mine, own = (
+        [100 * value_of("area", [r for r in records if (r.label, r.seed) == (label, seed)]) for seed in (0, 1, 2)]
+        for label in (BEST, "entropy-spatial")
+    )
+    gain = statistics.fmean(a - b for a, b in zip(mine, own, strict=True))
+    assert f"{statistics.fmean(own):.2f} (" in summary.headline
+    assert "of entropy-spatial, with the suite's own setting" in summary.headline
+    assert f"a difference of {signed(gain)} (95 % interval" in summary.headline
+    assert "50.00" not in summary.headline  # of the search
+    # The sentence on Random follows, and the entry can be pasted.
+    assert "significant" in summary.answer[0]
+    entry = StrategyEntry.model_validate(load_yaml(summary.headline.partition("suite's strategies: ")[2]))
+    assert (entry.name, entry.params, entry.region_size) == ("entropy-spatial", {"norm": 1, "cutoff": 2.0}, 8)
+    assert as_text(results).startswith("Best of 8 candidates")
+    # Without one setting of its own it is the best of the suite; without a study there is no such sentence.
+    assert "the best strategy of the suite" in report_summary(read_results(folder)).headline
+    shutil.rmtree(tmp_path / "study")
+    assert report_summary(read_results(tmp_path)).headline == summary.answer[0]
 
 
 def test_pruned_and_failed_candidates_are_counted_and_in_the_table(folder: Path) -> None:
