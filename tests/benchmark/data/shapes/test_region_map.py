@@ -241,3 +241,23 @@ def test_a_changed_file_is_another_map(tmp_path: Path) -> None:
 def test_a_wrong_parameter_is_refused(name: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_kind(name, **params)
+
+
+def test_a_map_that_was_not_finished_leaves_nothing_and_is_cut_again(tmp_path: Path) -> None:
+    split, calls = scenes(tmp_path, num_train=3), []
+
+    def interrupted(size: tuple[int, int], seed: int) -> NDArray[np.int64]:
+        calls.append(seed)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return ragged(size, seed)
+
+    kind = Drawn(draw=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack_regions(split, kind, 12)
+    assert [path.name for path in split.path.glob("*regions-drawn-*")] == [
+        path.name for path in split.path.glob(".regions-drawn-*.lock")
+    ]
+    expected = pack_regions(split, Drawn(draw=ragged), 12)
+    again = pack_regions(split, kind, 12)
+    assert again.digest == expected.digest and again.num_regions == expected.num_regions
