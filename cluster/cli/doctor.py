@@ -13,6 +13,8 @@ from typing import Final
 
 import click
 
+from quadrat.cluster.cli.clean import sizes
+from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.listing import REGISTRIES
 from quadrat.cluster.cli.options import remote_of, results_option, results_root
 
@@ -161,7 +163,23 @@ def _mlflow() -> tuple[bool, str]:
 def _disk(results_dir: Path) -> tuple[bool, str]:
     folder = _existing(results_dir)
     free = shutil.disk_usage(folder).free
-    return free >= _MIN_FREE_BYTES, f"{free / 2**30:.1f} GiB free at {folder}"
+    largest = _largest(results_dir)
+    return free >= _MIN_FREE_BYTES, f"{free / 2**30:.1f} GiB free at {folder}" + "".join(
+        f"\n     {it}" for it in largest
+    )
+
+
+def _largest(results_dir: Path, num: int = 5) -> list[str]:
+    """Return the largest results below a folder with the sizes of their parts, and how to remove them."""
+    from quadrat.cluster.cli.suite_view import show_bytes
+
+    folders = [path.parent for path in (*results_dir.glob("suite.json"), *results_dir.glob("*/suite.json"))]
+    found = {path.name: sizes(path) for path in folders}
+    lines = []
+    for name in sorted(found, key=lambda name: -sum(found[name].values()))[:num]:
+        parts = ", ".join(f"{part} {show_bytes(size)}" for part, size in found[name].items())
+        lines.append(f"{show_bytes(sum(found[name].values()))} in {name}: {parts}")
+    return [*lines, f"{pasteable('clean', 'SUITE')} removes what can be made again"] if lines else []
 
 
 def _locks(results_dir: Path) -> tuple[bool, str]:
