@@ -56,7 +56,7 @@ class _Dispatcher:
         self._excluded: dict[str, str] = {}  # host of each node
 
     def run(self) -> None:
-        progress = self._context.progress
+        progress, said = self._context.progress, ""
         long_wait_from_s = progress.elapsed_s + _LONG_WAIT_S
         while self._schedule.num_open and self._context.stop.signal is None:
             # First of all trials are started: an idle worker on another node may be the one that a trial waits for.
@@ -64,15 +64,14 @@ class _Dispatcher:
             self._pool.resize(self._schedule.num_open)
             for event in self._pool.poll(_POLL_S):
                 self._on_pool_event(event)
-            progress.activity = "" if self._schedule.num_in_flight else "waiting for workers"
+            progress.activity = ""
             if self._schedule.num_in_flight:
                 long_wait_from_s = progress.elapsed_s + _LONG_WAIT_S
-            elif progress.elapsed_s > long_wait_from_s:
-                long_wait_from_s = float("inf")
-                need = self._context.suite.resources
-                self._context.display.print(
-                    f"still waiting: no worker with {need.cpus} CPUs and {need.gpus:g} GPUs has started yet"
-                )
+            elif self._schedule.num_open and not self._pool.idle:
+                progress.activity = self._pool.waiting_for(is_long=progress.elapsed_s > long_wait_from_s)
+                if progress.activity != said:
+                    said = progress.activity
+                    self._context.display.print(said)
             self._context.refresh()
 
     def _on_pool_event(self, event: PoolEvent) -> None:

@@ -189,6 +189,19 @@ class WorkerPool:
             found |= self._slots.keys()
         return {node for node in found if self._uses(node)}
 
+    def waiting_for(self, *, is_long: bool) -> str:
+        """Return what a run without a trial in flight waits for.
+
+        Args:
+            is_long: Whether it has waited longer than loading takes.
+        """
+        need = f"{self._resources.cpus} CPUs and {self._resources.gpus:g} GPUs"
+        if not self._slots:
+            return f"waiting: no node with {need} has joined the cluster"
+        if is_long and not self._is_own:
+            return f"waiting: workers load torch, or other programs hold what a worker needs, {need} (see `ray status`)"
+        return "loading torch in the workers"
+
     def exclude(self, nodes: Iterable[str]) -> None:
         """Give these nodes no further trial, and all others some."""
         idle = self.idle

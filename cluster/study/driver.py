@@ -130,5 +130,5 @@ def _run(context: RunContext, search: Search) -> None:
     prepare(context)
     search.mlflow = start_mlflow(context)
     with ray_for(context) as is_own:
-        context.progress.activity = "waiting for workers"
+        context.progress.activity = "loading torch in the workers"
         run_candidates(context, search, is_own=is_own)

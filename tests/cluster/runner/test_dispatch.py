@@ -27,6 +27,8 @@ class _Pool(WorkerPool):
             for index, node in enumerate(nodes)
         ]
         self._slots = dict.fromkeys(nodes, 1)
+        self._resources = make_suite().resources
+        self._is_own = True
         self._excluded = frozenset[str]()
         self._unfit: dict[str, Exception] = {}
         self._errors = errors
@@ -123,3 +125,36 @@ def test_a_mistake_in_the_suite_is_tried_once(monkeypatch: pytest.MonkeyPatch) -
     recorder, lines = _run(monkeypatch, pool)
     assert sum(pool.num_started.values()) == len(recorder.failures) == len(TRIALS)
     assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("slots", "is_own", "is_long", "beginning"),
+    [
+        ({"a": 2}, True, False, "loading torch in the workers"),
+        ({"a": 2}, True, True, "loading torch in the workers"),
+        ({"a": 2}, False, False, "loading torch in the workers"),
+        ({"a": 2}, False, True, "waiting: workers load torch, or other programs hold what a worker needs, 1 CPUs"),
+        ({}, False, False, "waiting: no node with 1 CPUs and 0 GPUs has joined the cluster"),
+    ],
+)
+def test_what_is_waited_for_is_said_and_a_missing_node_only_where_there_is_none(
+    slots: dict[str, int], is_own: bool, is_long: bool, beginning: str
+) -> None:
+    pool = _Pool("", {})
+    pool._slots, pool._is_own = slots, is_own
+    assert pool.waiting_for(is_long=is_long).startswith(beginning)
+
+
+def test_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = _Pool("a", {})
+    late = iter([[], [], [], pool.idle])
+    kept: list[Any] = []
+
+    def idle(_: WorkerPool) -> Any:
+        kept[:] = next(late, None) or kept
+        return [worker for worker in kept if worker.spec is None]
+
+    monkeypatch.setattr(_Pool, "idle", property(idle))
+    recorder, lines = _run(monkeypatch, pool)
+    assert len(recorder.finished) == len(TRIALS)
+    assert lines.count("loading torch in the workers") == 1
