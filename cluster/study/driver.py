@@ -117,7 +117,7 @@ def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | No
             num_fits=search.num_fits,
             num_shared=search.num_shared,
             reported=reported,
-            needs_mending=any(failure.needs_mending for failure in read_failures(results_dir)),
+            needs_mending=any(failure.needs_mending for failure in read_failures(study_dir(results_dir))),
         )
         return outcome, reported
 
