@@ -58,8 +58,8 @@ def test_a_compiled_fit_equals_the_eager_one_up_to_rounding_and_resumes(tmp_path
 def test_a_network_that_can_not_be_compiled_is_an_error_with_advice() -> None:
     network = _DataDependent()
     image, labels = torch.ones(2, 3, 8, 8), torch.zeros(2, 32, 32, dtype=torch.uint8)
-    assert torch.isfinite(loss_function(tiny_recipe(), CPU)(network, image, labels))
+    assert torch.isfinite(loss_function(tiny_recipe(), CPU)(network, image, labels, None))
     with pytest.raises(
         TrainingError, match=r"can't compile the training of 'test_efficientnet'.*leave learner\.compile out"
     ):
-        loss_function(tiny_recipe(compile="default"), CPU)(network, image, labels)
+        loss_function(tiny_recipe(compile="default"), CPU)(network, image, labels, None)
