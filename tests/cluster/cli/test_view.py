@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.reporting import write_report
 from quadrat.cluster.cli.view import Site, open_server, watch
 
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
@@ -23,6 +27,7 @@ def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
     (site.report / "index.html").write_text("<p>the report")
     (site.folder / "secret").write_text("not of the report")
     server = open_server(site, 0)
+    server.site = site  # type: ignore[attr-defined]  # for the tests
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -57,6 +62,20 @@ def test_pages_of_other_sites_read_nothing(server: ThreadingHTTPServer) -> None:
     assert get(server, "/state.json", "evil.example:8501")[0] == 403
     assert get(server, "/report/index.html", "127.0.0.1.evil.example")[0] == 403
     assert get(server, "/state.json", "localhost:8501")[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH: the page was NOT tried in a browser")
+def test_in_a_browser_the_report_is_loaded_into_the_frame(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    """The frame's script runs under its own policy, and keeps what the address says of the report."""
+    assert BROWSER is not None
+    server.site.version, server.site.text = 3, "2/4 trials"  # type: ignore[attr-defined]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000"]
+    address = f"http://127.0.0.1:{server.server_port}/#cost=clicks"
+    command = [BROWSER, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", address]
+    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50).stdout
+    assert ">2/4 trials</p>" in page
+    assert 'src="report/index.html#cost=clicks"' in page
 
 
 def test_a_port_that_is_taken_is_named(server: ThreadingHTTPServer, tmp_path: Path) -> None:
