@@ -311,7 +311,9 @@ class Experiment:
         )
         self._log_of_model(run, model.model_id, step, metrics)
 
-        self.client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step)])
+        there = self.client.get_run(run.run_id).outputs
+        if model.model_id not in {output.model_id for output in (there.model_outputs if there is not None else ())}:
+            self.client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step)])
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         self.set_tag(run, "model_id", model.model_id)
 
