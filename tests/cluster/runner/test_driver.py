@@ -181,7 +181,7 @@ def test_on_ray_trials_that_raise_or_lose_their_worker_do_not_stop_the_others(tm
     plan(tmp_path, dies, what="die", times=1)
     plan(tmp_path, dies_always, what="die", times=99)
     outcome = run_on_ray(suite, trials, options(tmp_path, address))
-    assert (outcome.exit_code, outcome.num_complete) == (1, 4)
+    assert (outcome.exit_code, outcome.num_complete) == (2, 4)  # 2: one of the failures must be mended first
     assert [times_run(tmp_path, spec) for spec in trials] == [2, 1, 2, 4, 1, 1]
     failures = {failure.trial_id: failure for failure in outcome.failures}
     assert set(failures) == {wrong.trial_id, dies_always.trial_id}
