@@ -125,7 +125,7 @@ def test_max_sum_is_at_least_half_the_optimum() -> None:
         ({"w_spatial": -1.0}, "w_spatial must be a number of at least 0, got -1.0"),
         ({"w_spatial": 0, "w_uncertainty": 0}, "one of w_uncertainty, w_feature, w_spatial must be above 0"),
         ({"uncertainty": ""}, "uncertainty must be the name of a signal, got ''"),
-        ({"distance": "manhattan"}, "distance must be one of 'piecewise', 'linear', got 'manhattan'"),
+        ({"distance": "manhattan"}, "distance must be one of 'piecewise', 'linear', 'adjacency', got 'manhattan'"),
         ({"set_function": "sum"}, "set_function must be one of 'max-min', 'max-sum', got 'sum'"),
         ({"norm_schedule": "never"}, "norm_schedule must be one of 'round', 'step', got 'never'"),
         ({"pca_dim": 0}, "pca_dim must be a whole number of at least 1, got 0"),

@@ -145,7 +145,7 @@ def test_status_shows_candidates_in_flight_and_how_many_have_ended(tmp_path: Pat
     assert shown.exit_code == 0, shown.output
     assert "fake  1/4 candidates have ended  " in shown.stdout
     rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("candidate")]
-    assert [row[:5] for row in rows] == [["candidate", "1", str(seed), "2/3", "search"] for seed in (10, 11)]
+    assert [row[:5] for row in rows] == [["candidate", "1", str(seed), "1/2", "search"] for seed in (10, 11)]
     assert all(row[-3:] == ["node-1", "01234567", "7"] for row in rows)
     status = json.loads(as_json.stdout)
     assert status["candidates"] == {"num": 4, "ended": 1, "failed": 0}
