@@ -19,6 +19,13 @@ from support.tiny_suite import TINY_SUITE
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 
+@pytest.fixture(autouse=True)
+def of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make texts as wide into a pipe as they are, wherever the tests run: some environments set the width."""
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def write_suite(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes TINY_SUITE, with keys replaced, to a file and returns its path."""

@@ -237,7 +237,7 @@ def test_a_selection_of_another_grid_is_refused(context_of: ContextOf, tmp_path:
     other = context_of("other", region_size=8).suite.trials()[0]
     source = tmp_path / "results" / "selections" / spec.trial_id
     shutil.copytree(source, tmp_path / "other" / "selections" / other.trial_id)
-    with pytest.raises(ResultsError, match="grid of 8 px"):
+    with pytest.raises(ResultsError, match="regions of 8 px"):
         next(run_trial(other, context_of("other", region_size=8)))
 
 

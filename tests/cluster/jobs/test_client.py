@@ -186,7 +186,7 @@ def test_submit_sends_the_resolved_suite_and_the_options_of_run(
         "python -m quadrat.cluster run suite.yaml --results=/shared/tiny --mlflow=none --strategy=random --seed=1"
     )
     variables = job["runtime_env"]["env_vars"]
-    assert variables.pop("QUADRAT_COMMAND").startswith("quadrat ")
+    assert variables.pop("QUADRAT_COMMAND").startswith("quadrat")
     assert variables == {"QUADRAT_DATA": "/data"}
     assert "py_modules" not in job["runtime_env"]
     (package,) = dashboard.packages.values()
