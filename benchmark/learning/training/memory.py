@@ -6,7 +6,7 @@ Without this the kernel ends the process in the middle of the first iteration, w
 import copy
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -45,9 +45,8 @@ def fit_bytes(network: Network, recipe: Recipe) -> int:
     image_BHWx = torch.empty((recipe.batch_size, recipe.crop, recipe.crop, 3), device="meta")
     images_B3HW = shape.encoder.prepare(image_BHWx)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output: Any = shape(images_B3HW)
+        shape(images_B3HW)
     kept_bytes = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    del output
     if recipe.precision == "bf16":
         kept_bytes //= 2
     num_states = 1 if recipe.optimizer == "sgd" else 2
