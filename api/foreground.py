@@ -74,7 +74,8 @@ def _run(
     may_fail: bool,
 ) -> "SuiteResults":
     from quadrat.benchmark.results.trials import read_results
-    from quadrat.cluster.cli.options import open_suite, select_trials
+    from quadrat.cluster.cli.options import select_trials
+    from quadrat.cluster.cli.places import open_suite
     from quadrat.cluster.runner.context import RunOptions
     from quadrat.cluster.runner.driver import run_in_foreground
     from quadrat.cluster.runner.engine import benchmark_engine

@@ -32,7 +32,7 @@ def load(results: str | Path) -> "SuiteResults":
         ResultsError: When there are no results.
         SuiteError: When it is neither a folder nor a suite.
     """
-    from quadrat.cluster.cli.options import find_results
+    from quadrat.cluster.cli.places import find_results
 
     return SuiteResults(read_results(find_results(str(results))))
 

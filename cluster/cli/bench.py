@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import click
 
-from quadrat.cluster.cli.options import open_suite, suite_arguments
+from quadrat.cluster.cli.options import suite_arguments
+from quadrat.cluster.cli.places import open_suite
 
 __all__ = ["COMMANDS"]
 

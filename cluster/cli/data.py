@@ -10,7 +10,8 @@ from typing import Final
 import click
 
 from quadrat.cluster.cli.console import pasteable
-from quadrat.cluster.cli.options import open_suite, read_params, results_option, suite_arguments
+from quadrat.cluster.cli.options import read_params, results_option, suite_arguments
+from quadrat.cluster.cli.places import open_suite
 
 __all__ = ["COMMANDS"]
 

@@ -16,7 +16,8 @@ import click
 from quadrat.cluster.cli.clean import sizes
 from quadrat.cluster.cli.console import pasteable
 from quadrat.cluster.cli.listing import REGISTRIES
-from quadrat.cluster.cli.options import remote_of, results_option, results_root
+from quadrat.cluster.cli.options import results_option
+from quadrat.cluster.cli.places import remote_of, results_root
 
 __all__ = ["COMMANDS"]
 

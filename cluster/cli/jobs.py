@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from quadrat.cluster.cli.console import pasteable
-from quadrat.cluster.cli.options import locate_results, open_suite, select_trials, suite_arguments
+from quadrat.cluster.cli.options import select_trials, suite_arguments
+from quadrat.cluster.cli.places import locate_results, open_suite
 
 if TYPE_CHECKING:
     from quadrat.benchmark.config.suite import Suite

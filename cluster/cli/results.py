@@ -9,14 +9,8 @@ import click
 
 from quadrat.cluster.cli.console import text_columns
 from quadrat.cluster.cli.extras import require_extras
-from quadrat.cluster.cli.options import (
-    experiment_option,
-    local_copy,
-    mlflow_option,
-    remote_of,
-    results_argument,
-    tracking_of,
-)
+from quadrat.cluster.cli.options import experiment_option, mlflow_option, results_argument, tracking_of
+from quadrat.cluster.cli.places import local_copy, remote_of
 
 __all__ = ["COMMANDS"]
 

@@ -13,7 +13,6 @@ from quadrat.cluster.cli.options import (
     cache_option,
     experiment_option,
     mlflow_option,
-    open_suite,
     ray_option,
     report_option,
     resource_options,
@@ -25,6 +24,7 @@ from quadrat.cluster.cli.options import (
     trial_options,
     with_resources,
 )
+from quadrat.cluster.cli.places import open_suite
 
 if TYPE_CHECKING:
     from quadrat.cluster.runner.context import RunOptions

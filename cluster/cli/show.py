@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from quadrat.cluster.cli.console import pasteable, print_part
-from quadrat.cluster.cli.options import local_copy, open_suite, results_option, suite_arguments
+from quadrat.cluster.cli.options import results_option, suite_arguments
+from quadrat.cluster.cli.places import local_copy, open_suite
 
 if TYPE_CHECKING:
     from quadrat.benchmark.config.suite import Suite

@@ -13,7 +13,6 @@ from quadrat.cluster.cli.options import (
     cache_option,
     experiment_option,
     mlflow_option,
-    open_suite,
     ray_option,
     report_option,
     resource_options,
@@ -23,6 +22,7 @@ from quadrat.cluster.cli.options import (
     suite_arguments,
     with_resources,
 )
+from quadrat.cluster.cli.places import open_suite
 from quadrat.cluster.cli.run import conclude
 
 if TYPE_CHECKING:

@@ -18,13 +18,8 @@ from typing import IO, Final
 import click
 
 from quadrat.cluster.cli.console import pasteable
-from quadrat.cluster.cli.options import (
-    experiment_option,
-    local_copy,
-    mlflow_option,
-    results_argument,
-    tracking_of,
-)
+from quadrat.cluster.cli.options import experiment_option, mlflow_option, results_argument, tracking_of
+from quadrat.cluster.cli.places import local_copy
 
 __all__ = ["COMMANDS"]
 

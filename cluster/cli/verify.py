@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.cli.options import local_copy, results_argument
+from quadrat.cluster.cli.options import results_argument
+from quadrat.cluster.cli.places import local_copy
 
 if TYPE_CHECKING:
     from quadrat.benchmark.results.published import Published

@@ -15,7 +15,8 @@ from typing import Any, Final
 import click
 
 from quadrat.cluster.cli.console import pasteable
-from quadrat.cluster.cli.options import local_copy, results_argument
+from quadrat.cluster.cli.options import results_argument
+from quadrat.cluster.cli.places import local_copy
 
 __all__ = ["COMMANDS", "Site", "open_server", "watch"]
 

@@ -18,7 +18,8 @@ from performance.overhead import bench_overhead
 from performance.scale import bench_scale
 from quadrat.benchmark.learning.runtime import resolve_device
 from quadrat.cluster.cli.main import Commands
-from quadrat.cluster.cli.options import open_suite, suite_arguments
+from quadrat.cluster.cli.options import suite_arguments
+from quadrat.cluster.cli.places import open_suite
 
 
 @click.group(cls=Commands)

@@ -9,7 +9,8 @@ from quadrat.cluster.cli.main import cli
 INTRODUCTION = """\
 # cli
 
-The command line: a module per command or group of commands, `options.py` for what they share, `main.py` to assemble
+The command line: a module per command or group of commands, `options.py` for what they share,
+`places.py` for where results are, `main.py` to assemble
 them. The text of `show`, `show --plan` and `status` is laid out in `suite_view.py`, `plan_view.py` and
 `status_view.py`. A command imports what it needs when it is called, so `--help` is quick.
 

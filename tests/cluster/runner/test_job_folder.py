@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quadrat.benchmark.errors import QuadratError
-from quadrat.cluster.cli.options import open_suite, results_root
+from quadrat.cluster.cli.places import open_suite, results_root
 from quadrat.cluster.runner.job_folder import in_job_folder, leave_job_folder
 from quadrat.cluster.runner.ray_session import _options
 
