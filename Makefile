@@ -9,11 +9,12 @@ RESULTS ?= results/runs/quickstart
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
+# Bytecode once: every worker of a test imports torch, and where PYTHONDONTWRITEBYTECODE is set each would compile it again.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip uninstall --quiet --python $(BIN)/python opencv-python-headless  # an older lock; the same files as contrib
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@touch $@
 
 # editable_mode=strict keeps mypy and pyright able to see quadrat.*; it is a tree of links, so new files need `make dev`
@@ -39,7 +40,7 @@ test-lowest: ## the tests of `make test` with the lowest versions that pyproject
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(LOWEST)/bin/python --extra all --extra server \
 		pyproject.toml -o $(LOWEST)/lowest.txt
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev .
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev .
 	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not cluster" $(TESTS)
 
 bench: dev ## measure speed, as ratios to a naive baseline: make bench ARGS="fit quickstart"

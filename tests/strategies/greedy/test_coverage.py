@@ -39,7 +39,9 @@ def in_plain_steps(
     covered = similar[labelled][:, points].max(axis=0, initial=0)
     left, regions, gains = candidates.tolist(), [], []
     while left:
-        added = np.add.reduce(np.maximum(similar[left][:, points] - covered, np.float32(0)), axis=1)
+        # np.ix_ gives C order, which sets the order of the sums.
+        more = np.maximum(similar[np.ix_(left, points)] - covered, np.float32(0))
+        added = np.add.reduce(more, axis=1)
         best = int(added.argmax())
         if added[best] == 0:
             break
