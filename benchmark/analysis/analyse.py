@@ -22,7 +22,6 @@ from quadrat.benchmark.analysis.pairwise import (
     shares_won,
 )
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis, primary_analysis
-from quadrat.benchmark.analysis.queries import QueryAnalysis, query_analysis
 from quadrat.benchmark.analysis.statistics import (
     Comparison,
     Summary,
@@ -82,8 +81,6 @@ class Analysis:
         penalty: The penalty matrix over all rounds but round 0.
         shares_won: (row, column) -> share of the (seed, round) pairs after round 0 in which the row is higher.
         ranks: Average ranks; None when no seed has every strategy.
-        queries: The pre-declared comparison of queries over clicks, the same whatever `cost` is; None where the suite
-            has one query.
     """
 
     cost: Cost
@@ -102,7 +99,6 @@ class Analysis:
     penalty: PenaltyMatrix
     shares_won: Mapping[tuple[str, str], float]
     ranks: Ranks | None
-    queries: QueryAnalysis | None
 
     def cost_to_target(self, label: str, share: float) -> CostToTarget | None:
         """Return the cost at which `label` reaches `share` of full supervision, or None where that is not known."""
@@ -148,7 +144,6 @@ def analyse(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> A
         penalty=penalty_matrix(values, labels),
         shares_won=shares_won(values, labels),
         ranks=average_ranks(values, labels),
-        queries=query_analysis(results, metric),
     )
 
 

@@ -83,7 +83,7 @@ class BlockDesign:
         inverse_PN = np.linalg.pinv(columns_NP)
         hat_NN = columns_NP @ inverse_PN
         residual_NN = np.eye(len(hat_NN)) - hat_NN
-        first, second = np.array(contrasts).T
+        first, second = np.array(contrasts, dtype=int).reshape(-1, 2).T
         return cls(
             df=len(hat_NN) - round(float(np.trace(hat_NN))),
             _strategy_KN=strategy_KN,

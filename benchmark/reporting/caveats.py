@@ -132,15 +132,8 @@ def _methods(found: Analysis) -> Iterator[str]:
         yield (
             f"Primary analysis, decided beforehand: area under the curve of {whom} over labelled pixels and over "
             "clicks, seeds as blocks, variance pooled over the strategies; Holm-corrected over all "
-            f"{found.primary.num_tests} tests at the {percent(1 - LEVEL)} level. Nothing else here is called "
-            "significant: the rest is exploratory."
-        )
-    if found.queries is not None and any(one.adjusted_p is not None for one in found.queries.comparisons):
-        num = sum(one.adjusted_p is not None for one in found.queries.comparisons)
-        yield (
-            "Queries, decided beforehand too: area over clicks of each strategy under each query against the same "
-            f"strategy under {found.queries.reference}, a seed of a strategy as block; Holm-corrected over these {num} "
-            "tests, a family of their own."
+            f"{found.primary.num_tests} tests{_of_queries(found.primary)} at the {percent(1 - LEVEL)} level. Nothing "
+            "else here is called significant: the rest is exploratory."
         )
     intervals = [one.interval for one in found.costs_to_target] + [one.interval for one in found.label_efficiencies]
     if any(interval is not None for interval in intervals):
@@ -148,6 +141,17 @@ def _methods(found: Analysis) -> Iterator[str]:
             "Costs are read off mean curves, interpolated between rounds; their 95 % intervals hold the costs at which "
             "the paired t-test does not reject the target, and are open where the data set no bound."
         )
+
+
+def _of_queries(primary: PrimaryAnalysis) -> str:
+    found = primary.queries
+    num = 0 if found is None else sum(one.adjusted_p is not None for one in found.comparisons)
+    if found is None or not num:
+        return ""
+    return (
+        f", {num} of which compare queries: the area over clicks of a strategy under each query with that of the same "
+        f"strategy under {found.reference}, a seed of a strategy as block,"
+    )
 
 
 def _not_compared(results: Results, values: Values, comparisons: Mapping[str, Comparison]) -> Iterator[str]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from quadrat.benchmark.analysis.analyse import Analysis, analyse
+from quadrat.benchmark.analysis.area_tests import AreaComparison
 from quadrat.benchmark.analysis.label_efficiency import CostToTarget, LabelEfficiency
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Cost
 from quadrat.benchmark.analysis.power import MAX_SEEDS, POWER
-from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryComparison
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.reporting.caveats import caveats
 from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
@@ -65,10 +66,10 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
             *(() if study is None else (headline,)),
             *_disagreements(found.primary),
             *_power(found.primary),
-            *(query_sentences(found.queries) if found.queries is not None else ()),
+            *(query_sentences(found.primary.queries) if found.primary.queries is not None else ()),
         ),
         gains=gains_table(found.primary) if found.primary.comparisons else None,
-        queries=None if found.queries is None else named_queries(found.queries),
+        queries=None if found.primary.queries is None else named_queries(found.primary.queries),
         findings=(
             *_differences_to_random(found),
             *((pairwise,) if pairwise else ()),
@@ -102,7 +103,7 @@ def _headline(results: Results, values: Values, primary: PrimaryAnalysis) -> str
     return f"{where}, {'; '.join(parts)}."
 
 
-def _claims(primary: PrimaryAnalysis, comparisons: Sequence[PrimaryComparison]) -> str:
+def _claims(primary: PrimaryAnalysis, comparisons: Sequence[AreaComparison]) -> str:
     """Return what is significant over one cost, the largest gain first; of a pair the better one is the subject."""
     by_claim: dict[tuple[str, str], list[str]] = {}
     for found in sorted(comparisons, key=lambda found: -abs(found.gain)):

@@ -18,6 +18,7 @@ from performance.simulation.claims import (
 )
 from performance.simulation.coverage import ALL_GAINS, BEYOND, coverage_before, coverage_of_costs, coverage_of_gains
 from performance.simulation.page import page
+from performance.simulation.queries import NUM_STRATEGIES, QUERY_VARIANCES, claims_of, draw_queries, p_values_of
 from performance.simulation.studies import BETTER, PIXELS, RANDOM, VARIANCES, Noise, Studies, draw_studies
 from performance.simulation.tables import (
     NOISES,
@@ -26,6 +27,7 @@ from performance.simulation.tables import (
     false_claim_rows,
     planning_rows,
     power_rows,
+    query_rows,
 )
 from quadrat.benchmark.analysis.analyse import analyse
 from quadrat.benchmark.analysis.primary import primary_analysis
@@ -65,6 +67,28 @@ def test_p_values_and_claims_are_those_of_the_primary_analysis(noise: Noise) -> 
         assert ours == pytest.approx(half_widths)
         claims = [one.verdict in ("better", "worse") for one in found.comparisons]
         assert primary_claims(studies)[study].tolist() == claims
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_p_values_and_claims_of_queries_are_those_of_the_primary_analysis(noise: Noise) -> None:
+    queries = draw_queries(4, 3, noise, "one three times", name="twin")
+    p_values = p_values_of(queries)
+    for study in range(4):
+        by_label: dict[str, dict[int, list[float]]] = {}
+        clicks: dict[tuple[str, int], list[float]] = {}
+        sizes: dict[str, int] = {}
+        for size, studies in zip((8, 16, 32), queries, strict=True):
+            for place, strategy in enumerate(LABELS[:NUM_STRATEGIES]):
+                label = f"{strategy} {size}"
+                sizes[label] = size
+                by_label[label] = {seed: row.tolist() for seed, row in enumerate(studies.values[study, :, place])}
+                clicks |= {(label, seed): studies.clicks[study, seed, place].tolist() for seed in range(3)}
+        found = primary_analysis(results_of(by_label, pixels=PIXELS.tolist(), clicks=clicks, sizes=sizes))
+        assert found.queries is not None and found.num_tests == 2 * 9 + 8
+        assert p_values["strategies"][study] == pytest.approx([one.p_value for one in found.comparisons])
+        assert p_values["queries"][study] == pytest.approx([one.p_value for one in found.queries.comparisons])
+        both = [*found.comparisons, *found.queries.comparisons]
+        assert claims_of(p_values)[study].tolist() == [one.verdict in ("better", "worse") for one in both]
 
 
 def test_areas_are_those_of_the_analysis() -> None:
@@ -109,11 +133,12 @@ def test_the_page_has_a_cell_for_every_row_and_setting() -> None:
         {
             "coverage": coverage_rows(100, 100),
             "false claims": false_claim_rows(100),
+            "queries": query_rows(100),
             "power": power_rows(100),
             "planning": planning_rows(100),
         }
     )
-    assert text.count("| normal | 3 | now |") == 2 and text.count("| skewed | 10 | before |") == 2
+    assert text.count("| normal | 3 | now |") == 3 and text.count("| skewed | 10 | before |") == 2
     assert "| paired difference in a round |" in text and "| +0.75 |" in text
 
 
@@ -129,6 +154,15 @@ def test_any_false_claim_on_the_page_is_as_rare_as_it_says(noise: Noise, num_see
     for std in VARIANCES.values():
         studies = draw_studies(8000, num_seeds, noise, [RANDOM] * 8, std, name="test")
         assert primary_claims(studies).any(axis=1).mean() <= 0.05 + above_by_chance(0.05, 8000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_seeds", SEEDS)
+@pytest.mark.parametrize("noise", NOISES)
+def test_any_false_claim_on_a_page_of_several_queries_is_too(noise: Noise, num_seeds: int) -> None:
+    for variances in QUERY_VARIANCES:
+        claims = claims_of(p_values_of(draw_queries(8000, num_seeds, noise, variances, name="test")))
+        assert claims.any(axis=1).mean() <= 0.05 + above_by_chance(0.05, 8000)
 
 
 @pytest.mark.slow

@@ -55,8 +55,8 @@ def tables_of(results: Results, by_cost: Sequence[Analysis]) -> dict[str, NamedT
 def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
     if by_cost and by_cost[0].primary.comparisons:
         yield NamedTable(name="gains", caption=GAINS_CAPTION, table=gains_table(by_cost[0].primary))
-    if by_cost and by_cost[0].queries is not None:
-        yield named_queries(by_cost[0].queries)
+    if by_cost and by_cost[0].primary.queries is not None:
+        yield named_queries(by_cost[0].primary.queries)
     yield NamedTable(
         name="miou",
         caption="mIoU in %, mean (std) over seeds, by labelled regions and their share of the pool's pixels. Highest "

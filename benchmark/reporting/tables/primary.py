@@ -1,8 +1,9 @@
 """The primary analysis as a table: gains over pixels and over clicks side by side, and the seeds they need."""
 
+from quadrat.benchmark.analysis.area_tests import AreaComparison
 from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, Cost
 from quadrat.benchmark.analysis.power import MAX_SEEDS
-from quadrat.benchmark.analysis.primary import PrimaryAnalysis, PrimaryComparison
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.reporting.formatting import ABSENT, p_value, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 
@@ -12,7 +13,7 @@ SHORT_TITLES = {FRACTION.key: "labelled pixels", CLICKS.key: "clicks"}
 """What the costs of the primary analysis are called in sentences and heads of columns."""
 
 
-def pair_name(found: PrimaryComparison, primary: PrimaryAnalysis) -> str:
+def pair_name(found: AreaComparison, primary: PrimaryAnalysis) -> str:
     """Return who is compared: a strategy, or without Random a pair."""
     return found.label if primary.is_against_random else f"{found.label} \N{MINUS SIGN} {found.baseline}"
 
@@ -45,7 +46,7 @@ def _title(cost: Cost) -> str:
     return SHORT_TITLES[cost.key]
 
 
-def _gain(found: PrimaryComparison | None) -> Cell:
+def _gain(found: AreaComparison | None) -> Cell:
     if found is None:
         return Cell(text=ABSENT)
     if found.simultaneous_low is None or found.simultaneous_high is None or found.adjusted_p is None:
@@ -57,7 +58,7 @@ def _gain(found: PrimaryComparison | None) -> Cell:
     return Cell(text=f"{signed(found.gain)}{' *' if is_claim else ''}", note=f"{interval}, {p}", is_best=is_claim)
 
 
-def _seeds(found: PrimaryComparison | None) -> Cell:
+def _seeds(found: AreaComparison | None) -> Cell:
     if found is None or found.verdict == "not tested":
         return Cell(text=ABSENT)
     if found.verdict != "open":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from quadrat.benchmark.analysis.primary import PrimaryComparison
+from quadrat.benchmark.analysis.area_tests import AreaComparison
 from quadrat.benchmark.analysis.queries import QueryAnalysis
 from quadrat.benchmark.reporting.formatting import ABSENT, p_value, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
@@ -16,7 +16,7 @@ def named_queries(found: QueryAnalysis) -> NamedTable:
         f"Area under the curve over clicks, from {found.low:,.0f} to {found.high:,.0f} clicks, the range that all "
         f"finished trials cover: mean mIoU in %, of each strategy under each query. Highest query of a strategy in "
         f"bold. Small print: gain to {found.reference}, with the interval that holds together with all others; * : "
-        "significant. Decided beforehand; Holm-corrected over the comparisons of this table."
+        "significant. Decided beforehand, one family with the comparisons with Random."
     )
     return NamedTable(name="queries", caption=caption, table=queries_table(found))
 
@@ -51,7 +51,7 @@ def _cell(found: QueryAnalysis, label: str | None, best: float) -> Cell:
     return Cell(text=f"{area:.2f}", is_best=area == best, note=note)
 
 
-def _note(comparison: PrimaryComparison) -> str:
+def _note(comparison: AreaComparison) -> str:
     low, high = comparison.simultaneous_low, comparison.simultaneous_high
     if low is None or high is None or comparison.adjusted_p is None:
         return f"{signed(comparison.gain)}, {comparison.num_seeds} seeds: not tested"

@@ -12,8 +12,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from support.curve_results import results_of
 
+from quadrat.benchmark.analysis.area_tests import AreaComparison
 from quadrat.benchmark.analysis.measures import CLICKS, FRACTION
-from quadrat.benchmark.analysis.primary import PrimaryComparison, primary_analysis
+from quadrat.benchmark.analysis.primary import primary_analysis
 
 PIXELS = (1.0, 2.0, 4.0)
 GAINS = {"random": 0.0, "entropy": 0.3, "core-set": -3.0, "entropy-spatial": 4.0}
@@ -134,7 +135,7 @@ def test_each_region_size_has_its_own_random_and_its_own_blocks() -> None:
         ("entropy r8", "random r8"),
         ("entropy r16", "random r16"),
     ]
-    assert found.num_tests == 4
+    assert found.num_tests == 4 + 2  # and each strategy with its 16 px, over clicks
     axis = found.axis(FRACTION)
     assert axis is not None and axis.df == 2 * (2 - 1) * (5 - 1)
     # What all strategies of one size share in a seed is that size's block.
@@ -238,7 +239,7 @@ def test_curves_without_noise_are_certain() -> None:
             pixels=PIXELS,
         )
     )
-    by_label: dict[str, PrimaryComparison] = {one.label: one for one in found.over(FRACTION)}
+    by_label: dict[str, AreaComparison] = {one.label: one for one in found.over(FRACTION)}
     assert {label: one.verdict for label, one in by_label.items()} == {
         "entropy": "better",
         "core-set": "worse",

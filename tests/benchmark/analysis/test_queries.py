@@ -10,7 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from support.curve_results import results_of
 
 from quadrat.benchmark.analysis.analyse import analyse
-from quadrat.benchmark.analysis.queries import query_analysis
+from quadrat.benchmark.analysis.primary import primary_analysis
+from quadrat.benchmark.analysis.queries import QueryAnalysis
 from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.queries import queries_table, query_sentences
 from quadrat.benchmark.results.trials import Query, Results
@@ -41,6 +42,10 @@ def results(noise: float = 0.3, num_seeds: int = 4) -> Results:
     return replace(found, trials=tuple(typed))
 
 
+def query_analysis(suite: Results) -> QueryAnalysis | None:
+    return primary_analysis(suite).queries
+
+
 @pytest.mark.filterwarnings("ignore:The design matrix is rank-deficient")
 def test_gains_are_those_of_a_regression_with_a_seed_of_a_strategy_as_block() -> None:
     suite = results()
@@ -52,7 +57,6 @@ def test_gains_are_those_of_a_regression_with_a_seed_of_a_strategy_as_block() ->
         area = ((a + b) / 2 * 100 + (b + c) / 2 * 200) / 300
         rows.append((trial.label, f"{trial.strategy} {trial.seed}", area))
     frame = pd.DataFrame(rows, columns=["label", "block", "area"])
-    p_values = {}
     for strategy in ("random", "entropy"):
         # All of one strategy's effects, with the blocks of both strategies: the other strategy's labels are nested.
         own = frame.assign(label=[label if label.startswith(strategy) else f"~{label}" for label in frame.label])
@@ -71,9 +75,48 @@ def test_gains_are_those_of_a_regression_with_a_seed_of_a_strategy_as_block() ->
                     pytest.approx(low, rel=0.05),
                     pytest.approx(high, rel=0.05),
                 )
-                p_values[label] = comparison.p_value
-    adjusted = multipletests([p_values[found_.label] for found_ in found.comparisons], method="holm")[1]
-    assert [one.adjusted_p for one in found.comparisons] == pytest.approx(adjusted.tolist())
+
+
+def test_strategies_and_queries_are_one_family() -> None:
+    suite = results()
+    primary = primary_analysis(suite)
+    assert primary.queries is not None
+    both = [*primary.comparisons, *primary.queries.comparisons]
+    assert primary.num_tests == len(both) == 2 * 3 + 4  # entropy of three queries over two costs; four labels
+    adjusted = multipletests([one.p_value for one in both], method="holm")[1]
+    assert [one.adjusted_p for one in both] == pytest.approx(adjusted.tolist())
+    for one in both:
+        assert one.simultaneous_low is not None and one.simultaneous_high is not None and one.p_value is not None
+        assert (one.simultaneous_low > 0 or one.simultaneous_high < 0) == (one.p_value * 10 < 0.05)
+
+
+def test_a_strategy_whose_curves_repeat_another_ones_adds_no_evidence() -> None:
+    """Under one query strategies share labels and model: in the worst case all errors, as here."""
+    suite = results(noise=1.5)
+    alone = replace(suite, trials=tuple(trial for trial in suite.trials if trial.strategy == "random"))
+    copies = tuple(
+        replace(
+            trial,
+            trial_id=trial.trial_id.replace("random", "entropy"),
+            label=trial.label.replace("random", "entropy"),
+            strategy="entropy",
+            records=tuple(replace(record, label=record.label.replace("random", "entropy")) for record in trial.records),
+        )
+        for trial in alone.trials
+    )
+    both = query_analysis(replace(suite, trials=(*alone.trials, *copies)))
+    assert both is not None and len(both.comparisons) == 4
+    rows = []
+    for trial in alone.trials:
+        a, b, c = (100 * record.miou for record in trial.records)
+        rows.append((trial.label, trial.seed, ((a + b) / 2 * 100 + (b + c) / 2 * 200) / 300))
+    fit = smf.ols(
+        "area ~ C(label, Treatment('random')) + C(seed)", pd.DataFrame(rows, columns=["label", "seed", "area"])
+    ).fit()
+    for label in ("random dominant", "random multi-class"):
+        found = both.find(label)
+        assert found is not None and found.p_value is not None
+        assert found.p_value >= fit.pvalues[f"C(label, Treatment('random'))[T.{label}]"] - 1e-12
 
 
 def test_the_table_and_the_sentences_name_the_best_query_of_each_strategy() -> None:
@@ -93,7 +136,7 @@ def test_the_table_and_the_sentences_name_the_best_query_of_each_strategy() -> N
 
 def test_a_suite_of_one_query_has_no_such_comparison() -> None:
     one = results_of({"random": {0: [40.0, 50.0]}, "entropy": {0: [41.0, 51.0]}}, pixels=(1.0, 2.0))
-    assert query_analysis(one) is None and analyse(one).queries is None
+    assert query_analysis(one) is None and analyse(one).primary.num_tests == 0
 
 
 def test_queries_without_common_clicks_are_not_compared() -> None:

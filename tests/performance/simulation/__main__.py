@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 
 from performance.simulation.page import page
-from performance.simulation.tables import coverage_rows, false_claim_rows, planning_rows, power_rows
+from performance.simulation.tables import coverage_rows, false_claim_rows, planning_rows, power_rows, query_rows
 from quadrat.benchmark.storage.atomic import atomic_write
 
 
@@ -23,6 +23,7 @@ def simulate(out: Path, studies: int) -> None:
     found = {
         "coverage": coverage_rows(studies, num_before=max(100, studies // 5)),
         "false claims": false_claim_rows(studies),
+        "queries": query_rows(studies),
         "power": power_rows(studies),
         "planning": planning_rows(studies),
     }

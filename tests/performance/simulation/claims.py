@@ -8,10 +8,9 @@ import itertools
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-from performance.simulation.studies import PIXELS, Array, Studies
+from performance.simulation.studies import PIXELS, Array, Booleans, Studies
 from quadrat.benchmark.analysis.block_design import BlockDesign, ContrastFit
 from quadrat.benchmark.analysis.statistics import LEVEL
 
@@ -26,8 +25,6 @@ __all__ = [
 ]
 
 # Legend: B studies, S seeds, K strategies (Random is the first), R rounds, P comparisons.
-
-Booleans = npt.NDArray[np.bool_]
 
 
 def areas_of(costs: Array, values: Array) -> Array:

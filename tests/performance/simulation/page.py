@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from performance.simulation.coverage import ALL_GAINS, GAIN
+from performance.simulation.queries import NUM_QUERIES, NUM_STRATEGIES, QUERY_VARIANCES
 from performance.simulation.studies import VARIANCES
 from performance.simulation.tables import NOISES, SEEDS, Row
 
@@ -28,6 +29,15 @@ Studies in % in which anything on the page is called significant although all st
 wanted. Columns: standard deviations of the strategies, all equal, Random's twice the others', one three times the
 others', rising from 1 to 3. Methods: *now*, the primary analysis; *pooled only*, the same without its guard against
 unequal variances; *before*, four families of paired tests on one page, each corrected by itself.
+"""
+
+_QUERIES: Final = f"""
+### With several queries
+
+The same for {NUM_STRATEGIES} strategies under each of {NUM_QUERIES} queries (region sizes, shapes, label types):
+strategies are compared with the Random of their query, and each strategy with itself under the first query. Under one
+query the strategies of a seed share round 0 and a deviation. *Now*: one family, queries with the degrees of freedom of
+one strategy. *Two families*: queries corrected apart, with the degrees of freedom of all strategies.
 """
 
 _COVERAGE: Final = """
@@ -77,6 +87,8 @@ def page(found: Mapping[str, Sequence[Row]]) -> str:
             f"by {margin:.1f}.\n",
             _FALSE,
             _table(found["false claims"], _METHODS, variances),
+            _QUERIES,
+            _table(found["queries"], ("now", "two families"), {name: name for name in QUERY_VARIANCES}),
             _COVERAGE,
             _wide(coverage, list(names)),
             _UNEQUAL,

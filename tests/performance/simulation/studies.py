@@ -13,11 +13,24 @@ import numpy.typing as npt
 
 from quadrat.benchmark.seeds import rng
 
-__all__ = ["BETTER", "CLICKS", "FULL", "PIXELS", "RANDOM", "VARIANCES", "Noise", "Studies", "draw_studies"]
+__all__ = [
+    "BETTER",
+    "CLICKS",
+    "FULL",
+    "PIXELS",
+    "RANDOM",
+    "VARIANCES",
+    "Array",
+    "Booleans",
+    "Noise",
+    "Studies",
+    "draw_studies",
+]
 
 # Legend: B studies, S seeds, K strategies (Random is the first), R rounds.
 
 Array = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
 Noise = Literal["normal", "skewed"]
 
 PIXELS: Final = np.array([0.45, 0.91, 1.82, 3.63, 7.27])

@@ -8,11 +8,21 @@ import numpy as np
 
 from performance.simulation.claims import areas_of, claims_before, fit_areas, primary_claims
 from performance.simulation.coverage import coverage_before, coverage_of_costs, coverage_of_gains
+from performance.simulation.queries import QUERY_VARIANCES, claims_of, draw_queries, p_values_of
 from performance.simulation.studies import PIXELS, RANDOM, VARIANCES, Array, Noise, draw_studies
 from quadrat.benchmark.analysis.curves import area
 from quadrat.benchmark.analysis.power import seeds_needed
 
-__all__ = ["NOISES", "SEEDS", "Row", "coverage_rows", "false_claim_rows", "planning_rows", "power_rows"]
+__all__ = [
+    "NOISES",
+    "SEEDS",
+    "Row",
+    "coverage_rows",
+    "false_claim_rows",
+    "planning_rows",
+    "power_rows",
+    "query_rows",
+]
 
 SEEDS: Final = (3, 5, 10)
 NOISES: Final[tuple[Noise, ...]] = ("normal", "skewed")
@@ -28,6 +38,7 @@ class Row(NamedTuple):
     Attributes:
         quantity: What was counted.
         method: Whose statement: `now`; `pooled only`, the same test without the guard against unequal variances;
+            `two families`, queries corrected apart and with the degrees of freedom of all strategies;
             `before`, what the report did until it had a primary analysis.
         seeds: Seeds of each study.
         noise: `normal` or `skewed`.
@@ -82,6 +93,17 @@ def false_claim_rows(num_studies: int) -> list[Row]:
             for method, claims in claims_by_method.items():
                 rate = float(claims.any(axis=1).mean())
                 rows.append(Row("any false claim", method, seeds, noise, variances, rate, num_studies))
+    return rows
+
+
+def query_rows(num_studies: int) -> list[Row]:
+    """Return how often equal strategies or equal queries are told apart: any claim on the page of several queries."""
+    rows = []
+    for noise, seeds, variances in itertools.product(NOISES, SEEDS, QUERY_VARIANCES):
+        p_values = p_values_of(draw_queries(num_studies, seeds, noise, variances))
+        for method in ("now", "two families"):
+            rate = float(claims_of(p_values, is_one_family=method == "now").any(axis=1).mean())
+            rows.append(Row("any false claim", method, seeds, noise, variances, rate, num_studies))
     return rows
 
 
