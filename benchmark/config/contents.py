@@ -59,7 +59,7 @@ def paths_of(suite: "Suite") -> dict[str, Path]:
 
     A strategy that reads files (it has `contents`) has them in those parameters that are written as paths.
     """
-    found = {} if suite.dataset.root is None else {"dataset.root": suite.dataset.root}
+    found = {"dataset.root": suite.dataset.root} if isinstance(suite.dataset.root, Path) else {}
     if suite.learner.weights not in _NO_FILE:
         found[WEIGHTS] = Path(suite.learner.weights)
     for entry in suite.strategies:

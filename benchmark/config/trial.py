@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PositiveInt, field_validator, model_validator
 
 from quadrat.benchmark.data.shapes import GRID, RegionKind, load_kind
 from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.redaction import redact_url
 from quadrat.benchmark.storage.atomic import canonical_json
+from quadrat.benchmark.storage.remote import is_url
 
 __all__ = [
     "FULL_SUPERVISION",
@@ -84,12 +86,26 @@ def identity(model: BaseModel) -> dict[str, Any]:
     return fields
 
 
+def _folder_or_url(root: Any) -> Path | str | None:
+    if root is None or isinstance(root, Path):
+        return root
+    if not isinstance(root, str) or not root:
+        raise ValueError("a folder, or a URL such as s3://bucket/folder")
+    if is_url(root) and redact_url(root) != root:
+        raise ValueError(
+            f"expected a URL without a password, got one for {redact_url(root)}: suites are published; credentials are "
+            "those of the storage's library, on every node"
+        )
+    return root if is_url(root) else Path(root)
+
+
 class DatasetSpec(BaseModel):
     """A data set as a suite names it.
 
     Attributes:
         name: Registered name, see `quadrat list datasets`.
-        root: Folder on this machine; not identity, since the same images may lie anywhere.
+        root: Folder on this machine, or a URL from which every machine fetches it; not identity, since the same images
+            may lie anywhere.
         pool: Split whose regions can be labelled.
         test: Split that is evaluated.
         params: What else the data set's loader takes.
@@ -100,11 +116,16 @@ class DatasetSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, IDENTITY]
-    root: Annotated[Path | None, NOT_IDENTITY] = None
+    root: Annotated[Path | str | None, PlainValidator(_folder_or_url), NOT_IDENTITY] = None
     pool: Annotated[str, IDENTITY] = "train"
     test: Annotated[str, IDENTITY] = "test"
     params: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
     allow_overlap: Annotated[bool, NOT_IDENTITY] = False
+
+    @property
+    def url(self) -> str | None:
+        """URL that the data set is fetched from; None where it is on disk, or is generated."""
+        return str(self.root) if is_url(self.root) else None
 
 
 class Annotator(BaseModel):

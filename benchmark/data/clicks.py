@@ -113,8 +113,10 @@ def click_source(items: Sequence[Item]) -> ClickSource:
 def region_clicks(
     split: PackedSplit,
     layout: Layout,
-    items: Sequence[Item],
+    items: Sequence[Item] | Callable[[], Sequence[Item]],
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    source: ClickSource | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the clicks of each region of a split, cached beside the packed split.
 
@@ -123,8 +125,10 @@ def region_clicks(
     Args:
         split: The packed split.
         layout: Its regions.
-        items: Its items in the data set, which may have polygons.
+        items: Its items in the data set, which may have polygons; or what returns them, called only where they are
+            needed.
         on_progress: Called with (images done, images in total) while counting.
+        source: Source of the vertices, where it is known; by default that of the items.
 
     Returns:
         int64 (R,), at least 1 each.
@@ -133,23 +137,27 @@ def region_clicks(
         DataError: When only some images have polygons, or polygons can't be read.
         ResultsError: When the disk is full.
     """
-    source = click_source(items)
-    path = split.path / f"clicks-{source}-v{VERSION}-{cache_key(layout)}.npz"
-    return cached(path, "clicks", layout, np.int64, lambda: _count(split, layout, items, source, on_progress))
+    get_items = items if callable(items) else lambda: items
+    from_ = source or click_source(get_items())
+    path = split.path / f"clicks-{from_}-v{VERSION}-{cache_key(layout)}.npz"
+
+    def count() -> npt.NDArray[np.int64]:
+        return _count(split, layout, get_items() if from_ == "polygons" else (), on_progress)
+
+    return cached(path, "clicks", layout, np.int64, count)
 
 
 def _count(
     split: PackedSplit,
     layout: Layout,
     items: Sequence[Item],
-    source: ClickSource,
     on_progress: Callable[[int, int], None] | None,
 ) -> npt.NDArray[np.int64]:
-    has_polygons = source == "polygons"
+    """Count the clicks of all regions, with the polygons of `items`; without any by contours."""
 
     def count(index: int) -> npt.NDArray[np.int64]:
-        mask, item = split.masks.mask(index), items[index]
-        vertices = item.outline_vertices() if has_polygons and isinstance(item, Outlined) else contour_vertices(mask)
+        mask, item = split.masks.mask(index), items[index] if items else None
+        vertices = item.outline_vertices() if isinstance(item, Outlined) else contour_vertices(mask)
         if isinstance(layout, RegionGrid):
             return count_clicks(mask, layout.region_size, vertices)
         return count_clicks_of_shapes(mask, layout.window(index, 0, 0, *mask.shape) - layout.first[index], vertices)

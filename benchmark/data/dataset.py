@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.storage.local_copy import find_copy
+from quadrat.benchmark.storage.remote import Remote, is_url
 from quadrat.strategies.registry import Registry, closest
 
 __all__ = [
@@ -284,12 +286,12 @@ def load_dataset(name: str, root: str | Path | None = None, **params: Any) -> Da
 
     Args:
         name: Registered name, see `quadrat list datasets`.
-        root: Folder of a data set on disk; defaults to `$QUADRAT_DATA/<name>`.
+        root: Folder of a data set on disk, or a URL that has been fetched; defaults to `$QUADRAT_DATA/<name>`.
         **params: Further parameters of the data set.
 
     Raises:
         PluginError: When the name is unknown, or its plugin is broken.
-        DataError: When the root is unknown, or a parameter is unknown or invalid.
+        DataError: When the root is unknown or not fetched, or a parameter is unknown or invalid.
     """
     factory = DATASETS.get(name)
     accepted = inspect.signature(factory).parameters
@@ -310,9 +312,19 @@ def load_dataset(name: str, root: str | Path | None = None, **params: Any) -> Da
 
 
 def _root(name: str, root: str | Path | None) -> Path:
+    if is_url(root):
+        if (found := find_copy(str(root))) is None:
+            raise DataError(
+                f"data set {name!r} is at {Remote(str(root)).shown} and not on this machine: a run, "
+                "`quadrat data pack SUITE` or `quadrat data check` fetches it."
+            )
+        return found
     if root is not None:
         return Path(root).expanduser()
-    if base := os.environ.get(DATA_VARIABLE):
+    base = os.environ.get(DATA_VARIABLE)
+    if is_url(base):
+        raise DataError(f"{DATA_VARIABLE}: expected a folder, got a URL: give it as dataset.root of the suite.")
+    if base:
         return Path(base).expanduser() / name
     raise DataError(
         f"data set {name!r} is read from disk and its folder is not known: give root (in a suite: dataset.root; "

@@ -239,6 +239,8 @@ def open_packed(results_dir: Path, described: Mapping[str, Any], *, cache_dir: P
         DataError: When the folder is gone (it is a cache), is damaged, or holds other images.
     """
     for meta in sorted((cache_dir / "packed").glob(f"*/{META}")) if cache_dir is not None else ():
+        if meta.parent.name.startswith("."):  # being written
+            continue
         with contextlib.suppress(DataError):  # of another version, or damaged: not what is looked for
             found = PackedSplit.open(meta.parent)
             if found.fingerprint == described["fingerprint"]:

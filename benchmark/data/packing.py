@@ -38,7 +38,7 @@ from quadrat.benchmark.storage.atomic import (
 )
 from quadrat.benchmark.storage.digest import new_digest
 
-__all__ = ["check_against_data_set", "pack"]
+__all__ = ["check_against_data_set", "intact", "pack"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def pack(
         lock = FileLock(folder / f".{path.name}.lock")
         lock.acquire()
     try:
-        found = _intact(path)
+        found = intact(path)
         if found is None:
             remove_temporaries_of(path)
             _write(path, dataset, split, items, on_progress)
@@ -113,8 +113,11 @@ def _opened(path: Path) -> PackedSplit:
     return found
 
 
-def _intact(path: Path) -> PackedSplit | None:
-    """Return the packed split at `path`; None where there is none or after deleting a damaged one."""
+def intact(path: Path) -> PackedSplit | None:
+    """Return the packed split at `path`; None where there is none or after deleting a damaged one, with a warning.
+
+    Only for the holder of its lock.
+    """
     if not path.exists():
         return None
     try:

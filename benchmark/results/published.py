@@ -39,7 +39,7 @@ class Published:
 
 
 def read_published(
-    results_dir: Path, *, labels: Sequence[str] = (), seeds: Sequence[int] = (), root: Path | None = None
+    results_dir: Path, *, labels: Sequence[str] = (), seeds: Sequence[int] = (), root: Path | str | None = None
 ) -> Published:
     """Return the records of a results folder that can be verified.
 
@@ -47,7 +47,7 @@ def read_published(
         results_dir: What `quadrat run` wrote.
         labels: Only these strategies; none means all.
         seeds: Only these seeds; none means all.
-        root: Folder of the data set, if it is elsewhere than the suite says.
+        root: Folder or URL of the data set, if it is elsewhere than the suite says.
 
     Raises:
         ResultsError: When the folder holds no results, or nothing with such a label and seed.
@@ -61,9 +61,10 @@ def read_published(
             f"mistakes ({error.errors()[0]['msg']}); use the version of its environment.json"
         ) from error
     if root is not None:
-        suite = suite.model_copy(update={"dataset": suite.dataset.model_copy(update={"root": root.absolute()})})
+        place = root.absolute() if isinstance(root, Path) else root
+        suite = suite.model_copy(update={"dataset": suite.dataset.model_copy(update={"root": place})})
     specs = {entry["trial_id"]: TrialSpec.model_validate(entry["spec"]) for entry in described["trials"]}
-    place = {trial_id: index for index, trial_id in enumerate(specs)}
+    order = {trial_id: index for index, trial_id in enumerate(specs)}
     records = read_records(results_dir)
     known = {record.label for record in records}, {record.seed for record in records}
     for what, asked, there in (("--strategy", labels, known[0]), ("--seed", seeds, known[1])):
@@ -76,7 +77,7 @@ def read_published(
     wanted = [
         record for record in records if (not labels or record.label in labels) and (not seeds or record.seed in seeds)
     ]
-    wanted.sort(key=lambda record: (place.get(record.trial_id, len(place)), record.round))
+    wanted.sort(key=lambda record: (order.get(record.trial_id, len(order)), record.round))
     selections = Selections(results_dir)
     faults = {record.key: fault for record in wanted if (fault := _fault(selections, specs, record)) is not None}
     return Published(

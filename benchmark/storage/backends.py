@@ -28,7 +28,7 @@ from quadrat.benchmark.storage.atomic import (
     temporary_beside,
 )
 
-__all__ = ["Backend", "ChangedError", "FolderBackend", "FsspecBackend", "Versioned", "open_backend"]
+__all__ = ["Backend", "ChangedError", "FolderBackend", "FsspecBackend", "Listed", "Versioned", "open_backend"]
 
 _S3_SETTINGS: Final = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}
 """An endpoint that does not answer is an error within seconds; FSSPEC_S3_CONFIG_KWARGS replaces these settings."""
@@ -37,6 +37,8 @@ _FOLDER: Final = ("file", "local")
 _S3: Final = ("s3", "s3a")
 _REFUSED: Final = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 """Codes by which S3 refuses a conditional put: the object changed, or is written by another request right now."""
+_STAMPS: Final = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "updated", "last_modified", "LastModified")
+"""Keys by which fsspec's file systems tell versions of a file apart, the best first."""
 _ONE_PART: Final = 2**32
 _LOCK: Final = ".quadrat.lock"
 _LOCK_S: Final = 30.0
@@ -56,6 +58,18 @@ class Versioned(NamedTuple):
     version: str | None
 
 
+class Listed(NamedTuple):
+    """A file as a listing has it.
+
+    Attributes:
+        num_bytes: Its size.
+        version: Changes when the content does, as far as the storage tells: the ETag on S3, the time in a folder.
+    """
+
+    num_bytes: int
+    version: str
+
+
 class Backend(Protocol):
     """Files of one storage by full path, as `path_of` makes it.
 
@@ -67,6 +81,9 @@ class Backend(Protocol):
 
     def find(self, path: str) -> list[str]:
         """Return the paths of all files below a folder."""
+
+    def listing(self, path: str) -> dict[str, Listed]:
+        """Return all files below a folder by their paths, with what a listing says of them."""
 
     def exists(self, path: str) -> bool:
         """Return whether a file exists."""
@@ -135,6 +152,11 @@ class FolderBackend:
 
         walked = os.walk(path, onerror=fail)
         return [os.path.join(folder, name) for folder, _, names in walked for name in names if name[0] != "."]
+
+    def listing(self, path: str) -> dict[str, Listed]:
+        """See `Backend`."""
+        stats = {found: os.stat(found) for found in self.find(path)}
+        return {found: Listed(stat.st_size, str(stat.st_mtime_ns)) for found, stat in stats.items()}
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""
@@ -228,6 +250,17 @@ class FsspecBackend:
     def find(self, path: str) -> list[str]:
         """See `Backend`."""
         return [str(found) for found in self._files.find(path)]
+
+    def listing(self, path: str) -> dict[str, Listed]:
+        """See `Backend`. Empty objects whose names end with a slash, by which consoles draw folders, are left out."""
+        found: dict[str, dict[str, Any]] = self._files.find(path, detail=True)
+        return {
+            str(name): Listed(
+                int(info.get("size") or 0), next((str(info[key]) for key in _STAMPS if info.get(key)), "")
+            )
+            for name, info in found.items()
+            if not name.endswith("/")
+        }
 
     def exists(self, path: str) -> bool:
         """See `Backend`."""

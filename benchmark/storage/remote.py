@@ -19,10 +19,10 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_befo
 from quadrat.benchmark.errors import ResultsError, UnavailableError
 from quadrat.benchmark.redaction import redact, redact_url
 from quadrat.benchmark.storage.atomic import atomic_file
-from quadrat.benchmark.storage.backends import Backend, ChangedError, Versioned, open_backend
+from quadrat.benchmark.storage.backends import Backend, ChangedError, Listed, Versioned, open_backend
 from quadrat.benchmark.storage.names import check_name
 
-__all__ = ["ChangedError", "Remote", "Versioned", "is_url", "working_folder"]
+__all__ = ["ChangedError", "Listed", "Remote", "Versioned", "is_url", "working_folder"]
 
 _RETRY_FOR_S: Final = 120.0
 """How long to retry when a storage that has answered before fails."""
@@ -267,6 +267,20 @@ class Remote:
             return sorted(check_name(name, self.shown) for name in found)
 
         return self._call(prefix, find)
+
+    def listing(self) -> dict[str, Listed]:
+        """Return all files by their names, with size and version.
+
+        Raises:
+            ResultsError: As `names`.
+        """
+
+        def find() -> dict[str, Listed]:
+            root = self._path("")
+            found = self._backend.listing(root)
+            return {check_name(path[len(root) + 1 :], self.shown): found[path] for path in sorted(found)}
+
+        return self._call("", find)
 
     def delete(self, name: str) -> None:
         """Remove a file if it exists."""

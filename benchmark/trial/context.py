@@ -1,9 +1,10 @@
 """What the trials of one suite share within a process: the data, the learner, and where files are kept."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from quadrat.benchmark.config.contents import weights_sha256
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_suite
@@ -76,6 +77,7 @@ class TrialContext:
         on_pack: OnPack | None = None,
         remote: Remote | None = None,
         store: Store | None = None,
+        described: Mapping[str, Any] | None = None,
     ) -> Self:
         """Pack the suite's splits (or find them packed) and return the context of its trials.
 
@@ -86,16 +88,25 @@ class TrialContext:
             on_pack: Called while packing.
             remote: Where the results are kept as well.
             store: Where artefacts are kept, by default in the results folder.
+            described: What suite.json says of the data, for all but the driver: the data here must be the same. Of a
+                data set at a URL the splits that the driver has packed are then used.
 
         Raises:
-            DataError: When the data set is missing or contradicts itself.
+            DataError: When the data set is missing or contradicts itself, or is not the one that is described.
             TrainingError: When the recipe names a weight file that is not there.
         """
         results_dir = Path(results_dir)
         cache_dir = Path(cache_dir) if cache_dir is not None else results_dir / "cache"
+        data = None
+        if described is not None and suite.dataset.url is not None:
+            data = TrialData.open_shared(suite.dataset, results_dir, described, cache_dir, remote)
+        if data is None:
+            data = open_data(suite, cache_dir, on_pack)
+        if described is not None:
+            data.require(described)
         return cls(
             suite=suite,
-            data=open_data(suite, cache_dir, on_pack),
+            data=data,
             artefacts=Artefacts(
                 results_dir=results_dir, store=store or open_store(None, results_dir, remote), remote=remote
             ),
@@ -140,6 +151,8 @@ class TrialContext:
     def prepare_results(self) -> None:
         """Write suite.json and environment.json, or refuse a folder that belongs to other data or another suite.
 
+        Of a data set at a URL the packed splits are put beside results at a URL, for the other machines.
+
         Raises:
             ResultsError: When suite or data differ from what the folder holds.
         """
@@ -150,3 +163,5 @@ class TrialContext:
             dataset=self.data.describe(results_dir, self.suite),
             environment=describe_environment(self.suite, self.device),
         )
+        if self.suite.dataset.url is not None and self.artefacts.remote is not None:
+            self.data.share(self.suite, self.artefacts.remote)

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,16 +13,20 @@ from quadrat.benchmark.config.candidates import search_dataset
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import GRID_REGIONS, DatasetSpec, RegionsSpec, cuts
 from quadrat.benchmark.data import Dataset, Layout, PackedSplit, RegionGrid, items_of, load_dataset, pack
-from quadrat.benchmark.data.clicks import click_source, region_clicks
+from quadrat.benchmark.data.clicks import ClickSource, click_source, region_clicks
 from quadrat.benchmark.data.findings import Finding, class_findings, raise_errors
 from quadrat.benchmark.data.overlap import Split, overlap_findings
 from quadrat.benchmark.data.region_arrays import class_counts, void_regions
 from quadrat.benchmark.data.shapes import RegionMap, pack_regions
+from quadrat.benchmark.data.shared_packs import find_shared_pack, share_pack
+from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.storage.local_copy import fetch, require_files
+from quadrat.benchmark.storage.remote import Remote
 
-__all__ = ["OnPack", "TrialData", "list_splits", "open_data"]
+__all__ = ["OnPack", "TrialData", "check_data_set", "list_splits", "open_data"]
 
 OnPack = Callable[[str, int, int], None]
-"""Called with (split, images done, images in all) while images are packed."""
+"""Called with (what is done, such as "packing train", images or files done, those in all) before trials can run."""
 
 
 class ListedSplits(NamedTuple):
@@ -34,8 +38,22 @@ class ListedSplits(NamedTuple):
     overlap: tuple[Finding, ...]
 
 
+def check_data_set(spec: DatasetSpec) -> None:
+    """Check that a data set is there, without decoding or fetching any of it.
+
+    Raises:
+        DataError: As `list_splits`; of a data set at a URL only what is known without its files.
+        ResultsError: When its URL cannot be read, or there are no files.
+    """
+    if spec.url is None:
+        list_splits(spec)
+    else:
+        load_dataset(spec.name, Path(), **spec.params)  # its parameters
+        require_files(spec.url)
+
+
 def list_splits(spec: DatasetSpec) -> ListedSplits:
-    """Return the images of pool and test set, without decoding any.
+    """Return the images of pool and test set, without decoding any. A data set at a URL must have been fetched.
 
     Raises:
         DataError: When the data set or a split is missing, both lists have images in common, or only some images of the
@@ -49,48 +67,70 @@ def list_splits(spec: DatasetSpec) -> ListedSplits:
     return ListedSplits(dataset, pool, test, tuple(overlap))
 
 
+def _fetched(spec: DatasetSpec, on_pack: OnPack | None = None) -> Dataset:
+    """Return a data set, its files fetched where they are at a URL."""
+    if spec.url is not None:
+        fetch(spec.url, functools.partial(on_pack, f"fetching {spec.name}") if on_pack else None)
+    return load_dataset(spec.name, spec.root, **spec.params)
+
+
 class TrialData:
     """Pool and test set, packed, with the regions of the pool and what each region costs.
 
     Args:
-        dataset: The data set that the splits were packed from.
+        load: Returns the data set that the splits were packed from; called when it is first needed, since a machine
+            that fetched the packed splits does without.
         pool: Packed split whose regions can be labelled.
         test: Packed split that is reported on.
-        overlap: What both have in common.
+        click_source: Source of the vertices of clicks, where it is known without the data set.
+        warnings: See below.
 
     Attributes:
-        warnings: What makes results on these splits wrong or unfair unless it is meant so, a sentence each.
+        warnings: What makes results on these splits wrong or unfair unless it is meant so, a sentence each. The driver
+            says them; workers have none.
     """
 
     def __init__(
-        self, *, dataset: Dataset, pool: PackedSplit, test: PackedSplit, overlap: Sequence[Finding] = ()
+        self,
+        *,
+        load: Callable[[], Dataset],
+        pool: PackedSplit,
+        test: PackedSplit,
+        click_source: ClickSource | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
-        self.dataset = dataset
+        self._load = load
+        self._click_source = click_source
         self.pool = pool
         self.test = test
+        self.warnings = tuple(warnings)
         self._layouts: dict[str, Layout] = {}
         self._clicks: dict[str, npt.NDArray[np.int64]] = {}
         self._void: dict[str, npt.NDArray[np.bool_]] = {}
         self._class_counts: dict[str, npt.NDArray[np.int32]] = {}
-        of_classes = [class_findings(dataset, split.split, split.statistics) for split in (pool, test)]
-        findings = itertools.chain(overlap, *of_classes)
-        self.warnings = tuple(found.text for found in findings if found.severity != "note")
 
     @classmethod
     def open(cls, spec: DatasetSpec, cache_dir: Path, on_pack: OnPack | None = None) -> Self:
-        """Pack both splits, or find them packed.
+        """Fetch the data set if it is at a URL, and pack both splits, or find them packed.
 
         Args:
             spec: The data set.
             cache_dir: Where packed splits are kept.
-            on_pack: Called while packing.
+            on_pack: Called while fetching and packing.
 
         Raises:
             DataError: When the data set is missing or contradicts itself, or pool and test set have images in common.
+            ResultsError: When it is at a URL that cannot be read, or the disk is full.
         """
+        _fetched(spec, on_pack)
         listed = list_splits(spec)
         packed = [
-            pack(listed.dataset, name, cache_dir, on_progress=functools.partial(on_pack, name) if on_pack else None)
+            pack(
+                listed.dataset,
+                name,
+                cache_dir,
+                on_progress=functools.partial(on_pack, f"packing {name}") if on_pack else None,
+            )
             for name in (spec.pool, spec.test)
         ]
         pool, test = (
@@ -99,7 +139,70 @@ class TrialData:
         )
         overlap = overlap_findings(pool, test, is_allowed=spec.allow_overlap)
         raise_errors(overlap)
-        return cls(dataset=listed.dataset, pool=packed[0], test=packed[1], overlap=overlap)
+        of_classes = [class_findings(listed.dataset, split.split, split.statistics) for split in packed]
+        findings = itertools.chain(overlap, *of_classes)
+        return cls(
+            load=lambda: listed.dataset,
+            pool=packed[0],
+            test=packed[1],
+            warnings=[found.text for found in findings if found.severity != "note"],
+        )
+
+    @classmethod
+    def open_shared(
+        cls, spec: DatasetSpec, results_dir: Path, described: Mapping[str, Any], cache_dir: Path, remote: Remote | None
+    ) -> Self | None:
+        """Return the data as the driver has packed them, without the data set; None where they are not to be had.
+
+        Args:
+            spec: The data set.
+            results_dir: The results folder.
+            described: What suite.json says of the data, see `describe`.
+            cache_dir: Where packed splits are kept.
+            remote: URL of the results, with the packed splits beside them.
+
+        Raises:
+            ResultsError: When the storage cannot be reached, or the disk is full.
+        """
+        if (described["pool"]["split"], described["test"]["split"]) != (spec.pool, spec.test):
+            return None  # the splits of a study may be others
+        pool, test = (find_shared_pack(results_dir, described[split], cache_dir, remote) for split in ("pool", "test"))
+        if pool is None or test is None:
+            return None
+        return cls(
+            load=functools.partial(_fetched, spec), pool=pool, test=test, click_source=described["pool"]["clicks_from"]
+        )
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The data set that the splits were packed from; where it is at a URL, it may be fetched now."""
+        return self._load()
+
+    def require(self, described: Mapping[str, Any]) -> None:
+        """Check that these are the images and masks that suite.json describes: those of the driver.
+
+        Raises:
+            DataError: When a split of the same name has other ones.
+        """
+        for name, split in (("pool", self.pool), ("test", self.test)):
+            there = described[name]
+            if there["split"] == split.split and there["fingerprint"] != split.fingerprint:
+                raise DataError(
+                    f"{split.split} of {split.name} has other images or masks here (fingerprint "
+                    f"{split.fingerprint[:12]}) than where the run was started ({there['fingerprint'][:12]}): its "
+                    "folder is another one, or has changed since"
+                )
+
+    def share(self, suite: Suite, remote: Remote) -> None:
+        """Put both packed splits beside the results at a URL, with the clicks of all regions that trials label.
+
+        Raises:
+            ResultsError: When the storage cannot be reached or written.
+        """
+        for region_size, regions in cuts(suite.trials()):
+            self.clicks(region_size, regions)
+        for split in (self.pool, self.test):
+            share_pack(split, remote)
 
     def layout(
         self,
@@ -157,8 +260,13 @@ class TrialData:
         """
         key = _key(region_size, regions)
         if key not in self._clicks:
-            items = items_of(self.dataset, self.pool.split)
-            self._clicks[key] = region_clicks(self.pool, self.layout(region_size, regions), items, on_progress)
+            self._clicks[key] = region_clicks(
+                self.pool,
+                self.layout(region_size, regions),
+                lambda: items_of(self.dataset, self.pool.split),
+                on_progress,
+                source=self._click_source,
+            )
         return self._clicks[key]
 
     def describe(self, results_dir: Path, suite: Suite) -> dict[str, Any]:
@@ -210,15 +318,16 @@ def open_data(suite: Suite, cache_dir: Path, on_pack: OnPack | None = None) -> T
     Args:
         suite: The suite.
         cache_dir: Where packed splits are kept.
-        on_pack: Called while packing.
+        on_pack: Called while fetching, packing and cutting.
 
     Raises:
         DataError: When the data set is missing or contradicts itself, pool and test set have images in common, or a
             region is larger than an image.
+        ResultsError: When it is at a URL that cannot be read, or the disk is full.
     """
     data = TrialData.open(suite.dataset, cache_dir, on_pack)
     for region_size, regions in cuts(suite.trials()):
-        on_cut = functools.partial(on_pack, f"{suite.dataset.pool}, {regions.title}") if on_pack else None
+        on_cut = functools.partial(on_pack, f"cutting {suite.dataset.pool} into {regions.title}") if on_pack else None
         data.layout(region_size, regions, on_cut)
     if suite.study is not None and suite.study.test not in (None, suite.dataset.test):
         data.warnings += TrialData.open(search_dataset(suite), cache_dir, on_pack).warnings

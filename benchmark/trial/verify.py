@@ -79,7 +79,9 @@ def open_scratch(
     if cache_dir is not None:
         for packed in (context.data.pool, context.data.test):
             check_against_data_set(
-                packed, context.data.dataset, functools.partial(on_pack, packed.split) if on_pack else None
+                packed,
+                context.data.dataset,
+                functools.partial(on_pack, f"comparing {packed.split}") if on_pack else None,
             )
     if cache_dir is not None:
         _check_maps(context, on_pack)

@@ -1,6 +1,7 @@
 """Commands on data sets: `data init`, `data check` and `data pack`."""
 
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Final
 import click
 
 from quadrat.cluster.cli.console import pasteable
-from quadrat.cluster.cli.options import read_params, results_option, suite_arguments
+from quadrat.cluster.cli.options import read_params, results_option, root_option, suite_arguments
 from quadrat.cluster.cli.places import open_suite
 
 __all__ = ["COMMANDS"]
@@ -23,16 +24,14 @@ def data() -> None:
 
 @data.command()
 @click.argument("name")
-@click.option(
-    "--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set. Default: $QUADRAT_DATA/NAME"
-)
+@root_option("$QUADRAT_DATA/NAME")
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Parameter of its loader (repeatable)")
 @click.option("--split", "splits", multiple=True, help="Only this split (repeatable)")
 @click.option("--regions", metavar="KIND", help="Cut the images into regions too: a kind, or a folder of region maps")
 @click.option("--region-size", type=click.IntRange(min=1), default=24, show_default=True, help="For --regions, pixels")
 def check(
     name: str,
-    root: Path | None,
+    root: Path | str | None,
     params: Sequence[str],
     splits: Sequence[str],
     regions: str | None,
@@ -44,7 +43,10 @@ def check(
     """
     from quadrat.benchmark.data import load_dataset
     from quadrat.benchmark.data.check import check as check_dataset
+    from quadrat.benchmark.storage.local_copy import fetch
 
+    if isinstance(root, str):
+        root = fetch(root, functools.partial(_show_progress, f"fetching {name}"))
     dataset = load_dataset(name, root, **read_params(params))
     report = check_dataset(dataset, splits or None, _show_progress)
     if regions is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "resource_options",
     "results_argument",
     "results_option",
+    "root_option",
     "run_options",
     "select_trials",
     "store_option",
@@ -118,6 +119,20 @@ def suite_arguments(command: _Command) -> _Command:
 def results_argument(name: str = "results") -> Callable[[_Command], _Command]:
     """Add an argument that names results which exist: by their suite, their folder or its URL."""
     return click.argument(name, metavar="SUITE|DIR|URL", type=_Results())
+
+
+def root_option(default: str) -> Callable[[_Command], _Command]:
+    """Add --root.
+
+    Args:
+        default: What holds without it.
+    """
+    return click.option(
+        "--root",
+        type=_FolderOrUrl(),
+        metavar="DIR|URL",
+        help=f"Folder of the data set, or a URL that it is fetched from. Default: {default}",
+    )
 
 
 results_option = click.option(

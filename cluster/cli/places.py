@@ -121,7 +121,7 @@ def open_suite(suite_name: str, settings: Sequence[str], results: Path | str | N
     from quadrat.benchmark.storage.remote import working_folder
 
     suite = load_suite(suite_name, settings)
-    if (root := suite.dataset.root) is not None:
+    if isinstance(root := suite.dataset.root, Path):
         dataset = suite.dataset.model_copy(update={"root": root.expanduser().absolute()})
         suite = suite.model_copy(update={"dataset": dataset})
     if isinstance(results, str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.cli.options import results_argument
+from quadrat.cluster.cli.options import results_argument, root_option
 from quadrat.cluster.cli.places import local_copy
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ __all__ = ["COMMANDS"]
 @click.option("is_all", "--all", is_flag=True, help="Train every round again")
 @click.option("labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)")
 @click.option("seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)")
-@click.option(
-    "--root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the data set. Default: as in the suite"
-)
+@root_option("as in the suite")
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
@@ -50,7 +48,7 @@ def verify(
     is_all: bool,
     labels: Sequence[str],
     seeds: Sequence[int],
-    root: Path | None,
+    root: Path | str | None,
     cache: Path | None,
     scratch: Path | None,
 ) -> None:

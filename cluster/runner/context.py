@@ -144,9 +144,9 @@ def prepare(context: RunContext) -> None:
         KeyboardInterrupt: When the user asked to stop meanwhile.
     """
 
-    def on_pack(split: str, done: int, total: int) -> None:
+    def on_pack(what: str, done: int, total: int) -> None:
         context.stop.raise_if_requested()
-        context.progress.activity = f"packing {split}  {done}/{total}"
+        context.progress.activity = f"{what}  {done}/{total}"
         context.refresh()
 
     context.announce(f"opening data set {context.suite.dataset.name}")

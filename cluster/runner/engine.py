@@ -2,10 +2,11 @@
 
 import functools
 import importlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quadrat.benchmark.config.candidates import search_dataset
 from quadrat.benchmark.config.suite import Suite
@@ -77,11 +78,11 @@ def benchmark_engine(cache_dir: Path | None = None, *, url: str | None = None, s
 
 
 def _check(suite: Suite) -> None:
-    from quadrat.benchmark.trial.data import list_splits
+    from quadrat.benchmark.trial.data import check_data_set
 
-    list_splits(suite.dataset)
+    check_data_set(suite.dataset)
     if suite.study is not None:
-        list_splits(search_dataset(suite))
+        check_data_set(search_dataset(suite))
 
 
 def _warm_up(suite: Suite) -> None:
@@ -96,6 +97,7 @@ def _open_context(
     results_dir: Path,
     on_pack: OnPack | None = None,
     *,
+    is_driver: bool = False,
     cache_dir: Path | None,
     url: str | None,
     store: str | None,
@@ -114,11 +116,23 @@ def _open_context(
         on_pack=on_pack,
         remote=remote,
         store=open_store(store, results_dir, remote),
+        described=None if is_driver else _described(results_dir, remote),
     )
 
 
+def _described(results_dir: Path, remote: Remote | None) -> Mapping[str, Any]:
+    """Return what the driver has written of the data to suite.json, before any trial was started."""
+    from quadrat.benchmark.results.folder import read_suite_json
+
+    # Of a machine that is not the driver's, a copy in the working folder may be of an earlier run.
+    found = remote.read("suite.json") if remote is not None else None
+    document = read_suite_json(results_dir) if found is None else json.loads(found)
+    described: Mapping[str, Any] = document["dataset"]
+    return described
+
+
 def _prepare(suite: Suite, results_dir: Path, on_pack: OnPack, *, open_context: "Callable[..., TrialContext]") -> None:
-    open_context(suite, results_dir, on_pack).prepare_results()
+    open_context(suite, results_dir, on_pack, is_driver=True).prepare_results()
 
 
 def _open_runner(suite: Suite, results_dir: Path, *, open_context: "Callable[..., TrialContext]") -> TrialRunner:
