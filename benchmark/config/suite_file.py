@@ -66,8 +66,9 @@ def read_suite_file(path_or_name: str | Path, overrides: Sequence[str] = ()) -> 
     """Return the values of a suite file, or of the shipped suite of that name, not validated yet.
 
     A file may extend another: `extends: camvid-cpu`, the name of a shipped suite or a path relative to the file.
-    Mappings are merged key by key, everything else (lists too) is replaced. `name`, `description` and `paper` are a
-    file's own and not inherited.
+    Mappings are merged key by key, everything else (lists too) is replaced, and a null drops the key that the extended
+    file has: what was fixed there is as if it had not been written. `name`, `description` and `paper` are a file's own
+    and not inherited.
 
     Args:
         path_or_name: A path, or a name of `shipped_suites()`.
@@ -124,11 +125,17 @@ def _read_layers(path: Path) -> dict[Path, dict[str, Any]]:
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` updated with `own`: mappings key by key, everything else as a whole."""
+    """Return `base` updated with `own`: mappings key by key, everything else as a whole; a null drops a key of `base`.
+
+    A key that `base` does not have keeps its null: there is nothing to drop, and it may be a value.
+    """
     result = dict(base)
     for key, value in own.items():
         below = result.get(key)
-        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if value is None and key in result:
+            del result[key]
+        else:
+            result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return result
 
 

@@ -47,6 +47,44 @@ def test_a_chain_of_files_is_followed_and_settings_come_last(write: Callable[...
     assert (values["budgets"], values["seeds"], values["region_size"]) == ([3], [1], 32)
 
 
+def test_null_drops_a_key_of_the_extended_file_and_only_that(write: Callable[..., Path]) -> None:
+    write("first", learner={"iterations": 50, "lr": 1}, study={"params": {"cutoff": 2.0, "norm": 1}}, seeds=[0])
+    write("second", extends="first.yaml", study={"params": {"cutoff": None}}, learner={"compile": None})
+    values = read_suite_file(write("third", extends="second.yaml", learner={"iterations": None, "epochs": 3})).values
+    assert values["study"] == {"params": {"norm": 1}}
+    assert values["learner"] == {"lr": 1, "epochs": 3, "compile": None}  # which first did not have: a value
+    assert "study" not in read_suite_file(write("fourth", extends="first.yaml", study=None)).values
+    assert read_suite_file(write("fifth", extends="second.yaml", study={"params": {"cutoff": 5}})).values["study"] == {
+        "params": {"norm": 1, "cutoff": 5}
+    }
+
+
+def test_what_a_study_fixed_can_be_searched_by_a_suite_that_extends_it(
+    write: Callable[..., Path], write_suite: Callable[..., Path]
+) -> None:
+    study = {
+        "strategy": "entropy-spatial",
+        "params": {"cutoff": 2.0, "norm": 1},
+        "space": {"d2_d1": {"float": [1, 2]}},
+        "candidates": 2,
+        "search_seeds": [8],
+    }
+    base = write_suite(study=study)
+    with pytest.raises(SuiteError, match="cutoff"):  # fixed and searched at once
+        load_suite(write("both", extends=str(base), study={"space": {"cutoff": {"float": [1, 6]}}}))
+    change = {"params": {"cutoff": None}, "space": {"cutoff": {"float": [1, 6]}}}
+    found = load_suite(write("own", extends=str(base), study=change)).study
+    assert found is not None and found.params == {"norm": 1} and set(found.space) == {"d2_d1", "cutoff"}
+    assert load_suite(write("none", extends=str(base), study=None)).study is None
+
+
+def test_a_required_key_that_is_dropped_is_named(write: Callable[..., Path]) -> None:
+    path = write("own", extends="quickstart", budgets=None)
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path)
+    assert str(caught.value) == f"{path}: budgets: expected this key to be there, got nothing; add it"
+
+
 def test_a_shipped_suite_can_be_extended_from_anywhere(write: Callable[..., Path]) -> None:
     path = write("mine", extends="quickstart", seeds=[5])
     assert load_suite(path).seeds == (5,)
