@@ -1,16 +1,11 @@
 """The report: one HTML page with everything in it, and its figures and tables as files beside it."""
 
-import contextlib
 import functools
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import vl_convert
-from filelock import FileLock
 from markupsafe import Markup
 
 from quadrat.benchmark.analysis.analyse import analyse
@@ -32,18 +27,19 @@ from quadrat.benchmark.reporting.figures.pictures import Unavailable, open_pool,
 from quadrat.benchmark.reporting.figures.round_viewer import RoundViewer, draw_round_viewer
 from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, write_files
 from quadrat.benchmark.reporting.provenance import all_settings, facts, strategy_settings
+from quadrat.benchmark.reporting.rendering import locked_folder, read_template, script_json, template_environment
 from quadrat.benchmark.reporting.study import study_section
 from quadrat.benchmark.reporting.summary import ReportSummary, report_summary
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.contents import tables_of
+from quadrat.benchmark.reporting.tables.paper import PAPER
 from quadrat.benchmark.reporting.tables.results import comparison_table, round_heads, steps_of
 from quadrat.benchmark.results.palette import Look, looks_of, round_colours
 from quadrat.benchmark.results.trials import Results, read_results
-from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, remove_all_temporaries
+from quadrat.benchmark.storage.atomic import atomic_write
 
 __all__ = ["write_report"]
 
-_LOCK: Final = ".lock"
 RANDOM: Final = "Random"
 """The baseline at first: for each strategy the Random with its region size."""
 
@@ -74,7 +70,7 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     page = folder / "index.html"
     selections, pool = read_selections(results), open_pool(results, cache_dir)
     gallery, viewer = draw_gallery(results, selections, pool), draw_round_viewer(results, selections, pool)
-    with _locked(folder):
+    with locked_folder(folder):
         write_files(folder / FOLDER, figures, tables.values(), results, metrics)
         atomic_write(page, _render(results, looks, found, tables, metrics, tuple(figures), gallery, viewer).encode())
     return page
@@ -83,17 +79,6 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
 def _default_cost(results: Results) -> Cost:
     """Return the cost that the page shows at first: clicks where label types are compared, which they differ in."""
     return CLICKS if len({query.labels for query in results.queries.values()}) > 1 else FRACTION
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a report's folder, so that page and files are of one report; remove what killed writers left."""
-    with clear_disk_errors(folder):
-        make_folders(folder)
-        with FileLock(folder / _LOCK):
-            remove_all_temporaries(folder)
-            yield
-            (folder / _LOCK).unlink(missing_ok=True)  # the folder is uploaded as it is
 
 
 def _figures(results: Results, looks: Mapping[str, Look], found: ReportSummary) -> dict[str, dict[str, Any]]:
@@ -121,7 +106,7 @@ def _render(
     choices = _baselines(found)
     default_cost = _default_cost(results)
     return (
-        _environment()
+        template_environment()
         .get_template("template.html.j2")
         .render(
             results=results,
@@ -142,6 +127,7 @@ def _render(
             },
             figure_names=figure_names,
             costs=COSTS if results.records else (),
+            paper=PAPER,
             default_cost=default_cost,
             second_cost=FRACTION if default_cost == CLICKS else CLICKS,
             metrics=metrics,
@@ -152,34 +138,12 @@ def _render(
             viewer=viewer,
             study=study_section(results),
             round_colours=round_colours(results.num_rounds),
-            style=Markup(_read("style.css")),  # ours, no user text in it
-            script=Markup("\n".join(_read(name) for name in ("page.js", "round_viewer.js"))),
+            style=Markup(read_template("style.css")),  # ours, no user text in it
+            script=Markup("\n".join(map(read_template, ("tables.js", "page.js", "round_viewer.js")))),
             vega=_vega() if results.records else "",
-            data=_script_json(_data(results, looks, found, metrics)),
+            data=script_json(_data(results, looks, found, metrics)),
             viewer_data=None if viewer is None else _viewer_json(viewer, results.num_rounds),
         )
-    )
-
-
-def _read(name: str) -> str:
-    return (resources.files(__package__ or "quadrat.benchmark.reporting") / "templates" / name).read_text(
-        encoding="utf-8"
-    )
-
-
-def _environment() -> jinja2.Environment:
-    def load(name: str) -> str | None:
-        try:
-            return _read(name)
-        except FileNotFoundError:
-            return None
-
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(load),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 
@@ -227,10 +191,4 @@ def _baseline_table(label: str, place: int, comparisons: Mapping[str, Comparison
 
 
 def _viewer_json(viewer: RoundViewer, num_rounds: int) -> Markup:
-    return _script_json({**viewer.for_script(), "colours": round_colours(num_rounds)})
-
-
-def _script_json(value: object) -> Markup:
-    """Return JSON escaped for a script element: nothing in it ends the element early."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return script_json({**viewer.for_script(), "colours": round_colours(num_rounds)})

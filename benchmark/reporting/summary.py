@@ -5,6 +5,7 @@ Only sentences on the primary analysis say "significant"; the others are explora
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from quadrat.benchmark.analysis.analyse import Analysis, analyse
 from quadrat.benchmark.analysis.area_tests import AreaComparison
@@ -16,12 +17,17 @@ from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Va
 from quadrat.benchmark.reporting.caveats import caveats
 from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
 from quadrat.benchmark.reporting.study_sentence import study_headline
+from quadrat.benchmark.reporting.tables.analysis import or_lost
 from quadrat.benchmark.reporting.tables.cells import NamedTable, Table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, gains_table, pair_name
 from quadrat.benchmark.reporting.tables.queries import named_queries, query_sentences
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["ReportSummary", "pairwise_finding", "report_summary", "settled_by"]
+HARDLY_LEARNS: Final = 25.0
+"""mIoU in percent of full supervision below which a recipe is said to hardly learn: a convention of ours. What labels
+could add is then small, and so are the differences between strategies."""
+
+__all__ = ["HARDLY_LEARNS", "ReportSummary", "pairwise_finding", "primary_headline", "report_summary", "settled_by"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +65,12 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
     values = values_by_seed(results.records, MIOU)
     found = analyse(results, cost)
     pairwise = pairwise_finding(found)
-    study, headline = study_headline(results), _headline(results, values, found.primary)
+    study, headline = study_headline(results), primary_headline(results, values, found.primary)
     return ReportSummary(
         headline=headline if study is None else study,
         answer=(
             *(() if study is None else (headline,)),
+            *_hardly_learns(found.full_supervision),
             *_disagreements(found.primary),
             *_power(found.primary),
             *(query_sentences(found.primary.queries) if found.primary.queries is not None else ()),
@@ -83,7 +90,14 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
     )
 
 
-def _headline(results: Results, values: Values, primary: PrimaryAnalysis) -> str:
+def primary_headline(results: Results, values: Values, primary: PrimaryAnalysis) -> str:
+    """Return one sentence on the primary analysis: who differs significantly from Random, over each cost.
+
+    Args:
+        results: The results folder.
+        values: mIoU of its records.
+        primary: The analysis.
+    """
     if not values:
         return "There is no record of any strategy yet."
     if not primary.comparisons:
@@ -126,6 +140,15 @@ def _claims(primary: PrimaryAnalysis, comparisons: Sequence[AreaComparison]) -> 
         if primary.is_against_random
         else "no pair differs significantly"
     )
+
+
+def _hardly_learns(full: Summary | None) -> Iterator[str]:
+    """Yield that even all labels teach the model little, so that it matters little which are labelled."""
+    if full is not None and full.mean < HARDLY_LEARNS:
+        yield (
+            f"Full supervision reaches {full.mean:.0f} % mIoU: this recipe hardly learns, so differences between "
+            "strategies say little."
+        )
 
 
 def _disagreements(primary: PrimaryAnalysis) -> Iterator[str]:
@@ -245,8 +268,8 @@ def _costs_to_target(found: Analysis) -> Iterator[str]:
         yield f"{target} is not reached within the budget by the mean of any strategy: {listed(missed)}."
         return
     phrases = [
-        f"{one.label} {'at most ' if one.is_at_most else ''}{number(one.cost or 0.0)}{unit}{_bounds(one, unit)}"
-        f"{_lost(one)}"
+        f"{one.label} "
+        + or_lost(f"{'at most ' if one.is_at_most else ''}{number(one.cost or 0.0)}{unit}{_bounds(one, unit)}", one)
         for one in reached
     ]
     rest = f" Not reached within the budget, on the mean over seeds: {listed(missed)}." if missed else ""
@@ -265,7 +288,7 @@ def _label_efficiency(found: Analysis) -> Iterator[str]:
             (one for one in group if one.relative_cost is not None), key=lambda one: one.relative_cost or 0.0
         )
         phrases = [
-            f"{one.label} {number(100 * (one.relative_cost or 0))} %{_bounds(one, ' %', 100)}{_lost(one)}"
+            f"{one.label} " + or_lost(f"{number(100 * (one.relative_cost or 0))} %{_bounds(one, ' %', 100)}", one)
             for one in reached
         ]
         if reached:
@@ -280,11 +303,6 @@ def _label_efficiency(found: Analysis) -> Iterator[str]:
 def _targets(reached: Sequence[LabelEfficiency]) -> str:
     """Return the targets: one, unless unfinished trials leave strategies with different seeds of the same Random."""
     return " or ".join(dict.fromkeys(f"{one.target:.2f} %" for one in reached))
-
-
-def _lost(one: CostToTarget | LabelEfficiency) -> str:
-    """Return that the mean curve falls below the target again, so that nothing was saved at the end."""
-    return ", lost again" if one.is_lost_again else ""
 
 
 def _bounds(one: CostToTarget | LabelEfficiency, unit: str, factor: float = 1.0) -> str:

@@ -7,7 +7,7 @@ from quadrat.benchmark.reporting import formatting
 from quadrat.benchmark.reporting.formatting import ABSENT, cost_interval, mean_std, p_value, percent, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table, best_marked
 
-__all__ = ["label_efficiency_table", "pairs_table", "penalty_table", "shares_won_table"]
+__all__ = ["label_efficiency_table", "or_lost", "pairs_table", "penalty_table", "shares_won_table"]
 
 
 def label_efficiency_table(found: Analysis) -> Table:
@@ -73,7 +73,7 @@ def _cost_to_target(found: CostToTarget | None, cost: Cost) -> Cell:
     if found.cost is None:
         return Cell(text="not reached", note=_interval(found, cost))
     at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
-    return Cell(text=at_most + formatting.cost(found.cost, cost) + _lost(found), note=_interval(found, cost))
+    return Cell(text=or_lost(at_most + formatting.cost(found.cost, cost), found), note=_interval(found, cost))
 
 
 def _label_efficiency(found: LabelEfficiency | None) -> Cell:
@@ -83,11 +83,12 @@ def _label_efficiency(found: LabelEfficiency | None) -> Cell:
     if found.relative_cost is None:
         return Cell(text="not reached", note=note)
     at_most = "\N{LESS-THAN OR EQUAL TO} " if found.is_at_most else ""
-    return Cell(text=at_most + percent(found.relative_cost) + _lost(found), note=note)
+    return Cell(text=or_lost(at_most + percent(found.relative_cost), found), note=note)
 
 
-def _lost(found: CostToTarget | LabelEfficiency) -> str:
-    return ", lost again" if found.is_lost_again else ""
+def or_lost(cost: str, found: CostToTarget | LabelEfficiency) -> str:
+    """Return a cost as text; where the mean curve falls below the target again, that nothing was saved at the end."""
+    return f"reached at {cost}, lost again" if found.is_lost_again else cost
 
 
 def _interval(found: CostToTarget, cost: Cost) -> str:

@@ -19,7 +19,7 @@ from quadrat.benchmark.reporting.tables.diversity import (
     has_wrong_labels,
     void_table,
 )
-from quadrat.benchmark.reporting.tables.paper import beside_paper
+from quadrat.benchmark.reporting.tables.paper import PAPER, beside_paper
 from quadrat.benchmark.reporting.tables.primary import gains_table
 from quadrat.benchmark.reporting.tables.queries import named_queries
 from quadrat.benchmark.reporting.tables.results import (
@@ -83,7 +83,7 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
     )
     yield NamedTable(
         name="images-opened",
-        caption="Images with at least one label, mean over seeds (the paper's table V-F).",
+        caption=f"Images with at least one label, mean over seeds ({PAPER}, table V-F).",
         table=images_table(results),
     )
     if any(record.void_px for record in results.records):
@@ -116,7 +116,7 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
         )
     yield NamedTable(
         name="selection-time",
-        caption="Selection time in seconds, mean over seeds, without scoring the pool (the paper's table V-G).",
+        caption=f"Selection time in seconds, mean over seeds, without scoring the pool ({PAPER}, table V-G).",
         table=time_table(results),
     )
     yield NamedTable(

@@ -17,7 +17,10 @@ from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["PAPER_TABLES", "PaperTable", "beside_paper"]
+__all__ = ["PAPER", "PAPER_TABLES", "PaperTable", "beside_paper"]
+
+PAPER: Final = "Cai et al., IEEE TIP 2021"
+"""The paper by name, where one of its tables or figures is named."""
 
 _BUDGETS: Final = (2_000, 4_000, 8_000, 16_000, 32_000)
 _SELECT = Metric(key="select", title="seconds", of=lambda record: record.seconds.get("select"))
@@ -129,7 +132,7 @@ def _beside(paper: PaperTable, results: Results) -> NamedTable | None:
         rows += tuple(_gains(paper, matched, ours, rounds))
     return NamedTable(
         name=f"paper-{paper.key.lower().replace('/', '-')}",
-        caption=f"{paper.title}. {correspondence}",
+        caption=f"{PAPER}, {paper.title[0].lower()}{paper.title[1:]}. {correspondence}",
         table=Table(
             corner="",
             columns=tuple(f"{budget // 1000}k" for budget in _BUDGETS),

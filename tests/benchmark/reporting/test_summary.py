@@ -15,6 +15,8 @@ from quadrat.benchmark.analysis.measures import COSTS
 from quadrat.benchmark.analysis.pairwise import pairwise_tests
 from quadrat.benchmark.reporting.provenance import facts
 from quadrat.benchmark.reporting.summary import pairwise_finding, report_summary, settled_by
+from quadrat.benchmark.reporting.tables.analysis import label_efficiency_table
+from quadrat.benchmark.reporting.text import as_text
 from quadrat.benchmark.results.trials import Results, read_results
 
 FEW: dict[str, Any] = {"strategies": ("random", "entropy", "entropy-spatial"), "budgets": (12, 24, 48)}
@@ -222,3 +224,43 @@ def test_the_setup_names_label_types_and_errors_only_where_they_are_not_the_defa
     noisy = {**results.suite, "annotator": {"error_rate": 0.05, "kind": "confused"}}
     found = {fact.term: fact.text for fact in facts(replace(results, trials=typed, suite=noisy))}
     assert found["labels"].startswith("dominant; the annotator names 5 % of the classes wrongly (confused)")
+
+
+def curve_that_falls_back(full_supervision: dict[int, float]) -> Results:
+    """Return results in which x is at Random's end, 20 %, with 4.8 of its 10 % of the pixels, and below it at 10 %."""
+    seeds = range(3)
+    return results_of(
+        {"random": dict.fromkeys(seeds, (10, 15, 20)), "x": dict.fromkeys(seeds, (10, 20, 18))},
+        pixels=(2, 4.8, 10),
+        full_supervision=full_supervision,
+    )
+
+
+def test_a_target_that_is_lost_again_is_said_in_summary_stats_and_table() -> None:
+    results = curve_that_falls_back({0: 40.0})
+    found = report_summary(results)
+    (efficiency,) = (finding for finding in found.findings if finding.startswith("Label efficiency"))
+    assert "(20.00 %) in % of its labelled pixels: x reached at 48 % (" in efficiency
+    assert efficiency.endswith("), lost again.")
+    assert "reached at 48 %" in " ".join(as_text(results).split())
+    table = label_efficiency_table(found.analysis)
+    place = table.columns.index("cost to match Random, % of Random's")
+    assert {row.label: row.cells[place].text for row in table.rows}["x"] == "reached at 48 %, lost again"
+
+
+def test_a_share_of_full_supervision_that_is_lost_again_is_said() -> None:
+    """95 % of 20 is 19: x is there at 2 + 2.8 * 9/10 = 4.52 % of the pixels, and ends at 18."""
+    found = report_summary(curve_that_falls_back({0: 20.0}))
+    (costs,) = (finding for finding in found.findings if finding.startswith("Cost to reach 95 %"))
+    assert "x reached at 4.5 % (" not in costs and "x reached at 4.5 %, lost again" in costs
+    assert "random 9 %" in costs.replace("9.0 %", "9 %")  # 4.8 + 5.2 * 4/5 = 8.96, not lost
+
+
+def test_a_recipe_that_hardly_learns_is_said_before_anything_is_compared() -> None:
+    found = report_summary(curve_that_falls_back({0: 15.0, 1: 19.0}))
+    sentence = (
+        "Full supervision reaches 17 % mIoU: this recipe hardly learns, so differences between strategies say little."
+    )
+    assert found.answer[0] == sentence
+    assert sentence in as_text(curve_that_falls_back({0: 15.0, 1: 19.0}))
+    assert not any("hardly learns" in one for one in report_summary(curve_that_falls_back({0: 25.0})).answer)
