@@ -1,7 +1,7 @@
 """The contents of a results folder: the suite's trials with their records and failures, finished or not."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -52,6 +52,7 @@ class Trial:
         records: One a round, in order, from round 0.
         failure: The last one recorded, also when the trial was finished later.
         labels: Label type.
+        spec: The whole specification as suite.json has it; empty where it has none.
     """
 
     trial_id: str
@@ -66,6 +67,7 @@ class Trial:
     labels: LabelType = PRECISE
     regions: str = GRID
     map: str | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def query(self) -> "Query":
@@ -215,6 +217,7 @@ def _trials(
             labels=entry.get("labels", PRECISE),
             regions=entry.get("regions", GRID),
             map=entry.get("map"),
+            spec=entry.get("spec", {}),
             num_rounds=entry["num_rounds"],
             records=tuple(rounds[round_] for round_ in sorted(rounds)),
             failure=failures.get(entry["trial_id"]),

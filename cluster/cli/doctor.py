@@ -30,7 +30,7 @@ _MAX_BF16_RATIO: Final = 0.8
 @click.command()
 @results_option
 def doctor(results: Path | str | None) -> None:
-    """Check versions, devices, weights, plugins, Ray, MLflow and disk.
+    """Check versions, devices, weights, plugins, Ray, MLflow, disk.
 
     The exit code is 1 when something is bad. With --results, check that folder's disk or that URL.
     """

@@ -5,7 +5,22 @@ from typing import Any
 
 import click
 
-from quadrat.cluster.cli import bench, clean, data, doctor, jobs, listing, results, run, show, study, ui, verify, view
+from quadrat.cluster.cli import (
+    bench,
+    clean,
+    data,
+    doctor,
+    jobs,
+    leaderboard,
+    listing,
+    results,
+    run,
+    show,
+    study,
+    ui,
+    verify,
+    view,
+)
 from quadrat.cluster.cli.extras import MissingExtraError
 from quadrat.cluster.runner.job_folder import leave_job_folder
 
@@ -60,7 +75,7 @@ def cli() -> None:
     """
 
 
-_MODULES = (run, study, show, listing, doctor, results, view, ui, jobs, verify, clean, data, bench)
+_MODULES = (run, study, show, listing, doctor, results, leaderboard, view, ui, jobs, verify, clean, data, bench)
 for _command in itertools.chain.from_iterable(module.COMMANDS for module in _MODULES):
     cli.add_command(_command)
 

@@ -116,8 +116,15 @@ def suite_arguments(command: _Command) -> _Command:
     return click.argument("suite_name", metavar="SUITE", type=_Suite())(command)
 
 
-def results_argument(name: str = "results") -> Callable[[_Command], _Command]:
-    """Add an argument that names results which exist: by their suite, their folder or its URL."""
+def results_argument(name: str = "results", *, is_many: bool = False) -> Callable[[_Command], _Command]:
+    """Add an argument that names results which exist: by their suite, their folder or its URL.
+
+    Args:
+        name: Of the parameter.
+        is_many: Whether one or more may be given.
+    """
+    if is_many:
+        return click.argument(name, metavar="SUITE|DIR|URL...", type=_Results(), nargs=-1, required=True)
     return click.argument(name, metavar="SUITE|DIR|URL", type=_Results())
 
 

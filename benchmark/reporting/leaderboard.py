@@ -1,0 +1,147 @@
+"""The leaderboard: several results folders on one HTML page, its tables and figures as files beside it."""
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from markupsafe import Markup
+
+from quadrat.benchmark.analysis.leaderboard import COSTS, Leaderboard
+from quadrat.benchmark.reporting.figures.standings import gains_by_setting
+from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE
+from quadrat.benchmark.reporting.leaderboard_sentences import (
+    leaderboard_caveats,
+    leaderboard_headline,
+    leaderboard_ranks,
+)
+from quadrat.benchmark.reporting.rendering import locked_folder, read_template, script_json, template_environment
+from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_text
+from quadrat.benchmark.reporting.tables.leaderboard import leaderboard_tables, standings_table
+from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
+from quadrat.benchmark.results.palette import looks_of
+from quadrat.benchmark.results.trials import Results
+from quadrat.benchmark.storage.atomic import atomic_write
+
+__all__ = ["leaderboard_text", "write_leaderboard"]
+
+
+def write_leaderboard(found: Leaderboard, folders: Mapping[str, Results], out_dir: Path) -> Path:
+    """Write the page of a leaderboard and return it; tables (CSV, LaTeX) and figures (SVG, PDF) lie in `files`.
+
+    `areas-by-seed.csv` has every number behind it: a line for each setting, strategy, seed and cost.
+
+    Args:
+        found: The comparison.
+        folders: Name -> contents of a results folder.
+        out_dir: Where to write.
+
+    Raises:
+        ResultsError: When the page can't be written.
+    """
+    tables = leaderboard_tables(found, folders)
+    figures = {f"gains-{cost.key}": spec for cost in COSTS if (spec := gains_by_setting(found, cost)) is not None}
+    svgs = {name: vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE) for name, spec in figures.items()}
+    page = (
+        template_environment()
+        .get_template("leaderboard.html.j2")
+        .render(
+            found=found,
+            folders=folders,
+            headline=leaderboard_headline(found),
+            sentences=leaderboard_ranks(found),
+            caveats=leaderboard_caveats(found, folders),
+            tables=tables,
+            looks=looks_of({line.name: line.entry.strategy for line in found.standings}),
+            costs=COSTS,
+            titles=SHORT_TITLES,
+            figures={name: Markup(svg) for name, svg in svgs.items()},  # Vega escapes the texts in it
+            figure_names=tuple(figures),
+            data_sets=sorted({setting.data_set for setting in found.found.settings}),
+            file_folder=FOLDER,
+            data=script_json(_data(found)),
+            style=Markup(read_template("style.css")),  # ours, no user text in it
+            script=Markup("\n".join(map(read_template, ("tables.js", "leaderboard.js")))),
+        )
+    )
+    out_dir = Path(out_dir)
+    with locked_folder(out_dir):
+        for table in tables.values():
+            atomic_write(out_dir / FOLDER / f"{table.name}.csv", to_csv(table.table).encode())
+            atomic_write(out_dir / FOLDER / f"{table.name}.tex", to_latex(table.table, table.caption).encode())
+        for name, spec in figures.items():
+            svg = vl_convert.vegalite_to_svg({**spec, "background": "white"}, vl_version=VEGA_LITE)
+            atomic_write(out_dir / FOLDER / f"{name}.svg", svg.encode())
+            atomic_write(out_dir / FOLDER / f"{name}.pdf", vl_convert.svg_to_pdf(svg))
+        atomic_write(out_dir / FOLDER / "areas-by-seed.csv", _areas_csv(found).encode())
+        atomic_write(out_dir / "index.html", page.encode())
+    return out_dir / "index.html"
+
+
+def _data(found: Leaderboard) -> dict[str, Any]:
+    """Return what the page filters by: data set and strategies of each setting, and who is ranked."""
+    return {
+        "settings": {
+            setting.name: {"data_set": setting.data_set, "strategies": [found.name(entry) for entry in setting.trials]}
+            for setting in found.found.settings
+        },
+        "ranked": [found.name(entry) for entry in found.ranked],
+    }
+
+
+def leaderboard_text(found: Leaderboard, folders: Mapping[str, Results], columns: int | None = None) -> str:
+    """Return the leaderboard for a terminal: sentences, table, what is kept apart, limitations.
+
+    Args:
+        found: The comparison.
+        folders: Name -> contents of a results folder.
+        columns: Width of the terminal; without one a paragraph is a line.
+    """
+
+    def lines() -> Iterator[str]:
+        yield from _filled(leaderboard_headline(found), columns)
+        for sentence in leaderboard_ranks(found):
+            yield from _filled(sentence, columns)
+        if found.standings:
+            yield from ("", *to_text(standings_table(found), columns).splitlines(), "")
+        for sentence in found.found.kept_apart:
+            yield from _filled(f"- {sentence}", columns)
+        for sentence in leaderboard_caveats(found, folders):
+            yield from _filled(f"! {sentence}", columns)
+
+    return "\n".join(lines()) + "\n"
+
+
+def _filled(text: str, columns: int | None) -> list[str]:
+    if columns is None:
+        return [text]
+    indent = "  " if text.startswith(("- ", "! ")) else ""
+    return textwrap.wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _areas_csv(found: Leaderboard) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        ["setting", "data set", "strategy", "registered name", "parameters", "seed", "cost", "from", "to", "area",
+         "minus Random", "full supervision"]
+    )  # fmt: skip
+    for cost in COSTS:
+        for areas in found.areas[cost.key].values():
+            for line in found.standings:
+                gains = areas.gains(line.entry)
+                for seed, value in areas.by_entry.get(line.entry, {}).items():
+                    row: list[Any] = [areas.setting.name, areas.setting.data_set, line.name, *line.entry, seed]
+                    writer.writerow(
+                        [*map(_safe, row), cost.key, areas.low, areas.high, value, gains.get(seed, ""),
+                         "" if areas.full_supervision is None else areas.full_supervision]
+                    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    """Return a text that no spreadsheet runs as a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
