@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from quadrat.benchmark.errors import ResultsError, UnavailableError
 from quadrat.benchmark.results.parts import Growth, Piece, parts_folder
 from quadrat.benchmark.results.records import merge_records
+from quadrat.benchmark.results.selections import ARCHIVE, FOLDER
 from quadrat.benchmark.storage.atomic import (
     atomic_write,
     clear_disk_errors,
@@ -199,7 +200,7 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
 
     Args:
         url: URL of the results.
-        folders: Folders to download as well, such as "selections".
+        folders: Folders to download as well, such as "selections"; with those the zip file of a published copy.
 
     Raises:
         ResultsError: When the URL cannot be reached.
@@ -219,6 +220,8 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
     for folder in folders:
         for name in remote.names(folder):
             remote.sync(results_dir, name)
+        if folder == FOLDER:  # of a published copy
+            remote.download(ARCHIVE, results_dir / ARCHIVE)
     return results_dir
 
 

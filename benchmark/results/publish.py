@@ -1,17 +1,23 @@
-"""A small copy of a results folder that can be committed: `python -m quadrat.benchmark.results.publish SOURCE TARGET`.
+"""The files of a results folder that are published: small, without passwords, paths and host names of this machine.
 
-It holds what `quadrat report`, `compare`, `verify` and a replay read. Store, cache, previews and page are not copied.
-Absolute paths of this machine are replaced: folders of the packed images by their names in `cache/packed`, paths in the
-command by the name of their option.
+They are what `quadrat report`, `compare`, `verify` and a replay read. Store, cache, previews and page are not copied.
+Records are copied as they are, byte for byte, and so is what identifies a trial in suite.json; the rest is text that
+only a reader of the copy meets:
+
+- folders of the packed images become their names in `cache/packed`, the folder of the data set is left out;
+- a path that a digest of its content stands for (weights, replayed selections, region maps) becomes its last part;
+- absolute paths in the command become the name of their option, those in tracebacks their last part;
+- passwords in URLs and assignments are hidden, see `quadrat.benchmark.redaction`.
 """
 
-import argparse
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.selections import ARCHIVE, pack_selections
 from quadrat.benchmark.storage.atomic import atomic_write, write_json
 
@@ -23,44 +29,99 @@ CURVES: Final = "learning-curves.svg"
 GAINS: Final = "gains.svg"
 """Names of the figures in a published folder."""
 _FIGURES_OF_REPORT: Final = {
-    "report/files/learning-curves-labelled-fraction.svg": CURVES,
-    "report/files/gains.svg": GAINS,
+    CURVES: "report/files/learning-curves-labelled-fraction.svg",
+    GAINS: "report/files/gains.svg",
 }
+_PATH: Final = re.compile(r"(?<![\w./:~-])/(?:[^\s\"'<>|:;,()]+/)+([^\s\"'<>|:;,()]*)")
+"""An absolute path in a text; not the path of a URL."""
 
 
 def publish(source: Path, target: Path) -> None:
-    """Write the publishable files of the results folder `source` to the folder `target`.
+    """Write the files of the results folder `source` that are published to the folder `target`.
 
     These are records, suite, environment, failures and study where there are any, all selections in one zip file, and
-    the figures of mIoU by labelled share and of the gains if `quadrat report` has been run.
+    the figures of mIoU by labelled share and of the gains if `quadrat report` has been run. A published folder can be
+    published again.
 
     Raises:
-        ResultsError: When `source` is no results folder.
+        ResultsError: When `source` is no results folder, or both are one folder.
     """
+    source, target = Path(source), Path(target)
     for name in _REQUIRED:
         if not (source / name).is_file():
-            raise ResultsError(f"expected a finished results folder with {name}, got {source}")
-    names = {name: name for name in (*_REQUIRED, *_OPTIONAL)} | _FIGURES_OF_REPORT
-    for name, published in names.items():
-        if (source / name).is_file():
-            if name in _WITHOUT_PATHS:
-                write_json(target / published, _WITHOUT_PATHS[name](json.loads((source / name).read_bytes())))
-            else:
-                atomic_write(target / published, (source / name).read_bytes())
+            raise ResultsError(f"expected a results folder with {name}, got {source}")
+    if source.resolve() == target.resolve():
+        raise ResultsError(f"expected another folder than the results to publish in, got {target} for both")
+    for name in (*_REQUIRED, *_OPTIONAL):
+        if not (source / name).is_file():
+            (target / name).unlink(missing_ok=True)  # of an earlier copy: a failure that is gone
+        elif name in _CLEANED:
+            _CLEANED[name](source / name, target / name)
+        else:
+            atomic_write(target / name, (source / name).read_bytes())
+    for name, of_report in _FIGURES_OF_REPORT.items():
+        found = next((path for path in (source / of_report, source / name) if path.is_file()), None)
+        if found is not None:
+            atomic_write(target / name, found.read_bytes())
     pack_selections(source, target / ARCHIVE)
 
 
-def _suite_without_paths(document: dict[str, Any]) -> dict[str, Any]:
+def _clean_suite(source: Path, target: Path) -> None:
+    document = json.loads(source.read_bytes())
     for split in ("pool", "test"):
         described = document.get("dataset", {}).get(split, {})
         if Path(described.get("path", "")).is_absolute():
             described["path"] = f"cache/packed/{Path(described['path']).name}"
-    return document
+    suite = document["suite"]
+    suite["dataset"] = {**suite["dataset"], "root": None}
+    _shorten(suite.get("learner", {}), "weights")
+    for part in (suite.get("regions"), *(suite.get("strategies") or ())):
+        _shorten((part or {}).get("params") or {}, "folder")
+    for trial in document["trials"]:
+        spec = trial.get("spec")
+        if spec is None:
+            continue
+        spec["dataset"] = {**spec["dataset"], "root": None}
+        for key in spec.get("files", {}):  # the digest is the identity, not the path
+            part, _, name = key.partition(".")
+            _shorten(spec["regions"]["params"] if part == "regions" else spec[part], name)
+            if part == "params":
+                _shorten(trial["params"], name)
+    write_json(target, _redacted(document))
 
 
-def _environment_without_paths(document: dict[str, Any]) -> dict[str, Any]:
-    command = document.get("command")
-    return {**document, "command": _command_without_paths(command)} if command else document
+def _shorten(values: dict[str, Any], name: str) -> None:
+    """Replace an absolute path by its last part."""
+    if isinstance(path := values.get(name), str) and Path(path).is_absolute():
+        values[name] = Path(path).name
+
+
+def _clean_environment(source: Path, target: Path) -> None:
+    document = json.loads(source.read_bytes())
+    if document.get("command"):
+        document["command"] = _command_without_paths(document["command"])
+    _shorten(document, "weights")
+    write_json(target, _redacted(document))
+
+
+def _clean_failures(source: Path, target: Path) -> None:
+    """Write failures without the names of machines; paths in tracebacks are cut."""
+    lines = []
+    for line in source.read_text(encoding="utf-8").splitlines():
+        failure = {**json.loads(line), "host": "", "node": ""}
+        for name in ("exception", "traceback"):
+            failure[name] = _PATH.sub(r"\1", redact(str(failure[name])))
+        lines.append(json.dumps(failure, ensure_ascii=False) + "\n")
+    atomic_write(target, "".join(lines).encode())
+
+
+def _redacted(value: Any) -> Any:
+    """Return a JSON value with the passwords in its texts hidden."""
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _command_without_paths(command: str) -> str:
@@ -80,15 +141,8 @@ def _command_without_paths(command: str) -> str:
     return " ".join(words)
 
 
-_WITHOUT_PATHS: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    "suite.json": _suite_without_paths,
-    "environment.json": _environment_without_paths,
+_CLEANED: Final[Mapping[str, Callable[[Path, Path], None]]] = {
+    "suite.json": _clean_suite,
+    "environment.json": _clean_environment,
+    "failures.jsonl": _clean_failures,
 }
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path, help="results folder of `quadrat run`")
-    parser.add_argument("target", type=Path, help="folder to write")
-    arguments = parser.parse_args()
-    publish(arguments.source, arguments.target)

@@ -1,4 +1,4 @@
-"""Commands on results folders: `report`, `stats`, `track` and `compare`."""
+"""Commands on results folders: `report`, `stats`, `track`, `publish` and `compare`."""
 
 import sys
 from functools import partial
@@ -128,6 +128,32 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None) -
 
 
 @click.command()
+@results_argument()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the bundle. Default: published/ in the results folder",
+)
+@click.option(
+    "license_id", "--license", metavar="ID", help="License that the card states, as the hub calls it, such as cc-by-4.0"
+)
+def publish(results: Path | str, out: Path | None, license_id: str | None) -> None:
+    """Write a bundle of a results folder, ready to upload.
+
+    Records, selections (one zip file), suite, environment and figures, without passwords, paths and host names, and a
+    card in Hugging Face's format. Every command that takes a results folder takes the bundle.
+    """
+    from quadrat.benchmark.reporting.bundle import write_bundle
+
+    folder = local_copy(results, "selections")
+    target = folder / "published" if out is None else out
+    write_bundle(folder, target, license=license_id)
+    num_bytes = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    click.echo(f"{target}: {num_bytes / 2**20:.1f} MiB")
+
+
+@click.command()
 @results_argument("first")
 @results_argument("second")
 @click.option("--common", "only_common", is_flag=True, help="Ignore trials that only one of the two has")
@@ -154,4 +180,4 @@ def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
     sys.exit(1 if lines else 0)
 
 
-COMMANDS: Final = (report, stats, track, compare)
+COMMANDS: Final = (report, stats, track, publish, compare)

@@ -102,7 +102,8 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}" if name.endswith(".json") else name)
     packed = {split: {"path": f"/home/me/cache/packed/camvid-{split}"} for split in ("pool", "test")}
-    (folder / "suite.json").write_text(json.dumps({"dataset": packed}))
+    suite = {"dataset": {"name": "camvid", "root": "/home/me/data"}, "learner": {"weights": "packaged"}}
+    (folder / "suite.json").write_text(json.dumps({"suite": suite, "dataset": packed, "trials": []}))
     command = "quadrat run /home/me/my.yaml --cache /scratch/me --set learner.iterations=5 --results=/home/me/out"
     (folder / "environment.json").write_text(json.dumps({"cores": 2, "command": command}))
     curves = folder / "report" / "files" / "learning-curves-labelled-fraction.svg"
@@ -121,7 +122,9 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
         "gains.svg",
     }
     assert json.loads((target / "suite.json").read_text()) == {
-        "dataset": {split: {"path": f"cache/packed/camvid-{split}"} for split in ("pool", "test")}
+        "suite": {**suite, "dataset": {"name": "camvid", "root": None}},
+        "dataset": {split: {"path": f"cache/packed/camvid-{split}"} for split in ("pool", "test")},
+        "trials": [],
     }
     assert json.loads((target / "environment.json").read_text()) == {
         "cores": 2,
@@ -129,5 +132,5 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
     }
     assert (target / "records.jsonl").read_bytes() == (folder / "records.jsonl").read_bytes()
     (folder / "records.jsonl").unlink()
-    with pytest.raises(ResultsError, match=r"expected a finished results folder with records\.jsonl"):
+    with pytest.raises(ResultsError, match=r"expected a results folder with records\.jsonl"):
         publish(folder, target)
