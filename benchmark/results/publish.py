@@ -72,12 +72,13 @@ def _clean_suite(source: Path, target: Path) -> None:
         described = document.get("dataset", {}).get(split, {})
         if Path(described.get("path", "")).is_absolute():
             described["path"] = f"cache/packed/{Path(described['path']).name}"
-    suite = document["suite"]
-    suite["dataset"] = {**suite["dataset"], "root": None}
+    suite = document.get("suite", {})
+    if "dataset" in suite:
+        suite["dataset"] = {**suite["dataset"], "root": None}
     _shorten(suite.get("learner", {}), "weights")
     for part in (suite.get("regions"), *(suite.get("strategies") or ())):
         _shorten((part or {}).get("params") or {}, "folder")
-    for trial in document["trials"]:
+    for trial in document.get("trials", ()):
         spec = trial.get("spec")
         if spec is None:
             continue
