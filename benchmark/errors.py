@@ -6,6 +6,7 @@ __all__ = [
     "DataError",
     "QuadratError",
     "ResultsError",
+    "StopRequested",
     "SuiteError",
     "TrainingError",
     "TransientError",
@@ -35,6 +36,13 @@ class TrainingError(QuadratError):
 
 class ResultsError(QuadratError):
     """A results folder cannot be used: it belongs to another suite, is in use, or cannot be written."""
+
+
+class StopRequested(KeyboardInterrupt):
+    """Raised by a callback of progress when a trial is to end in order: a fit writes a checkpoint and passes it on.
+
+    Not an error of a trial. A plain `KeyboardInterrupt` ends it at once.
+    """
 
 
 class TransientError(QuadratError):

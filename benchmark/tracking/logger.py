@@ -61,11 +61,11 @@ class MlflowLogger:
         """Log the candidates of the study, soon."""
         self._put(lambda writer: writer.log_candidates())
 
-    def finish(self) -> bool:
-        """Wait a limited time for what has not been logged yet, and return whether everything is."""
+    def finish(self, wait_s: float | None = None) -> bool:
+        """Wait at most `wait_s` (30 s) for what has not been logged yet, and return whether everything is."""
         self._put(lambda writer: writer.log_parents())
         self._ending.set()
-        self._thread.join(_FINISH_S)
+        self._thread.join(_FINISH_S if wait_s is None else wait_s)
         if self._tasks:
             self._warn_once(f"{len(self._tasks)} updates were still waiting")
         return not self._tasks

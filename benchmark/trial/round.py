@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from quadrat.benchmark.config.sharing import SharedNeeds, round_identity
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.errors import ResultsError, StopRequested
 from quadrat.benchmark.results.previews import MAX_EDGE, fixed_images, pack_previews, previews_path, read_previews
 from quadrat.benchmark.storage.atomic import atomic_write
 from quadrat.benchmark.storage.store import Artefact
@@ -96,13 +96,17 @@ class Round:
                 self._report("fit", done, total)
 
             def fit() -> Fitted:
-                return self._learner.fit(
-                    self._labels,
-                    seed=self._spec.seed,
-                    round=self.number,
-                    checkpoint=checkpoint.path,
-                    on_step=on_step,
-                )
+                try:
+                    return self._learner.fit(
+                        self._labels,
+                        seed=self._spec.seed,
+                        round=self.number,
+                        checkpoint=checkpoint.path,
+                        on_step=on_step,
+                    )
+                except StopRequested:  # the fit has written a checkpoint
+                    checkpoint.upload()
+                    raise
 
             try:
                 fitted = fit()

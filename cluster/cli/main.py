@@ -1,6 +1,8 @@
 """The command line `quadrat`, assembled from the modules of this folder."""
 
 import itertools
+import signal
+import sys
 from typing import Any
 
 import click
@@ -53,6 +55,9 @@ class Commands(click.Group):
         """Run a command; turn a `QuadratError` or a missing extra into a message and exit code 2 (1 if it may pass)."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # a second one, or one where nothing was begun; click's own code would be 1
+            click.echo("stopped", err=True)
+            sys.exit(128 + signal.SIGINT)
         except MissingExtraError as error:
             raise _UserError(str(error)) from error
         except ValueError as error:

@@ -104,7 +104,7 @@ def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     from quadrat.benchmark.results.study_results import study_dir
     from quadrat.benchmark.storage.sqlite import sqlite_url
     from quadrat.cluster.progress.display import short
-    from quadrat.cluster.study.search import show_params
+    from quadrat.cluster.study.search_display import show_params, show_values
     from quadrat.cluster.study.storage import DATABASE
 
     found = outcome.study
@@ -121,9 +121,7 @@ def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     by_number = {candidate.number: candidate for candidate in found.candidates}
     for best in found.best:
         candidate = by_number[best.candidate]
-        values = ", ".join(
-            f"{objective} {value:.4f}" for objective, value in zip(found.study.objective, candidate.values, strict=True)
-        )
+        values = show_values(found.study.objective, candidate.values)
         click.echo(f"best: candidate {best.candidate}  {show_params(candidate.params)}  ({values} on the search seeds)")
     folder = short(study_dir(options.results_dir))
     shown = folder if options.remote is None else f"{options.remote.shown}/{folder.name}"

@@ -36,6 +36,9 @@ _CONNECT_S: Final = 10.0
 _MARK: Final = "quadrat-suite"
 """Key of a job's metadata that marks those of quadrat."""
 
+_STOP_WAIT_S: Final = "30"
+"""Seconds from SIGTERM to SIGKILL when a job is stopped, for its fits' checkpoints; Ray's default is 3."""
+
 _FOLLOW_AGAIN_S: Final = 2.0
 _EXIT_STOPPED: Final = 143
 
@@ -159,7 +162,8 @@ class Cluster:
         with tempfile.TemporaryDirectory(prefix="quadrat-submit-") as folder:
             suite_file = Path(folder) / "suite.yaml"
             suite_file.write_text(package.suite_text, encoding="utf-8")
-            environment: dict[str, Any] = {"working_dir": folder, "env_vars": dict(package.env)}
+            variables = {"RAY_JOB_STOP_WAIT_TIME_S": _STOP_WAIT_S, **package.env}
+            environment: dict[str, Any] = {"working_dir": folder, "env_vars": variables}
             if package.wheels:
                 environment["py_modules"] = [str(path) for path in package.wheels]
             with self._explained():

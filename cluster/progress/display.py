@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, TextIO
@@ -13,13 +14,27 @@ from rich.table import Table
 from rich.text import Text
 
 from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.progress import Row, RunProgress
 
-__all__ = ["Display", "LineDisplay", "LiveDisplay", "open_display", "percent", "seconds", "short"]
+__all__ = [
+    "WIDE",
+    "Display",
+    "LineDisplay",
+    "LiveDisplay",
+    "LiveTable",
+    "make_console",
+    "open_display",
+    "percent",
+    "print_line",
+    "seconds",
+    "short",
+    "show_phase",
+]
 
 _REDRAW_EVERY_S: Final = 0.25
 _MAX_ROWS: Final = 30
-_WIDE: Final = 110
+WIDE: Final = 110
 """Columns of a terminal from which on all is shown; 80 hold a trial in a line too, without bars and elapsed time."""
 
 
@@ -82,9 +97,18 @@ class Display(Protocol):
 def open_display(progress: RunProgress, title: str, stream: TextIO | None = None) -> Display:
     """Return a live table for a terminal, a line per round for anything else."""
     stream = stream or sys.stdout
-    # No markup, no emoji: labels come from suites, and "top[/x]" is one.
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    console = make_console(stream)
     return LiveDisplay(progress, title, console) if console.is_terminal else LineDisplay(progress, stream)
+
+
+def make_console(stream: TextIO) -> Console:
+    """Return a console without markup and emoji: labels come from suites, and "top[/x]" is one."""
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+def print_line(text: str, stream: TextIO) -> None:
+    """Print `text` with the time of day."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=stream, flush=True)
 
 
 class LineDisplay:
@@ -121,7 +145,7 @@ class LineDisplay:
 
     def print(self, text: str) -> None:
         """Print `text` with the time of day."""
-        print(f"{time.strftime('%H:%M:%S')}  {text}", file=self._stream, flush=True)
+        print_line(text, self._stream)
 
     def round_done(self, record: Record) -> None:
         """Print cost, mIoU and duration of the round."""
@@ -139,18 +163,16 @@ class LineDisplay:
         """Do nothing: the line of its last round was printed."""
 
 
-class LiveDisplay:
-    """A table of the trials in flight, below one line for each trial that is complete.
+class LiveTable:
+    """A table that is redrawn in place, below lines that stay.
 
     Args:
-        progress: Progress of the run.
-        title: Name of the suite.
+        draw: Returns the table for a terminal of so many columns and lines.
         console: A terminal.
     """
 
-    def __init__(self, progress: RunProgress, title: str, console: Console) -> None:
-        self._progress = progress
-        self._title = title
+    def __init__(self, draw: Callable[[int, int], RenderableType], console: Console) -> None:
+        self._draw = draw
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._drawn_s = float("-inf")
 
@@ -169,11 +191,25 @@ class LiveDisplay:
         if now_s - self._drawn_s >= _REDRAW_EVERY_S:
             self._drawn_s = now_s
             console = self._live.console
-            self._live.update(draw(self._progress, self._title, console.width, console.height), refresh=True)
+            self._live.update(self._draw(console.width, console.height), refresh=True)
 
     def print(self, text: str) -> None:
         """Print `text` above the table."""
         self._live.console.print(Text(text))
+
+
+class LiveDisplay(LiveTable):
+    """A table of the trials in flight, below one line for each trial that is complete.
+
+    Args:
+        progress: Progress of the run.
+        title: Name of the suite.
+        console: A terminal.
+    """
+
+    def __init__(self, progress: RunProgress, title: str, console: Console) -> None:
+        super().__init__(lambda columns, lines: draw(progress, title, columns, lines), console)
+        self._progress = progress
 
     def round_done(self, record: Record) -> None:
         """Do nothing: the table shows it."""
@@ -190,7 +226,7 @@ class LiveDisplay:
         self._live.console.print(line)
 
 
-def draw(progress: RunProgress, title: str, columns: int = _WIDE, lines: int = _MAX_ROWS + 6) -> RenderableType:
+def draw(progress: RunProgress, title: str, columns: int = WIDE, lines: int = _MAX_ROWS + 6) -> RenderableType:
     """Return the table of the trials in flight and the bar of the whole run.
 
     Rounds are counted from 0, as in records: "2/3" is the round that runs, of 0 to 3.
@@ -201,7 +237,7 @@ def draw(progress: RunProgress, title: str, columns: int = _WIDE, lines: int = _
         columns: Of the terminal.
         lines: Of the terminal.
     """
-    is_wide = columns >= _WIDE
+    is_wide = columns >= WIDE
     table = Table(box=None, padding=(0, 2 if is_wide else 1, 0, 0), header_style="dim")
     hosts = {row.host for row in progress.rows.values()}
     table.add_column("trial", no_wrap=True, max_width=32 if is_wide else 16 if len(hosts) > 1 else 28)
@@ -218,7 +254,7 @@ def draw(progress: RunProgress, title: str, columns: int = _WIDE, lines: int = _
             Text(row.spec.label),
             str(row.spec.seed),
             f"{min(row.num_done, row.spec.num_rounds - 1)}/{row.spec.num_rounds - 1}",
-            _phase(row, has_bar=is_wide),
+            show_phase(row.latest, has_bar=is_wide),
             percent(row.miou),
             *([seconds(progress.row_elapsed_s(row))] if is_wide else []),
             seconds(progress.row_left_s(row)),
@@ -231,8 +267,8 @@ def draw(progress: RunProgress, title: str, columns: int = _WIDE, lines: int = _
     return Group(Text(), table, *rest, Text(), _overall(progress, title, is_wide=is_wide))
 
 
-def _phase(row: Row, *, has_bar: bool) -> RenderableType:
-    latest = row.latest
+def show_phase(latest: Progress | None, *, has_bar: bool) -> RenderableType:
+    """Return the phase of a trial with the steps done; None stands for a trial that is being opened."""
     if latest is None:
         return Text("opening", style="dim")
     if latest.phase == "wait":

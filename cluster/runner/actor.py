@@ -71,6 +71,7 @@ class TrialActor:
         self._open_runner = open_runner
         self._warm_up = warm_up
         self._runner: TrialRunner | None = None
+        self._must_stop = False
 
     def start(self) -> Started:
         """Load what trials need, and return where.
@@ -91,7 +92,11 @@ class TrialActor:
             spec: The trial.
             every_s: Progress within a phase is reported at most this often.
         """
-        yield from stream(spec, self._get_runner, every_s)
+        yield from stream(spec, self._get_runner, every_s, lambda: self._must_stop)
+
+    def stop(self) -> None:
+        """Have the trial in flight end at its next progress; it is called while `run` runs, in another thread."""
+        self._must_stop = True
 
     def _get_runner(self) -> TrialRunner:
         if self._runner is None:

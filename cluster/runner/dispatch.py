@@ -12,7 +12,8 @@ from quadrat.benchmark.results.records import Failure, read_records_so_far
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.actor import Place
 from quadrat.cluster.runner.context import RunContext
-from quadrat.cluster.runner.events import Event, Raised, failure_of
+from quadrat.cluster.runner.events import Event, Raised, Stopped, failure_of
+from quadrat.cluster.runner.interrupt import GRACE_S
 from quadrat.cluster.runner.ray_session import ray_for
 from quadrat.cluster.runner.recorder import ContradictionError, Recorder
 from quadrat.cluster.runner.schedule import MAX_NODE_FAILURES, MAX_WORKER_DEATHS, Schedule
@@ -54,6 +55,7 @@ class _Dispatcher:
         self._pool = pool
         self._schedule = _schedule(context, waiting)
         self._excluded: dict[str, str] = {}  # host of each node
+        self._stopped: set[str] = set()
 
     def run(self) -> None:
         progress, said = self._context.progress, ""
@@ -72,6 +74,24 @@ class _Dispatcher:
                 if progress.activity != said:
                     said = progress.activity
                     self._context.display.print(said)
+            self._context.refresh()
+        if self._schedule.num_in_flight:
+            self._stop_trials()
+
+    def _stop_trials(self) -> None:
+        """Ask the trials in flight to stop, and wait for the checkpoints of those in a fit.
+
+        What another phase computes has no checkpoint: nothing is gained by waiting for it.
+        """
+        progress = self._context.progress
+        until_s = progress.elapsed_s + GRACE_S
+        self._pool.request_stop()
+        while progress.elapsed_s < until_s and any(
+            row.latest is not None and row.latest.phase == "fit" and trial_id not in self._stopped
+            for trial_id, row in progress.rows.items()
+        ):
+            for event in self._pool.poll(_POLL_S):
+                self._on_pool_event(event)
             self._context.refresh()
 
     def _on_pool_event(self, event: PoolEvent) -> None:
@@ -107,6 +127,8 @@ class _Dispatcher:
             self._recorder.update(event)
         elif isinstance(event, Raised):
             self._on_raised(spec, event, place)
+        elif isinstance(event, Stopped):
+            self._stopped.add(spec.trial_id)
         else:
             try:
                 if self._recorder.record(event):

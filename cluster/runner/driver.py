@@ -116,6 +116,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_wo
         complete, gaps = _complete(trials, options)
         progress = RunProgress(trials, complete)
         display = stack.enter_context(open_display(progress, suite.name))
+        locked.stop.say = display.print
         for (trial_id, round_), gap in gaps.items():
             display.print(f"! the selection of round {round_} of {trial_id} {gap}: it is made again")
             put_aside(selection_path(results_dir, trial_id, round_))
@@ -143,7 +144,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_wo
                     run_trials(recorder)
                 finally:
                     recorder.interrupt()
-                    is_mlflow_complete = logger is None or logger.finish()
+                    is_mlflow_complete = logger is None or logger.finish(locked.stop.mlflow_s)
         return _close(suite, trials, options, locked, progress, is_mlflow_complete=is_mlflow_complete)
 
 

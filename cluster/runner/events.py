@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.errors import DataError, QuadratError, TrainingError, TransientError
+from quadrat.benchmark.errors import DataError, QuadratError, StopRequested, TrainingError, TransientError
 from quadrat.benchmark.results.records import Failure, Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 
-__all__ = ["PROGRESS_EVERY_S", "Event", "Raised", "failure_of", "stream"]
+__all__ = ["PROGRESS_EVERY_S", "Event", "Raised", "Stopped", "failure_of", "stream"]
 
 PROGRESS_EVERY_S: Final = 0.4
 """Progress within a phase is reported at most this often; a training step may take milliseconds."""
@@ -45,7 +45,12 @@ class Raised:
         )
 
 
-Event = Progress | Record | Raised
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """The last event of a trial that ended because it was asked to; its fit has written a checkpoint."""
+
+
+Event = Progress | Record | Raised | Stopped
 
 
 def failure_of(spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Failure:
@@ -74,7 +79,10 @@ def _is_of_machine(error: Exception) -> bool:
 
 
 def stream(
-    spec: TrialSpec, get_runner: Callable[[], TrialRunner], every_s: float = PROGRESS_EVERY_S
+    spec: TrialSpec,
+    get_runner: Callable[[], TrialRunner],
+    every_s: float = PROGRESS_EVERY_S,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Run a trial in a thread and yield its events as they happen.
 
@@ -86,9 +94,15 @@ def stream(
         spec: The trial.
         get_runner: Opens the runner; called in the thread, so that an error (bad data, say) fails the trial.
         every_s: Progress within a phase is reported at most this often.
+        must_stop: Called with each progress, an iteration of a fit among others: whether the trial is to end.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    on_progress = _Throttle(events.put, every_s)
+    pass_on = _Throttle(events.put, every_s)
+
+    def on_progress(progress: Progress) -> None:
+        if must_stop():
+            raise StopRequested
+        pass_on(progress)
 
     def work() -> None:
         num_rounds_done = 0
@@ -96,6 +110,8 @@ def stream(
             for record in get_runner()(spec, on_progress):
                 events.put(record)
                 num_rounds_done += 1
+        except StopRequested:
+            events.put(Stopped())
         except Exception as error:  # of any kind: the driver records it with its traceback
             events.put(Raised.of(spec, error, num_rounds_done=num_rounds_done))
         finally:

@@ -68,7 +68,8 @@ def ray_for(context: RunContext) -> Iterator[bool]:
         KeyboardInterrupt: On SIGTERM while Ray starts.
     """
     address = resolve(context.options.ray_address)
-    context.announce("joining Ray" if address else "starting Ray")
+    if not ray.is_initialized():  # a study opens it for its search and for the trials after it
+        context.announce("joining Ray" if address else "starting Ray")
     try:
         with ray_session(address or "local", context.suite.resources) as logs_dir:
             context.stop.listen()
@@ -91,6 +92,8 @@ def ray_for(context: RunContext) -> Iterator[bool]:
 def ray_session(address: str | None, resources: Resources | None = None) -> Iterator[Path]:
     """Start or join Ray while the context is open, and yield the folder of its logs on this machine.
 
+    Where this process has an open session already, that one is used, and left open.
+
     A cluster is joined only when it was named (Ray sets `RAY_ADDRESS` for submitted jobs). A Ray that happens to run on
     the machine is left alone: two suites of two users must not share actors by accident. Ray's token authentication is
     used as it is configured; the command line protects a Ray of its own, see `protect_own_ray`.
@@ -108,6 +111,9 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     # With num_gpus=0 newer Ray leaves CUDA_VISIBLE_DEVICES alone, older Ray only then: the suite sets the device.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = resolve(address)
+    if ray.is_initialized():
+        yield Path(ray.init(ignore_reinit_error=True, log_to_driver=False).address_info["session_dir"]) / "logs"
+        return
     try:
         session_dir = _init(address)
     except SystemExit:  # SIGTERM while it starts

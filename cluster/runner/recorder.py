@@ -81,7 +81,7 @@ class Recorder:
             if record.exhausted:
                 self._display.print(
                     f"! {record.label}  seed {record.seed}: the pool is exhausted, all {record.regions} regions are "
-                    f"labelled before the budget is spent; the trial ends with round {record.round + 1}"
+                    f"labelled before the budget is spent; the trial ends with round {record.round}"
                 )
         return before is None
 
@@ -102,7 +102,7 @@ class Recorder:
         self._publish("failures.jsonl")
         self._progress.fail(spec.trial_id)
         where = f" on {failure.host} (node {failure.node})" if failure.host else ""
-        self._display.print(f"✗ {_name(spec)} failed in round {failure.round + 1}{where}: {failure.exception}")
+        self._display.print(f"✗ {_name(spec)} failed in round {failure.round}{where}: {failure.exception}")
         if self._mlflow is not None:
             self._mlflow.state(spec.trial_id, "failed")
 

@@ -15,7 +15,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import QuadratError
 from quadrat.cluster.runner.actor import Place, Started, TrialActor
 from quadrat.cluster.runner.engine import OpenRunner, WarmUp
-from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, Raised
+from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, Raised, Stopped
 from quadrat.cluster.runner.ray_session import ClusterError, ClusterUnavailableError, slots_by_node
 
 __all__ = [
@@ -59,7 +59,7 @@ class Worker:
         place: Where it runs, once it is ready.
         spec: The trial it runs, None when it is idle.
         events: The event stream of that trial.
-        has_raised: Whether the trial's last event was `Raised`; its stream then ends without another event.
+        is_cut_short: Whether the trial's last event was `Raised` or `Stopped`; its stream then ends without another.
     """
 
     handle: Any
@@ -68,7 +68,7 @@ class Worker:
     place: Place | None = None
     spec: TrialSpec | None = None
     events: Any = None
-    has_raised: bool = False
+    is_cut_short: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,13 +262,14 @@ class WorkerPool:
             num_gpus=self._resources.gpus,
             max_restarts=0,
             max_task_retries=0,
+            max_concurrency=2,  # `stop` is called while `run` runs
             label_selector={"ray.io/node-id": f"!in({', '.join(avoided)})"} if avoided else None,
         ).remote(*self._arguments)
         self._workers.append(Worker(handle=handle, readiness=handle.start.remote(), started_s=time.monotonic()))
 
     def start(self, worker: Worker, spec: TrialSpec) -> None:
         """Start a trial on an idle worker."""
-        worker.spec, worker.has_raised = spec, False
+        worker.spec, worker.is_cut_short = spec, False
         # The name is what Ray's dashboard and `ray list tasks` show.
         name = f"{spec.label} seed {spec.seed}"
         every_s = max(PROGRESS_EVERY_S, len(self._workers) / _MAX_PROGRESS_A_S)
@@ -309,13 +310,13 @@ class WorkerPool:
             worker.spec, worker.events = None, None
             if not self._uses(place.node):
                 self._stop(worker)
-            if not worker.has_raised:
+            if not worker.is_cut_short:
                 yield TrialFinished(spec=spec)
         except RayError as error:
             self._stop(worker)
             yield WorkerDied(spec=spec, reason=_first_line(error), detail=str(error), place=place)
         else:
-            worker.has_raised = isinstance(event, Raised)
+            worker.is_cut_short = isinstance(event, Raised | Stopped)
             yield TrialEvent(spec=spec, event=event, place=place)
 
     def _on_ready(self, worker: Worker) -> Iterator[WorkerReady | WorkerFailedToStart]:
@@ -369,6 +370,12 @@ class WorkerPool:
         """Stop the worker that runs `spec`; its further events are dropped."""
         for worker in [worker for worker in self._workers if worker.spec == spec]:
             self._stop(worker)
+
+    def request_stop(self) -> None:
+        """Ask the workers that run a trial to end it at its next progress; the last event of each is `Stopped`."""
+        for worker in self._workers:
+            if worker.spec is not None:
+                worker.handle.stop.remote()
 
     def stop_all(self) -> None:
         """Stop all workers at once. Their trials continue from the store when they are run again."""

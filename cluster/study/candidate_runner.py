@@ -7,8 +7,9 @@ from pathlib import Path
 from quadrat.benchmark.config.candidates import Candidate, search_suite, search_trials, study_of
 from quadrat.benchmark.config.suite import StrategyEntry, Suite
 from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.errors import StopRequested
 from quadrat.benchmark.results.records import Failure, Record
-from quadrat.benchmark.trial.progress import Progress
+from quadrat.benchmark.trial.progress import OnProgress, Progress
 from quadrat.cluster.runner.actor import Place, here
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner
 from quadrat.cluster.runner.events import Raised
@@ -29,6 +30,7 @@ class CandidateRound:
         place: Where the candidate runs.
         failure: Of the trial that has failed, else None.
         is_done: Whether all rounds are done.
+        is_stopped: Whether the round was cut short because the search is to stop; its fit has written a checkpoint.
     """
 
     number: int
@@ -38,6 +40,7 @@ class CandidateRound:
     place: Place
     failure: Failure | None = None
     is_done: bool = False
+    is_stopped: bool = False
 
 
 class CandidateRunner:
@@ -47,9 +50,17 @@ class CandidateRunner:
         suite: A suite with a study.
         results_dir: Its results folder.
         open_runner: Opens what the trials share; called when the first round runs.
+        report: Called with the candidate's number and each progress of its trials; returns whether it is to stop.
     """
 
-    def __init__(self, suite: Suite, results_dir: Path, open_runner: OpenRunner) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        results_dir: Path,
+        open_runner: OpenRunner,
+        report: Callable[[int, Progress], bool] = lambda number, progress: False,
+    ) -> None:
+        self._report = report
         self._suite = suite
         self._results_dir = results_dir
         self._open_runner = open_runner
@@ -68,11 +79,15 @@ class CandidateRunner:
         """Run the next round of every trial that is not complete; a trial that fails ends the round."""
         records: list[Record] = []
         trained: set[tuple[str, int]] = set()
-        failure = None
+        failure, is_stopped = None, False
         for trial in self._trials:
             if trial.is_done:
                 continue
-            found = trial.next_round(self._get_runner)
+            try:
+                found = trial.next_round(self._get_runner, self._on_progress)
+            except StopRequested:
+                is_stopped = True
+                break
             if isinstance(found, Failure):
                 failure = found
                 break
@@ -90,7 +105,12 @@ class CandidateRunner:
             place=self._place,
             failure=failure,
             is_done=failure is None and all(trial.is_done for trial in self._trials),
+            is_stopped=is_stopped,
         )
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._report(self._number, progress):
+            raise StopRequested
 
     def _get_runner(self) -> TrialRunner:
         if self._runner is None:
@@ -121,12 +141,21 @@ class _Trial:
     is_done: bool = False
     is_trained: bool = False
 
-    def next_round(self, get_runner: Callable[[], TrialRunner]) -> Record | Failure:
-        """Return the record of the next round, or the failure of the trial if it is not tried again."""
+    def next_round(self, get_runner: Callable[[], TrialRunner], on_progress: OnProgress) -> Record | Failure:
+        """Return the record of the next round, or the failure of the trial if it is not tried again.
+
+        Raises:
+            StopRequested: When `on_progress` raises it; a fit has written a checkpoint.
+        """
+
+        def note_fit(progress: Progress) -> None:
+            self.is_trained |= progress.phase == "fit"
+            on_progress(progress)
+
         while True:
             try:
                 if self.rounds is None:
-                    self.rounds = get_runner()(self.spec, self._on_progress)
+                    self.rounds = get_runner()(self.spec, note_fit)
                     for _ in range(self.num_done):
                         next(self.rounds)
                 record = next(self.rounds)
@@ -139,7 +168,3 @@ class _Trial:
                 self.num_done += 1
                 self.is_done = record.exhausted or self.num_done == self.spec.num_rounds
                 return record
-
-    def _on_progress(self, progress: Progress) -> None:
-        """Note a fit. Tune carries one message a round, so other progress is not reported."""
-        self.is_trained |= progress.phase == "fit"

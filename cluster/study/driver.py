@@ -64,14 +64,15 @@ def run_study(suite: Suite, options: RunOptions) -> StudyOutcome:
     """
     study_of(suite)
     check_address(options.ray_address)
-    outcome, reported = _search(suite, options)
-    if reported is None:
-        return outcome
-    report = run_on_ray(reported, reported.trials(), options)
-    return replace(outcome, report=report, stop_code=report.stop_code)
+    with contextlib.ExitStack() as session:  # Ray, which serves the search and the trials of the report seeds
+        outcome, reported = _search(suite, options, session)
+        if reported is None:
+            return outcome
+        report = run_on_ray(reported, reported.trials(), options)
+        return replace(outcome, report=report, stop_code=report.stop_code)
 
 
-def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | None]:
+def _search(suite: Suite, options: RunOptions, session: contextlib.ExitStack) -> tuple[StudyOutcome, Suite | None]:
     """Run candidates until there are as many as the study wants, and return the suite of the report seeds.
 
     That suite holds the best candidates beside the suite's own strategies; None when the user stopped the search, or no
@@ -87,9 +88,11 @@ def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | No
         stack.callback(storage.close)
         progress = RunProgress([])
         search = Search(suite, results_dir, storage, progress=progress, publish=locked.lock.publish)
-        stack.callback(search.close)
+        stack.callback(lambda: search.close(locked.stop.mlflow_s))
         search.write()
         if search.num_open:
+            stack.enter_context(search.display)
+            locked.stop.say = search.display.print
             context = stack.enter_context(
                 open_context(
                     suite,
@@ -101,7 +104,7 @@ def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | No
                 )
             )
             with contextlib.suppress(KeyboardInterrupt):
-                _run(context, search)
+                _run(context, search, session)
             search.finalise()
         results = storage.results()
         reported: Suite | None = None
@@ -122,13 +125,13 @@ def _search(suite: Suite, options: RunOptions) -> tuple[StudyOutcome, Suite | No
         return outcome, reported
 
 
-def _run(context: RunContext, search: Search) -> None:
-    """Prepare the data, log to MLflow, and run the candidates on Ray."""
+def _run(context: RunContext, search: Search, session: contextlib.ExitStack) -> None:
+    """Prepare the data, log to MLflow, and run the candidates on Ray, which stays open as long as `session`."""
     suite = context.suite
     context.options.engine.check(suite)  # an unknown split is one error here, not one of every candidate
     context.options.engine.warm_up(suite)
     prepare(context)
     search.mlflow = start_mlflow(context)
-    with ray_for(context) as is_own:
-        context.progress.activity = "loading torch in the workers"
-        run_candidates(context, search, is_own=is_own)
+    is_own = session.enter_context(ray_for(context))
+    context.progress.activity = "loading torch in the workers"
+    run_candidates(context, search, is_own=is_own)

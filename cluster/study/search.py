@@ -1,6 +1,5 @@
 """The driver's side of a search: hands out candidates, records their rounds, and decides which are pruned."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,24 +12,32 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Failure, finalise, read_records_so_far
 from quadrat.benchmark.results.study_results import study_dir, write_study
 from quadrat.benchmark.tracking.logger import MlflowLogger
-from quadrat.cluster.progress.display import LineDisplay
-from quadrat.cluster.progress.progress import RunProgress
+from quadrat.benchmark.trial.progress import Progress
+from quadrat.cluster.progress.progress import Row, RunProgress
 from quadrat.cluster.progress.status import describe_row
 from quadrat.cluster.runner.recorder import Recorder
 from quadrat.cluster.study.candidate_runner import CandidateRound
+from quadrat.cluster.study.search_display import CandidateRow, SearchState, open_search_display, show_values
+from quadrat.cluster.study.search_progress import SearchProgress
 from quadrat.cluster.study.storage import DATABASE, CandidateStorage
 
-__all__ = ["Search", "show_params"]
+__all__ = ["Search"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _InFlight:
     """A candidate in flight: its trials, and what records and counts them."""
 
+    candidate: Candidate
     trials: Sequence[TrialSpec]
     full_supervision: Sequence[TrialSpec]
     recorder: Recorder
     progress: RunProgress
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds of its trials."""
+        return max(spec.num_rounds for spec in self.trials)
 
 
 class Search:
@@ -47,7 +54,7 @@ class Search:
         publish: Called with the names of files in the results folder that were written.
 
     Attributes:
-        display: Prints what happens to candidates.
+        display: Shows candidates and what happens to them, once it is entered.
         mlflow: Logs candidates to MLflow, None to log nowhere.
     """
 
@@ -60,7 +67,7 @@ class Search:
         progress: RunProgress,
         publish: Callable[..., None],
     ) -> None:
-        self.display = LineDisplay(progress, sys.stdout)
+        self.display = open_search_display(self.state)
         self.mlflow: MlflowLogger | None = None
         self._suite = suite
         self._study = study_of(suite)
@@ -71,6 +78,12 @@ class Search:
         self._publish_files = publish
         self._records = {record.key: record for record in read_records_so_far(self._folder)}
         self._in_flight: dict[int, _InFlight] = {}
+        self._stopped: set[int] = set()
+        self._timing = SearchProgress()
+        self._latest: dict[int, Progress] = {}
+        self._values_of: dict[int, tuple[float, ...]] = {}
+        self._candidates = self._storage.candidates()
+        self._num_open = self._storage.num_open
         self._trained: set[tuple[str, int]] = set()
         self._new: set[tuple[str, int]] = set()
 
@@ -105,19 +118,49 @@ class Search:
             self._folder,
             self._records.values(),
             progress=progress,
-            display=LineDisplay(progress, sys.stdout),
+            display=self.display,
             mlflow=None,
             publish=self._publish,
         )
         for spec in (*full_supervision, *trials):
             recorder.start(spec)
-        self._in_flight[candidate.number] = _InFlight(
-            trials=trials, full_supervision=full_supervision, recorder=recorder, progress=progress
+        started = self._in_flight[candidate.number] = _InFlight(
+            candidate=candidate,
+            trials=trials,
+            full_supervision=full_supervision,
+            recorder=recorder,
+            progress=progress,
         )
+        rounds = [
+            (spec.trial_id, round_)
+            for round_ in range(started.num_rounds)
+            for spec in (*full_supervision, *trials)
+            if round_ < spec.num_rounds
+        ]
+        self._timing.start(candidate.number, rounds)
         shared = "" if candidate.same_as is None else f"  (shares the trials of {candidate.label})"
-        self.display.print(f"candidate {candidate.number}  {show_params(candidate.params)}{shared}")
+        self.display.candidate_started(candidate.number, candidate.params, shared)
         self.write()
         return candidate
+
+    def on_progress(self, number: int, progress: Progress) -> None:
+        """Take the latest progress of a candidate, within a round."""
+        candidate = self._in_flight.get(number)
+        if candidate is not None and self._timing.update(number, progress):
+            self._latest[number] = progress
+            candidate.progress.update(progress)
+
+    def note(self, number: int, progress: Progress) -> None:
+        """Print what the user should read of a trial."""
+        self.display.print(f"! candidate {number}  seed {progress.seed}: {progress.note}")
+
+    @property
+    def is_in_fit(self) -> bool:
+        """Whether a candidate in flight that has not stopped trains a model, for all that is known."""
+        return any(
+            number not in self._stopped and (latest := self._latest.get(number)) is not None and latest.phase == "fit"
+            for number in self._in_flight
+        )
 
     def on_round(self, event: CandidateRound) -> bool:
         """Record a round of a candidate and return whether the candidate is to be stopped."""
@@ -128,13 +171,18 @@ class Search:
         candidate.progress.set_place(event.place.host, event.place.node, event.place.pid)
         self._trained |= event.trained
         self._new |= {record.key for record in event.records} - self._records.keys()
+        self._timing.record(number, [record.key for record in event.records], event.trained)
+        self._latest.pop(number, None)
         for record in event.records:
             candidate.recorder.record(record)
             self._records.setdefault(record.key, record)
+        if event.is_stopped:
+            self._stopped.add(number)
+            return True
         if event.failure is not None:
             self._on_failure(number, event.failure)
             return True
-        values = self._values(candidate, event.num_rounds)
+        values = self._values_of[number] = self._values(candidate, event.num_rounds)
         self._storage.report(number, event.num_rounds, values[0])
         if event.is_done:
             self._storage.finish(number, values)
@@ -142,7 +190,7 @@ class Search:
             return True
         if self._storage.is_behind(number):
             self._storage.prune(number)
-            self._on_end(number, f"pruned after round {event.num_rounds}", values)
+            self._on_end(number, f"pruned after round {event.num_rounds - 1}", values)
             return True
         self._publish(DATABASE)
         return False
@@ -151,6 +199,7 @@ class Search:
         """Record that a candidate has failed because its worker died again and again."""
         if self._in_flight.pop(number, None) is None:
             return
+        self._timing.end(number)
         reason = "its worker died again and again"
         self._storage.fail(number, reason)
         self.display.print(f"✗ candidate {number} failed: {reason}")
@@ -158,23 +207,49 @@ class Search:
 
     def _on_failure(self, number: int, failure: Failure) -> None:
         candidate = self._in_flight.pop(number)
+        self._timing.end(number)
         specs = {spec.trial_id: spec for spec in (*candidate.trials, *candidate.full_supervision)}
         candidate.recorder.fail(specs[failure.trial_id], failure)
         self._storage.fail(number, failure.exception)
         self.write()
 
-    def _on_end(self, number: int, state: str, values: tuple[float, ...]) -> None:
-        self._in_flight.pop(number)
+    def _on_end(self, number: int, how: str, values: tuple[float, ...]) -> None:
+        candidate = self._in_flight.pop(number).candidate
+        self._timing.end(number)
         self.write()
-        candidates = self._storage.candidates()
-        num_ended = sum(candidate.state != "running" for candidate in candidates)
-        shown = ", ".join(
-            f"{objective} {value:.4f}" for objective, value in zip(self._study.objective, values, strict=True)
+        self.display.candidate_ended(number, how, show_values(self._study.objective, values), candidate.params)
+
+    def state(self) -> SearchState:
+        """Return what there is to show of the search."""
+        states = [candidate.state for candidate in self._candidates]
+        found = best_of(self._candidates, self._study.directions, 1)
+        return SearchState(
+            name=self._suite.name,
+            strategy=self._study.strategy,
+            searched=tuple(self._study.distributions()),
+            objective=self._study.objective,
+            seeds=self._study.search_seeds,
+            num=self._study.candidates,
+            num_ended=sum(state != "running" for state in states),
+            num_pruned=states.count("pruned"),
+            num_failed=states.count("failed"),
+            best=(found[0].number, found[0].values, found[0].params) if found else None,
+            rows=tuple(self._row(number, candidate) for number, candidate in self._in_flight.items()),
+            activity=self._progress.activity,
+            elapsed_s=self._progress.elapsed_s,
+            left_s=self._timing.left_s(self._num_open),
         )
-        best = best_of(candidates, self._study.directions, 1)
-        ahead = f", best so far: candidate {best[0].number}" if best else ""
-        self.display.print(
-            f"candidate {number}  {state}: {shown}{ahead}  [{num_ended}/{self._study.candidates} candidates]"
+
+    def _row(self, number: int, candidate: _InFlight) -> CandidateRow:
+        return CandidateRow(
+            number=number,
+            params=candidate.candidate.params,
+            round=min(row.num_done for row in candidate.progress.rows.values() if row.spec in candidate.trials),
+            num_rounds=candidate.num_rounds,
+            latest=self._latest.get(number),
+            values=self._values_of.get(number, ()),
+            elapsed_s=self._timing.elapsed_s(number),
+            left_s=self._timing.candidate_left_s(number),
         )
 
     def _values(self, candidate: _InFlight, num_rounds: int) -> tuple[float, ...]:
@@ -191,20 +266,24 @@ class Search:
     def describe(self) -> dict[str, Any]:
         """Return the status of the search as JSON-plain values, with the keys of a run's status where they apply.
 
-        There are no totals of trials and rounds and no time left, since the pruner decides how many rounds a candidate
-        has. A candidate reports once a round, so the phase of its trials is not known either.
+        There are no totals of trials and rounds, since the pruner decides how many rounds a candidate has. Of its
+        trials, the one at work has a phase; the others are in phase "search".
         """
-        states = [candidate.state for candidate in self._storage.candidates()]
+        states = [candidate.state for candidate in self._candidates]
         rows = [
             {
-                **describe_row(candidate.progress, row, candidate.progress.round_s()),
+                **described,
                 "candidate": number,
-                "phase": "search",
+                "phase": described["phase"] if row is self._row_at_work(number, candidate) else "search",
+                "left_s": None if left_s is None else round(left_s, 1),
             }
             for number, candidate in self._in_flight.items()
+            for left_s in (self._timing.candidate_left_s(number),)
             for row in candidate.progress.rows.values()
             if row.num_done < row.spec.num_rounds
+            for described in (describe_row(candidate.progress, row, None),)
         ]
+        left_s = self._timing.left_s(self._num_open)
         return {
             "candidates": {
                 "num": self._study.candidates,
@@ -213,9 +292,13 @@ class Search:
             },
             "activity": self._progress.activity,
             "elapsed_s": round(self._progress.elapsed_s, 1),
-            "left_s": None,
+            "left_s": None if left_s is None else round(left_s, 1),
             "in_flight": rows,
         }
+
+    def _row_at_work(self, number: int, candidate: _InFlight) -> Row | None:
+        latest = self._latest.get(number)
+        return None if latest is None else candidate.progress.rows.get(latest.trial_id)
 
     def finalise(self) -> None:
         """Put the records of the search in the order of the candidates; until then they are in order of arrival."""
@@ -235,22 +318,17 @@ class Search:
             best: The candidates that are run on the report seeds, once they are known.
         """
         self._publish(DATABASE)
-        write_study(self._results_dir, replace(self._storage.results(), best=tuple(best)))
+        results = self._storage.results()
+        self._candidates, self._num_open = list(results.candidates), self._storage.num_open
+        write_study(self._results_dir, replace(results, best=tuple(best)))
         self._publish("study.json")
         if self.mlflow is not None:
             self.mlflow.candidates()
 
-    def close(self) -> None:
-        """Wait until MLflow has taken what was logged, but not for long."""
+    def close(self, wait_s: float | None = None) -> None:
+        """Wait until MLflow has taken what was logged, at most `wait_s`, by default not for long either."""
         if self.mlflow is not None:
-            self.mlflow.finish()
+            self.mlflow.finish(wait_s)
 
     def _publish(self, *names: str) -> None:
         self._publish_files(*(f"{self._folder.name}/{name}" for name in names))
-
-
-def show_params(params: dict[str, Any]) -> str:
-    """Return searched parameters as text: floats with four digits."""
-    return "  ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in params.items()
-    )

@@ -7,6 +7,7 @@ pruners of Optuna keep theirs in the storage.
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,10 +19,11 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.study_results import study_dir
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.engine import OpenRunner
-from quadrat.cluster.runner.interrupt import StopRequest
+from quadrat.cluster.runner.interrupt import GRACE_S, StopRequest
 from quadrat.cluster.runner.ray_session import num_slots
 from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS
 from quadrat.cluster.study.candidate_runner import CandidateRunner
+from quadrat.cluster.study.mailbox import Mailbox, Sender
 from quadrat.cluster.study.search import Search
 
 __all__ = ["CandidateSource", "run_candidates"]
@@ -60,10 +62,24 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
     for name, value in _TUNE_DEFAULTS.items():
         os.environ.setdefault(name, value)
     need, results_dir = context.suite.resources, context.options.results_dir
-    source = CandidateSource(search, context.stop, context.refresh)
+    mailbox = Mailbox()
+
+    def refresh() -> None:
+        letters = mailbox.read()
+        for number, progress in letters.latest.items():
+            search.on_progress(number, progress)
+        for number, progress in letters.notes:
+            search.note(number, progress)
+        context.refresh()
+
+    source = CandidateSource(search, context.stop, refresh, mailbox.request_stop)
     scratch = study_dir(results_dir) / _SCRATCH
     actor = tune.with_parameters(
-        _CandidateActor, suite=context.suite, results_dir=results_dir, open_runner=context.options.engine.open_runner
+        _CandidateActor,
+        suite=context.suite,
+        results_dir=results_dir,
+        open_runner=context.options.engine.open_runner,
+        report=mailbox.sender,
     )
     tuner = tune.Tuner(
         tune.with_resources(actor, {"cpu": need.cpus, "gpu": need.gpus}),
@@ -103,8 +119,10 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
 class _CandidateActor(tune.Trainable):  # type: ignore[misc]
     """A worker: Tune's actor around a `CandidateRunner`. A step is one round of a candidate."""
 
-    def setup(self, config: dict[str, Any], suite: Suite, results_dir: Path, open_runner: OpenRunner) -> None:
-        self._runner = CandidateRunner(suite, results_dir, open_runner)
+    def setup(
+        self, config: dict[str, Any], suite: Suite, results_dir: Path, open_runner: OpenRunner, report: Sender
+    ) -> None:
+        self._runner = CandidateRunner(suite, results_dir, open_runner, report)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -113,7 +131,7 @@ class _CandidateActor(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         found = self._runner.run_round()
-        return {_ROUND: found, "done": found.is_done or found.failure is not None}
+        return {_ROUND: found, "done": found.is_done or found.is_stopped or found.failure is not None}
 
 
 class CandidateSource(Searcher, tune.Stopper):  # type: ignore[misc]
@@ -129,16 +147,28 @@ class CandidateSource(Searcher, tune.Stopper):  # type: ignore[misc]
         search: Hands out candidates and takes their rounds.
         stop: Whether the user has asked to stop.
         refresh: Brings display and status up to date.
+        request_stop: Asks the candidates in flight to stop; their fits then write a checkpoint.
+        clock: Monotonic seconds.
 
     Attributes:
         error: The first error, None as long as there was none.
     """
 
-    def __init__(self, search: Search, stop: StopRequest, refresh: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        stop: StopRequest,
+        refresh: Callable[[], None],
+        request_stop: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self._search = search
         self._stop = stop
         self._refresh = refresh
+        self._request_stop = request_stop
+        self._clock = clock
+        self._stops_at_s: float | None = None
         self._numbers: dict[str, int] = {}
         self.error: Exception | None = None
 
@@ -160,9 +190,17 @@ class CandidateSource(Searcher, tune.Stopper):  # type: ignore[misc]
             self._call(lambda: self._search.on_worker_died(self._numbers[trial_id]), on_error=None)
 
     def stop_all(self) -> bool:
-        """Return whether to stop all candidates. Tune asks several times a second."""
+        """Return whether to stop all candidates. Tune asks several times a second.
+
+        After a request to stop, that is when no candidate is in a fit any more: those write a checkpoint first.
+        """
         self._call(self._refresh, on_error=None)
-        return self._must_stop
+        if not self._must_stop:
+            return False
+        if self.error is None and self._stops_at_s is None:
+            self._stops_at_s = self._clock() + GRACE_S
+            self._call(self._request_stop, on_error=None)
+        return self.error is not None or self._clock() >= (self._stops_at_s or 0.0) or not self._search.is_in_fit
 
     @property
     def _must_stop(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from quadrat.benchmark.errors import TrainingError
+from quadrat.benchmark.errors import StopRequested, TrainingError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.training.checkpoint import CheckpointFile, FitState, read_checkpoint, write_checkpoint
 from quadrat.benchmark.learning.training.compiling import loss_function
@@ -50,7 +50,8 @@ def train(
         dropout_seed: Iteration number to dropout seed; global generators are restored after each iteration.
         device: Device of the network.
         checkpoint: Where to resume from and save to; None saves nothing.
-        on_step: Called with (iterations done, iterations in total).
+        on_step: Called with (iterations done, iterations in total). When it raises `StopRequested`, a checkpoint is
+            written first.
 
     Returns:
         Mean cross-entropy in nats, float32 (num_steps,), on the CPU.
@@ -72,6 +73,11 @@ def train(
     network.train()
     loss_of = loss_function(recipe, device)
     last_write_s = time.monotonic()
+
+    def write_state(file: CheckpointFile, done: int) -> None:
+        _check_finite(losses, done, num_steps, recipe)
+        write_checkpoint(file, FitState(done, network.state_dict(), optimizer.state_dict(), losses))
+
     forked_devices = [device] if device.type == "cuda" else []
     for step in range(start, num_steps):
         batch = draw_batch(step)
@@ -90,11 +96,15 @@ def train(
         if done % _FINITE_EVERY == 0 or done == num_steps:
             _check_finite(losses, done, num_steps, recipe)
         if checkpoint is not None and done < num_steps and time.monotonic() - last_write_s >= checkpoint.every_s:
-            _check_finite(losses, done, num_steps, recipe)
-            write_checkpoint(checkpoint, FitState(done, network.state_dict(), optimizer.state_dict(), losses))
+            write_state(checkpoint, done)
             last_write_s = time.monotonic()
         if on_step is not None:
-            on_step(done, num_steps)
+            try:
+                on_step(done, num_steps)
+            except StopRequested:
+                if checkpoint is not None:
+                    write_state(checkpoint, done)
+                raise
     return losses.cpu()
 
 

@@ -187,7 +187,7 @@ def test_submit_sends_the_resolved_suite_and_the_options_of_run(
     )
     variables = job["runtime_env"]["env_vars"]
     assert variables.pop("QUADRAT_COMMAND").startswith("quadrat")
-    assert variables == {"QUADRAT_DATA": "/data"}
+    assert variables == {"QUADRAT_DATA": "/data", "RAY_JOB_STOP_WAIT_TIME_S": "30"}
     assert "py_modules" not in job["runtime_env"]
     (package,) = dashboard.packages.values()
     sent = read_zip(package)["suite.yaml"]

@@ -11,7 +11,8 @@ from quadrat.benchmark.errors import DataError, SuiteError
 from quadrat.benchmark.results.records import Failure
 from quadrat.cluster.runner import dispatch
 from quadrat.cluster.runner.actor import Place
-from quadrat.cluster.runner.events import Raised
+from quadrat.cluster.runner.events import Raised, Stopped
+from quadrat.cluster.runner.interrupt import GRACE_S
 from quadrat.cluster.runner.schedule import Schedule
 from quadrat.cluster.runner.worker_pool import TrialEvent, TrialFinished, Worker, WorkerPool
 
@@ -158,3 +159,55 @@ def test_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, lines = _run(monkeypatch, pool)
     assert len(recorder.finished) == len(TRIALS)
     assert lines.count("loading torch in the workers") == 1
+
+
+class _Stopping(_Pool):
+    """A pool in which the checkpoint of a fit takes `num_polls` polls, each of a second on the clock."""
+
+    def __init__(self, num_polls: int, now_s: list[float]) -> None:
+        super().__init__("ab", {})
+        self._left, self._now_s, self.num_asked = num_polls, now_s, 0
+
+    def request_stop(self) -> None:
+        self.num_asked += 1
+
+    def poll(self, timeout_s: float) -> Any:
+        self._now_s[0] += 1.0
+        self._left -= bool(self.num_asked)
+        if not self._left:
+            worker = self._workers[0]
+            assert worker.spec is not None and worker.place is not None
+            yield TrialEvent(spec=worker.spec, event=Stopped(), place=worker.place)
+
+
+@pytest.mark.parametrize(
+    ("phases", "num_polls", "took_s"),
+    [(("fit", "select"), 3, 3.0), (("fit", "fit"), 3, GRACE_S), (("select", None), 3, 0.0)],
+)
+def test_a_run_that_is_to_stop_waits_for_the_checkpoints_of_fits_alone_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, phases: tuple[str | None, ...], num_polls: int, took_s: float
+) -> None:
+    now_s, waiting = [0.0], TRIALS[:2]
+    pool, recorder = _Stopping(num_polls, now_s), _Recorder()
+    rows: dict[str, Any] = {
+        spec.trial_id: SimpleNamespace(latest=None if phase is None else SimpleNamespace(phase=phase))
+        for spec, phase in zip(waiting, phases, strict=True)
+    }
+
+    class _Progress(SimpleNamespace):
+        @property
+        def elapsed_s(self) -> float:
+            return now_s[0]
+
+    stop = SimpleNamespace(signal=None)
+
+    def refresh() -> None:
+        stop.signal = 2
+
+    context: Any = SimpleNamespace(
+        progress=_Progress(activity="", rows=rows), stop=stop, display=SimpleNamespace(print=print), refresh=refresh
+    )
+    monkeypatch.setattr(dispatch, "_schedule", lambda context, waiting: Schedule(waiting, retries=0))
+    dispatch._Dispatcher(context, waiting, recorder, pool).run()  # type: ignore[arg-type]
+    assert pool.num_asked == 1
+    assert now_s[0] - 1.0 == took_s

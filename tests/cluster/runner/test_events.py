@@ -16,7 +16,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
-from quadrat.cluster.runner.events import Raised, stream
+from quadrat.cluster.runner.events import Raised, Stopped, stream
 
 SUITE = make_suite()
 TRIALS = SUITE.trials()
@@ -52,3 +52,13 @@ def test_progress_within_a_phase_is_reported_a_few_times_a_second_at_most() -> N
     assert len(events) <= 3 + (time.monotonic() - start) / 0.4
     assert isinstance(events[-1], Record)
     assert len(list(stream(TRIALS[0], lambda: run, every_s=1e6))) == 2  # of many workers: the first, and the record
+
+
+def test_a_trial_that_is_to_stop_ends_at_its_next_progress(tmp_path: Path) -> None:
+    plan(tmp_path, TRIALS[0], what="hang", times=1)
+    asked: list[bool] = []
+    events = stream(TRIALS[0], lambda: open_fake(SUITE, tmp_path), 0.0, lambda: bool(asked))
+    first = next(events)
+    asked.append(True)
+    *_, last = events
+    assert isinstance(first, Progress) and last == Stopped()

@@ -20,7 +20,7 @@ from support.learning_fakes import (
 from support.paths import GOLDEN
 
 from quadrat.benchmark.config.trial import LabelType
-from quadrat.benchmark.errors import DataError, ResultsError, TrainingError
+from quadrat.benchmark.errors import DataError, ResultsError, StopRequested, TrainingError
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
 from quadrat.benchmark.learning.learner import CheckpointError
 from quadrat.benchmark.learning.scoring.metrics import pixel_accuracy
@@ -100,6 +100,39 @@ def test_interrupted_fit_ends_with_the_same_bits(tmp_path: Path, changes: dict[s
     )
     assert steps == [6]
     assert_same_bits(resumed, expected)
+
+
+@both_recipes
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_a_fit_that_is_asked_to_stop_repeats_no_iteration(tmp_path: Path, frozen: bool, step: int) -> None:
+    recipe, checkpoint = tiny_recipe(iterations=6, frozen=frozen), tmp_path / "fit.pt"
+    expected = learner(recipe, tmp_path).fit(labels(), seed=0, round=2)
+    steps: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        steps.append(done)
+        if done == step:
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        learner(recipe, tmp_path).fit(labels(), seed=0, round=2, checkpoint=checkpoint, on_step=stop)
+    resumed = learner(recipe, tmp_path).fit(
+        labels(), seed=0, round=2, checkpoint=checkpoint, on_step=lambda done, _: steps.append(done)
+    )
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert_same_bits(resumed, expected)
+
+
+def test_a_plain_interrupt_ends_a_fit_at_once(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    checkpoint = tmp_path / "fit.pt"
+    with pytest.raises(KeyboardInterrupt):
+        learner(tiny_recipe(iterations=6), tmp_path).fit(
+            labels(), seed=0, round=2, checkpoint=checkpoint, on_step=interrupt
+        )
+    assert not checkpoint.exists()
 
 
 @both_recipes
