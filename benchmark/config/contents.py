@@ -19,8 +19,6 @@ __all__ = ["WEIGHTS", "contents_of", "paths_of", "weights_sha256"]
 WEIGHTS: Final = "learner.weights"
 """Key of the weight file among the files of a trial; a strategy's is `params.<name>`, that of maps `regions.<name>`."""
 
-_NO_FILE: Final = ("imagenet", "packaged", "none")
-
 
 def contents_of(recipe: Recipe, strategy: Strategy | None, regions: RegionKind) -> dict[str, str]:
     """Return the digest of every file that a trial depends on, by the dotted key that names its path.
@@ -60,7 +58,7 @@ def paths_of(suite: "Suite") -> dict[str, Path]:
     A strategy that reads files (it has `contents`) has them in those parameters that are written as paths.
     """
     found = {"dataset.root": suite.dataset.root} if isinstance(suite.dataset.root, Path) else {}
-    if suite.learner.weights not in _NO_FILE:
+    if suite.learner.has_weight_file:
         found[WEIGHTS] = Path(suite.learner.weights)
     for entry in suite.strategies:
         strategy = load(entry.name, **entry.params)
@@ -77,7 +75,7 @@ def weights_sha256(recipe: Recipe) -> str | None:
     Raises:
         TrainingError: When the file is not there.
     """
-    if recipe.weights in _NO_FILE:
+    if not recipe.has_weight_file:
         return None
     path = Path(recipe.weights).expanduser()
     try:

@@ -8,12 +8,14 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator, TrialSpec, identity
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import Needs, load
+from quadrat.strategies.registry import Registry
 
 __all__ = [
     "Fits",
     "SharedNeeds",
     "count_fits",
     "expected_steps",
+    "fitted_models",
     "longest_first",
     "needs_of_suite",
     "needs_of_trial",
@@ -44,7 +46,7 @@ def round_identity(
         "region_size": spec.region_size,
         **labels,
         **annotator,
-        "recipe": spec.learner.model_dump(mode="json"),
+        "recipe": spec.recipe_settings,
         "seed": spec.seed,
         "round": round_,
         "labelled": labelled,
@@ -60,9 +62,9 @@ def planned_round(spec: TrialSpec, round_: int) -> str:
     """
     decided_by: list[Any] = [spec.budgets[: round_ + 1]]
     if round_ > 0 or spec.strategy == FULL_SUPERVISION:
-        decided_by += [spec.strategy, spec.params]
+        decided_by += [spec.strategy, spec.params_by_content]
     pool, labelled = spec.dataset.model_dump_json(), canonical_json(decided_by)
-    borders = None if spec.regions.is_grid else spec.regions.model_dump_json()
+    borders = None if spec.regions.is_grid else canonical_json(spec.regions_by_content)
     return canonical_json(round_identity(spec, round_, pool=pool, labelled=labelled, borders=borders))
 
 
@@ -78,10 +80,32 @@ class Fits(NamedTuple):
     alone: int
 
 
-def count_fits(trials: Iterable[TrialSpec]) -> Fits:
-    """Return how many models the trials train, at most: strategies may still select the same regions."""
-    rounds = [planned_round(spec, round_) for spec in trials for round_ in range(spec.num_rounds)]
-    return Fits(shared=len(set(rounds)), alone=len(rounds))
+def count_fits(trials: Iterable[TrialSpec], candidates: Iterable[int | None] | None = None) -> Fits:
+    """Return how many models the trials train, at most: strategies may still select the same regions.
+
+    The members of an ensemble count one by one. There are none after the last round, from which nothing is selected.
+
+    Args:
+        trials: The trials.
+        candidates: Number of the candidate of a study that each trial is of, None for those of none. Rounds after round
+            0 are of one candidate, as if no two had equal parameters.
+    """
+    trials = list(trials)
+    numbers = [None] * len(trials) if candidates is None else list(candidates)
+    models = [
+        (planned_round(spec, round_), number if round_ else None, member)
+        for spec, number in zip(trials, numbers, strict=True)
+        for round_ in range(spec.num_rounds)
+        for member in range(fitted_models(spec, round_))
+    ]
+    return Fits(shared=len(set(models)), alone=len(models))
+
+
+def fitted_models(spec: TrialSpec, round_: int) -> int:
+    """Return how many models a trial trains on the labels of a round: 1, or the members of an ensemble."""
+    if spec.strategy == FULL_SUPERVISION or round_ == spec.num_rounds - 1:
+        return 1
+    return SharedNeeds.of([load(spec.strategy, **spec.params).needs]).num_models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +131,12 @@ class SharedNeeds:
             features=any(need.features for need in needs),
             profiles=tuple(sorted({profile for need in needs for profile in need.profiles})),
         )
+
+    @property
+    def num_models(self) -> int:
+        """Models that the signals read: 1, or the members of an ensemble."""
+        registry = Registry(group="quadrat.signals", kind="signal")
+        return max((getattr(registry.get(name), "num_models", 1) for name in self.signals), default=1)
 
     def __str__(self) -> str:
         """Return the names of all that the pass computes."""
@@ -156,14 +186,17 @@ def round_steps(spec: TrialSpec, round_: int, *, num_images: int) -> int:
 
 
 def expected_steps(spec: TrialSpec, *, num_images: int, num_done: int = 0) -> int:
-    """Return the training steps that a trial still needs; a shared round counts in full.
+    """Return the training steps that a trial still needs, of ensembles too; a shared round counts in full.
 
     Args:
         spec: The trial.
         num_images: Images of the pool.
         num_done: Rounds that have a record.
     """
-    return sum(round_steps(spec, round_, num_images=num_images) for round_ in range(num_done, spec.num_rounds))
+    return sum(
+        round_steps(spec, round_, num_images=num_images) * fitted_models(spec, round_)
+        for round_ in range(num_done, spec.num_rounds)
+    )
 
 
 def longest_first(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PositiveInt, field_validator, model_validator
 
+from quadrat.benchmark.config.contents import WEIGHTS
 from quadrat.benchmark.data.shapes import GRID, RegionKind, load_kind
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.redaction import redact_url
@@ -255,6 +256,26 @@ class TrialSpec(BaseModel):
         return max(1, len(self.budgets))
 
     @property
+    def recipe_settings(self) -> dict[str, Any]:
+        """All settings of the recipe, a weight file by its content where that is known."""
+        return self.learner.settings(self.files.get(WEIGHTS))
+
+    @property
+    def recipe_digest(self) -> str:
+        """Hash of these settings."""
+        return self.learner.digest(self.files.get(WEIGHTS))
+
+    @property
+    def params_by_content(self) -> dict[str, Any]:
+        """The strategy's parameters, files by their content where that is known."""
+        return _of_part(self.params, "params", self.files)
+
+    @property
+    def regions_by_content(self) -> dict[str, Any]:
+        """Kind and parameters of the regions, files by their content where that is known."""
+        return {"name": self.regions.name, "params": _of_part(self.regions.params, "regions", self.files)}
+
+    @property
     def trial_id(self) -> str:
         """Readable prefix + hash over the canonical JSON of the identity fields and `IDENTITY_VERSION`.
 
@@ -282,6 +303,11 @@ def cuts(trials: Iterable[TrialSpec]) -> list[tuple[int, RegionsSpec]]:
     """Return every region size and kind of regions that trials are on, each once, by size."""
     found = {spec.regions.map_name(spec.region_size): (spec.region_size, spec.regions) for spec in trials}
     return sorted(found.values(), key=lambda cut: cut[0])
+
+
+def _of_part(params: Mapping[str, Any], part: str, files: Mapping[str, str]) -> dict[str, Any]:
+    of_part = {key.partition(".")[2]: digest for key, digest in files.items() if key.startswith(f"{part}.")}
+    return {name: {"content": of_part[name]} if name in of_part else value for name, value in params.items()}
 
 
 def _by_content(fields: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 
 import hashlib
 import json
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
 
 __all__ = ["Recipe"]
 
+_NAMED_WEIGHTS: Final = ("imagenet", "packaged", "none")
 # Defaults with a frozen encoder: cached features can't be rescaled, and the loss is computed on their cells.
 _FROZEN_DEFAULTS: dict[str, Any] = {"scale": (1.0, 1.0), "loss_stride": 4}
 # Fields about speed, omitted from the dump (and so from trial ids and digests) at these values, which leave the
@@ -90,6 +91,11 @@ class Recipe(BaseModel):
     compile: Literal["default", "reduce-overhead"] | None = None
 
     @property
+    def has_weight_file(self) -> bool:
+        """Whether `weights` is the path of a file."""
+        return self.weights not in _NAMED_WEIGHTS
+
+    @property
     def precision_of_inference(self) -> str:
         """Precision of scoring and evaluation."""
         return self.inference_precision or self.precision
@@ -142,9 +148,22 @@ class Recipe(BaseModel):
             )
         return self
 
-    def digest(self) -> str:
-        """Return a hash of all settings, 16 hex digits; a weight file counts by its path."""
-        payload = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    def settings(self, weights: str | None = None) -> dict[str, Any]:
+        """Return all settings, JSON-plain.
+
+        Args:
+            weights: Digest of the weight file, which takes the place of its path; None leaves `weights` as it is named.
+        """
+        found = self.model_dump(mode="json")
+        return found if weights is None else {**found, "weights": {"content": weights}}
+
+    def digest(self, weights: str | None = None) -> str:
+        """Return a hash of all settings, 16 hex digits.
+
+        Args:
+            weights: Digest of the weight file, so that its content counts and not where it lies.
+        """
+        payload = json.dumps(self.settings(weights), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(payload.encode()).hexdigest()[:16]
 
     def num_steps(self, num_images: int) -> int:

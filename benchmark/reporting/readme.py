@@ -7,8 +7,9 @@ from typing import Final
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.files import FOLDER
 from quadrat.benchmark.reporting.summary import report_summary
-from quadrat.benchmark.reporting.tables.export import markdown, to_markdown
+from quadrat.benchmark.reporting.tables.export import to_markdown
 from quadrat.benchmark.reporting.tables.results import budget_table
+from quadrat.benchmark.results.markdown import markdown
 from quadrat.benchmark.results.publish import CURVES, GAINS
 from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.benchmark.storage.atomic import atomic_write

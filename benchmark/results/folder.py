@@ -10,6 +10,7 @@ from typing import Any, Final
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import GRID_REGIONS, PRECISE, Annotator, DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
@@ -60,6 +61,8 @@ def check_results(results_dir: Path, suite: Suite) -> None:
             )
         if key == "regions":  # maps count by their content, see `prepare_results`
             first["regions"], second["regions"] = (_without_folder(found["regions"]) for found in (first, second))
+        if key == "learner":  # a weight file counts by its content, which is part of a trial's id
+            first["learner"], second["learner"] = (_without_path(found["learner"]) for found in (first, second))
         if canonical_json(first[key]) != canonical_json(second[key]):
             raise ResultsError(
                 f"{results_dir} holds results of suite '{old['name']}' with {key} = {_short(first[key])}, got {key} = "
@@ -130,6 +133,12 @@ def _check_maps(results_dir: Path, before: Mapping[str, Any], now: Mapping[str, 
 def _without_folder(regions: Mapping[str, Any]) -> dict[str, Any]:
     """Return a kind of regions without the folder that its maps are in: they may be moved."""
     return {**regions, "params": {name: value for name, value in regions["params"].items() if name != "folder"}}
+
+
+def _without_path(learner: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe without the path of its weight file: it may be moved."""
+    has_file = Recipe.model_construct(weights=learner["weights"]).has_weight_file
+    return {**learner, "weights": "a file"} if has_file else dict(learner)
 
 
 def results_id(document: Mapping[str, Any], environment: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from quadrat.benchmark.config.trial import PRECISE, LabelType
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, sync
+from quadrat.benchmark.storage.digest import digest_of
 from quadrat.benchmark.storage.names import is_part
 
 __all__ = [
@@ -85,6 +87,8 @@ class Record:
         pixel_accuracy: Share of non-void test pixels that are right.
         steps: Optimiser steps of this round's fit.
         loss: Mean training loss over the last tenth of the steps.
+        fits: Models trained for this round: its own, and the other members of the ensemble that it was selected with.
+            Left out of the line where it is 1.
         picks_digest: SHA-256 of the selected regions in the order of their selection.
         seconds: By phase; the only field that differs between two runs of the same trial.
     """
@@ -120,6 +124,7 @@ class Record:
     seconds: dict[str, float]
     labels: LabelType = PRECISE
     label_accuracy: float = 1.0
+    fits: int = 1
 
     @property
     def key(self) -> tuple[str, int]:
@@ -132,12 +137,16 @@ class Record:
         return f"{self.label} seed {self.seed} round {self.round}"
 
     def to_line(self) -> str:
-        """Return the record as one JSON line of its schema; floats read back to the same bits."""
+        """Return the record as one JSON line of its schema, a checksum last; floats read back to the same bits.
+
+        Lines of an older schema are written as they were, without one.
+        """
         values = asdict(self)
         if self.schema < SCHEMA:
             values = {name: value for name, value in values.items() if name not in _SINCE_3}
         values = {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
-        return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")) + "\n"
+        text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+        return (text if self.schema < SCHEMA else _with_checksum(text)) + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,10 +182,13 @@ _FAILURE: Final = TypeAdapter(Failure)
 
 _WAY_ON: Final = "Restore the file, or delete this line: running the suite again brings the record back from the store"
 
+_CHECKSUM: Final = "checksum"
+_CHECKED_LINE: Final = re.compile(rf'(\{{.*), "{_CHECKSUM}": "([0-9a-f]{{32}})"\}}')
+
 _SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
 """Fields that schema 2 does not have."""
 
-_OPTIONAL: Final = {"labels": PRECISE, "label_accuracy": 1.0}
+_OPTIONAL: Final = {"labels": PRECISE, "label_accuracy": 1.0, "fits": 1}
 """Fields that a line lacks where they have these values: so do all lines of before the fields were there."""
 
 
@@ -190,8 +202,9 @@ def without_timings(record: Record) -> dict[str, Any]:
 def differing_fields(first: Record, second: Record) -> list[str]:
     """Return the names of the fields in which two records differ, `seconds` aside.
 
-    A record of schema 2 is compared by the classes that the other one says the test set's masks hold, and without the
-    fields that it never had.
+    Records of one trial differ in no parameter and no setting of the recipe: its id is a hash of them, in which a file
+    counts by its content, while a record names the path that it had. A record of schema 2 is compared by the classes
+    that the other one says the test set's masks hold, and without the fields that it never had.
     """
     records = [first, second]
     if first.schema != second.schema:
@@ -201,6 +214,8 @@ def differing_fields(first: Record, second: Record) -> list[str]:
         records = [one if one.schema == SCHEMA else _with_classes(one, truth) for one in records]
     one, other = map(without_timings, records)
     unknown = {name for name in _SINCE_3 if None in (one[name], other[name])}
+    if first.trial_id == second.trial_id:
+        unknown |= {"params", "recipe"}
     return [name for name in one if name not in unknown and one[name] != other[name]]
 
 
@@ -269,7 +284,29 @@ def _whole_lines(path: Path) -> Iterable[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(lines[:-1], start=1) if line]
 
 
+def _with_checksum(text: str) -> str:
+    """Return the JSON object `text` with the digest of its bytes as its last field."""
+    return f'{text[:-1]}, "{_CHECKSUM}": "{digest_of(text.encode())}"}}'
+
+
+def _without_checksum(path: Path, number: int, line: str) -> str:
+    """Return a line as its checksum says that it was written; one that has none, as an older version wrote, as it is.
+
+    Raises:
+        ResultsError: When the line has another content.
+    """
+    if (found := _CHECKED_LINE.fullmatch(line)) is None:
+        return line
+    text = found[1] + "}"
+    if digest_of(text.encode()) != found[2]:
+        raise ResultsError(
+            f"{path}:{number}: the line has another content than was written, got {line!r:.80}. {_WAY_ON}"
+        )
+    return text
+
+
 def _parse(path: Path, number: int, line: str) -> Record:
+    line = _without_checksum(path, number, line)
     values = _json(path, number, line)
     schema = values.get("schema")
     if not isinstance(schema, int):

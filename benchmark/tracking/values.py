@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator
 from quadrat.benchmark.results.folder import results_id
+from quadrat.benchmark.results.markdown import markdown
 from quadrat.benchmark.results.palette import looks_of
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import canonical_json
@@ -184,6 +185,12 @@ def group_id(trial: Mapping[str, Any]) -> str:
     """Return a hash of a trial's spec without its seed and the folder of its data: equal for all seeds of a label."""
     # What has its default is left out where it was added later: runs of before keep their hash.
     spec = {key: value for key, value in trial["spec"].items() if key != "seed" and not _is_default(key, value)}
+    for key in spec.get("files", {}):  # a file counts by its content, which is in `files`
+        part, name = key.split(".", 1)
+        if part == "regions":
+            spec[part] = {**spec[part], "params": {**spec[part]["params"], name: None}}
+        else:
+            spec[part] = {**spec[part], name: None}
     spec["dataset"] = {key: value for key, value in spec["dataset"].items() if key not in ("root", "allow_overlap")}
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
 
@@ -201,6 +208,7 @@ def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
         "cost/clicks": record.clicks,
         "cost/void_fraction": record.void_px / max(record.labelled_px, 1),
         **({} if (record.labels, record.label_accuracy) == (PRECISE, 1) else {_ACCURACY: record.label_accuracy}),
+        **({} if record.fits == 1 else {"cost/fits": record.fits}),
         "fit/loss": record.loss,
         "fit/steps": record.steps,
         **{f"seconds/{phase}": value for phase, value in record.seconds.items()},
@@ -241,7 +249,7 @@ def params(trial: Mapping[str, Any]) -> dict[str, str]:
 
 def experiment_note(facts: SuiteFacts) -> str:
     """Return the experiment's note (Markdown): what it is and how to read it."""
-    return f"""{facts.suite["description"] or facts.name}
+    return f"""{markdown(facts.suite["description"] or facts.name)}
 
 **How to read it.** A run is a strategy: its metrics are means over seeds, and the runs below it are the single seeds.
 The chart view draws the curves of all strategies; the step is the number of labelled regions, and full supervision is
@@ -282,7 +290,7 @@ def results_note(facts: SuiteFacts, records: Iterable[Record]) -> str:
     head = "| strategy | " + " | ".join(f"{budget:,} regions" for budget in budgets) + " |"
     rule = "|---" * (len(budgets) + 1) + "|"
     rows = [
-        f"| {label} | "
+        f"| {markdown(label)} | "
         + " | ".join(_cell(rounds[round_]) if round_ in rounds else "" for round_ in range(len(budgets)))
         + " |"
         for label, rounds in sorted(by_label.items(), key=lambda item: item[0] == FULL_SUPERVISION)

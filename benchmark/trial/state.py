@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.config.contents import WEIGHTS
-from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial
+from quadrat.benchmark.config.sharing import SharedNeeds, fitted_models, needs_of_trial
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.learning.scoring.metrics import iou_per_class, mean_iou, pixel_accuracy
@@ -255,7 +255,7 @@ class TrialState:
             region_size=self.spec.region_size,
             labels=self.spec.labels,
             label_accuracy=self.label_accuracy(),
-            recipe=self.spec.learner.digest(),
+            recipe=self.spec.recipe_digest,
             seed=self.spec.seed,
             round=round_,
             regions=cost.regions,
@@ -273,6 +273,7 @@ class TrialState:
             test_classes=int((~np.isnan(iou)).sum()),
             pixel_accuracy=float(pixel_accuracy(evaluation.confusion)),
             steps=evaluation.steps,
+            fits=1 if round_ == 0 else fitted_models(self.spec, round_ - 1),
             loss=evaluation.loss,
             picks_digest=selection_digest(selected.selection),
             seconds={

@@ -142,7 +142,9 @@ def test_a_manifest_is_read_as_written_or_refused(data: st.DataObject, tmp_path:
 @EXAMPLES
 @given(data=st.data())
 def test_a_record_is_read_as_written_or_refused(data: st.DataObject, tmp_path: Path) -> None:
-    written = data.draw(trees_near(json.loads(RECORD.to_line())))
+    record = json.loads(RECORD.to_line())
+    del record["checksum"]  # with it every change is refused
+    written = data.draw(trees_near(record))
     path = tmp_path / "records.jsonl"
     path.write_text(json.dumps(written) + "\n")
     records = opened(lambda: read_records(tmp_path))

@@ -2,14 +2,14 @@
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
+from quadrat.benchmark.results.markdown import markdown
 
-__all__ = ["markdown", "to_csv", "to_latex", "to_markdown", "to_text"]
+__all__ = ["to_csv", "to_latex", "to_markdown", "to_text"]
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -29,8 +29,6 @@ _LATEX = {
     "±": r"$\pm$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
 }
-_MARKDOWN: Final = re.compile(r"[\\`*<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=[\w#])|\](?=[(\[:])")
-"""What Markdown and HTML interpret inside a line; not an underscore inside a word, nor a bracket without a target."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 _NUMBER: Final = frozenset("0123456789.,%±+-\N{MINUS SIGN}\N{EN DASH} ()[]")
@@ -146,16 +144,6 @@ def _latex_line(texts: Sequence[str]) -> str:
 
 def _csv(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) and not set(text) <= _NUMBER else text
-
-
-def markdown(text: str) -> str:
-    r"""Return a text with what Markdown and HTML would interpret escaped, in one line.
-
-    Examples:
-        >>> print(markdown("a|b <img src=x> [c](d) a_b [2 of 3]"))
-        a\|b \<img src=x> [c\](d) a_b [2 of 3]
-    """
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _markdown_line(texts: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from quadrat.benchmark.config import trial as trial_module
+from quadrat.benchmark.config.sharing import planned_round
 from quadrat.benchmark.config.trial import (
     IDENTITY,
     IF_CHANGED,
@@ -106,6 +107,22 @@ def test_a_file_counts_by_its_content_and_not_by_its_path() -> None:
     assert spec("/a", "/w/1.pth", params_folder="f", learner_weights="x").trial_id != first.trial_id
     assert spec("/a", "/w/1.pth").trial_id not in (first.trial_id, spec("/b", "/w/1.pth").trial_id)
     assert TrialSpec.model_validate_json(first.model_dump_json()).trial_id == first.trial_id
+
+
+def test_what_is_kept_and_counted_goes_by_the_content_of_a_file_too() -> None:
+    def spec(where: str, content: str) -> TrialSpec:
+        changes = {
+            "params": {"folder": f"{where}/selections"},
+            "learner": Recipe(iterations=5, weights=f"{where}/w.pth"),
+            "regions": RegionsSpec.model_construct(name="files", params={"folder": f"{where}/maps"}),
+        }
+        names = ("params.folder", "regions.folder", "learner.weights")
+        return SPEC.model_copy(update={**changes, "files": {name: content + name for name in names}})
+
+    first, moved, other = spec("/a", "1"), spec("/b", "1"), spec("/a", "2")
+    assert first.recipe_digest == moved.recipe_digest != other.recipe_digest
+    assert planned_round(first, 1) == planned_round(moved, 1) != planned_round(other, 1)
+    assert SPEC.recipe_digest == SPEC.learner.digest() and SPEC.recipe_settings == SPEC.learner.model_dump(mode="json")
 
 
 def test_label_and_root_do_not_change_the_trial_id() -> None:

@@ -64,10 +64,16 @@ def test_the_seeds_that_open_comparisons_need_are_in_one_sentence(needed: list[i
     assert settled_by(needed) == sentence
 
 
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the records as they are written, without the checksum, so that they can be changed."""
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "checksum"} for line in lines]
+
+
 def test_full_supervision_that_is_no_upper_bound_is_a_caveat(tmp_path: Path) -> None:
     folder = write_fake_results(tmp_path, **FEW)
     assert any("it is no upper bound" in caveat for caveat in report_summary(read_results(folder)).caveats)
-    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    lines = lines_of(folder)
     longer = [{**line, "steps": line["steps"] * (10 if line["label"] == "full-supervision" else 1)} for line in lines]
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in longer), encoding="utf-8")
     assert not any("upper bound" in caveat for caveat in report_summary(read_results(folder)).caveats)
@@ -89,7 +95,7 @@ def test_strategies_with_too_few_shared_seeds_are_named(tmp_path: Path) -> None:
 
 def test_an_exhausted_pool_is_a_caveat_that_names_the_strategy(tmp_path: Path) -> None:
     folder = write_fake_results(tmp_path, **FEW, seeds=(0,), num_rounds={("random", 0): 2})
-    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    lines = lines_of(folder)
     changed = [{**line, "exhausted": (line["label"], line["round"]) == ("random", 1)} for line in lines]
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed), encoding="utf-8")
     caveats = report_summary(read_results(folder)).caveats
@@ -99,7 +105,7 @@ def test_an_exhausted_pool_is_a_caveat_that_names_the_strategy(tmp_path: Path) -
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Results:
     """Change every record of a results folder, and return what it holds then."""
     path = folder / "records.jsonl"
-    lines = [json.dumps(change(json.loads(line))) + "\n" for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps(change(line)) + "\n" for line in lines_of(path.parent)]
     path.write_text("".join(lines), encoding="utf-8")
     return read_results(folder)
 

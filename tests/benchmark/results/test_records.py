@@ -81,6 +81,7 @@ def test_a_damaged_line_is_an_error_that_names_file_and_line(tmp_path: Path, lin
 @pytest.mark.parametrize("schema", [OLDEST_SCHEMA - 1, SCHEMA + 1])
 def test_another_schema_is_refused(tmp_path: Path, schema: int) -> None:
     values = {**json.loads(RECORD.to_line()), "schema": schema}
+    del values["checksum"]
     (tmp_path / "records.jsonl").write_text(json.dumps(values) + "\n", encoding="utf-8")
     with pytest.raises(ResultsError, match=f"expected schema {OLDEST_SCHEMA} to {SCHEMA}, got {schema}"):
         read_records(tmp_path)
@@ -148,7 +149,25 @@ def test_the_mean_of_committed_results_is_over_all_classes_in_both_definitions(f
 
 def test_a_record_is_written_to_the_golden_bytes_and_read_from_them() -> None:
     assert (GOLDEN / "record" / "records.jsonl").read_text(encoding="utf-8") == RECORD.to_line()
-    assert read_records(GOLDEN / "record") == [RECORD]
+    assert read_records(GOLDEN / "record") == read_records(GOLDEN / "record-without-checksum") == [RECORD]
+
+
+def test_no_flipped_bit_of_a_line_goes_unnoticed(tmp_path: Path) -> None:
+    line = RECORD.to_line().encode()
+    path = tmp_path / "records.jsonl"
+    for place in range(len(line) - 1):  # without its newline the line was never reported as written
+        path.write_bytes(line[:place] + bytes([line[place] ^ 1 << place % 8]) + line[place + 1 :])
+        with pytest.raises(ResultsError):
+            read_records(tmp_path)
+    path.write_bytes(line.replace(b'"miou": 0.', b'"miou": 1.'))
+    with pytest.raises(ResultsError, match=r"records\.jsonl:1: the line has another content than was written"):
+        read_records(tmp_path)
+
+
+def test_a_file_of_another_path_and_the_same_content_makes_no_other_record() -> None:
+    moved = replace(RECORD, params={"folder": "/elsewhere"}, recipe="0123456789abcdef")
+    assert differing_fields(RECORD, moved) == []
+    assert differing_fields(RECORD, replace(moved, trial_id="other")) == ["trial_id", "params", "recipe"]
 
 
 @pytest.mark.parametrize("change", [{"clicks": 58}, {"class_px": (2000, 401)}, {"loss": 1.0}, {"seconds": {}}])
@@ -160,7 +179,7 @@ def test_records_differ_in_every_field_but_seconds(change: dict[str, Any]) -> No
 def test_without_timings_leaves_out_seconds_and_nothing_else() -> None:
     assert without_timings(RECORD) == without_timings(replace(RECORD, seconds={}))
     assert without_timings(RECORD) != without_timings(replace(RECORD, loss=1.0))
-    assert set(json.loads(RECORD.to_line())) - set(without_timings(RECORD)) == {"seconds"}
+    assert set(json.loads(RECORD.to_line())) - set(without_timings(RECORD)) == {"seconds", "checksum"}
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
@@ -193,10 +212,10 @@ def test_a_trial_is_complete_with_all_rounds_or_with_an_exhausted_pool() -> None
 
 
 def test_a_line_names_the_label_type_only_where_it_is_not_precise(tmp_path: Path) -> None:
-    assert {"labels", "label_accuracy"}.isdisjoint(json.loads(RECORD.to_line()))
+    assert {"labels", "label_accuracy", "fits"}.isdisjoint(json.loads(RECORD.to_line()))
     other = replace(RECORD, labels="dominant", label_accuracy=0.875)
     assert {"labels", "label_accuracy"} <= set(json.loads(other.to_line()))
-    for record in (RECORD, other, replace(RECORD, round=1, labels="multi-class")):
+    for record in (RECORD, other, replace(RECORD, round=1, labels="multi-class", fits=5)):
         path = tmp_path / f"{record.labels}"
         append_record(path, record)
         assert read_records(path) == [record]

@@ -8,7 +8,14 @@ import pytest
 from support.fake_results import write_fake_results
 from support.records import RECORD
 
-from quadrat.benchmark.tracking.values import SuiteFacts, class_name, metric_name, metrics
+from quadrat.benchmark.tracking.values import (
+    SuiteFacts,
+    class_name,
+    experiment_note,
+    metric_name,
+    metrics,
+    results_note,
+)
 
 
 def test_the_share_of_void_in_what_was_labelled_is_a_metric() -> None:
@@ -53,6 +60,17 @@ def test_mlflow_takes_the_name_of_every_class() -> None:
     validation = pytest.importorskip("mlflow.utils.validation")
     for name in NAMES[:-1]:
         validation._validate_metric_name(f"class_iou/{metric_name(name)}")
+
+
+def test_labels_are_text_in_the_notes(tmp_path: Path) -> None:
+    document = json.loads((write_fake_results(tmp_path, has_pool=False) / "suite.json").read_text())
+    document["suite"]["description"] = "**bold** <img src=x>"
+    for trial in document["trials"]:
+        trial["spec"] = {"dataset": {"name": "scenes"}, "learner": {"encoder": "tiny", "weights": "none"}}
+    facts = SuiteFacts(document, {})
+    note = results_note(facts, [replace(RECORD, label="a|b `c` <img src=x>")])
+    assert r"| a\|b \`c\` \<img src=x> |" in note
+    assert experiment_note(facts).startswith(r"\*\*bold\*\* \<img src=x>")
 
 
 def test_runs_have_the_colours_of_the_report(tmp_path: Path) -> None:
