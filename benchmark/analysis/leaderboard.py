@@ -1,51 +1,30 @@
 """Strategies over several settings: mean ranks, shares won, areas relative to Random and to full supervision.
 
 All numbers come from the area under the learning curve (AUBC) of mIoU over labelled pixels and over clicks. They are
-exploratory, but for one analysis that was declared beforehand (`LeaderboardTests`): the gain over Random of every
-ranked strategy, tested over data sets, since settings on one data set are no independent evidence [Demsar].
-
-References:
-    [Demsar] "Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006: ranks over data sets,
-        Friedman's test, Wilcoxon's signed-rank test of two methods.
-    [Benavoli] Benavoli, Corani, Mangili, "Should we really use post-hoc tests based on mean-ranks?", JMLR 17, 2016:
-        Wilcoxon's test of each pair, corrected, and not a test of mean ranks, which depends on the other methods.
-    [Holm] "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.
+exploratory, but for the tests over data sets (`data_sets.py`), which were declared beforehand.
 """
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.analysis.curves import Curves, areas, common_range, curves_of
-from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, MIOU, Cost
+from quadrat.benchmark.analysis.data_sets import LeaderboardTests, tests_over_data_sets
+from quadrat.benchmark.analysis.measures import FRACTION
+from quadrat.benchmark.analysis.setting_areas import COSTS, SettingAreas, areas_of
 from quadrat.benchmark.analysis.settings import Entry, Setting, Settings, find_settings
-from quadrat.benchmark.analysis.statistics import LEVEL, holm
+from quadrat.benchmark.analysis.statistics import LEVEL
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.trials import Results
 from quadrat.benchmark.seeds import rng
 from quadrat.strategies import sees_labels
 
-__all__ = [
-    "COSTS",
-    "NUM_DRAWS",
-    "Leaderboard",
-    "LeaderboardTest",
-    "LeaderboardTests",
-    "Score",
-    "SettingAreas",
-    "Standing",
-    "data_sets_needed",
-    "leaderboard",
-]
-
-COSTS: Final = (FRACTION, CLICKS)
-"""The costs that strategies are compared over: labelled pixels and clicks."""
+__all__ = ["NUM_DRAWS", "Leaderboard", "Score", "Standing", "leaderboard"]
 
 NUM_DRAWS: Final = 10_000
 """Resamples of the settings."""
@@ -54,46 +33,6 @@ _MIN_SETTINGS: Final = 3
 """Fewer settings are not resampled."""
 
 # Legend: S settings, E entries, D draws.
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingAreas:
-    """The areas under the curves of a setting over one cost.
-
-    Attributes:
-        setting: The setting.
-        low: The range of costs that all its curves cover begins here.
-        high: It ends here.
-        by_entry: Entry -> seed -> area, percent.
-        full_supervision: Mean mIoU of full supervision, percent; None where there is none.
-    """
-
-    setting: Setting
-    low: float
-    high: float
-    by_entry: Mapping[Entry, Mapping[int, float]]
-    full_supervision: float | None
-
-    def gains(self, entry: Entry) -> dict[int, float]:
-        """Return seed -> area minus Random's, of the seeds that both have; empty without Random."""
-        random = self.setting.random
-        if random is None or random not in self.by_entry:
-            return {}
-        mine, theirs = self.by_entry.get(entry, {}), self.by_entry[random]
-        return {seed: mine[seed] - theirs[seed] for seed in mine if seed in theirs}
-
-    def of_random(self, entry: Entry) -> float | None:
-        """Return the mean area in percent of Random's, over the seeds that both have."""
-        gains = self.gains(entry)
-        if not gains or self.setting.random is None:
-            return None
-        theirs = self.by_entry[self.setting.random]
-        return 100 * fmean(self.by_entry[entry][seed] for seed in gains) / fmean(theirs[seed] for seed in gains)
-
-    def of_full(self, entry: Entry) -> float | None:
-        """Return the mean area in percent of full supervision."""
-        mine = self.by_entry.get(entry)
-        return None if self.full_supervision is None or not mine else 100 * fmean(mine.values()) / self.full_supervision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,47 +78,6 @@ class Standing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeaderboardTest:
-    """An entry against Random over data sets.
-
-    Attributes:
-        entry: The entry.
-        cost: Of the areas.
-        gain: Mean over data sets of the gain, points; that of a data set is the mean of its settings.
-        p_value: Wilcoxon's signed-rank test over data sets, exact, two-sided.
-        adjusted_p: After Holm's correction over all entries and both costs.
-        verdict: `better` or `worse` where `adjusted_p` is below 1 - LEVEL, else `open`.
-    """
-
-    entry: Entry
-    cost: Cost
-    gain: float
-    p_value: float
-    adjusted_p: float
-    verdict: Literal["better", "worse", "open"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeaderboardTests:
-    """The analysis over data sets that was declared beforehand; nothing else here may be called significant.
-
-    Attributes:
-        tests: One for each ranked entry but Random and each cost; empty where nothing can be tested.
-        num_tests: Size of the family, also where it can't be tested; 0 without Random among the ranked.
-        data_sets: Those that have ranked settings.
-        num_needed: Data sets from which on the smallest p-value possible is below 5 % after the correction.
-        friedman_p: Key of the cost -> p-value of Friedman's test that all ranked entries rank alike, data sets as
-            blocks; exploratory, and empty where nothing is tested or fewer than three are ranked.
-    """
-
-    tests: tuple[LeaderboardTest, ...]
-    num_tests: int
-    data_sets: tuple[str, ...]
-    num_needed: int
-    friedman_p: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Leaderboard:
     """Several results folders compared.
 
@@ -222,7 +120,7 @@ def leaderboard(folders: Mapping[str, Results], strategies: Sequence[str] = ()) 
         ResultsError: When there is no such entry.
     """
     found = find_settings(folders)
-    by_cost = {cost.key: dict(_areas_of(found.settings, cost)) for cost in COSTS}
+    by_cost = {cost.key: dict(areas_of(found.settings, cost)) for cost in COSTS}
     names = _names(found.settings)
     ranked, settings = _ranked(found.settings, by_cost, names, strategies)
     ranks = {key: _ranks([of_cost[name] for name in settings], ranked) for key, of_cost in by_cost.items()}
@@ -248,7 +146,7 @@ def leaderboard(folders: Mapping[str, Results], strategies: Sequence[str] = ()) 
         ranked=tuple(ranked),
         ranked_settings=tuple(settings),
         shares_won={key: _shares_won(list(of_cost.values()), list(names)) for key, of_cost in by_cost.items()},
-        tests=_tests(by_cost, ranked, settings),
+        tests=tests_over_data_sets(by_cost, ranked, settings),
     )
 
 
@@ -256,36 +154,6 @@ def _order(standing: Standing) -> tuple[float, float, str]:
     score = standing.scores[FRACTION.key]
     gain = -math.inf if score.gain is None else score.gain
     return (math.inf if score.rank is None else score.rank, -gain, standing.name)
-
-
-def _areas_of(settings: Sequence[Setting], cost: Cost) -> Iterator[tuple[str, SettingAreas]]:
-    """Yield the areas of every setting whose curves share a range of that cost."""
-    for setting in settings:
-        curves: Curves = {
-            _key(entry): {
-                seed: curves_of(trial.records, cost, MIOU)[trial.label][seed] for seed, trial in seeds.items()
-            }
-            for entry, seeds in setting.trials.items()
-        }
-        shared = common_range(curve for seeds in curves.values() for curve in seeds.values())
-        if shared is None:
-            continue
-        found = areas(curves)
-        full = [100 * trial.records[-1].miou for trial in setting.full_supervision.values()]
-        yield (
-            setting.name,
-            SettingAreas(
-                setting=setting,
-                low=shared[0],
-                high=shared[1],
-                by_entry={entry: found[_key(entry)] for entry in setting.trials},
-                full_supervision=fmean(full) if full else None,
-            ),
-        )
-
-
-def _key(entry: Entry) -> str:
-    return f"{entry.strategy} {entry.params}"
 
 
 # ------------------------------------------------------------------------------------------------ who is ranked
@@ -414,93 +282,3 @@ def _shares_won(of_settings: Sequence[SettingAreas], entries: Sequence[Entry]) -
     return {
         (row, column): fmean(shares[row, column]) for row in entries for column in entries if (row, column) in shares
     }
-
-
-# ------------------------------------------------------------------------------------------------ over data sets
-
-
-def data_sets_needed(num_tests: int) -> int:
-    """Return the data sets from which on one of `num_tests` exact tests can be below 5 % after Holm's correction.
-
-    The smallest p-value of Wilcoxon's signed-rank test over n differences is that all have one sign: 2 / 2^n.
-
-    Examples:
-        >>> data_sets_needed(1), data_sets_needed(2), data_sets_needed(14)
-        (6, 7, 10)
-    """
-    num = 1
-    while num_tests * 2.0 ** (1 - num) >= 1 - LEVEL:
-        num += 1
-    return num
-
-
-def _tests(
-    by_cost: Mapping[str, Mapping[str, SettingAreas]], ranked: Sequence[Entry], settings: Sequence[str]
-) -> LeaderboardTests:
-    random = next((entry for entry in ranked if entry.strategy == "random"), None)
-    others = [entry for entry in ranked if entry.strategy != "random"] if random is not None else []
-    of_settings = {key: [of_cost[name] for name in settings] for key, of_cost in by_cost.items()}
-    data_sets = sorted({found.setting.data_set for found in of_settings[FRACTION.key]})
-    num_tests = len(others) * len(COSTS)
-    needed = data_sets_needed(num_tests) if num_tests else 0
-    if not num_tests or len(data_sets) < needed:
-        return LeaderboardTests(
-            tests=(), num_tests=num_tests, data_sets=tuple(data_sets), num_needed=needed, friedman_p={}
-        )
-    gains = {
-        (entry, cost.key): [_gain_on(of_settings[cost.key], entry, data_set) for data_set in data_sets]
-        for cost in COSTS
-        for entry in others
-    }
-    p_values = {key: _signed_rank_p(values) for key, values in gains.items()}
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-    tests = tuple(
-        LeaderboardTest(
-            entry=entry,
-            cost=cost,
-            gain=fmean(gains[entry, cost.key]),
-            p_value=p_values[entry, cost.key],
-            adjusted_p=adjusted[entry, cost.key],
-            verdict=_verdict(gains[entry, cost.key], adjusted[entry, cost.key]),
-        )
-        for cost in COSTS
-        for entry in others
-    )
-    return LeaderboardTests(
-        tests=tests,
-        num_tests=num_tests,
-        data_sets=tuple(data_sets),
-        num_needed=needed,
-        friedman_p={cost.key: _friedman_p([gains[entry, cost.key] for entry in others]) for cost in COSTS}
-        if len(others) >= 2
-        else {},
-    )
-
-
-def _gain_on(of_settings: Sequence[SettingAreas], entry: Entry, data_set: str) -> float:
-    return fmean(fmean(found.gains(entry).values()) for found in of_settings if found.setting.data_set == data_set)
-
-
-def _signed_rank_p(values: Sequence[float]) -> float:
-    from scipy import stats
-
-    if not any(values):
-        return 1.0
-    return float(stats.wilcoxon(values, method="exact").pvalue)
-
-
-def _friedman_p(gains: Sequence[Sequence[float]]) -> float:
-    """Return the p-value of Friedman's test; Random's gain over itself is 0 on every data set."""
-    from scipy import stats
-
-    return float(stats.friedmanchisquare(*gains, [0.0] * len(gains[0])).pvalue)
-
-
-def _verdict(gains: Sequence[float], adjusted_p: float) -> Literal["better", "worse", "open"]:
-    if adjusted_p >= 1 - LEVEL:
-        return "open"
-    # The sign of the ranked sum, which is what the test looks at.
-    from scipy import stats
-
-    ranks = stats.rankdata(np.abs(gains))
-    return "better" if float(np.sum(np.sign(gains) * ranks)) > 0 else "worse"

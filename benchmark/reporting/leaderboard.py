@@ -10,7 +10,8 @@ from typing import Any
 import vl_convert
 from markupsafe import Markup
 
-from quadrat.benchmark.analysis.leaderboard import COSTS, Leaderboard
+from quadrat.benchmark.analysis.leaderboard import Leaderboard
+from quadrat.benchmark.analysis.setting_areas import COSTS
 from quadrat.benchmark.reporting.figures.standings import gains_by_setting
 from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE
 from quadrat.benchmark.reporting.leaderboard_sentences import (

@@ -6,7 +6,9 @@ exploratory.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from quadrat.benchmark.analysis.leaderboard import COSTS, Leaderboard, LeaderboardTest
+from quadrat.benchmark.analysis.data_sets import LeaderboardTest
+from quadrat.benchmark.analysis.leaderboard import Leaderboard
+from quadrat.benchmark.analysis.setting_areas import COSTS
 from quadrat.benchmark.analysis.settings import Setting
 from quadrat.benchmark.analysis.statistics import LEVEL
 from quadrat.benchmark.reporting.formatting import listed, p_value, percent, signed

@@ -72,6 +72,8 @@ def _clean_suite(source: Path, target: Path) -> None:
         described = document.get("dataset", {}).get(split, {})
         if Path(described.get("path", "")).is_absolute():
             described["path"] = f"cache/packed/{Path(described['path']).name}"
+    if "warnings" in document.get("dataset", {}):
+        document["dataset"]["warnings"] = [_PATH.sub(r"\1", text) for text in document["dataset"]["warnings"]]
     suite = document.get("suite", {})
     if "dataset" in suite:
         suite["dataset"] = {**suite["dataset"], "root": None}

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from quadrat.benchmark.analysis.leaderboard import COSTS, Leaderboard, Score, Standing
+from quadrat.benchmark.analysis.leaderboard import Leaderboard, Score, Standing
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Cost
 from quadrat.benchmark.analysis.primary import primary_analysis
+from quadrat.benchmark.analysis.setting_areas import COSTS
 from quadrat.benchmark.analysis.settings import Setting
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
 from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, signed

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from support.curve_results import results_of
 
-from quadrat.benchmark.analysis.leaderboard import Leaderboard, Score, data_sets_needed, leaderboard
+from quadrat.benchmark.analysis.data_sets import data_sets_needed
+from quadrat.benchmark.analysis.leaderboard import Leaderboard, Score, leaderboard
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.trials import Results
 

@@ -12,8 +12,11 @@ from support.fake_results import write_fake_results
 from support.paths import ROOT
 
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.reporting import write_report
 from quadrat.benchmark.reporting.bundle import write_bundle
 from quadrat.benchmark.reporting.summary import report_summary
+from quadrat.benchmark.reporting.tables.export import to_csv
+from quadrat.benchmark.reporting.tables.results import budget_table
 from quadrat.benchmark.results.comparison import differences, suite_differences
 from quadrat.benchmark.results.selections import Selections
 from quadrat.benchmark.results.trials import read_results
@@ -34,6 +37,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     described = json.loads((folder / "suite.json").read_text())
     described["suite"]["dataset"]["root"] = f"{HOME}/data"
     described["suite"]["learner"]["weights"] = f"{HOME}/weights.pt"
+    described["dataset"]["warnings"] = [f"two masks are equal: {HOME}/data/a.png and {HOME}/data/b.png"]
     described["dataset"]["test"]["path"] = f"{HOME}/cache/packed/test-1"
     for trial in described["trials"]:
         trial["spec"] = {
@@ -148,6 +152,14 @@ def test_a_bundle_reads_back_as_the_results_that_it_was_made_of(source: Path, bu
             assert there.regions.tolist() == here.regions.tolist()
     result = CliRunner().invoke(cli, ["compare", str(source), str(bundle)])
     assert result.exit_code == 0 and result.stdout.endswith(f"equal: {len(mine.records) + 3} records\n")
+
+
+@pytest.mark.slow
+def test_the_report_of_a_bundle_has_the_headline_and_the_table_of_the_original(source: Path, bundle: Path) -> None:
+    page = write_report(bundle, bundle.parent / "report")
+    original = read_results(source)
+    assert report_summary(original).headline in page.read_text()
+    assert (page.parent / "files" / "miou.csv").read_text() == to_csv(budget_table(original))
 
 
 def test_a_bundle_on_a_url_is_read_with_its_selections(

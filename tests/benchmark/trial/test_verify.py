@@ -16,8 +16,9 @@ from support.tiny_suite import TINY_SUITE
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.data.packed import meta_content
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.reporting.bundle import write_bundle
+from quadrat.benchmark.results.comparison import differences
 from quadrat.benchmark.results.environment import environment_differences
-from quadrat.benchmark.results.publish import publish
 from quadrat.benchmark.results.published import Published, read_published
 from quadrat.benchmark.results.records import Record, append_record, read_records
 from quadrat.benchmark.storage.digest import digest_of
@@ -164,7 +165,8 @@ def test_a_damaged_selection_is_found_with_and_without_training(
 def test_a_published_copy_with_its_selections_in_one_zip_file_is_verified_like_the_folder(
     copy: Path, tmp_path: Path, scratch: Callable[[Published], TrialContext]
 ) -> None:
-    publish(copy, tmp_path / "published")
+    write_bundle(copy, tmp_path / "published")
+    assert differences(copy, tmp_path / "published") == []
     published = read_published(tmp_path / "published")
     assert (len(published.rounds), published.uncheckable) == (7, ())
     context = scratch(published)
