@@ -1,6 +1,7 @@
 """Strategies that rank the regions by one signal.
 
 References:
+    [Beluch2018] W. H. Beluch et al. "The Power of Ensembles for Active Learning in Image Classification". CVPR, 2018.
     [Cai2021] L. Cai et al. "Exploring Spatial Diversity for Region-based Active Learning". IEEE TIP, 2021.
     [Cai2021b] L. Cai et al. "Revisiting Superpixels for Active Learning in Semantic Segmentation With Realistic
         Annotation Costs". CVPR, 2021.
@@ -32,6 +33,7 @@ from quadrat.strategies.validation import check_number, check_signal
 __all__ = [
     "Bald",
     "Bvsb",
+    "EnsembleEntropy",
     "Entropy",
     "EntropyRandom",
     "LeastConfidence",
@@ -163,6 +165,18 @@ class VoteEntropy(_Ranking):
 
     name: ClassVar[str] = "vote-entropy"
     signal: ClassVar[str] = "vote-entropy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleEntropy(_Ranking):
+    """Selects the regions of largest entropy of the mean over an ensemble: mean H(mean_m p_m) [Beluch2018].
+
+    Five networks are trained on the same labels from different seeds, as in the paper, so a round costs five fits. The
+    network that is evaluated is the first of them alone, as for every strategy; the paper evaluates their mean.
+    """
+
+    name: ClassVar[str] = "ensemble-entropy"
+    signal: ClassVar[str] = "ensemble-entropy"
 
 
 @dataclass(frozen=True, kw_only=True)

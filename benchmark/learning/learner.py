@@ -181,6 +181,7 @@ class Learner:
         profiles: Sequence[str] = (),
         seed: int,
         round: int,
+        members: Sequence[Fitted] = (),
         folder: Path | None = None,
         on_step: OnStep | None = None,
     ) -> Scores:
@@ -194,6 +195,7 @@ class Learner:
             profiles: Registered names of the profiles to compute.
             seed: The trial's seed, for Monte-Carlo dropout.
             round: The round, counted from 0.
+            members: The other networks of the ensemble, trained on the same labels, for signals that read them.
             folder: Where features and profiles are streamed to as .npy files and then memory-mapped; None keeps them in
                 memory.
             on_step: Called with (images done, images in total).
@@ -211,6 +213,7 @@ class Learner:
                 loaded_signals,
                 with_features=features,
                 profiles=loaded_profiles,
+                members=[self._variant.predictor(member.state, self._train) for member in members],
                 device=self._device,
                 dropout_seed=lambda image, number: torch_seed(seed, "score", round, "dropout", image, number),
                 folder=folder,
@@ -289,10 +292,11 @@ class Learner:
         if path is None:
             return None
         regions = np.ascontiguousarray(labels.regions, dtype="<i8")
+        weights = self.weights.sha256 if self.weights else None
         identity: dict[str, Any] = {
-            "recipe": self.recipe.digest(),
+            "recipe": self.recipe.digest(weights if self.recipe.has_weight_file else None),
             "images": self._train.fingerprint,
-            "weights": self.weights.sha256 if self.weights else "none",
+            "weights": weights or "none",
             "region_size": int(labels.layout.region_size),
             "labelled": hashlib.sha256(regions.tobytes()).hexdigest(),
             **labels.key,

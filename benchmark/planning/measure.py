@@ -341,6 +341,7 @@ def _score_s(data: _RandomData, learner: Learner, fitted: Fitted, needs: SharedN
             profiles=needs.profiles,
             seed=0,
             round=0,
+            members=[fitted] * (needs.num_models - 1),
             on_step=on_step,
         ),
         warm_up=1,

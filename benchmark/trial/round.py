@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.config.sharing import SharedNeeds, round_identity
+from quadrat.benchmark.config.sharing import SharedNeeds, fitted_models, round_identity
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import ResultsError, StopRequested
+from quadrat.benchmark.learning.scoring.ensemble import member_seed
 from quadrat.benchmark.results.previews import MAX_EDGE, fixed_images, pack_previews, previews_path, read_previews
 from quadrat.benchmark.storage.atomic import atomic_write
 from quadrat.benchmark.storage.store import Artefact
@@ -83,10 +84,12 @@ class Round:
     def _learner(self) -> "Learner":
         return self._context.learner(self._spec.learner)
 
-    def _fit(self) -> tuple["Fitted", float]:
+    def _fit(self, member: int = 0) -> tuple["Fitted", float]:
+        """Return the round's network, or another member of its ensemble, and the seconds that its fit took."""
         from quadrat.benchmark.learning.learner import CheckpointError, Fitted
 
-        checkpoint = self._store.checkpoint("fit", self._key)
+        key = self._member_key(member)
+        checkpoint = self._store.checkpoint("fit", key)
 
         def compute(folder: Path) -> None:
             checkpoint.fetch()
@@ -99,7 +102,7 @@ class Round:
                 try:
                     return self._learner.fit(
                         self._labels,
-                        seed=self._spec.seed,
+                        seed=member_seed(self._spec.seed, member),
                         round=self.number,
                         checkpoint=checkpoint.path,
                         on_step=on_step,
@@ -119,7 +122,7 @@ class Round:
         def load(artefact: Artefact) -> tuple[Fitted, float]:
             return Fitted.load(artefact.path / "fitted.pt"), artefact.elapsed_s
 
-        loaded = self._store.load_or_compute("fit", self._key, compute, load, on_wait=self._wait, on_damage=self._note)
+        loaded = self._store.load_or_compute("fit", key, compute, load, on_wait=self._wait, on_damage=self._note)
         checkpoint.remove()
         return loaded
 
@@ -183,7 +186,8 @@ class Round:
     def score(self, needs: SharedNeeds) -> tuple["Scores", float]:
         """Return signals, features and profiles of every region of the pool, and the seconds that took.
 
-        Features and profiles are memory maps: they may be larger than what a trial should hold.
+        The seconds are those of the pass and, for a strategy with an ensemble, of its other members' fits, whoever has
+        computed them. Features and profiles are memory maps: they may be larger than what a trial should hold.
         """
         from quadrat.benchmark.learning.learner import Scores
 
@@ -193,6 +197,7 @@ class Round:
         def compute(folder: Path) -> None:
             self._prepare()
             fitted, _ = self._fit()
+            members = [self._fit(member) for member in range(1, needs.num_models)]
             start = time.perf_counter()
             scores = self._learner.score(
                 fitted,
@@ -202,16 +207,20 @@ class Round:
                 profiles=needs.profiles,
                 seed=self._spec.seed,
                 round=self.number,
+                members=[member for member, _ in members],
                 folder=folder,  # features and profiles of a large pool are never held
                 on_step=lambda done, total: self._report("score", done, total),
             )
             arrays: dict[str, Any] = {f"signal/{name}": values for name, values in scores.signals.items()}
-            np.savez(folder / "signals.npz", elapsed_s=np.float64(time.perf_counter() - start), **arrays)
+            elapsed_s, members_s = time.perf_counter() - start, sum(fit_s for _, fit_s in members)
+            np.savez(folder / "signals.npz", elapsed_s=np.float64(elapsed_s), members_s=np.float64(members_s), **arrays)
 
         def load(artefact: Artefact) -> tuple[Scores, float]:
             with np.load(artefact.path / "signals.npz") as file:
                 signals = {name: file[f"signal/{name}"] for name in needs.signals}
                 elapsed_s = float(file["elapsed_s"])
+                if fitted_models(self._spec, self.number) > 1:
+                    elapsed_s += float(file["members_s"])
             features = np.load(artefact.path / "features.npy", mmap_mode="r") if needs.features else None
             profiles = {name: np.load(artefact.path / f"profile-{name}.npy", mmap_mode="r") for name in needs.profiles}
             return Scores(signals=signals, features=features, profiles=profiles), elapsed_s
@@ -253,9 +262,13 @@ class Round:
         if self.number == 0 or self._context.suite.resources.keep == "all":
             return
         if not self._store.is_shared:
-            self._store.drop("fit", self._key)
+            for member in range(needs.num_models):
+                self._store.drop("fit", self._member_key(member))
         self._store.drop("scores", self._scores_key(needs))
         self._store.drop("errors", self._key)
+
+    def _member_key(self, member: int) -> dict[str, Any]:
+        return self._key if member == 0 else {**self._key, "member": member}
 
     def _scores_key(self, needs: SharedNeeds) -> dict[str, Any]:
         return {**self._key, **asdict(needs)}

@@ -50,6 +50,10 @@ class TestVoteEntropy(StrategyContract):
     name = "vote-entropy"
 
 
+class TestEnsembleEntropy(StrategyContract):
+    name = "ensemble-entropy"
+
+
 class TestPowerEntropy(StrategyContract):
     name = "power-entropy"
     params = {"beta": 0.25}  # noqa: RUF012 - at 1, a region of low entropy is too rare for forty draws

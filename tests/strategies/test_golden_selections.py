@@ -63,13 +63,15 @@ def golden_pool() -> tuple[Pool, Truth]:
         labelled=np.arange(num_regions) % 5 == 2,
         signals={
             **{name: rng.random(num_regions, np.float32) for name in signals},
+            # of its own generator: the other arrays are those of the first version of the file
+            "ensemble-entropy": np.random.default_rng(8).random(num_regions, np.float32),
             "predicted-clicks": rng.integers(1, 30, num_regions).astype(np.float32),
         },
         features=rng.standard_normal((num_regions, 8), np.float32) + 20.0 * cluster[:, None],
         profiles={
             **{name: shares() for name in profiles},
             "gradient-embedding": rng.standard_normal((num_regions, 20), np.float32),
-            # of its own generator: the other arrays are those of the first version of the file
+            # of its own generator, for the same reason
             "class-soft-entropy": np.random.default_rng(7).dirichlet(np.ones(5), num_regions).astype(np.float32),
         },
     )

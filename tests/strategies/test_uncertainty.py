@@ -14,7 +14,9 @@ def test_entropy_selects_the_largest_first_and_ties_by_row_number() -> None:
     np.testing.assert_array_equal(selection.potential, [2.0, 2.0, 1.0])
 
 
-@pytest.mark.parametrize("name", ["margin", "bvsb", "least-confidence", "mc-entropy", "bald", "vote-entropy"])
+@pytest.mark.parametrize(
+    "name", ["margin", "bvsb", "least-confidence", "mc-entropy", "bald", "vote-entropy", "ensemble-entropy"]
+)
 def test_a_ranking_selects_the_largest_of_its_own_signal(name: str) -> None:
     strategy, pool = load(name), line_pool(4, labelled=(1,), signals={name: [0.5, 0.9, 0.1, 0.9]})
     assert strategy.needs.signals == (name,) and strategy.params() == {}

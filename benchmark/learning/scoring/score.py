@@ -7,7 +7,7 @@ Memory: at most one batch of images at full resolution. What leaves the device i
 per region for the features, K per region and profile.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def score_regions(
     profiles: Mapping[str, Profile] | None = None,
     device: torch.device,
     dropout_seed: DropoutSeed | None = None,
+    members: Sequence[Predict] = (),
     folder: Path | None = None,
     on_image: OnImage | None = None,
 ) -> Scores:
@@ -78,6 +79,7 @@ def score_regions(
         profiles: The profiles to compute, by name.
         device: Where to compute.
         dropout_seed: Seeds of the Monte-Carlo dropout masks; needed by signals that read `passes`.
+        members: The other members of the ensemble, as `predict`; needed by signals that read `members`.
         folder: Where features and profiles are streamed to as `features.npy` and `profile-<name>.npy` and then
             memory-mapped; None keeps them in memory.
         on_image: Called with (images done, images in total).
@@ -104,6 +106,7 @@ def score_regions(
                 logits_BCHW=upsample(prediction.logits_BChw, CELL)[:, :, :height, :width],
                 cells=prediction,
                 run_passes=_passes(prediction, indices, dropout_seed, height, width),
+                run_members=_members(prediction, members, indices, height, width),
             )
             for name, signal in others.items():
                 if signal.per_region is not None:
@@ -153,6 +156,21 @@ def _passes(
         return None
     seeds = [[seed_of(image, number) for image in indices] for number in range(NUM_PASSES)]
     return lambda: (upsample(logits_BChw, CELL)[:, :, :height, :width] for logits_BChw in run(seeds))
+
+
+def _members(
+    own: Prediction, others: Sequence[Predict], indices: list[int], height: int, width: int
+) -> Callable[[], Iterator[Tensor]] | None:
+    """Return the function that runs the members on a batch at full resolution, one after another; None without any."""
+    if not others:
+        return None
+
+    def run() -> Iterator[Tensor]:
+        yield upsample(own.logits_BChw, CELL)[:, :, :height, :width]
+        for predict in others:
+            yield upsample(predict(indices).logits_BChw, CELL)[:, :, :height, :width]
+
+    return run
 
 
 class _Collected:

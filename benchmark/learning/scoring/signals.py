@@ -5,6 +5,8 @@ Axes: T passes, B images, C classes, H W pixels.
 Signals are registered under the entry-point group `quadrat.signals`, built-in ones and those of plugins. A `Signal`
 wraps a function from `Outputs` to a map per pixel, which the scoring pass averages over regions.
 
+[Beluch2018]   Beluch, Genewein, Nuernberger, Koehler. The power of ensembles for active learning in image
+               classification. CVPR 2018.
 [Cai2021b]     Cai, Xu, Liew, Foo. Revisiting superpixels for active learning in semantic segmentation with realistic
                annotation costs. CVPR 2021.
 [Gal2017]      Gal, Islam, Ghahramani. Deep Bayesian active learning with image data. ICML 2017.
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 
 from quadrat.benchmark.data.clicks import contour_vertices, count_clicks
 from quadrat.benchmark.data.shapes.clicks import count_clicks_of_shapes
+from quadrat.benchmark.learning.scoring.ensemble import NUM_MEMBERS
 from quadrat.benchmark.learning.scoring.mc_dropout import Passes, entropy_of, gather_passes
 from quadrat.strategies.registry import Registry
 
@@ -39,6 +42,7 @@ __all__ = [
     "Signal",
     "bald",
     "bvsb",
+    "ensemble_entropy",
     "entropy",
     "least_confidence",
     "load_signals",
@@ -57,11 +61,13 @@ class Outputs:
         logits_BCHW: Logits of every pixel at full resolution, without dropout.
         cells: The decoder's output at stride 4, padding included.
         run_passes: Runs the dropout passes and yields the logits (B, C, H, W) of each.
+        run_members: Runs the members of the ensemble and yields the logits (B, C, H, W) of each, `logits_BCHW` first.
     """
 
     logits_BCHW: Tensor
     cells: Prediction | None = None
     run_passes: Callable[[], Iterable[Tensor]] | None = None
+    run_members: Callable[[], Iterable[Tensor]] | None = None
 
     @cached_property
     def log_prob_BCHW(self) -> Tensor:
@@ -86,6 +92,12 @@ class Outputs:
         assert self.run_passes is not None, "these outputs were made without dropout passes"
         return gather_passes(self.run_passes())
 
+    @cached_property
+    def members(self) -> Passes:
+        """Means over the members of the ensemble; they run only when a signal reads this."""
+        assert self.run_members is not None, "these outputs were made without an ensemble"
+        return gather_passes(self.run_members())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
@@ -99,8 +111,11 @@ class Signal:
             (B, H, W), counted from 0 over the batch, -1 in none, to values (regions,). Without it the signal is refused
             on such regions.
         is_pointwise: Whether the map at a pixel depends on nothing but `logits_BCHW` (and what is derived from it) at
-            that pixel. On a CPU such maps are computed in strips, which is faster; `cells` and `passes` are then unset.
+            that pixel. On a CPU such maps are computed in strips, which is faster; `cells`, `passes` and `members` are
+            then unset.
         needs_dropout: Whether it reads `passes`, so that a suite whose recipe has no dropout is refused.
+        num_models: Models whose outputs it reads. More than 1: it reads `members`, and so many are trained in each
+            round that a strategy selects from; all signals that read them name the same number.
         summary: One line for `quadrat list signals`.
 
     Raises:
@@ -112,6 +127,7 @@ class Signal:
     per_shape: Callable[[Outputs, NDArray[np.int64]], Tensor] | None = None
     is_pointwise: bool = False
     needs_dropout: bool = False
+    num_models: int = 1
     summary: str = ""
 
     def __post_init__(self) -> None:
@@ -119,6 +135,8 @@ class Signal:
             raise ValueError("expected a Signal with either per_pixel or per_region, got both or neither")
         if self.is_pointwise and self.per_pixel is None:
             raise ValueError("expected a Signal that is_pointwise to have per_pixel, got per_region: leave one out")
+        if self.num_models not in (1, NUM_MEMBERS):
+            raise ValueError(f"expected a Signal of 1 model or of {NUM_MEMBERS}, got {self.num_models}")
 
 
 def load_signals(names: Sequence[str]) -> dict[str, Signal]:
@@ -183,6 +201,10 @@ def _vote_entropy(outputs: Outputs) -> Tensor:
     return entropy_of(outputs.passes.vote_BCHW)
 
 
+def _ensemble_entropy(outputs: Outputs) -> Tensor:
+    return entropy_of(outputs.members.prob_BCHW)
+
+
 def _predicted_clicks(outputs: Outputs, region_size: int) -> Tensor:
     import torch
 
@@ -226,6 +248,12 @@ bald = Signal(
 # Entropy of the share of passes that predict each class, 0 .. ln min(T, C) nats [Settles2009].
 vote_entropy = Signal(
     per_pixel=_vote_entropy, needs_dropout=True, summary="Entropy of the votes of the Monte-Carlo dropout passes, nats"
+)
+# Entropy of the mean of the members' probabilities, H(mean p), 0 .. ln C nats [Beluch2018].
+ensemble_entropy = Signal(
+    per_pixel=_ensemble_entropy,
+    num_models=NUM_MEMBERS,
+    summary=f"Entropy of the mean over {NUM_MEMBERS} networks trained from different seeds, nats",
 )
 # Components + crossings + outline vertices of the predicted label map, at least 1; see benchmark/data/clicks.py.
 predicted_clicks = Signal(

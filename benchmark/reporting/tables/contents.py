@@ -26,6 +26,8 @@ from quadrat.benchmark.reporting.tables.results import (
     budget_table,
     class_table,
     comparison_table,
+    fits_table,
+    has_ensembles,
     images_table,
     loss_table,
     share_table,
@@ -119,6 +121,13 @@ def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTabl
         caption=f"Selection time in seconds, mean over seeds, without scoring the pool ({PAPER}, table V-G).",
         table=time_table(results),
     )
+    if has_ensembles(results):
+        yield NamedTable(
+            name="fits",
+            caption="Models trained for each round: its own, and the other members of the ensemble that selected its "
+            "regions. The curves count labels; a strategy with an ensemble pays for its gain with so many trainings.",
+            table=fits_table(results),
+        )
     yield NamedTable(
         name="loss",
         caption="Training loss over the last tenth of the steps of each fit, mean (std) over seeds.",

@@ -75,6 +75,17 @@ def time_table(results: Results) -> Table:
     return replace(table, columns=(*table.columns, "all rounds"), subheads=(*table.subheads, ""))
 
 
+def has_ensembles(results: Results) -> bool:
+    """Return whether any round took more than one fit."""
+    return any(record.fits > 1 for record in results.records)
+
+
+def fits_table(results: Results) -> Table:
+    """Return the models that were trained for each round, members of ensembles included."""
+    fits = Metric(key="fits", title="fits", of=lambda record: record.fits)
+    return round_table(results, by_round(results, fits, lambda summary: f"{summary.mean:g}", mark_best=False))
+
+
 def steps_of(results: Results) -> tuple[int, int] | None:
     """Return the smallest and the largest number of optimiser steps of any strategy's fit, or None."""
     steps = [record.steps for record in results.records]

@@ -75,6 +75,24 @@ def test_round_0_is_one_fit_for_all_strategies_of_a_seed() -> None:
     assert count_fits(trials()) == (2 + 2 + 4 * 2, 2 + 4 * 3)
 
 
+ENSEMBLE = {"strategies": ["random", "ensemble-entropy"], "seeds": [0, 1]}
+
+
+def test_the_members_of_an_ensemble_count_as_fits_in_every_round_that_is_selected_from() -> None:
+    # A seed: round 0 and its 4 other members, then two rounds of either strategy, and 4 members of the first of them.
+    assert count_fits(make_suite(**ENSEMBLE).trials()) == (2 * (5 + 2 + 2 + 4), 2 * (3 + 3 + 8))
+    by_name = {"name": "entropy", "label": "by name", "params": {"uncertainty": "ensemble-entropy"}}
+    twice = make_suite(strategies=["ensemble-entropy", by_name], seeds=[0]).trials()
+    assert count_fits(twice) == (5 + 2 * (1 + 4 + 1), 2 * 11)
+
+
+def test_a_trial_with_an_ensemble_is_as_long_as_its_fits_and_is_started_first() -> None:
+    random, *_, ensemble = make_suite(learner={**LEARNER, "iterations": 50}, **ENSEMBLE).trials()
+    assert expected_steps(ensemble, num_images=100) == 50 * (5 + 5 + 1)
+    assert expected_steps(ensemble, num_images=100, num_done=2) == 50
+    assert longest_first([random, ensemble], num_images=100) == [ensemble, random]
+
+
 def test_trials_that_differ_in_their_label_alone_share_every_fit() -> None:
     suite = make_suite(strategies=["random"], seeds=[0]).trials()
     again = [spec.model_copy(update={"label": "again"}) for spec in suite]
