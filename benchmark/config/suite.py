@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from quadrat.benchmark.config.contents import contents_of
 from quadrat.benchmark.config.mistakes import explain_all
-from quadrat.benchmark.config.study import Study
+from quadrat.benchmark.config.study import REGION_SIZE, Study
 from quadrat.benchmark.config.suite_file import read_suite_file, shipped_suites
 from quadrat.benchmark.config.trial import (
     FULL_SUPERVISION,
@@ -224,6 +224,20 @@ class Suite(BaseModel):
                         f"learner.dropout above 0, such as 0.5: '{name}' reads the signal '{signal}', which compares "
                         "passes with dropout; without it all are the same"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_are_of_regions_that_have_one(self) -> Self:
+        fixed = next((one.name for one in self._all_regions() if not one.kind().has_size), None)
+        if fixed is None:
+            return self
+        own = [entry.region_size for entry in self.strategies if entry.region_size is not None]
+        is_searched = self.study is not None and REGION_SIZE in self.study.distributions()
+        if len({*self.region_sizes, *own}) > 1 or is_searched:
+            raise ValueError(
+                f"one region_size, since regions: {fixed} are as large as they are: a size is only the unit of their "
+                "distances, and budgets of another one would be no fair comparison"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from quadrat.benchmark.config.sharing import fitted_models, planned_round
 from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.trial import cuts
 from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
 from quadrat.benchmark.planning.work import Workload, count_work
@@ -82,13 +84,19 @@ def estimate(suite: Suite, extent: DataExtent, measured: Measured, num_devices: 
 
 
 def _light_models(suite: Suite, work: Workload) -> int:
-    """Return the models that are left at the end with `keep: light`: round 0 of every seed, and each trial's last."""
-    return min(work.num_fits, work.num_trials + len(suite.seeds) * len(suite.region_sizes))
+    """Return the models that are left at the end with `keep: light`: every shared round 0, and each trial's last."""
+    first = {
+        (planned_round(spec, 0), member)
+        for spec in suite.trials()
+        for member in range(fitted_models(spec, 0))
+        if spec.budgets
+    }
+    return min(work.num_fits, work.num_trials + len(first))
 
 
 def _score_bytes(suite: Suite, extent: DataExtent, work: Workload) -> int:
     """Return the bytes of all scores, profiles left out."""
-    regions = max(extent.num_regions(size) for size in suite.region_sizes)
+    regions = max(extent.num_regions(*cut) for cut in cuts(suite.trials()))
     width = suite.learner.decoder_channels
     return sum(
         4 * regions * (len(needs.signals) + (width if needs.features else 0)) * passes

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import DatasetSpec
+from quadrat.benchmark.config.trial import GRID_REGIONS, DatasetSpec, RegionsSpec
 from quadrat.benchmark.data import PackedSplit, RegionGrid, items_of, load_dataset, open_packed
 from quadrat.benchmark.data.check import glance
 from quadrat.benchmark.data.dataset import DATASETS
@@ -24,12 +24,14 @@ class ExactCounts(NamedTuple):
     Attributes:
         pool_px: Pixels of the pool.
         test_px: Pixels of the test set.
-        regions: Regions of the pool, by region size.
+        regions: Square regions of the pool, by region size.
+        maps: Regions of the pool's maps that were cut, by the name that suite.json has for them.
     """
 
     pool_px: int
     test_px: int
     regions: Mapping[int, int]
+    maps: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +67,28 @@ class DataExtent:
         test_px = self.exact.test_px if self.exact else self.num_test * self.height * self.width
         return 4 * (self.pool_px + test_px)
 
-    def num_regions(self, region_size: int) -> int:
-        """Return the regions of the pool, clipped ones at the borders included."""
-        if self.exact and region_size in self.exact.regions:
-            return self.exact.regions[region_size]
+    def num_regions(self, region_size: int, regions: RegionsSpec = GRID_REGIONS) -> int:
+        """Return the regions of the pool, clipped ones at the borders included.
+
+        Of a map whose images have not been cut it is an estimate, as many as squares of the intended area: see
+        `is_counted`.
+        """
+        if (counted := self._counted(region_size, regions)) is not None:
+            return counted
+        if not regions.is_grid:
+            return max(1, round(self.pool_px / region_size**2))
         return self.num_pool * -(-self.height // region_size) * -(-self.width // region_size)
+
+    def is_counted(self, region_size: int, regions: RegionsSpec = GRID_REGIONS) -> bool:
+        """Return whether `num_regions` was counted on all images, rather than estimated."""
+        return self._counted(region_size, regions) is not None
+
+    def _counted(self, region_size: int, regions: RegionsSpec) -> int | None:
+        if self.exact is None:
+            return None
+        if regions.is_grid:
+            return self.exact.regions.get(region_size)
+        return self.exact.maps.get(regions.map_name(region_size))
 
 
 def data_extent(suite: Suite, results_dir: Path) -> DataExtent:
@@ -88,7 +107,7 @@ def data_extent(suite: Suite, results_dir: Path) -> DataExtent:
         pool, test = (open_packed(results_dir, recorded[split]) for split in ("pool", "test"))
     except DataError:  # a cache, which may be deleted
         return _of_counts(suite, recorded)
-    return _of_packed(suite, pool, test)
+    return _of_packed(suite, recorded, pool, test)
 
 
 def data_warnings(suite: Suite, results_dir: Path) -> tuple[str, ...]:
@@ -118,7 +137,7 @@ def _recorded(suite: Suite, results_dir: Path) -> Mapping[str, Any] | None:
     return document["dataset"] if is_same else None
 
 
-def _of_packed(suite: Suite, pool: PackedSplit, test: PackedSplit) -> DataExtent:
+def _of_packed(suite: Suite, recorded: Mapping[str, Any], pool: PackedSplit, test: PackedSplit) -> DataExtent:
     height, width = pool.commonest_size
     region_sizes = {*suite.region_sizes, *(spec.region_size for spec in suite.trials())}
     regions = {size: RegionGrid(pool.sizes, size).num_regions for size in region_sizes}
@@ -129,7 +148,7 @@ def _of_packed(suite: Suite, pool: PackedSplit, test: PackedSplit) -> DataExtent
         width=width,
         num_classes=len(pool.classes),
         source="the commonest size of the packed images",
-        exact=ExactCounts(pool.num_px, test.num_px, regions),
+        exact=ExactCounts(pool.num_px, test.num_px, regions, _of_maps(recorded)),
     )
 
 
@@ -154,9 +173,16 @@ def _of_counts(suite: Suite, recorded: Mapping[str, Any]) -> DataExtent:
         num_classes=len(recorded["classes"]),
         source=source,
         exact=ExactCounts(
-            pool["num_px"], test["num_px"], {int(size): num for size, num in pool["num_regions"].items()}
+            pool["num_px"],
+            test["num_px"],
+            {int(size): num for size, num in pool["num_regions"].items()},
+            _of_maps(recorded),
         ),
     )
+
+
+def _of_maps(recorded: Mapping[str, Any]) -> dict[str, int]:
+    return {one["name"]: one["num_regions"] for one in recorded["pool"].get("maps", ())}
 
 
 def _of_dataset(suite: Suite) -> DataExtent:

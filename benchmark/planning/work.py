@@ -12,6 +12,7 @@ from quadrat.benchmark.config.sharing import (
     SharedNeeds,
     count_fits,
     expected_steps,
+    fitted_models,
     needs_of_suite,
     needs_of_trial,
     planned_round,
@@ -19,7 +20,7 @@ from quadrat.benchmark.config.sharing import (
 )
 from quadrat.benchmark.config.study import REGION_SIZE, values_of
 from quadrat.benchmark.config.suite import StrategyEntry, Suite
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
+from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.planning.extent import DataExtent
 
 __all__ = ["StudyFits", "Workload", "count_study_fits", "count_work"]
@@ -31,7 +32,7 @@ class Workload:
 
     Attributes:
         num_trials: Trials.
-        num_fits: Models that are trained.
+        num_fits: Models that are trained, members of ensembles included.
         num_iterations: Training iterations of all fits together.
         num_evaluations: Passes over the test set.
         scorings: Passes over the pool, by what they compute.
@@ -71,12 +72,15 @@ def count_work(suite: Suite, extent: DataExtent) -> Workload:
     """Return what the suite computes, with all that its trials share counted once."""
     distinct = list({spec.trial_id: spec for spec in suite.trials()}.values())
     suite_needs = needs_of_suite(suite)
-    steps: dict[str, int] = {}
+    steps: dict[tuple[str, int], int] = {}
+    evaluations: set[str] = set()
     scorings: dict[str, SharedNeeds] = {}
     for spec in distinct:
         for round_ in range(spec.num_rounds):
             key = planned_round(spec, round_)
-            steps[key] = round_steps(spec, round_, num_images=extent.num_pool)
+            evaluations.add(key)
+            for member in range(fitted_models(spec, round_)):
+                steps[key, member] = round_steps(spec, round_, num_images=extent.num_pool)
             needs = needs_of_trial(spec, round_, suite_needs)
             is_last = round_ == spec.num_rounds - 1  # nothing is selected after it
             if not is_last and needs != SharedNeeds():
@@ -85,11 +89,12 @@ def count_work(suite: Suite, extent: DataExtent) -> Workload:
         num_trials=len(distinct),
         num_fits=len(steps),
         num_iterations=sum(steps.values()),
-        num_evaluations=len(steps),
+        num_evaluations=len(evaluations),
         scorings=Counter(scorings.values()),
         longest_iterations=max(expected_steps(spec, num_images=extent.num_pool) for spec in distinct),
         num_selected=sum(
-            spec.budgets[-1] if spec.budgets else extent.num_regions(spec.region_size) for spec in distinct
+            spec.budgets[-1] if spec.budgets else extent.num_regions(spec.region_size, spec.regions)
+            for spec in distinct
         ),
         is_upper_bound=suite.learner.epochs is not None,
     )
@@ -107,10 +112,12 @@ def count_study_fits(suite: Suite) -> StudyFits:
         suite.model_copy(update={"strategies": (entry,), "full_supervision": False})
         for entry in _entries(suite, others_first, study.best)
     )
-    return StudyFits(
-        search=count_fits(_distinct_trials(searched)),
-        report=count_fits([*suite.trials(), *_distinct_trials(reported)]),
-    )
+    own: list[tuple[TrialSpec, int | None]] = [(spec, None) for spec in suite.trials()]
+    return StudyFits(search=_count(_of_candidates(searched)), report=_count([*own, *_of_candidates(reported)]))
+
+
+def _count(trials: Sequence[tuple[TrialSpec, int | None]]) -> Fits:
+    return count_fits([spec for spec, _ in trials], [number for _, number in trials])
 
 
 def _entries(suite: Suite, region_sizes: Sequence[int], num: int) -> Iterator[StrategyEntry]:
@@ -119,9 +126,6 @@ def _entries(suite: Suite, region_sizes: Sequence[int], num: int) -> Iterator[St
         yield entry_of(suite, {REGION_SIZE: size}, f"candidate {number}")
 
 
-def _distinct_trials(suites: Iterable[Suite]) -> Iterator[TrialSpec]:
-    """Yield the trials of suites of one candidate each, as if no two candidates had equal parameters."""
-    for number, suite in enumerate(suites):
-        for spec in suite.trials():
-            is_candidate = spec.strategy != FULL_SUPERVISION
-            yield spec.model_copy(update={"params": {**spec.params, "candidate": number}}) if is_candidate else spec
+def _of_candidates(suites: Iterable[Suite]) -> list[tuple[TrialSpec, int | None]]:
+    """Return the trials of suites of one candidate each, with its number."""
+    return [(spec, number) for number, suite in enumerate(suites) for spec in suite.trials()]

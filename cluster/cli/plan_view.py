@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.trial import cuts
 from quadrat.benchmark.planning.estimate import Estimate
 from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
 from quadrat.benchmark.planning.work import Workload
-from quadrat.cluster.cli.suite_view import facts_table, show_bytes
+from quadrat.cluster.cli.suite_view import facts_table, region_counts, show_bytes
 from quadrat.cluster.progress.display import seconds
 
 __all__ = ["as_json", "hours", "minutes", "render_plan"]
@@ -21,6 +22,15 @@ __all__ = ["as_json", "hours", "minutes", "render_plan"]
 
 def as_json(suite: Suite, extent: DataExtent, work: Workload, measured: Measured, plan: Estimate) -> dict[str, Any]:
     """Return a plan with its inputs as a JSON-plain dictionary; times in seconds, sizes in bytes."""
+    regions = [
+        {
+            "kind": regions.title,
+            "region_size": size,
+            "num": extent.num_regions(size, regions),
+            "is_counted": extent.is_counted(size, regions),
+        }
+        for size, regions in cuts(suite.trials())
+    ]
     scorings = [
         {**dataclasses.asdict(needs), "passes": passes, "s_per_image": measured.score_s[needs]}
         for needs, passes in work.scorings.items()
@@ -30,13 +40,16 @@ def as_json(suite: Suite, extent: DataExtent, work: Workload, measured: Measured
     return {
         "suite": suite.name,
         "data": dataclasses.asdict(extent),
+        "regions": regions,
         "work": {**rest, "scorings": scorings},
         "measured": {**speed, "notes": list(measured.notes)},
         "estimate": dataclasses.asdict(plan),
     }
 
 
-def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Estimate) -> Iterator[RenderableType]:
+def render_plan(
+    suite: Suite, extent: DataExtent, work: Workload, measured: Measured, plan: Estimate
+) -> Iterator[RenderableType]:
     """Yield the parts of the text."""
     unit, cost = "GPU" if measured.is_gpu else "CPU core", measured.cores
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -82,7 +95,7 @@ def render_plan(extent: DataExtent, work: Workload, measured: Measured, plan: Es
     )
     yield table
     yield Text()
-    yield _facts(extent, measured, plan, unit)
+    yield _facts(suite, extent, measured, plan, unit)
     for note in measured.notes:
         yield Text(f"! {note}")
 
@@ -108,7 +121,7 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f}"
 
 
-def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) -> Table:
+def _facts(suite: Suite, extent: DataExtent, measured: Measured, plan: Estimate, unit: str) -> Table:
     devices = f"{plan.num_devices} {unit}{'s' if plan.num_devices > 1 else ''}"
     memory = [f"{show_bytes(measured.gpu_bytes)} of GPU"] if measured.gpu_bytes is not None else []
     if measured.host_bytes is not None:
@@ -124,6 +137,7 @@ def _facts(extent: DataExtent, measured: Measured, plan: Estimate, unit: str) ->
     ]
     facts = {
         "images": f"{extent.num_pool:,} + {extent.num_test:,} of {extent.width} x {extent.height}: {extent.source}",
+        **region_counts(suite.trials(), extent),
         "wall time": f"about {seconds(plan.wall_s)} on {devices}, {plan.in_flight} trials at a time",
         "memory": ", ".join(memory),
         "disk": ", ".join(disk),

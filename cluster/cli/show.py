@@ -80,7 +80,7 @@ def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bo
     if is_json:
         click.echo(json.dumps(as_json(suite, extent, work, measured, plan)))
         return
-    for part in render_plan(extent, work, measured, plan):
+    for part in render_plan(suite, extent, work, measured, plan):
         print_part(part)
 
 

@@ -1,7 +1,7 @@
 """Text of `quadrat show`: what a suite resolves to, its work and its study, counted without running anything."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,7 @@ from rich.text import Text
 
 from quadrat.benchmark.config.sharing import count_fits
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.config.trial import PRECISE, TrialSpec, cuts, scale_budgets
-from quadrat.benchmark.data.shapes import GRID
+from quadrat.benchmark.config.trial import PRECISE, RegionsSpec, TrialSpec, cuts
 from quadrat.benchmark.errors import DataError, TrainingError
 from quadrat.benchmark.learning.network.encoder_names import is_registered
 from quadrat.benchmark.learning.recipe import Recipe
@@ -25,7 +24,7 @@ from quadrat.strategies import sees_labels
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["facts_table", "render_suite", "show_bytes"]
+__all__ = ["facts_table", "region_counts", "render_suite", "show_bytes"]
 
 
 def render_suite(suite: Suite, results_dir: Path) -> Iterator[RenderableType]:
@@ -87,7 +86,8 @@ def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text
     return {
         "data set": f"{suite.dataset.name} {suite.dataset.pool} / {suite.dataset.test}",
         "pool": data_text,
-        "region": ", ".join(map(str, suite.region_sizes)) + " px" + _shapes(suite),
+        "region": ", ".join(map(str, suite.region_sizes)) + " px",
+        **({} if extent is None else region_counts(suite.trials(), extent)),
         **_labels(suite),
         "learner": f"DeepLabv3+ on {'frozen ' if recipe.frozen else ''}{recipe.encoder} ({recipe.weights} weights), "
         f"{length}, batch {recipe.batch_size}, crop {recipe.crop}{_numerics(recipe)}",
@@ -96,10 +96,18 @@ def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text
     }
 
 
-def _shapes(suite: Suite) -> str:
-    """Return the kinds of regions of a suite; nothing where all are square."""
-    kinds = {regions.title: None for _, regions in cuts(suite.trials())}
-    return "" if list(kinds) == [GRID] else f", {', '.join(kinds)}"
+def region_counts(trials: Sequence[TrialSpec], extent: DataExtent) -> dict[str, str]:
+    """Return the number of regions of every kind as a fact by name; nothing where all regions are square."""
+    found = cuts(trials)
+    if all(regions.is_grid for _, regions in found):
+        return {}
+    numbers = [f"{_about(extent, *cut)}{extent.num_regions(*cut):,} of {cut[1].title} {cut[0]} px" for cut in found]
+    later = "; counted once the images are cut" if any(_about(extent, *cut) for cut in found) else ""
+    return {"regions": ", ".join(numbers) + later}
+
+
+def _about(extent: DataExtent, region_size: int, regions: RegionsSpec) -> str:
+    return "" if extent.is_counted(region_size, regions) else "about "
 
 
 def _labels(suite: Suite) -> dict[str, str]:
@@ -127,7 +135,8 @@ def _numerics(recipe: Recipe) -> str:
 
 def _budgets(trials: list[TrialSpec], extent: DataExtent | None) -> Table:
     """Return cumulative budgets by region size and round, in regions and as a share of the pool's pixels."""
-    by_size = {spec.region_size: spec.budgets for spec in trials if spec.budgets}
+    by_cut = {(spec.region_size, spec.regions.title): spec for spec in trials if spec.budgets}
+    by_size = {spec.region_size: spec.budgets for spec in by_cut.values()}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("budget after round")
     for round_ in range(max(map(len, by_size.values()))):
@@ -135,12 +144,29 @@ def _budgets(trials: list[TrialSpec], extent: DataExtent | None) -> Table:
     for region_size, budgets in by_size.items():
         table.add_row(f"regions of {region_size} px", *(f"{budget:,}" for budget in budgets))
         if extent is not None:
-            # A border cell is smaller than a whole one, so this is the most that a budget can be.
-            shares = [min(1.0, budget * region_size**2 / extent.pool_px) for budget in budgets]
-            table.add_row(
-                f"% of the pixels, {'at most' if extent.exact else 'about'}", *map(percent, shares), style="dim"
-            )
+            kinds: dict[tuple[str, ...], list[str]] = {}
+            for spec in by_cut.values():
+                if spec.region_size == region_size:
+                    name, shares = _shares(spec, extent)
+                    kinds.setdefault((name, *map(percent, shares)), []).append(spec.regions.title)
+            for (name, *texts), titles in kinds.items():
+                of = "" if len(kinds) == 1 else f" of {', '.join(titles)}"
+                table.add_row(f"% of the pixels, {name}{of}", *texts, style="dim")
     return table
+
+
+def _shares(spec: TrialSpec, extent: DataExtent) -> tuple[str, list[float]]:
+    """Return a trial's budgets as shares of the pool's pixels, and what they are.
+
+    A border cell is smaller than a whole one, so whole ones are the most that a budget of squares can be. Regions of a
+    map are taken at their mean size: a map may leave pixels out, which `show` does not look up.
+    """
+    if spec.regions.is_grid:
+        name = "at most" if extent.exact else "about"
+        return name, [min(1.0, budget * spec.region_size**2 / extent.pool_px) for budget in spec.budgets]
+    num = extent.num_regions(spec.region_size, spec.regions)
+    name = "on average" if extent.is_counted(spec.region_size, spec.regions) else "about"
+    return name, [min(1.0, budget / num) for budget in spec.budgets]
 
 
 def _work(suite: Suite, extent: DataExtent) -> dict[str, str]:
@@ -165,16 +191,18 @@ def _warnings(suite: Suite, extent: DataExtent | None) -> Iterator[str]:
             check_encoder(suite.learner.encoder)
         except TrainingError as error:
             yield str(error)
-    if extent is None or not suite.regions.is_grid:  # the number of other regions is known once images are cut
+    if extent is None:
         return
-    for region_size in suite.region_sizes:
-        budgets = scale_budgets(suite.budgets, suite.region_sizes[0], region_size)
-        num_regions = extent.num_regions(region_size)
-        if budgets[-1] > num_regions:
-            first = next(round_ for round_, budget in enumerate(budgets) if budget > num_regions)
+    of_cut = {(spec.region_size, spec.regions.title): spec for spec in suite.trials() if spec.budgets}
+    for spec in of_cut.values():
+        size, regions = spec.region_size, spec.regions
+        num_regions = extent.num_regions(size, regions)
+        if spec.budgets[-1] > num_regions:
+            first = next(round_ for round_, budget in enumerate(spec.budgets) if budget > num_regions)
+            about, kind = ("", "") if regions.is_grid else (_about(extent, size, regions), f"{regions.title} ")
             yield (
-                f"budget {budgets[first]:,} of round {first} is more than the pool's {num_regions:,} regions of "
-                f"{region_size} px: trials will end with that round, all regions labelled"
+                f"budget {spec.budgets[first]:,} of round {first} is more than the pool's {about}{num_regions:,} "
+                f"{kind}regions of {size} px: trials will end with that round, all regions labelled"
             )
 
 

@@ -30,6 +30,7 @@ class Files(RegionKind):
     """
 
     name: ClassVar[str] = "files"
+    has_size: ClassVar[bool] = False
 
     folder: str = ""
     """Folder of the files; a map and its trials are known by what the files hold, not by this path."""

@@ -29,6 +29,8 @@ class RegionKind:
     """The registered name."""
     version: ClassVar[int] = 1
     """Part of what a map is known by."""
+    has_size: ClassVar[bool] = True
+    """Whether `region_size` decides how large regions are; else it is only a unit, and no suite compares sizes."""
 
     def params(self) -> dict[str, Any]:
         """Return all parameters by name, including defaults; JSON-plain."""

@@ -11,6 +11,7 @@ References:
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -29,11 +30,20 @@ _SMALLEST: Final = 25
 """SLIC joins superpixels below this share of the mean area, percent, to a neighbour."""
 
 
+_TRIES: Final = 5
+"""Spacings at which SLIC cuts an image at most."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Slic(RegionKind):
-    """SLIC [Achanta]: k-means of colour (CIELAB) and place; about `region_size` pixels wide."""
+    """SLIC [Achanta]: k-means of colour (CIELAB) and place; about H W / region_size^2 superpixels.
+
+    Joining what is small leaves about half of the superpixels that SLIC begins with, less where an image is smooth. So
+    each image is cut at a few spacings of the initial centres, and the number closest to H W / region_size^2 is kept.
+    """
 
     name: ClassVar[str] = "slic"
+    version: ClassVar[int] = 2
 
     compactness: float = 10.0
     """Weight of place against colour; larger superpixels are more square."""
@@ -47,10 +57,14 @@ class Slic(RegionKind):
         import cv2  # here: reading a suite needs none
 
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
-        slic = cv2.ximgproc.createSuperpixelSLIC(lab, cv2.ximgproc.SLIC, region_size, float(self.compactness))
-        slic.iterate(_ITERATIONS)
-        slic.enforceLabelConnectivity(_SMALLEST)
-        return _without_specks(slic.getLabels())
+
+        def superpixels(spacing: int) -> npt.NDArray[np.int64]:
+            slic = cv2.ximgproc.createSuperpixelSLIC(lab, cv2.ximgproc.SLIC, spacing, float(self.compactness))
+            slic.iterate(_ITERATIONS)
+            slic.enforceLabelConnectivity(_SMALLEST)
+            return _without_specks(slic.getLabels())
+
+        return _closest_in_number(superpixels, region_size, _wanted(image, region_size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +94,41 @@ class Seeds(RegionKind):
         import cv2  # here: reading a suite needs none
 
         height, width = image.shape[:2]
-        wanted = max(1, round(height * width / region_size**2))
+        wanted = _wanted(image, region_size)
         seeds = cv2.ximgproc.createSuperpixelSEEDS(
             width, height, 3, wanted, self.levels, prior=self.prior, histogram_bins=self.bins
         )
         seeds.iterate(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), _ITERATIONS)
         return _without_specks(seeds.getLabels())
+
+
+def _wanted(image: npt.NDArray[np.uint8], region_size: int) -> int:
+    """Return how many superpixels of an image have the area of a square of the region size, on average."""
+    height, width = image.shape[:2]
+    return max(1, round(int(height) * int(width) / region_size**2))
+
+
+def _closest_in_number(cut: Callable[[int], npt.NDArray[np.int64]], spacing: int, wanted: int) -> npt.NDArray[np.int64]:
+    """Return the cut with the number of superpixels closest to `wanted`, of those at a few spacings; the first of them.
+
+    The number falls with the square of the spacing, so each spacing is the last one times the root of what its number
+    was too large by; when that gives none that is new, it is the one beside the best. Spacings are whole pixels:
+    neighbouring ones differ by a share of 2 / spacing in number.
+
+    Args:
+        cut: Spacing of the initial centres in pixels -> labels from 1.
+        spacing: The first spacing.
+        wanted: Number of superpixels.
+    """
+    found: dict[int, tuple[int, npt.NDArray[np.int64]]] = {}  # number of superpixels, and their labels
+    while len(found) < _TRIES and spacing not in found:
+        labels = cut(spacing)
+        found[spacing] = len(np.unique(labels)), labels
+        spacing = max(2, round(spacing * math.sqrt(found[spacing][0] / wanted)))
+        if spacing in found:
+            best = min(found, key=lambda one: abs(found[one][0] - wanted))
+            spacing = max(2, best + 1 if found[best][0] > wanted else best - 1)
+    return min(found.values(), key=lambda one: abs(one[0] - wanted))[1]
 
 
 def _without_specks(label_HW: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:

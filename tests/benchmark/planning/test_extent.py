@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.fake_trials import make_suite
 from support.layouts import write_folder
 
 from quadrat.benchmark.config.suite import Suite, load_suite
+from quadrat.benchmark.config.trial import RegionsSpec
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.planning.extent import data_extent
 from quadrat.benchmark.trial.context import TrialContext
@@ -43,6 +45,7 @@ def suite_of_several_sizes(root: Path) -> Suite:
     return make_suite(dataset={"name": "folder", "root": str(root)}, region_size=[16, 8], budgets=[2, 4])
 
 
+SCENES = {"name": "scenes", "params": {"num_train": 8, "num_test": 3, "height": 48, "width": 64}}
 PACKED_PX = 16 * 48 + 2 * 33 * 40
 REGIONS = {16: 3 + 2 * 3 * 3, 8: 2 * 6 + 2 * 5 * 5}
 
@@ -70,6 +73,22 @@ def test_the_counts_outlive_the_packed_images(tmp_path: Path) -> None:
     assert (extent.pool_px, extent.num_regions(16)) == (PACKED_PX, REGIONS[16])
     assert extent.height * extent.width == pytest.approx(PACKED_PX / 3, rel=0.05)
     assert extent.source.startswith("mean area, taken to be 4:3")
+
+
+def test_the_regions_of_a_map_are_estimated_until_the_images_are_cut_and_counted_then(tmp_path: Path) -> None:
+    results_dir, slic = tmp_path / "results", RegionsSpec(name="slic")
+    suite = make_suite(regions="slic", region_size=16, budgets=[2, 4], dataset=SCENES)
+    before = data_extent(suite, results_dir)
+    assert (before.num_regions(16, slic), before.is_counted(16, slic)) == (round(8 * 48 * 64 / 256), False)
+    context = TrialContext.open(suite, results_dir)
+    context.prepare_results()
+    layout = context.data.layout(16, slic)
+    counted = sum(len(np.unique(layout.window(image, 0, 0, 48, 64))) for image in range(8))
+    for _ in ("packed", "counts alone"):
+        extent = data_extent(suite, results_dir)
+        assert (extent.num_regions(16, slic), extent.is_counted(16, slic)) == (counted, True)
+        assert not extent.is_counted(16, RegionsSpec(name="slic", params={"compactness": 30}))
+        shutil.rmtree(results_dir / "cache", ignore_errors=True)
 
 
 def test_results_of_other_data_say_nothing_of_a_suites_data(tmp_path: Path) -> None:

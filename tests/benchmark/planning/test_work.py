@@ -31,6 +31,15 @@ def test_full_supervision_is_one_fit_and_no_scoring() -> None:
     assert with_it.num_selected == without.num_selected + 2 * 10 * 3 * 4
 
 
+def test_an_ensemble_is_five_fits_for_every_round_that_is_selected_from_and_one_evaluation() -> None:
+    suite = make_suite(strategies=["ensemble-entropy"], seeds=[0])
+    work = count_work(suite, EXTENT)
+    assert (work.num_fits, work.num_evaluations) == (5 + 5 + 1, 3)
+    assert work.num_iterations == work.longest_iterations == 11 * 3
+    assert work.scorings == {SharedNeeds(signals=("ensemble-entropy",)): 2}
+    assert next(iter(work.scorings)).num_models == 5
+
+
 def test_nothing_is_scored_for_random() -> None:
     assert count_work(make_suite(strategies=["random"]), EXTENT).scorings == {}
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from support.tiny_suite import TINY_SUITE
 
+from quadrat.benchmark.config.candidates import Candidate, entry_of, report_suite, search_suite, search_trials
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec, identity
 from quadrat.benchmark.data import RegionGrid
@@ -95,6 +96,38 @@ def test_every_kind_runs_and_is_counted_by_its_own_pixels(tmp_path: Path) -> Non
     described = json.loads((tmp_path / "results" / "suite.json").read_text())["dataset"]["pool"]["maps"]
     assert [one["name"].split()[0] for one in described] == ["slic", "seeds"]
     assert isinstance(context.data.layout(16, suite.strategies[1].regions or suite.regions), RegionMap)
+
+
+STUDY = {"strategy": "entropy-spatial", "candidates": 2, "search_seeds": [5], "space": {"region_size": [16, 8]}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["grid", "slic", "seeds"])
+def test_a_study_searches_the_region_size_of_every_kind(tmp_path: Path, kind: str) -> None:
+    suite = tiny(regions=kind, study=STUDY, budgets=[6, 12])
+    params = {"region_size": 8, "cutoff": 2.0}
+    candidate = Candidate(number=0, state="done", params=params, values=(1.0,))
+    (spec,), _ = search_trials(suite, candidate)
+    assert (spec.region_size, spec.regions, spec.budgets) == (8, suite.regions, (24, 48))
+    found = TrialContext.open(search_suite(suite, entry_of(suite, params, "c")), tmp_path / "search")
+    assert [record.regions for record in run_trial(spec, found)] == [24, 48]
+    large, small = (found.data.layout(size, suite.regions) for size in (16, 8))
+    assert small.num_regions == pytest.approx(4 * large.num_regions, rel=0.25)
+
+    reported, (best,) = report_suite(suite, [candidate])
+    records = run(reported, tmp_path)
+    assert set(records) == {"random", "entropy-spatial", best.label}
+    read = read_results(tmp_path / "results")
+    assert {query.region_size for query in read.queries.values()} == {16, 8}
+    maps = json.loads((tmp_path / "results/suite.json").read_text())["dataset"]["pool"].get("maps", [])
+    assert [one["num_regions"] for one in maps] == ([] if kind == "grid" else [small.num_regions, large.num_regions])
+
+
+def test_a_size_of_regions_that_files_give_is_not_searched(tmp_path: Path) -> None:
+    regions = {"name": "files", "params": {"folder": str(tmp_path)}}
+    for changes in ({"study": STUDY}, {"region_size": [16, 8]}):
+        with pytest.raises(ValidationError, match="one region_size, since regions: files are as large as they are"):
+            tiny(regions=regions, **changes)
 
 
 def test_only_what_is_labelled_is_revealed(tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from rich.console import Console
 from support.fake_trials import make_suite
 
 from quadrat.benchmark.config.sharing import SharedNeeds
+from quadrat.benchmark.config.suite import load_suite
+from quadrat.benchmark.config.trial import RegionsSpec
 from quadrat.benchmark.planning.estimate import estimate
 from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
 from quadrat.benchmark.planning.work import count_work
+from quadrat.benchmark.trial.context import TrialContext
 from quadrat.cluster.cli.plan_view import hours, render_plan
 
 
@@ -41,6 +44,24 @@ def test_show_counts_exactly_once_the_images_are_packed(
     assert "% of the pixels, at most" in result.stdout
     assert "the commonest size of the packed images" in words(result.stdout)
     assert "2 trials, 1 complete" in result.stdout
+
+
+def test_show_says_how_many_regions_a_map_has_and_whether_that_is_an_estimate(
+    quadrat: Callable[..., Result], write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    suite = write_suite(strategies=["random", {"name": "random", "regions": "slic"}], budgets=[6, 90])
+    asked = ["show", suite, "--results", tmp_path / "results"]
+    first = words(quadrat(*asked).stdout)
+    assert "regions about 96 of grid 16 px, about 96 of slic 16 px; counted once the images are cut" in first
+    assert "% of the pixels, about 6.2 % 93.8 % " in first
+    context = TrialContext.open(load_suite(suite), tmp_path / "results")
+    context.prepare_results()
+    num = context.data.layout(16, RegionsSpec(name="slic")).num_regions
+    then = words(quadrat(*asked).stdout)
+    assert f"regions 96 of grid 16 px, {num} of slic 16 px" in then and "about" not in then
+    assert f"% of the pixels, on average of slic {100 * 6 / num:.1f} %" in then
+    over = words(quadrat(*asked, "--set", f"budgets=[6, {num + 1}]").stdout)
+    assert f"budget {num + 1} of round 1 is more than the pool's {num} slic regions of 16 px" in over
 
 
 def test_show_works_without_the_data(quadrat: Callable[..., Result], write_suite: Callable[..., Path]) -> None:
@@ -114,7 +135,9 @@ def test_a_plan_prints_work_hours_memory_and_disk() -> None:
     )
     console = Console(width=200)
     with console.capture() as captured:
-        for part in render_plan(extent, count_work(suite, extent), measured, estimate(suite, extent, measured, 1)):
+        for part in render_plan(
+            suite, extent, count_work(suite, extent), measured, estimate(suite, extent, measured, 1)
+        ):
             console.print(part)
     text = words(captured.get())
     for expected in (

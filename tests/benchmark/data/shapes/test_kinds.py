@@ -13,6 +13,7 @@ from quadrat.benchmark.data import items_of, load_dataset
 from quadrat.benchmark.data.shapes import check_ids, cut_image
 from quadrat.benchmark.data.shapes.inspection import region_findings
 from quadrat.benchmark.data.shapes.kind import load_kind
+from quadrat.benchmark.data.shapes.superpixels import _closest_in_number
 from quadrat.benchmark.data.shapes.testing import RegionKindContract, example_image
 
 README = (ROOT / "benchmark/data/shapes/README.md").read_text(encoding="utf-8")
@@ -39,6 +40,32 @@ class TestFiles(RegionKindContract):
     def _folder(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "image.npz", ids=ragged((60, 90), 0))
         self.params = {"folder": str(tmp_path)}  # of this test
+
+
+@pytest.mark.parametrize(("kind", "size"), [("slic", 16), ("slic", 24), ("seeds", 16)])
+def test_superpixels_have_the_mean_area_that_is_asked_for(kind: str, size: int) -> None:
+    dataset = load_dataset("scenes", num_train=8, num_test=1)
+    areas = []
+    for item in items_of(dataset, "train"):
+        image = item.read_image()
+        shapes = cut_image(load_kind(kind), image, region_size=size, id=item.id).shapes
+        areas.append(shapes.pixels.mean())
+        assert shapes.pixels.sum() == image.shape[0] * image.shape[1]
+    assert np.mean(areas) == pytest.approx(size**2, rel=0.1)
+
+
+def test_of_the_spacings_tried_the_one_with_the_closest_number_is_taken() -> None:
+    tried = []
+
+    def cut(spacing: int) -> np.ndarray[Any, Any]:
+        tried.append(spacing)
+        return np.arange(1, 1 + 4000 // spacing**2)
+
+    for wanted in (1, 7, 40, 160, 1000):
+        tried.clear()
+        found = _closest_in_number(cut, 10, wanted)
+        assert abs(len(found) - wanted) == min(abs(4000 // spacing**2 - wanted) for spacing in range(2, 64))
+        assert len(tried) == len(set(tried)) <= 5
 
 
 def test_the_example_of_a_kind_cuts_stripes() -> None:
