@@ -17,6 +17,7 @@ from quadrat.cluster.runner.actor import Place, Started, TrialActor
 from quadrat.cluster.runner.engine import OpenRunner, WarmUp
 from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, Raised, Stopped
 from quadrat.cluster.runner.ray_session import ClusterError, ClusterUnavailableError, slots_by_node
+from quadrat.cluster.runner.worker_death import explain_death
 
 __all__ = [
     "PoolEvent",
@@ -314,7 +315,7 @@ class WorkerPool:
                 yield TrialFinished(spec=spec)
         except RayError as error:
             self._stop(worker)
-            yield WorkerDied(spec=spec, reason=_first_line(error), detail=str(error), place=place)
+            yield WorkerDied(spec=spec, reason=_reason(error), detail=str(error), place=place)
         else:
             worker.is_cut_short = isinstance(event, Raised | Stopped)
             yield TrialEvent(spec=spec, event=event, place=place)
@@ -328,11 +329,14 @@ class WorkerPool:
             self._num_failed_starts += now_s - self._failed_start_s >= _RESIZE_EVERY_S
             self._failed_start_s = now_s
             if any(other.place is not None for other in self._workers):
-                yield WorkerFailedToStart(reason=_first_line(error))
+                yield WorkerFailedToStart(reason=_reason(error))
             elif self._num_failed_starts >= _MAX_FAILED_STARTS:
+                cause = explain_death(error) or (
+                    f"{_first_line(error)}. Every node needs quadrat and the suite's plugins, the same versions as here"
+                )
                 raise ClusterError(
                     f"expected workers to start, got {self._num_failed_starts} in a row that died before they were "
-                    f"ready: {error}. Every node needs quadrat and the suite's plugins, the same versions as here."
+                    f"ready, the last: {cause}"
                 ) from error
             return
         self._num_failed_starts = 0
@@ -382,6 +386,10 @@ class WorkerPool:
         for worker in list(self._workers):
             with contextlib.suppress(RayError, RuntimeError):  # Ray itself is gone, and its workers with it
                 self._stop(worker)
+
+
+def _reason(error: RayError) -> str:
+    return explain_death(error) or _first_line(error)
 
 
 def _first_line(error: RayError) -> str:
