@@ -12,8 +12,9 @@ import yaml
 
 from quadrat.benchmark.reporting.provenance import facts
 from quadrat.benchmark.reporting.summary import report_summary
-from quadrat.benchmark.reporting.tables.export import markdown, to_markdown
+from quadrat.benchmark.reporting.tables.export import to_markdown
 from quadrat.benchmark.reporting.tables.results import budget_table
+from quadrat.benchmark.results.markdown import markdown
 from quadrat.benchmark.results.publish import CURVES, GAINS, publish
 from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.benchmark.storage.atomic import atomic_write
