@@ -25,6 +25,8 @@ Protocol = Mapping[str, Any]
 
 _NO_ERRORS: Final = Annotator().model_dump(mode="json")
 _MEAN: Final = "mIoU"
+_NAMES: Final = ("suite", "trial_id", "label", "params", "dataset", "recipe")
+"""Fields of a record that may differ between folders although protocol and entry are equal: names, paths in them."""
 _SHOWN: Final = 60
 """Characters of a value in a sentence."""
 
@@ -42,8 +44,13 @@ class Entry(NamedTuple):
 
     @classmethod
     def of(cls, trial: Trial) -> "Entry":
-        """Return what a trial is an entry of."""
-        return cls(trial.strategy, canonical_json(dict(trial.params)))
+        """Return what a trial is an entry of; a file among the parameters counts by its content."""
+        files = trial.spec.get("files", {})
+        params = {
+            name: {"content": files[f"params.{name}"]} if f"params.{name}" in files else value
+            for name, value in trial.params.items()
+        }
+        return cls(trial.strategy, canonical_json(params))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +229,9 @@ def _usable(name: str, results: Results, query: Query, left_out: list[str]) -> I
 def _fault(results: Results, trial: Trial) -> str | None:
     """Return why the records of a trial are not of the protocol that suite.json states, or None."""
     budgets = trial.spec.get("budgets", results.suite["budgets"])
-    learner = trial.spec.get("learner")
+    # Of a recipe with a weight file, older records have a digest with the path that it had: that tells nothing.
+    has_weight_file = "learner.weights" in trial.spec.get("files", {})
+    learner = None if has_weight_file else trial.spec.get("learner")
     for record in trial.records:
         if record.round < len(budgets) and record.regions != budgets[record.round] and not record.exhausted:
             return (
@@ -321,8 +330,7 @@ def _differing(first: Trial, second: Trial) -> str:
     if len(first.records) != len(second.records):
         return f"{len(first.records)} and {len(second.records)} rounds"
     for one, other in zip(first.records, second.records, strict=True):
-        # Names of suites and labels differ between folders and change no number.
-        found = [name for name in differing_fields(one, other) if name not in ("suite", "label", "trial_id", "dataset")]
+        found = [name for name in differing_fields(one, other) if name not in _NAMES]
         if found:
             return f"{', '.join(found[:3])} of round {one.round}"
     return ""

@@ -76,7 +76,7 @@ def _clean_suite(source: Path, target: Path) -> None:
         document["dataset"]["warnings"] = [_PATH.sub(r"\1", text) for text in document["dataset"]["warnings"]]
     suite = document.get("suite", {})
     if "dataset" in suite:
-        suite["dataset"] = {**suite["dataset"], "root": None}
+        suite["dataset"] = _without_folder(suite["dataset"])
     _shorten(suite.get("learner", {}), "weights")
     for part in (suite.get("regions"), *(suite.get("strategies") or ())):
         _shorten((part or {}).get("params") or {}, "folder")
@@ -84,13 +84,18 @@ def _clean_suite(source: Path, target: Path) -> None:
         spec = trial.get("spec")
         if spec is None:
             continue
-        spec["dataset"] = {**spec["dataset"], "root": None}
+        spec["dataset"] = _without_folder(spec["dataset"])
         for key in spec.get("files", {}):  # the digest is the identity, not the path
             part, _, name = key.partition(".")
             _shorten(spec["regions"]["params"] if part == "regions" else spec[part], name)
             if part == "params":
                 _shorten(trial["params"], name)
     write_json(target, _redacted(document))
+
+
+def _without_folder(dataset: dict[str, Any]) -> dict[str, Any]:
+    """Return a data set without the folder that it is in; a URL stays."""
+    return {**dataset, "root": root if "://" in (root := str(dataset.get("root"))) else None}
 
 
 def _shorten(values: dict[str, Any], name: str) -> None:

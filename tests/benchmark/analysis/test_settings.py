@@ -138,6 +138,23 @@ def test_one_strategy_under_two_labels_is_one_entry_and_other_parameters_are_ano
     assert found.labels[usual] == ("entropy-spatial", "ES")
 
 
+def test_files_count_by_their_content_wherever_they_lie() -> None:
+    def with_files(path: str, weights: str, replayed: str) -> Results:
+        def change(trial: Trial) -> Trial:
+            trial = with_learner(trial, {**LEARNER, "weights": f"{path}/w.pt"})
+            files = {"learner.weights": weights, "params.folder": replayed}
+            return replace(trial, params={"folder": f"{path}/picks"}, spec={**trial.spec, "files": files})
+
+        return changed_trials(folder("precomputed"), change)
+
+    alike = find_settings({"mine": with_files("/a", "w1", "p1"), "yours": with_files("/b", "w1", "p1")})
+    assert entries(alike) == [["precomputed"]] and alike.left_out == alike.kept_apart == ()
+    replayed = find_settings({"mine": with_files("/a", "w1", "p1"), "yours": with_files("/a", "w1", "p2")})
+    assert entries(replayed) == [["precomputed", "precomputed"]]
+    (sentence,) = find_settings({"a": with_files("/a", "w1", "p1"), "b": with_files("/a", "w2", "p1")}).kept_apart
+    assert sentence.endswith(": files.learner.weights is w1 and w2.")
+
+
 def test_a_trial_that_two_folders_have_counts_once_and_other_numbers_are_said() -> None:
     same = find_settings({"mine": folder("random"), "copy": folder("random")})
     assert same.left_out == ()
