@@ -6,6 +6,7 @@ The files are written here byte by byte or by Pillow from arrays, which are the 
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 from support.image_files import (
@@ -69,6 +70,10 @@ def test_a_band_beyond_those_that_are_used_is_refused(
     array: np.ndarray, photometric: int, extra: list[int], num: int, tmp_path: Path
 ) -> None:
     path = write_tiff(tmp_path / "x.tif", array, photometric=photometric, extra=extra)
+    if num == 2 and int(PIL.__version__.partition(".")[0]) < 13:  # which does not open it
+        with pytest.raises(DataError, match="cannot be read as an image"):
+            read_rgb(path)
+        return
     with pytest.raises(DataError, match=rf"got {num} bands .*gdal_translate -b 1 -b 2 -b 3"):
         read_rgb(path)
     with pytest.raises(DataError, match=rf"x.tif: expected a mask of one channel.*{num} bands"):

@@ -499,6 +499,8 @@ def test_a_store_that_cannot_be_opened_is_put_aside_and_made_again(folder: Path)
 def test_a_file_that_a_killed_upload_left_is_removed(folder: Path) -> None:
     from mlflow.store.artifact import local_artifact_repo
 
+    if not hasattr(local_artifact_repo, "_TEMP_ARTIFACT_PREFIX"):
+        pytest.skip("this MLflow writes artifacts in place")
     log_results(folder, warn=pytest.fail)
     there = {path for path in (folder / "mlartifacts").rglob("*") if path.is_file()}
     stray = next(iter(there)).with_name(f"{local_artifact_repo._TEMP_ARTIFACT_PREFIX}0a1b")

@@ -202,6 +202,7 @@ def test_the_loop_over_small_products_runs_on_one_thread_of_blas(monkeypatch: py
         inside.update(num_threads())
         select_from(self, *arguments)
 
+    CoreSet().select(large_pool(num_images=4), 5, np.random.default_rng(0))  # all libraries are loaded
     monkeypatch.setattr(lazy._LazyGreedy, "select_from", recorded)
     with threadpool_limits(limits=2, user_api="blas"):
         CoreSet().select(large_pool(num_images=4), 5, np.random.default_rng(0))
