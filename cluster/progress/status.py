@@ -1,10 +1,11 @@
 """Status of a run: one small JSON file about its trials in flight, for other processes to read."""
 
+import contextlib
 import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -57,12 +58,23 @@ class StatusFile:
         self._suite_name = suite_name
         self._started_at = datetime.now(UTC)
         self._paths = [results_dir / STATUS_NAME]
+        self._readers: list[Callable[[dict[str, Any]], None]] = []
         self._written_s = float("-inf")
 
     def also_write_to(self, path: Path) -> None:
         """Write to `path` as well from now on. That copy is kept when the run ends."""
         self._paths.append(path)
         self._written_s = float("-inf")
+
+    @contextlib.contextmanager
+    def passed_to(self, read: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """Call `read` with the document too, each time it is written while the context is open."""
+        self._readers.append(read)
+        self._written_s = float("-inf")
+        try:
+            yield
+        finally:
+            self._readers.remove(read)
 
     def update(self) -> None:
         """Write the status, unless it was written less than 3 seconds ago.
@@ -90,6 +102,8 @@ class StatusFile:
             write_json(path, document)
         if self._on_write is not None:
             self._on_write(document)
+        for read in self._readers:
+            read(document)
 
     def __enter__(self) -> Self:
         self.update()
@@ -149,6 +163,7 @@ def describe(progress: RunProgress) -> dict[str, Any]:
     return {
         "trials": {"num": progress.num_trials, "complete": progress.num_complete, "failed": progress.num_failed},
         "rounds": {"num": progress.num_rounds, "done": progress.num_rounds_done},
+        "fits": {"trained": progress.num_fits, "shared": progress.num_shared},
         "activity": progress.activity,
         "elapsed_s": round(progress.elapsed_s, 1),
         "left_s": _rounded(progress.left_s()),

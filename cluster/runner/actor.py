@@ -13,6 +13,7 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner, WarmUp
 from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, stream
+from quadrat.cluster.runner.metrics import GpuMemory
 
 __all__ = ["Place", "Started", "TrialActor", "here"]
 
@@ -72,6 +73,7 @@ class TrialActor:
         self._warm_up = warm_up
         self._runner: TrialRunner | None = None
         self._must_stop = False
+        self._gpu_memory = GpuMemory(suite.name)
 
     def start(self) -> Started:
         """Load what trials need, and return where.
@@ -92,7 +94,9 @@ class TrialActor:
             spec: The trial.
             every_s: Progress within a phase is reported at most this often.
         """
-        yield from stream(spec, self._get_runner, every_s, lambda: self._must_stop)
+        for event in stream(spec, self._get_runner, every_s, lambda: self._must_stop):
+            self._gpu_memory.update()
+            yield event
 
     def stop(self) -> None:
         """Have the trial in flight end at its next progress; it is called while `run` runs, in another thread."""

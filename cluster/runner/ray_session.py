@@ -18,6 +18,7 @@ from quadrat.benchmark.errors import QuadratError, TransientError
 from quadrat.cluster.runner.address import resolve
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.job_folder import job_environment
+from quadrat.cluster.runner.metrics import RunMetrics
 
 __all__ = [
     "ClusterError",
@@ -61,7 +62,8 @@ def ray_for(context: RunContext) -> Iterator[bool]:
     """Start or join Ray for a run, and yield whether it was started for this run alone.
 
     While it is open, the status file has a copy among Ray's logs, which the cluster's dashboard serves to
-    `quadrat status`: a laptop reaches the dashboard, but often not the results folder.
+    `quadrat status`: a laptop reaches the dashboard, but often not the results folder. The same status is exported as
+    metrics of Ray.
 
     Raises:
         ClusterError: When the cluster does not answer or goes away, or this machine is too small.
@@ -74,7 +76,8 @@ def ray_for(context: RunContext) -> Iterator[bool]:
         with ray_session(address or "local", context.suite.resources) as logs_dir:
             context.stop.listen()
             context.status.also_write_to(logs_dir / shared_status_name(ray.get_runtime_context().get_job_id()))
-            yield address is None
+            with context.status.passed_to(RunMetrics(context.suite.name).update):
+                yield address is None
     except RayError as error:
         raise ClusterUnavailableError(
             f"expected the Ray cluster to go on, got {type(error).__name__}: {error}. Nothing is lost: run the same "

@@ -290,6 +290,8 @@ class Search:
                 "ended": sum(state != "running" for state in states),
                 "failed": states.count("failed"),
             },
+            "rounds": {"done": len(self._records)},
+            "fits": {"trained": self.num_fits, "shared": self.num_shared},
             "activity": self._progress.activity,
             "elapsed_s": round(self._progress.elapsed_s, 1),
             "left_s": None if left_s is None else round(left_s, 1),

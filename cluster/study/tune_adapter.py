@@ -20,6 +20,7 @@ from quadrat.benchmark.results.study_results import study_dir
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.engine import OpenRunner
 from quadrat.cluster.runner.interrupt import GRACE_S, StopRequest
+from quadrat.cluster.runner.metrics import GpuMemory
 from quadrat.cluster.runner.ray_session import num_slots
 from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS
 from quadrat.cluster.study.candidate_runner import CandidateRunner
@@ -123,6 +124,7 @@ class _CandidateActor(tune.Trainable):  # type: ignore[misc]
         self, config: dict[str, Any], suite: Suite, results_dir: Path, open_runner: OpenRunner, report: Sender
     ) -> None:
         self._runner = CandidateRunner(suite, results_dir, open_runner, report)
+        self._gpu_memory = GpuMemory(suite.name)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -131,6 +133,7 @@ class _CandidateActor(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         found = self._runner.run_round()
+        self._gpu_memory.update()
         return {_ROUND: found, "done": found.is_done or found.is_stopped or found.failure is not None}
 
 

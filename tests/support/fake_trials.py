@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from quadrat.benchmark.config.suite import Suite
@@ -267,3 +269,13 @@ NO_DATA = replace(ENGINE, open_runner=open_where_data_are)
 """An engine whose trials raise on a broken node."""
 NO_PACKAGE = replace(ENGINE, warm_up=_load_where_it_is_installed)
 """An engine whose workers cannot start on a broken node."""
+
+
+def _find_a_gpu(suite: Suite) -> None:
+    """Put a stand-in for torch, with a GPU in use, in the place of the real one."""
+    cuda = SimpleNamespace(is_initialized=lambda: True, memory_reserved=lambda: 3 * 2**30)
+    sys.modules["torch"] = SimpleNamespace(cuda=cuda)  # type: ignore[assignment]
+
+
+ON_GPU = replace(ENGINE, warm_up=_find_a_gpu)
+"""An engine whose workers hold 3 GiB of a GPU."""
