@@ -7,70 +7,20 @@ page itself notes that moment), over several fresh loads.
 """
 
 import argparse
-import asyncio
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import aiohttp
+from support.browser import DRAWN, open_browser
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.reporting import write_report
 
-_DRAWN = "Number(document.documentElement.dataset.drawnMs || 0)"
 
-
-async def measure(browser: str, page: Path, times: int) -> list[float]:
+def measure(browser: str, page: Path, times: int) -> list[float]:
     """Return the milliseconds that each of several loads took until the curves were drawn."""
-    with tempfile.TemporaryDirectory() as profile:
-        command = [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            f"--user-data-dir={profile}",
-        ]
-        process = subprocess.Popen(
-            [*command, "--remote-debugging-port=0", "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            port = await _port(Path(profile) / "DevToolsActivePort")
-            async with aiohttp.ClientSession() as session:
-                async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
-                    target = next(one for one in await response.json() if one["type"] == "page")
-                async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                    return [await _load(socket, page) for _ in range(times)]
-        finally:
-            process.terminate()
-            process.wait()
-
-
-async def _port(path: Path) -> int:
-    while not path.is_file() or not path.read_text(encoding="utf-8").strip():
-        await asyncio.sleep(0.1)
-    return int(path.read_text(encoding="utf-8").splitlines()[0])
-
-
-async def _load(socket: Any, page: Path) -> float:
-    await _call(socket, "Page.navigate", url=page.absolute().as_uri())
-    for _ in range(300):
-        found = await _call(socket, "Runtime.evaluate", expression=_DRAWN)
-        if drawn := found.get("result", {}).get("value"):
-            await _call(socket, "Page.navigate", url="about:blank")
-            return float(drawn)
-        await asyncio.sleep(0.2)
-    raise SystemExit(f"{page}: no curves within a minute; is it a report of this version with a record in it?")
-
-
-async def _call(socket: Any, method: str, **params: Any) -> dict[str, Any]:
-    await socket.send_json({"id": 1, "method": method, "params": params})
-    while True:
-        message = await socket.receive_json()
-        if message.get("id") == 1:
-            return dict(message.get("result", {}))
+    with tempfile.TemporaryDirectory() as profile, open_browser(Path(profile), browser) as tab:
+        return [float(tab.open(page).evaluate(DRAWN)) for _ in range(times)]
 
 
 def main() -> None:
@@ -86,7 +36,7 @@ def main() -> None:
                 Path(folder) / "fake", seeds=range(5), budgets=(12, 24, 48, 96, 150, 200), has_previews=True
             )
         )
-        found = asyncio.run(measure(options.browser, page, options.times))
+        found = measure(options.browser, page, options.times)
         print(
             f"{page.stat().st_size / 1e6:.1f} MB; drawn after " + ", ".join(f"{value:.0f}" for value in found) + " ms"
         )
