@@ -1,17 +1,21 @@
 """The files of cluster/deploy: they parse, name fields that exist, and agree with the lock file and each other."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jsonschema
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 from support.paths import ROOT
 
 DEPLOY = ROOT / "cluster" / "deploy"
@@ -179,6 +183,23 @@ def test_every_volume_that_a_pod_mounts_is_declared() -> None:
             (container,) = pod["containers"]
             assert {mount["name"] for mount in container["volumeMounts"]} == declared
             assert {"/results", "/data"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_compose_passes_the_schema_of_the_compose_specification() -> None:
+    vendored = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    schema = jsonschema.Draft202012Validator(json.loads(vendored.read_text(encoding="utf-8")))
+    (compose,) = documents("compose.yaml")
+    assert [error.message for error in schema.iter_errors(compose)] == []
+    for service, wrong in (("mlflow", {"port": []}), ("s3", {"healthcheck": {"intervall": "5s"}})):
+        changed = {**compose, "services": {**compose["services"], service: {**compose["services"][service], **wrong}}}
+        assert list(schema.iter_errors(changed))
+
+
+def test_the_s3_server_of_compose_is_a_version_whose_conditional_puts_are_atomic() -> None:
+    image = documents("compose.yaml")[0]["services"]["s3"]["image"]
+    name, _, version = image.partition(":")
+    assert name == "chrislusf/seaweedfs"
+    assert Version(version) >= Version("4.18")  # the first release after its pull request 8802
 
 
 def test_the_job_runs_a_command_that_quadrat_has() -> None:
