@@ -20,6 +20,7 @@ from quadrat.benchmark.reporting.figures.charts import (
     is_doubling,
     learning_curves,
     metrics_shown,
+    unchecked,
 )
 from quadrat.benchmark.reporting.figures.gains import gains
 from quadrat.benchmark.reporting.figures.gallery import Gallery, draw_gallery
@@ -66,11 +67,12 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     ]
     tables = tables_of(results, by_cost)
     metrics = metrics_shown(results)
-    figures = _figures(results, looks, found)
+    with unchecked():
+        figures = _figures(results, looks, found)
     page = folder / "index.html"
     selections, pool = read_selections(results), open_pool(results, cache_dir)
     gallery, viewer = draw_gallery(results, selections, pool), draw_round_viewer(results, selections, pool)
-    with locked_folder(folder):
+    with unchecked(), locked_folder(folder):
         write_files(folder / FOLDER, figures, tables.values(), results, metrics)
         atomic_write(page, _render(results, looks, found, tables, metrics, tuple(figures), gallery, viewer).encode())
     return page

@@ -5,9 +5,11 @@ those parameters and the axis titles, so a static figure and the page can't disa
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import altair as alt
+from altair.utils import schemapi
 
 from quadrat.benchmark.analysis.measures import (
     COSTS,
@@ -35,6 +37,7 @@ __all__ = [
     "learning_curves",
     "metrics_shown",
     "short",
+    "unchecked",
 ]
 
 Spec = dict[str, Any]
@@ -306,5 +309,14 @@ def finished(chart: alt.LayerChart | alt.HConcatChart) -> Spec:
         )
         .configure_legend(labelFontSize=12, labelLimit=260)
     )
-    spec: Spec = configured.to_dict()
+    spec: Spec = configured.to_dict(validate=schemapi.DEBUG_MODE)
     return spec
+
+
+def unchecked() -> AbstractContextManager[None]:
+    """Return a context in which Altair does not hold each part of a chart against Vega-Lite's JSON schema.
+
+    That takes longer than to draw it, and finds mistakes of a programmer: the tests draw all charts with it.
+    """
+    context: AbstractContextManager[None] = schemapi.debug_mode(False)
+    return context

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import altair as alt
+from altair.utils import schemapi
 
 from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE
 from quadrat.benchmark.results.study_results import StudyResults
@@ -69,4 +70,4 @@ def slice_chart(found: StudyResults, name: str) -> dict[str, Any]:
         .configure_view(stroke=None)
         .configure_axis(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#e6e6e6")
     )
-    return dict(chart.to_dict())
+    return dict(chart.to_dict(validate=schemapi.DEBUG_MODE))
