@@ -266,14 +266,18 @@ def _table(rows: Sequence[CandidateRow], objective: Sequence[Objective], columns
             Text(show_params(row.params)),
             f"{min(row.round, row.num_rounds - 1)}/{row.num_rounds - 1}",
             "-" if row.latest is None else str(row.latest.seed),
-            Text("next round", style="dim")
-            if row.latest is None and row.values
-            else show_phase(row.latest, has_bar=is_wide),
+            _phase(row, has_bar=is_wide),
             *values[: len(shown)],
             *([seconds(row.elapsed_s)] if is_wide else []),
             seconds(row.left_s),
         )
     return table
+
+
+def _phase(row: CandidateRow, *, has_bar: bool) -> RenderableType:
+    if row.latest is None:
+        return Text("next round" if row.values else "loading torch", style="dim")
+    return show_phase(row.latest, has_bar=has_bar)
 
 
 def _total_with_bar(state: SearchState, left: str) -> Table:

@@ -27,6 +27,8 @@ class _Timed:
         rounds: The rounds of its trials in the order in which they run.
         started_s: When it started.
         ended_s: When it ended, None while it is in flight.
+        began_s: When its first fit was seen: before that its worker may have loaded torch for long. None before.
+        began_share: How much of that round was done then.
         trained: Rounds whose model is trained for it, or has been.
         current: The round that runs, None between two.
         share: How much of the current round is done, 0 to 1.
@@ -36,6 +38,8 @@ class _Timed:
     rounds: Sequence[RoundKey]
     started_s: float
     ended_s: float | None = None
+    began_s: float | None = None
+    began_share: float = 0.0
     trained: set[RoundKey] = field(default_factory=set)
     current: RoundKey | None = None
     share: float = 0.0
@@ -91,6 +95,8 @@ class SearchProgress:
         if progress.phase == "fit":
             candidate.trained.add(key)
             candidate.share = _FIT_SHARE * progress.done / progress.total if progress.total else 0.0
+            if candidate.began_s is None:
+                candidate.began_s, candidate.began_share = self._clock(), candidate.share
         else:
             candidate.share = _FIT_SHARE if key in candidate.trained else 0.0
         return True
@@ -99,6 +105,8 @@ class SearchProgress:
         """Note that rounds of a candidate are done, and which of them were trained for it."""
         candidate = self._candidates[number]
         candidate.trained |= trained
+        if trained and candidate.began_s is None:
+            candidate.began_s = candidate.started_s
         candidate.num_begun = max([candidate.num_begun, *(candidate.rounds.index(key) + 1 for key in keys)])
         candidate.current, candidate.share = None, 0.0
 
@@ -113,8 +121,12 @@ class SearchProgress:
 
     def round_s(self) -> float | None:
         """Return the mean seconds of a trained round, None while there is nothing to estimate it from."""
-        num = sum(candidate.num_trained for candidate in self._candidates.values())
-        return sum(map(self.elapsed_s, self._candidates)) / num if num >= _KNOWN else None
+        took_s = num = 0.0
+        for candidate in self._candidates.values():
+            if candidate.began_s is not None:
+                took_s += (self._clock() if candidate.ended_s is None else candidate.ended_s) - candidate.began_s
+                num += candidate.num_trained - candidate.began_share
+        return took_s / num if num >= _KNOWN else None
 
     def candidate_left_s(self, number: int) -> float | None:
         """Return the estimated seconds until a candidate has run all its rounds, unless it is pruned before."""

@@ -64,7 +64,7 @@ def test_a_candidate_is_a_line_below_what_is_searched_and_above_what_is_left(col
         assert expected in shown
     assert "best so far: candidate 1  area 50.00 %  cutoff=2.123" in "\n".join(lines)
     assert "3/12 candidates (1 pruned)" in lines[-1] and "12m 05s left" in lines[-1]
-    assert len([line for line in lines if "opening" in line]) == 1
+    assert len([line for line in lines if "loading torch" in line]) == 1
 
 
 def test_before_a_candidate_is_in_flight_the_activity_is_shown() -> None:
