@@ -8,10 +8,12 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["filled", "make_table", "pasteable", "print_part", "text_columns"]
+__all__ = ["filled", "make_table", "pasteable", "print_part", "say", "text_columns"]
 
 _PIPE_COLUMNS = 200
 
@@ -48,6 +50,18 @@ def filled(text: str, indent: str = "") -> str:
     if columns is None:
         return text
     return textwrap.fill(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def say(text: str) -> None:
+    """Print lines, each that is wider than the output in several: the others are indented as its beginning, plus two.
+
+    Lines that fit stay as they are, such as those of a table.
+    """
+    columns = text_columns()
+    for line in text.splitlines() or [""]:
+        if columns is not None and len(line) > columns:
+            line = filled(line, " " * (len(line) - len(line.lstrip()) + 2))
+        click.echo(line)
 
 
 def make_table(*columns: str) -> "Table":

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from quadrat.cluster.cli.console import pasteable
+from quadrat.cluster.cli.console import pasteable, say
 from quadrat.cluster.cli.options import read_params, results_option, root_option, suite_arguments
 from quadrat.cluster.cli.places import open_suite
 
@@ -56,7 +56,7 @@ def check(
         kind = load_kind("files", folder=regions) if Path(regions).is_dir() else load_kind(regions)
         found = region_findings(dataset, splits or dataset.splits, kind, region_size, _show_progress)
         report = dataclasses.replace(report, findings=(*report.findings, *found))
-    click.echo(report.render())
+    say(report.render())
     sys.exit(1 if report.problems else 0)
 
 
@@ -82,7 +82,7 @@ def init(folder: Path, name: str | None, force: bool) -> None:
     atomic_write(manifest, f"{json.dumps(found.manifest, indent=1, ensure_ascii=False)}\n".encode())
     atomic_write(suite, found.suite.encode())
     for sentence in found.assumptions:
-        click.echo(f"assumed: {sentence}")
+        say(f"assumed: {sentence}")
     click.echo(
         f"\nwrote {manifest} and {suite}. Next:\n"
         f"  {pasteable('data', 'check', 'folder', '--root', folder)}\n"

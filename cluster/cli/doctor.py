@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from quadrat.cluster.cli.clean import sizes
-from quadrat.cluster.cli.console import pasteable
+from quadrat.cluster.cli.console import filled, pasteable
 from quadrat.cluster.cli.listing import REGISTRIES
 from quadrat.cluster.cli.options import results_option
 from quadrat.cluster.cli.places import remote_of, results_root
@@ -41,7 +41,9 @@ def doctor(results: Path | str | None) -> None:
     for finding in _findings(folder.absolute()):
         mark = "ok  " if finding.is_well else "BAD "
         is_well &= finding.is_well
-        click.echo(f"{click.style(mark, fg='green' if finding.is_well else 'red')} {finding.name:<10} {finding.text}")
+        # Filled without colour, whose codes have no width.
+        shown = "\n".join(filled(line, " " * 16) for line in f"{mark} {finding.name:<10} {finding.text}".splitlines())
+        click.echo(click.style(mark, fg="green" if finding.is_well else "red") + shown.removeprefix(mark))
     sys.exit(0 if is_well else 1)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from quadrat.cluster.cli.console import text_columns
+from quadrat.cluster.cli.console import say, text_columns
 from quadrat.cluster.cli.extras import require_extras
 from quadrat.cluster.cli.options import experiment_option, mlflow_option, results_argument, tracking_of
 from quadrat.cluster.cli.places import local_copy, remote_of
@@ -171,12 +171,12 @@ def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
     if only_common:
         common = common_trials(*folders)
         trials = {record.trial_id for record in (*records, *read_records(folders[1]))}
-        click.echo(f"{len(common)} trials are in both, {len(trials - common)} in one of them and left out")
+        say(f"{len(common)} trials are in both, {len(trials - common)} in one of them and left out")
         records = [record for record in records if record.trial_id in common]
     if lines and all((folder / "suite.json").is_file() for folder in folders):
         for line in suite_differences(*folders):
-            click.echo(f"! the suites differ: {line}")
-    click.echo("\n".join(lines) or f"equal: {len(records)} records")
+            say(f"! the suites differ: {line}")
+    say("\n".join(lines) or f"equal: {len(records)} records")
     sys.exit(1 if lines else 0)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from quadrat.cluster.cli.console import say
 from quadrat.cluster.cli.options import results_argument, root_option
 from quadrat.cluster.cli.places import local_copy
 
@@ -65,7 +66,7 @@ def verify(
     results_dir = local_copy(results, "selections")
     published = read_published(results_dir, labels=labels, seeds=seeds, root=root)
     for line in published.uncheckable:
-        click.echo(f"can't be checked: {line}")
+        say(f"can't be checked: {line}")
     with ExitStack() as stack:
         if scratch is None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quadrat-verify-")))
@@ -76,7 +77,7 @@ def verify(
         chosen = sample(published, None if is_all else num_rounds)
         _show_environment(results_dir, context)
         whole_s = estimate_s(published, published.rounds)
-        click.echo(
+        say(
             f"{len(chosen)} of {len(published.rounds)} rounds are trained again, about "
             f"{seconds(estimate_s(published, chosen))} by the recorded seconds (all of them: {seconds(whole_s)})"
         )
@@ -91,7 +92,7 @@ def _check_selections(published: "Published", context: "TrialContext") -> int:
     for check in faults:
         _show(check)
     num = len(published.rounds)
-    click.echo(f"selections and costs of {num} rounds, without training: {num - len(faults)} as recorded")
+    say(f"selections and costs of {num} rounds, without training: {num - len(faults)} as recorded")
     return len(faults)
 
 
@@ -102,13 +103,13 @@ def _show_environment(results_dir: Path, context: "TrialContext") -> None:
 
     there = read_environment(results_dir)
     if not there:
-        click.echo("! environment.json is not there: hardware and versions can't be compared")
+        say("! environment.json is not there: hardware and versions can't be compared")
         return
     differences = environment_differences(there, describe_environment(context.suite, context.device))
     for line in differences:
-        click.echo(f"! {line}")
+        say(f"! {line}")
     if differences:
-        click.echo(
+        say(
             "! so the last digits may differ, and training amplifies them: a round that is trained again may have "
             "another selection and another mIoU. Equal records need the same processor, threads and libraries"
         )
@@ -123,26 +124,26 @@ def _recompute(published: "Published", context: "TrialContext", record: "Record"
     if check.differences:
         _show(check)
         return False
-    click.echo(f"equal    {check.name}: its selection and every field of its record but seconds")
+    say(f"equal    {check.name}: its selection and every field of its record but seconds")
     return True
 
 
 def _show(check: "RoundCheck") -> None:
     for line in check.differences:
-        click.echo(f"differs  {check.name}: {line}")
+        say(f"differs  {check.name}: {line}")
 
 
 def _conclude(published: "Published", num_trained: int, num_faults: int) -> None:
     left = len(published.uncheckable)
     unchecked = f"; {left} rounds can't be checked" if left else ""
     if num_faults:
-        click.echo(f"not the same: {num_faults} checks found differences{unchecked}")
+        say(f"not the same: {num_faults} checks found differences{unchecked}")
     elif not published.rounds:
-        click.echo(f"nothing could be checked{unchecked}")
+        say(f"nothing could be checked{unchecked}")
     elif not num_trained:
-        click.echo(f"selections and costs are as recorded; no round was trained again{unchecked}")
+        say(f"selections and costs are as recorded; no round was trained again{unchecked}")
     else:
-        click.echo(f"the same, as far as it was checked: {num_trained} rounds trained again{unchecked}")
+        say(f"the same, as far as it was checked: {num_trained} rounds trained again{unchecked}")
     sys.exit(1 if num_faults or left or not published.rounds else 0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quadrat.cluster.cli.console import filled, pasteable, text_columns
+from quadrat.cluster.cli.console import filled, pasteable, say, text_columns
 from quadrat.cluster.cli.listing import REGISTRIES
 
 
@@ -85,3 +85,21 @@ def test_the_hint_of_a_plan_can_be_pasted(
     monkeypatch.setenv("COLUMNS", "80")
     output = quadrat("show", suite, "--set", "seeds=[0, 1]").stdout
     assert output.endswith(f"\n  quadrat show {suite} --set 'seeds=[0, 1]' --plan\n")
+
+
+def test_a_line_that_is_too_wide_is_continued_below_its_beginning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    say("class   images\n  one two three four five\n\na/path/that/is/longer/than/it")
+    assert capsys.readouterr().out.splitlines() == [
+        "class   images",
+        "  one two three four",
+        "    five",
+        "",
+        "a/path/that/is/longer/than/it",
+    ]
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    say("one two three four five six seven")
+    assert capsys.readouterr().out == "one two three four five six seven\n"
