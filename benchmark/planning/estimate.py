@@ -10,7 +10,7 @@ from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
 from quadrat.benchmark.planning.work import Workload, count_work
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "trials_in_flight"]
 
 _BYTES_PER_SELECTED: Final = 28
 """Bytes of a region in a selection file: region and potential (8 each), image, row and column (4 each)."""
@@ -28,7 +28,7 @@ class Estimate:
         device_s: GPU seconds, or CPU core seconds, of all of that.
         num_devices: GPUs, or CPU cores.
         in_flight: Trials at a time.
-        wall_s: Seconds until the last trial is done.
+        wall_s: Seconds until the last trial is done, with what running side by side costs.
         packed_bytes: Disk of the packed splits.
         feature_bytes: Disk of the frozen encoder's features.
         light_bytes: Disk of the store that is left with `keep: light`.
@@ -56,15 +56,15 @@ def estimate(suite: Suite, extent: DataExtent, measured: Measured, num_devices: 
 
     Trials that share a GPU are counted as if they took turns: sharing can only be faster.
     """
-    work, need, is_gpu = count_work(suite, extent), suite.resources, measured.is_gpu
+    work, is_gpu = count_work(suite, extent), measured.is_gpu
     fit_s = work.num_iterations * measured.iteration_s
     evaluate_s = work.num_evaluations * extent.num_test * measured.evaluate_s
     score_s = sum(passes * extent.num_pool * measured.score_s[needs] for needs, passes in work.scorings.items())
     encode_s = (extent.num_pool + extent.num_test) * measured.encode_s
     total_s = fit_s + evaluate_s + score_s
-    slots = max(1, int(num_devices / (need.gpus if is_gpu else need.cpus)))
-    in_flight = min(slots, need.max_in_flight or slots, work.num_trials)
+    in_flight = trials_in_flight(suite, work, num_devices, is_gpu=is_gpu)
     lanes = min(in_flight, num_devices) if is_gpu else in_flight
+    slowdown = measured.side_by_side if in_flight > 1 else 1.0
     per_iteration_s = total_s / max(1, work.num_iterations)
     return Estimate(
         fit_s=fit_s,
@@ -74,13 +74,20 @@ def estimate(suite: Suite, extent: DataExtent, measured: Measured, num_devices: 
         device_s=(total_s + encode_s) * measured.cores,
         num_devices=num_devices,
         in_flight=in_flight,
-        wall_s=encode_s + max(total_s / lanes, work.longest_iterations * per_iteration_s),
+        wall_s=encode_s + slowdown * max(total_s / lanes, work.longest_iterations * per_iteration_s),
         packed_bytes=extent.packed_bytes,
         feature_bytes=(extent.num_pool + extent.num_test) * measured.feature_bytes,
         light_bytes=_light_models(suite, work) * measured.fitted_bytes,
         all_bytes=work.num_fits * measured.fitted_bytes + _score_bytes(suite, extent, work),
         selection_bytes=work.num_selected * _BYTES_PER_SELECTED,
     )
+
+
+def trials_in_flight(suite: Suite, work: Workload, num_devices: int, *, is_gpu: bool) -> int:
+    """Return how many trials run at a time on `num_devices` GPUs, or CPU cores when they have no GPU."""
+    need = suite.resources
+    slots = max(1, int(num_devices / (need.gpus if is_gpu else need.cpus)))
+    return min(slots, need.max_in_flight or slots, work.num_trials)
 
 
 def _light_models(suite: Suite, work: Workload) -> int:

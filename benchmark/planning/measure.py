@@ -22,6 +22,7 @@ from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.learner import Fitted, Learner
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.planning.extent import DataExtent
+from quadrat.benchmark.planning.side_by_side import MAX_BESIDE, beside
 from quadrat.benchmark.planning.work import Workload
 from quadrat.benchmark.seeds import rng
 from quadrat.benchmark.trial.oracle import RevealedLabels
@@ -67,6 +68,7 @@ class Measured:
         gpu_bytes: Largest memory of the GPU; None on a CPU.
         host_bytes: Largest memory of the process; None where the measurement was scaled.
         notes: Caveats of these numbers, as sentences.
+        side_by_side: How many times as long an iteration takes on a CPU while all trials in flight train.
     """
 
     device: str
@@ -81,6 +83,7 @@ class Measured:
     gpu_bytes: int | None
     host_bytes: int | None
     notes: tuple[str, ...]
+    side_by_side: float = 1.0
 
     @property
     def is_gpu(self) -> bool:
@@ -109,6 +112,7 @@ def measure(
     device: str,
     on_phase: Callable[[str], None] | None = None,
     limits: Limits = Limits(),
+    in_flight: int = 1,
 ) -> Measured:
     """Measure the suite's recipe on random images of the data's size; nothing is kept.
 
@@ -119,6 +123,7 @@ def measure(
         device: "cpu" or "cuda".
         on_phase: Called with the name of each phase before it is measured.
         limits: Limits on time and sizes.
+        in_flight: Trials at a time, whose slowdown is measured on a CPU.
 
     Raises:
         TrainingError: When the encoder or the device is not available.
@@ -152,6 +157,21 @@ def measure(
                 f"torch.compile: the first iteration took {compile_s:.0f} s, once in every worker process (less where "
                 "torch finds its cache); the hours leave it out"
             )
+        num_beside = min(in_flight, len(os.sched_getaffinity(0)) // threads) - 1
+        side_by_side = 1.0
+        if device == "cpu" and num_beside > 0:
+            report(f"fit, {min(num_beside, MAX_BESIDE) + 1} side by side")
+            small = recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop)})
+            plain = (small if factor > 1 else recipe).model_copy(update={"compile": None})
+            fit = _Fit(size, extent.num_classes, region_size, threads, limits.phase_s, plain)
+            alone_s = fit.iteration_s(data, Path(folder))
+            with beside(num_beside, fit) as have_begun:
+                if have_begun:
+                    side_by_side = max(1.0, fit.iteration_s(data, Path(folder)) / alone_s)
+                else:
+                    notes.append("what running side by side costs was not measured: other processes did not start")
+            if num_beside > MAX_BESIDE:
+                notes.append(f"what running side by side costs was measured with {MAX_BESIDE + 1} trials")
         if factor > 1:
             notes.append(f"an iteration was measured with two crops of {limits.cpu_crop} px and scaled by {factor:.0f}")
         once = recipe.model_copy(
@@ -186,6 +206,7 @@ def measure(
             gpu_bytes=data.gpu_bytes(),
             host_bytes=None if is_scaled else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             notes=tuple(notes),
+            side_by_side=side_by_side,
         )
 
 
@@ -275,6 +296,29 @@ class _RandomData:
         import torch
 
         return int(torch.cuda.max_memory_allocated())
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fit without an end on random data, which another process can run too."""
+
+    size: tuple[int, int]
+    num_classes: int
+    region_size: int
+    threads: int
+    phase_s: float
+    recipe: Recipe
+
+    def __call__(self, folder: Path, on_step: Callable[[int, int], None]) -> None:
+        data = _RandomData(self.size, self.num_classes, self.region_size, "cpu", self.threads, self.phase_s)
+        data.learner(self.recipe, folder).fit(data.labels, seed=0, round=0, on_step=on_step)
+
+    def iteration_s(self, data: _RandomData, folder: Path) -> float:
+        """Return the seconds of an iteration in this process, on `data`."""
+        learner = data.learner(self.recipe, folder)
+        return _seconds_per_item(
+            data, lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step), warm_up=_WARM_UP
+        )
 
 
 def _seconds_per_item(data: _RandomData, work: Callable[[Callable[[int, int], None]], Any], *, warm_up: int) -> float:

@@ -138,12 +138,20 @@ def _facts(suite: Suite, extent: DataExtent, measured: Measured, plan: Estimate,
     facts = {
         "images": f"{extent.num_pool:,} + {extent.num_test:,} of {extent.width} x {extent.height}: {extent.source}",
         **region_counts(suite.trials(), extent),
-        "wall time": f"about {seconds(plan.wall_s)} on {devices}, {plan.in_flight} trials at a time",
+        "wall time": f"about {seconds(plan.wall_s)} on {devices}, {_at_a_time(measured, plan)}",
         "memory": ", ".join(memory),
         "disk": ", ".join(disk),
-        "left out": "selecting, packing, starting Ray; slowdown of trials that run side by side",
+        "left out": "selecting, packing, starting Ray and loading torch (about half a minute on a CPU)"
+        + ("; what trials that share a GPU cost each other" if measured.is_gpu and plan.in_flight > 1 else ""),
     }
     return facts_table(facts)
+
+
+def _at_a_time(measured: Measured, plan: Estimate) -> str:
+    if plan.in_flight == 1:
+        return "one trial at a time"
+    slow = f", each {measured.side_by_side:.2f} times as slow as alone" if not measured.is_gpu else ""
+    return f"{plan.in_flight} trials at a time{slow}"
 
 
 def _short_s(seconds: float) -> str:

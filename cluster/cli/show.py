@@ -66,7 +66,7 @@ def _plan_command(suite_name: str, settings: Sequence[str], results: Path | str 
 
 def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bool) -> None:
     """Measure the suite's recipe on this machine, and print the estimate for the whole suite."""
-    from quadrat.benchmark.planning.estimate import estimate
+    from quadrat.benchmark.planning.estimate import estimate, trials_in_flight
     from quadrat.benchmark.planning.extent import data_extent
     from quadrat.benchmark.planning.measure import local_devices, measure
     from quadrat.benchmark.planning.work import count_work
@@ -75,7 +75,14 @@ def _plan(suite: "Suite", results_dir: Path, devices: int | None, *, is_json: bo
     extent = data_extent(suite, results_dir)
     work = count_work(suite, extent)
     device, num_here = local_devices(suite)
-    measured = measure(suite, extent, work, device, lambda phase: click.echo(f"measuring: {phase}", err=True))
+    measured = measure(
+        suite,
+        extent,
+        work,
+        device,
+        lambda phase: click.echo(f"measuring: {phase}", err=True),
+        in_flight=trials_in_flight(suite, work, devices or num_here, is_gpu=device == "cuda"),
+    )
     plan = estimate(suite, extent, measured, devices or num_here)
     if is_json:
         click.echo(json.dumps(as_json(suite, extent, work, measured, plan)))

@@ -40,6 +40,13 @@ def test_devices_share_the_work_but_no_trial_is_split() -> None:
     assert many.in_flight == 4
 
 
+def test_running_side_by_side_lengthens_the_wall_time_of_more_than_one_trial() -> None:
+    slower = Measured(**{**vars(MEASURED), "side_by_side": 1.5})
+    one, two = (estimate(make_suite(), EXTENT, slower, num_devices=number) for number in (1, 2))
+    assert (one.wall_s, one.device_s) == (90.0, 90.0)
+    assert (two.wall_s, two.device_s) == (67.5, 90.0)
+
+
 def test_trials_that_share_a_gpu_take_turns() -> None:
     suite = make_suite(resources={"gpus": 0.5})
     assert estimate(suite, EXTENT, ON_GPU, num_devices=1).wall_s == 90.0

@@ -1,13 +1,17 @@
 """Measurements of a recipe on this machine: complete, and scaled where they would take too long."""
 
+import multiprocessing
 import time
 from collections.abc import Callable
 
 import pytest
+from support import companions
 
 from quadrat.benchmark.config.suite import load_suite
+from quadrat.benchmark.planning import side_by_side
 from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Limits, _RandomData, _seconds_per_item, measure
+from quadrat.benchmark.planning.side_by_side import beside
 from quadrat.benchmark.planning.work import count_work
 
 EXTENT = DataExtent(num_pool=10, num_test=4, height=48, width=64, num_classes=3, source="by hand")
@@ -53,3 +57,25 @@ def test_time_that_other_programs_take_is_not_counted_for_any_number_of_threads(
             on_step(done, 10)
 
     assert _seconds_per_item(data, work, warm_up=1) == pytest.approx(0.02 / threads, rel=0.3)
+
+
+def test_processes_beside_have_begun_while_the_context_is_open_and_are_gone_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with beside(2, companions.idle) as have_begun:
+        assert have_begun
+        assert len(multiprocessing.active_children()) == 2
+    assert multiprocessing.active_children() == []
+    monkeypatch.setattr(side_by_side, "_START_S", 0.2)
+    with beside(1, companions.broken) as have_begun:
+        assert not have_begun
+
+
+@pytest.mark.slow
+def test_what_running_side_by_side_costs_is_measured() -> None:
+    suite = load_suite("quickstart", ["learner.crop=32", "learner.batch_size=2"])
+    phases: list[str] = []
+    limits = Limits(phase_s=0.2)
+    found = measure(suite, EXTENT, count_work(suite, EXTENT), "cpu", phases.append, limits=limits, in_flight=2)
+    assert "fit, 2 side by side" in phases
+    assert 1.0 <= found.side_by_side < 20

@@ -144,7 +144,7 @@ def test_a_plan_prints_work_hours_memory_and_disk() -> None:
         "CPU core hours",
         "fit 10 models 30 iterations 360.00 s each 3.00",
         "score entropy 40 images 250.0 ms each",
-        "wall time about 3h 00m on 1 CPU core, 1 trials at a time",
+        "wall time about 3h 00m on 1 CPU core, one trial at a time",
         "2.0 GB of host for a trial",
         "! the first note",
     ):
