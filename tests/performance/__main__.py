@@ -1,4 +1,7 @@
-"""The measuring harness: `python -m performance fit|score|together|overhead|scale|digests`, or `make bench`."""
+"""The measuring harness: `python -m performance fit|score|together|overhead|scale|digests|rivals|strategies`.
+
+Or `make bench`.
+"""
 
 import contextlib
 import json
@@ -16,6 +19,8 @@ from performance.digests import bench_digests
 from performance.learner import Case, bench_fit, bench_growth, bench_score, bench_together, open_case
 from performance.overhead import bench_overhead
 from performance.scale import bench_scale
+from performance.selection import PROBLEMS, bench_rivals, bench_strategies
+from performance.selection_side import Problem
 from quadrat.benchmark.learning.runtime import resolve_device
 from quadrat.cluster.cli.main import Commands
 from quadrat.cluster.cli.options import suite_arguments
@@ -288,6 +293,74 @@ def digests(mib: int, repeats: int, is_json: bool) -> None:
             f"from the {row['from']}: {row['read_gib_per_s']} GiB/s read, {row['checked_gib_per_s']} GiB/s checked, "
             f"ratio {row['ratio']} ({min(row['ratios'])} to {max(row['ratios'])}), load {result['load_1min']}"
         )
+
+
+_threads_option = click.option(
+    "--threads",
+    metavar="N,N,...",
+    default="1",
+    show_default=True,
+    callback=lambda context, option, text: _read_counts(text),
+    help="Numbers of threads, each in a process of its own",
+)
+_limit_option = click.option(
+    "--limit", "limit_s", type=float, default=600.0, show_default=True, help="Seconds after which a side is stopped"
+)
+_json_option = click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
+
+
+@bench.command()
+@_threads_option
+@click.option(
+    "--problems", metavar="N,N,...", default="1,2,3", show_default=True,
+    callback=lambda context, option, text: _read_counts(text),
+    help="1: 400 of 47,488 regions; 2: 4,000 of them; 3: 1,600 of 380,800; 128 features each",
+)  # fmt: skip
+@_limit_option
+@_json_option
+def rivals(threads: tuple[int, ...], problems: tuple[int, ...], limit_s: float, is_json: bool) -> None:
+    """Time core-set against other packages' farthest point sampling, from the same region; equal picks are counted.
+
+    The packages are no dependency of quadrat: uv pip install fpsample torch-quickfps skmatter
+    """
+    result = bench_rivals(
+        [PROBLEMS[number - 1] for number in problems],
+        threads=threads,
+        limit_s=limit_s,
+        on_row=None if is_json else _print_pair,
+    )
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+    if result["missing"]:
+        click.echo(
+            f"not installed: {', '.join(result['missing'])}; uv pip install {' '.join(result['missing'])}", err=True
+        )
+
+
+@bench.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--regions", type=click.IntRange(min=128), default=380_800, show_default=True)
+@click.option("--features", type=click.IntRange(min=1), default=128, show_default=True, help="Dimension of a feature")
+@click.option("--labelled", type=click.IntRange(min=1), default=16_000, show_default=True)
+@click.option("--budget", type=click.IntRange(min=1), default=16_000, show_default=True)
+@_threads_option
+@_limit_option
+@_json_option
+def strategies(
+    names: tuple[str, ...],
+    regions: int,
+    features: int,
+    labelled: int,
+    budget: int,
+    threads: tuple[int, ...],
+    limit_s: float,
+    is_json: bool,
+) -> None:
+    """Time one selection by every shipped strategy, or by those named, each in a process of its own."""
+    problem = Problem(num_regions=regions, num_features=features, num_labelled=labelled, budget=budget, is_full=True)
+    result = bench_strategies(problem, names, threads=threads, limit_s=limit_s, on_row=None if is_json else _print_pair)
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
