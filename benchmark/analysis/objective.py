@@ -6,7 +6,7 @@ The cost is the number of labelled pixels: it is the only one that means the sam
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from quadrat.benchmark.analysis.curves import area, first_crossing
 from quadrat.benchmark.config.study import Objective
 from quadrat.benchmark.results.records import Record
 
-__all__ = ["DISPLAY_SCALE", "DISPLAY_TITLE", "cost_or_penalty", "value_of"]
+__all__ = ["DISPLAY_SCALE", "DISPLAY_TITLE", "cost_or_penalty", "fate_of_target", "value_of"]
 
 _SHARE: Final = 0.95
 """Of full supervision, the target of `cost-95`: the paper's yardstick."""
@@ -60,6 +60,20 @@ def value_of(objective: Objective, records: Sequence[Record], full_supervision: 
         [statistics.fmean(record.miou for record in round_) for round_ in shared],
         _SHARE * statistics.fmean(record.miou for record in full_supervision),
     )
+
+
+def fate_of_target(records: Sequence[Record], full_supervision: Record) -> Literal["kept", "lost again", "not reached"]:
+    """Return whether the curve of a trial reaches the target of `cost-95`, and is still there after the last round.
+
+    Args:
+        records: Of one trial, at least one.
+        full_supervision: On the same seed.
+    """
+    mious = [record.miou for record in sorted(records, key=lambda record: record.round)]
+    target = _SHARE * full_supervision.miou
+    if max(mious) < target:
+        return "not reached"
+    return "kept" if mious[-1] >= target else "lost again"
 
 
 def cost_or_penalty(costs: Sequence[float], mious: Sequence[float], target: float) -> float:

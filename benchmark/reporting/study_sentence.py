@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Mapping
 
-from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE, value_of
+from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE, fate_of_target, value_of
 from quadrat.benchmark.analysis.statistics import paired_difference, summarise
 from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.study import Objective
@@ -12,7 +12,7 @@ from quadrat.benchmark.reporting.formatting import interval, mean_std, parameter
 from quadrat.benchmark.results.study_results import StudyResults, read_study
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["report_values", "study_headline", "study_sentence"]
+__all__ = ["fates", "report_values", "study_headline", "study_sentence"]
 
 
 def study_headline(results: Results) -> str | None:
@@ -23,7 +23,8 @@ def study_headline(results: Results) -> str | None:
     found = read_study(results.path)
     if found is None or not found.candidates:
         return None
-    return study_sentence(found, report_values(results, found.study.objective[0]), results.strategies)
+    objective = found.study.objective[0]
+    return study_sentence(found, report_values(results, objective), results.strategies, fates(results, objective))
 
 
 def report_values(results: Results, objective: Objective) -> dict[str, dict[int, float]]:
@@ -39,8 +40,34 @@ def report_values(results: Results, objective: Objective) -> dict[str, dict[int,
     return values
 
 
+def fates(results: Results, objective: Objective) -> dict[str, str]:
+    """Return label -> in how many report seeds the target of `cost-95` is not reached, or reached and lost again.
+
+    Empty for other objectives, and a label is left out where every seed reaches the target and keeps it.
+    """
+    if objective != "cost-95":
+        return {}
+    full = {record.seed: record for record in results.full_supervision}
+    found: dict[str, list[str]] = {}
+    for trial in results.trials:
+        if not trial.is_full_supervision and trial.state == "done" and trial.seed in full:
+            found.setdefault(trial.label, []).append(fate_of_target(trial.records, full[trial.seed]))
+    said = {
+        label: ", ".join(
+            f"{fate} in {of_seeds.count(fate)} of {len(of_seeds)} seeds"
+            for fate in ("not reached", "lost again")
+            if fate in of_seeds
+        )
+        for label, of_seeds in found.items()
+    }
+    return {label: text for label, text in said.items() if text}
+
+
 def study_sentence(
-    found: StudyResults, values: Mapping[str, Mapping[int, float]], strategies: Mapping[str, str]
+    found: StudyResults,
+    values: Mapping[str, Mapping[int, float]],
+    strategies: Mapping[str, str],
+    fates: Mapping[str, str],
 ) -> str:
     """Return the best candidate, its gain over the suite's own setting on the report seeds, and how to use it.
 
@@ -51,6 +78,7 @@ def study_sentence(
         found: The search.
         values: Label -> report seed -> objective as displayed.
         strategies: Label -> registered name.
+        fates: Label -> what became of the target, see `fates`.
     """
     objective = found.study.objective[0]
     if not found.best:
@@ -65,6 +93,7 @@ def study_sentence(
     mine = values[best.label]
     rest = {label: seeds for label, seeds in values.items() if label not in {one.label for one in found.best}}
     text = f"{chosen} On the report seeds its {DISPLAY_TITLE[objective]} is {mean_std(summarise(mine.values()), 2)}"
+    text += f" ({fates[best.label]})" if best.label in fates else ""
     use = f" To use it, as one of a suite's strategies: {_entry(found, candidate)}"
     if not rest:
         return f"{text}.{use}"

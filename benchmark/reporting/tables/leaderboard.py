@@ -1,6 +1,7 @@
 """Tables of the leaderboard: strategies, shares won, areas by setting, settings, parameters, results folders."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from quadrat.benchmark.analysis.leaderboard import Leaderboard, Score, Standing
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Cost
@@ -32,7 +33,7 @@ def leaderboard_tables(found: Leaderboard, folders: Mapping[str, Results]) -> di
                 name=f"shares-won-{cost.key}",
                 caption=f"Over {SHORT_TITLES[cost.key]}: share of the seeds in which the area of the ROW strategy is "
                 "above that of the COLUMN strategy, in %, averaged over the settings that have both; exploratory and "
-                "untested.",
+                f"untested.{_cut(found)}",
                 table=_wins_table(found, cost),
                 kind="heat",
             )
@@ -68,7 +69,10 @@ def leaderboard_tables(found: Leaderboard, folders: Mapping[str, Results]) -> di
     return {table.name: table for table in tables}
 
 
-_STANDINGS = (
+_MOST: Final = 40
+"""Strategies in the matrices of shares won: the first ones of the table above."""
+
+_STANDINGS: Final = (
     "Area under the learning curve (AUBC) over labelled pixels and over clicks; exploratory. Mean rank (1 is best): of "
     "the ranked strategies in the settings that have them all; small print: middle 95 % of 10,000 resamples of these "
     "settings, no confidence interval. Gain over Random in points, and area in % of Random's and of full "
@@ -107,6 +111,12 @@ def standings_table(found: Leaderboard) -> Table:
     )
 
 
+def _cut(found: Leaderboard) -> str:
+    """Return that a matrix has not all strategies, or nothing."""
+    num = len(found.standings)
+    return f" The first {_MOST} of {num} strategies; files/areas-by-seed.csv has all." if num > _MOST else ""
+
+
 def _trials(line: Standing) -> str:
     trials = f"{line.num_trials} trial{'s' if line.num_trials > 1 else ''}"
     return f"{trials}, sees labels" if sees_labels(line.entry.strategy) else trials
@@ -129,7 +139,8 @@ def _number(value: float | None) -> Cell:
 
 def _wins_table(found: Leaderboard, cost: Cost) -> Table:
     shares = found.shares_won[cost.key]
-    lines = [line for line in found.standings if any(line.entry in pair for pair in shares)]
+    compared = {entry for pair in shares for entry in pair}
+    lines = [line for line in found.standings if line.entry in compared][:_MOST]
     return Table(
         corner="row above column, % of seeds",
         columns=tuple(line.name for line in lines),

@@ -9,6 +9,7 @@ from quadrat.benchmark.analysis.statistics import paired_difference, summarise
 from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.study import Objective
 from quadrat.benchmark.reporting.formatting import ABSENT, interval, mean_std, parameter, percent, signed
+from quadrat.benchmark.reporting.study_sentence import fates
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
 from quadrat.benchmark.results.study_results import StudyResults
 from quadrat.benchmark.results.trials import Results
@@ -62,6 +63,7 @@ def best_table(found: StudyResults, results: Results, values: Mapping[str, Mappi
     final = {label: [100 * trial.records[-1].miou for trial in done if trial.label == label] for label in values}
     order = [*dict.fromkeys(one.label for one in found.best if one.label in values)]
     order += [label for label in values if label not in order]
+    said = fates(results, objective)
     sign = 1 if found.directions[0] == "maximize" else -1
     ahead = max(order, key=lambda label: sign * statistics.fmean(values[label].values()))
     rows = []
@@ -69,7 +71,7 @@ def best_table(found: StudyResults, results: Results, values: Mapping[str, Mappi
         difference = paired_difference(values[first], values[label]) if label != first and first in values else None
         has_interval = difference is not None and difference.half_width is not None
         cells = [
-            Cell(text=mean_std(summarise(values[label].values()), 2), is_best=label == ahead),
+            Cell(text=mean_std(summarise(values[label].values()), 2), is_best=label == ahead, note=said.get(label, "")),
             Cell(text=mean_std(summarise(final[label]), 2)),
             Cell(text=ABSENT if difference is None else signed(difference.summary.mean)),
             Cell(text=interval(difference) if difference is not None and has_interval else ABSENT),

@@ -20,6 +20,7 @@ from quadrat.benchmark.reporting.leaderboard_sentences import (
     leaderboard_headline,
     leaderboard_ranks,
 )
+from quadrat.benchmark.reporting.tables.leaderboard import leaderboard_tables
 from quadrat.benchmark.results.trials import Results
 from quadrat.cluster.cli.leaderboard import folder_names
 
@@ -63,6 +64,13 @@ def test_settings_of_one_data_set_and_other_machines_are_said() -> None:
     caveats = leaderboard_caveats(leaderboard(folders), folders)
     assert any(caveat.startswith("2 of 2 ranked settings are on one: they share images") for caveat in caveats)
     assert any("pools 2 folders of 2 commits (111111111111 and unknown)" in one for one in caveats)
+
+
+def test_a_matrix_of_many_strategies_is_cut_and_says_so() -> None:
+    folders = {"a": flat("one", random=10, **{f"x{n:02d}": 11 + n / 100 for n in range(60)})}
+    table = leaderboard_tables(leaderboard(folders), folders)["shares-won-clicks"]
+    assert len(table.table.rows) == len(table.table.columns) == 40
+    assert "The first 40 of 61 strategies" in table.caption
 
 
 def test_folders_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:

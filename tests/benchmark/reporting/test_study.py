@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
+from support.curve_results import results_of
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.importance import importance_of
@@ -23,8 +24,9 @@ from quadrat.benchmark.reporting.figures.slices import slice_chart
 from quadrat.benchmark.reporting.formatting import ABSENT, signed
 from quadrat.benchmark.reporting.page import write_report
 from quadrat.benchmark.reporting.study import study_section
+from quadrat.benchmark.reporting.study_sentence import fates, report_values, study_sentence
 from quadrat.benchmark.reporting.summary import report_summary
-from quadrat.benchmark.reporting.tables.study import importance_table
+from quadrat.benchmark.reporting.tables.study import best_table, importance_table
 from quadrat.benchmark.reporting.text import as_text
 from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.results.study_results import StudyResults, write_study
@@ -103,6 +105,25 @@ def test_the_best_candidate_comes_with_its_values_on_the_report_seeds(folder: Pa
     assert row.cells[-1].text == "50.00"  # of the search, in a column that says that it is no result
     assert {row.label for row in section.best.table.rows} == {BEST, "random", "entropy"}
     assert re.search("a difference of [+\N{MINUS SIGN}][0-9]", section.headline)
+
+
+def test_a_cost_whose_target_is_lost_again_is_no_plain_saving() -> None:
+    """The target is 95 % of 40, 38: reached at 48 % of the pixels in two seeds of three, and kept in one of these."""
+    seeds = {0: (10, 38, 36), 1: (10, 38, 39), 2: (10, 20, 30)}
+    results = results_of(
+        {"random": dict.fromkeys(seeds, (10, 20, 40)), BEST: seeds},
+        pixels=(10, 48, 90),
+        full_supervision=dict.fromkeys(seeds, 40.0),
+    )
+    assert fates(results, "cost-95") == {BEST: "not reached in 1 of 3 seeds, lost again in 1 of 3 seeds"}
+    assert fates(results, "area") == {}
+    found = replace(make_results(objective="cost-95"), directions=("minimize",))
+    values = report_values(results, "cost-95")
+    assert values[BEST][0] == values[BEST][1] == pytest.approx(48)
+    best = best_table(found, results, values).table.rows[0]
+    assert best.label == BEST and best.cells[0].note == "not reached in 1 of 3 seeds, lost again in 1 of 3 seeds"
+    sentence = study_sentence(found, values, results.strategies, fates(results, "cost-95"))
+    assert " (not reached in 1 of 3 seeds, lost again in 1 of 3 seeds), against " in sentence
 
 
 def test_the_results_of_a_study_begin_with_its_best_against_the_suites_own(folder: Path, tmp_path: Path) -> None:
