@@ -58,7 +58,7 @@ def references(strategy: type[Strategy]) -> str:
     """Return the section "References" of the module that defines a strategy, empty where it has none."""
     text = inspect.cleandoc(sys.modules[strategy.__module__].__doc__ or "")
     _, found, section = text.partition("References:\n")
-    return textwrap.dedent(section).strip() if found else ""
+    return textwrap.dedent(section.partition("\n\n")[0]).strip() if found else ""
 
 
 def _meanings(owner: type[Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ _IGNORED: Final = ("name", "description", "dataset.root")
 
 
 def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False) -> list[str]:
-    """Return one line per record that is missing or differs; none means that the records are equal.
+    """Return one line per record that is missing or differs, or trial that is missing; none: the records are equal.
 
     Everything but `seconds` is compared, floats to the last bit.
 
@@ -38,8 +38,8 @@ def differences(first_dir: Path, second_dir: Path, *, only_common: bool = False)
         first, second = (
             {key: record for key, record in records.items() if key[0] in common} for records in (first, second)
         )
-    lines = [f"{first[key].name}: only in {first_dir}" for key in first if key not in second]
-    lines += [f"{second[key].name}: only in {second_dir}" for key in second if key not in first]
+    lines = [f"{name}: only in {first_dir}" for name in _missing(first, second)]
+    lines += [f"{name}: only in {second_dir}" for name in _missing(second, first)]
     for key in first:
         if key in second:
             lines += _differing_fields(first[key], second[key])
@@ -78,6 +78,17 @@ def common_trials(first_dir: Path, second_dir: Path) -> set[str]:
 
 def _by_key(records: Sequence[Record]) -> dict[tuple[str, int], Record]:
     return {record.key: record for record in records}
+
+
+def _missing(own: Mapping[tuple[str, int], Record], other: Mapping[tuple[str, int], Record]) -> list[str]:
+    """Return the names of records that `other` lacks; of trials where it has none of their records."""
+    trials = {trial_id for trial_id, _ in other}
+    names = {
+        record.name if record.trial_id in trials else (record.trial_id, f"{record.label} seed {record.seed}"): None
+        for key, record in own.items()
+        if key not in other
+    }
+    return [name if isinstance(name, str) else name[1] for name in names]
 
 
 def _differing_fields(first: Record, second: Record) -> list[str]:

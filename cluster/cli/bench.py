@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from quadrat.cluster.cli.console import say
 from quadrat.cluster.cli.options import suite_arguments
 from quadrat.cluster.cli.places import open_suite
 
@@ -157,7 +158,7 @@ def alignment(suite_name: str, settings: Sequence[str], inputs: int) -> None:
 def _print_row(row: dict[str, Any]) -> None:
     """Print a row as soon as it is measured: the whole table may take minutes."""
     shown = (f"{name} {row[key]}" for key, name in _COLUMNS if row.get(key) is not None)
-    click.echo("  ".join(shown))
+    say("  ".join(shown))
 
 
 COMMANDS: Final = (bench,)

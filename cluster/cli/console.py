@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["filled", "make_table", "pasteable", "print_part", "say", "text_columns"]
+__all__ = ["filled", "make_table", "pasteable", "print_part", "reflowed", "say", "text_columns"]
 
 _PIPE_COLUMNS = 200
 
@@ -50,6 +50,17 @@ def filled(text: str, indent: str = "") -> str:
     if columns is None:
         return text
     return textwrap.fill(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def reflowed(text: str) -> str:
+    """Return a docstring with each paragraph, item and reference on one line, for `say` to fill."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if not line.strip() or not lines or not lines[-1] or line.lstrip().startswith(("- ", "[")):
+            lines.append(line.strip())
+        else:
+            lines[-1] += f" {line.strip()}"
+    return "\n".join(lines)
 
 
 def say(text: str) -> None:

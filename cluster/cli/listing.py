@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from quadrat.cluster.cli.console import make_table, print_part
+from quadrat.cluster.cli.console import make_table, print_part, reflowed, say
 
 __all__ = ["COMMANDS", "REGISTRIES"]
 
@@ -59,7 +59,7 @@ def _show_strategy(name: str) -> None:
     from quadrat.strategies.registry import STRATEGIES
 
     strategy = STRATEGIES.get(name)
-    click.echo(f"{name}: {inspect.cleandoc(strategy.__doc__ or '')}\n")
+    say(reflowed(f"{name}: {inspect.cleandoc(strategy.__doc__ or '')}") + "\n\n")
     parameters = describe(strategy)
     if parameters:
         table = make_table("name", "default", "searched", "meaning")
@@ -72,9 +72,9 @@ def _show_strategy(name: str) -> None:
         needs = strategy().needs
         wanted = {"signals": needs.signals, "features": ("yes",) * needs.features, "profiles": needs.profiles}
         found = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wanted.items() if names)
-        click.echo(f"\nNeeds with these defaults: {found or 'nothing'}")
+        say(f"\nNeeds with these defaults: {found or 'nothing'}")
     if sources := references(strategy):
-        click.echo(f"\n{sources}")
+        say(f"\n{reflowed(sources)}")
 
 
 def _summary(plugin: object) -> str:

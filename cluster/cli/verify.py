@@ -65,7 +65,7 @@ def verify(
 
     results_dir = local_copy(results, "selections")
     published = read_published(results_dir, labels=labels, seeds=seeds, root=root)
-    for line in published.uncheckable:
+    for line in _by_trial(published.uncheckable):
         say(f"can't be checked: {line}")
     with ExitStack() as stack:
         if scratch is None:
@@ -83,6 +83,19 @@ def verify(
         )
         num_faults += sum(not _recompute(published, context, record) for record in chosen)
     _conclude(published, len(chosen), num_faults)
+
+
+def _by_trial(lines: Sequence[str]) -> list[str]:
+    """Return lines about rounds, `NAME round N: REASON`, as one for all rounds of a trial with the same reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        name, _, reason = line.partition(": ")
+        trial, _, round_ = name.rpartition(" round ")
+        found.setdefault((trial, reason) if trial else (line, ""), []).append(round_)
+    return [
+        f"{trial} {'round' if len(rounds) == 1 else 'rounds'} {', '.join(rounds)}: {reason}" if reason else trial
+        for (trial, reason), rounds in found.items()
+    ]
 
 
 def _check_selections(published: "Published", context: "TrialContext") -> int:

@@ -40,6 +40,14 @@ def test_records_that_only_one_folder_has_are_reported(folders: tuple[Path, Path
     ]
 
 
+def test_a_trial_that_only_one_folder_has_is_one_line(folders: tuple[Path, Path]) -> None:
+    first, second = folders
+    append_record(second, RECORD)
+    for round_ in range(3):
+        append_record(first, replace(RECORD, trial_id="alone", seed=7, round=round_))
+    assert differences(first, second) == [f"random seed 7: only in {first}"]
+
+
 def test_only_common_trials_are_compared_on_request(folders: tuple[Path, Path]) -> None:
     first, second = folders
     for folder, label in ((first, "here"), (second, "there")):

@@ -9,6 +9,7 @@ from click.testing import Result
 
 from quadrat.cluster.cli.console import filled, pasteable, say, text_columns
 from quadrat.cluster.cli.listing import REGISTRIES
+from quadrat.cluster.cli.verify import _by_trial
 
 
 def script(folder: Path) -> Path:
@@ -103,3 +104,23 @@ def test_a_line_that_is_too_wide_is_continued_below_its_beginning(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     say("one two three four five six seven")
     assert capsys.readouterr().out == "one two three four five six seven\n"
+
+
+def test_a_strategys_description_fits_into_the_columns_and_its_sources_are_one_line_each(
+    quadrat: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = quadrat("list", "strategies", "badge").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line[:10] for line in lines if line.startswith("[")] == ["[Arthur200", "[Ash2020] "]
+    assert not any("Axes:" in line for line in lines)
+
+
+def test_rounds_of_a_trial_that_cannot_be_checked_for_one_reason_are_one_line() -> None:
+    lines = ["a seed 0 round 1: no file", "a seed 0 round 2: no file", "a seed 1 round 0: no file", "a: b"]
+    assert _by_trial([*lines, "a seed 0 round 3: damaged"]) == [
+        "a seed 0 rounds 1, 2: no file",
+        "a seed 1 round 0: no file",
+        "a: b",
+        "a seed 0 round 3: damaged",
+    ]
