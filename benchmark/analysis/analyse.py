@@ -1,7 +1,7 @@
 """All statistics of a results folder for one cost and one metric: what the report and `quadrat stats` show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quadrat.benchmark.analysis.curves import CurvePoint, Curves, areas, common_range, curves_of, mean_curve
 from quadrat.benchmark.analysis.label_efficiency import (
@@ -33,7 +33,7 @@ from quadrat.benchmark.analysis.statistics import (
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results, Trial
 
-__all__ = ["Analysis", "Area", "analyse"]
+__all__ = ["Analysis", "Area", "analyse", "over_cost"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +118,7 @@ def analyse(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> A
     values = values_by_seed(results.records, metric)
     labels = [label for label in results.labels if label in values]
     done = curves_of(_records_of(results, is_full_supervision=False), cost, metric)
-    full = {
-        record.seed: value
-        for record in _records_of(results, is_full_supervision=True)
-        if (value := metric.of(record)) is not None
-    }
+    full = _full_supervision(results, metric)
     round_ = last_shared_round(values, results.baselines)
     if round_ is None and len(labels) > 1:
         round_ = last_shared_round(values, {label: labels[0] for label in labels[1:]})
@@ -145,6 +141,35 @@ def analyse(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> A
         shares_won=shares_won(values, labels),
         ranks=average_ranks(values, labels),
     )
+
+
+def over_cost(found: Analysis, results: Results, cost: Cost) -> Analysis:
+    """Return the statistics over another cost; what does not depend on the cost is taken from `found`.
+
+    Args:
+        found: What `analyse` returned for these results.
+        results: The results folder.
+        cost: The other cost.
+    """
+    done = curves_of(_records_of(results, is_full_supervision=False), cost, found.metric)
+    full = _full_supervision(results, found.metric)
+    return replace(
+        found,
+        cost=cost,
+        curves={label: mean_curve(seeds) for label, seeds in curves_of(results.records, cost, found.metric).items()},
+        area_range=common_range(curve for seeds in done.values() for curve in seeds.values()),
+        areas=_areas(done, results.baselines),
+        costs_to_target=_costs_to_target(done, full),
+        label_efficiencies=_label_efficiencies(done, results.baselines),
+    )
+
+
+def _full_supervision(results: Results, metric: Metric) -> dict[int, float]:
+    return {
+        record.seed: value
+        for record in _records_of(results, is_full_supervision=True)
+        if (value := metric.of(record)) is not None
+    }
 
 
 def _records_of(results: Results, *, is_full_supervision: bool) -> list[Record]:

@@ -192,13 +192,13 @@ def fit_areas(
 def _design(
     cells: Sequence[tuple[str, int]], blocks_of: Mapping[str, Hashable], pairs: Sequence[tuple[str, str]]
 ) -> BlockDesign:
-    labels = list(dict.fromkeys(label for label, _ in cells))
+    labels = {label: place for place, label in enumerate(dict.fromkeys(label for label, _ in cells))}
     block_of_cell = [(blocks_of[label], seed) for label, seed in cells]
-    blocks = list(dict.fromkeys(block_of_cell))
+    blocks = {block: place for place, block in enumerate(dict.fromkeys(block_of_cell))}
     return BlockDesign.of(
-        [labels.index(label) for label, _ in cells],
-        [blocks.index(block) for block in block_of_cell],
-        [(labels.index(first), labels.index(second)) for first, second in pairs],
+        [labels[label] for label, _ in cells],
+        [blocks[block] for block in block_of_cell],
+        [(labels[first], labels[second]) for first, second in pairs],
     )
 
 

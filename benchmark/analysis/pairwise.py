@@ -14,6 +14,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from quadrat.benchmark.analysis.statistics import (
     LEVEL,
     MIN_SEEDS,
@@ -25,6 +27,8 @@ from quadrat.benchmark.analysis.statistics import (
     paired_difference,
     summarise,
 )
+
+# Legend: L labels, R rounds, S seeds.
 
 __all__ = [
     "PairwiseTests",
@@ -218,10 +222,12 @@ def average_ranks(values: Values, labels: Sequence[str]) -> Ranks | None:
     if not complete:
         return None
     by_seed: dict[str, dict[int, float]] = {label: {} for label in labels}
-    for seed in sorted(complete):
-        by_round = [stats.rankdata([-values[label][round_][seed] for label in labels]) for round_ in rounds]
-        for index, label in enumerate(labels):
-            by_seed[label][seed] = float(sum(ranks[index] for ranks in by_round)) / len(rounds)
+    seeds = sorted(complete)
+    values_LRS = np.array([[[values[label][round_][seed] for seed in seeds] for round_ in rounds] for label in labels])
+    ranks_LRS = stats.rankdata(-values_LRS, axis=0)
+    for label, ranks_RS in zip(labels, ranks_LRS, strict=True):
+        means = (ranks_RS.sum(axis=0) / len(rounds)).tolist()
+        by_seed[label] = dict(zip(seeds, means, strict=True))
     p_value = None
     if len(complete) >= MIN_SEEDS and len(labels) >= 3:
         rows = [list(by_seed[label].values()) for label in labels]

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def round_identity(
-    spec: TrialSpec, round_: int, *, pool: str, labelled: str, borders: str | None = None
+    spec: TrialSpec, round_: int, *, pool: str, labelled: str, borders: str | None = None, recipe: str | None = None
 ) -> dict[str, Any]:
     """Return all that the model of a round depends on, JSON-plain: rounds of equal identity train one model.
 
@@ -37,6 +37,7 @@ def round_identity(
         labelled: What identifies the set of labelled regions: its digest, or before the round what decides it.
         borders: What identifies regions that are not square: the digest of their map, or before images are cut their
             kind; None for a grid.
+        recipe: What identifies the recipe; by default the recipe itself.
     """
     # Both are left out where they have their defaults: stores of before they were there keep what they hold.
     labels = {} if spec.labels == PRECISE else {"labels": spec.labels}
@@ -46,7 +47,7 @@ def round_identity(
         "region_size": spec.region_size,
         **labels,
         **annotator,
-        "recipe": spec.recipe_settings,
+        "recipe": spec.recipe_settings if recipe is None else recipe,
         "seed": spec.seed,
         "round": round_,
         "labelled": labelled,
@@ -65,7 +66,9 @@ def planned_round(spec: TrialSpec, round_: int) -> str:
         decided_by += [spec.strategy, spec.params_by_content]
     pool, labelled = spec.dataset.model_dump_json(), canonical_json(decided_by)
     borders = None if spec.regions.is_grid else canonical_json(spec.regions_by_content)
-    return canonical_json(round_identity(spec, round_, pool=pool, labelled=labelled, borders=borders))
+    # The digest, which is computed once: a suite of 10,000 trials has one recipe or two.
+    recipe = spec.recipe_digest
+    return canonical_json(round_identity(spec, round_, pool=pool, labelled=labelled, borders=borders, recipe=recipe))
 
 
 class Fits(NamedTuple):

@@ -1,6 +1,5 @@
 """Specification of one trial, and its identity: the same before and after it ran."""
 
-import copy
 import dataclasses
 import functools
 import hashlib
@@ -311,8 +310,11 @@ def _of_part(params: Mapping[str, Any], part: str, files: Mapping[str, str]) -> 
 
 
 def _by_content(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the identity of a trial with the digests of `files` in place of the paths that they belong to."""
-    found = copy.deepcopy(fields)
+    """Return the identity of a trial with the digests of `files` in place of the paths that they belong to.
+
+    `fields` are what `identity` returned for this call: they are changed.
+    """
+    found = fields
     for key, digest in found.pop("files").items():
         part, name = key.split(".", 1)
         owner = found[part]["params"] if part == "regions" else found[part]

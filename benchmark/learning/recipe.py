@@ -4,8 +4,10 @@
 [Cai2021]   Cai, Xu, Zhang, Foo. Exploring spatial diversity for region-based active learning. TIP 2021.
 """
 
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import (
@@ -158,13 +160,25 @@ class Recipe(BaseModel):
         return found if weights is None else {**found, "weights": {"content": weights}}
 
     def digest(self, weights: str | None = None) -> str:
-        """Return a hash of all settings, 16 hex digits.
+        """Return a hash of all settings, 16 hex digits, computed once.
 
         Args:
             weights: Digest of the weight file, so that its content counts and not where it lies.
         """
-        payload = json.dumps(self.settings(weights), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(payload.encode()).hexdigest()[:16]
+        if weights not in self._digests:
+            payload = json.dumps(self.settings(weights), sort_keys=True, separators=(",", ":"))
+            self._digests[weights] = hashlib.sha256(payload.encode()).hexdigest()[:16]
+        return self._digests[weights]
+
+    @functools.cached_property
+    def _digests(self) -> dict[str | None, str]:
+        return {}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other fields, whose digest is its own; pydantic would copy this one's."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_digests", None)
+        return copied
 
     def num_steps(self, num_images: int) -> int:
         """Return the number of iterations of a fit when `num_images` images have a label."""

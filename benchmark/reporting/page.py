@@ -8,14 +8,16 @@ from typing import Any, Final
 import vl_convert
 from markupsafe import Markup
 
-from quadrat.benchmark.analysis.analyse import analyse
+from quadrat.benchmark.analysis.analyse import over_cost
 from quadrat.benchmark.analysis.measures import CLICKS, COSTS, FRACTION, MIOU, Cost, Metric
 from quadrat.benchmark.analysis.pairwise import against
 from quadrat.benchmark.analysis.statistics import Comparison
 from quadrat.benchmark.reporting.figures.charts import (
     BANDS,
+    DRAWN_SEEDS,
     axis_of,
     band_of,
+    curve_rows,
     differences,
     is_doubling,
     learning_curves,
@@ -63,7 +65,8 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     looks = looks_of(results.strategies, results.queries)
     found = report_summary(results)
     by_cost = [
-        found.analysis if cost == FRACTION else analyse(results, cost) for cost in (COSTS if results.records else ())
+        found.analysis if cost == FRACTION else over_cost(found.analysis, results, cost)
+        for cost in (COSTS if results.records else ())
     ]
     tables = tables_of(results, by_cost)
     metrics = metrics_shown(results)
@@ -87,7 +90,11 @@ def _figures(results: Results, looks: Mapping[str, Look], found: ReportSummary) 
     """Return the figures to be written beside the page: the learning curves over each cost, the differences."""
     if not results.records:
         return {}
-    figures = {f"learning-curves-{cost.key}": learning_curves(results, looks, cost=cost, metric=MIOU) for cost in COSTS}
+    rows = curve_rows(results)
+    figures = {
+        f"learning-curves-{cost.key}": learning_curves(results, looks, cost=cost, metric=MIOU, rows=rows)
+        for cost in COSTS
+    }
     if (forest := gains(found.analysis.primary, looks)) is not None:
         figures["gains"] = forest
     if found.analysis.to_random:
@@ -107,6 +114,7 @@ def _render(
 ) -> str:
     choices = _baselines(found)
     default_cost = _default_cost(results)
+    recorded = {record.label for record in results.records}
     return (
         template_environment()
         .get_template("template.html.j2")
@@ -118,7 +126,8 @@ def _render(
             settings=all_settings(results),
             strategies=strategy_settings(results),
             looks=looks,
-            shown=[label for label in results.labels if any(record.label == label for record in results.records)],
+            shown=[label for label in results.labels if label in recorded],
+            drawn_seeds=DRAWN_SEEDS,
             file_folder=FOLDER,
             bands=BANDS,
             band=band_of(results),

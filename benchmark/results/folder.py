@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from quadrat.benchmark.config.trial import GRID_REGIONS, PRECISE, Annotator, Dat
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.redaction import redact
-from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
+from quadrat.benchmark.results.records import Record, by_trial, is_complete, read_records_so_far
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
 
 __all__ = [
@@ -206,14 +206,19 @@ def read_environment(results_dir: Path) -> dict[str, Any]:
     return {**found, "command": redact(str(found["command"]))} if "command" in found else found
 
 
-def finished_trials(results_dir: Path, trials: list[TrialSpec]) -> set[str]:
-    """Return the ids of the trials whose records are complete."""
-    records = read_records_so_far(results_dir)
-    by_trial: dict[str, list[Record]] = {}
-    for record in records:
-        by_trial.setdefault(record.trial_id, []).append(record)
+def finished_trials(
+    results_dir: Path, trials: Sequence[TrialSpec], records: Iterable[Record] | None = None
+) -> set[str]:
+    """Return the ids of the trials whose records are complete.
+
+    Args:
+        results_dir: The results folder.
+        trials: Trials that are asked for.
+        records: Those of the folder, where they have been read.
+    """
+    found = by_trial(read_records_so_far(results_dir) if records is None else records)
     return {
-        spec.trial_id for spec in trials if is_complete(by_trial.get(spec.trial_id, []), spec.trial_id, spec.num_rounds)
+        spec.trial_id for spec in trials if is_complete(found.get(spec.trial_id, ()), spec.trial_id, spec.num_rounds)
     }
 
 

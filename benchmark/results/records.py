@@ -1,12 +1,13 @@
 """Records: the outcome of each round as one JSON line. `records.jsonl` is authoritative for a results folder."""
 
+import functools
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +25,7 @@ __all__ = [
     "Failure",
     "Record",
     "append_record",
+    "by_trial",
     "differing_fields",
     "finalise",
     "is_complete",
@@ -141,7 +143,7 @@ class Record:
 
         Lines of an older schema are written as they were, without one.
         """
-        values = asdict(self)
+        values = {name: getattr(self, name) for name in _FIELDS}  # not `asdict`, which copies every list
         if self.schema < SCHEMA:
             values = {name: value for name, value in values.items() if name not in _SINCE_3}
         values = {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
@@ -176,7 +178,8 @@ class Failure:
     needs_mending: bool = False
 
 
-_Line = TypeVar("_Line", Record, Failure)
+_Parsed = TypeVar("_Parsed", Record, Failure)
+_FIELDS: Final = tuple(field.name for field in fields(Record))
 _RECORD: Final = TypeAdapter(Record)
 _FAILURE: Final = TypeAdapter(Failure)
 
@@ -190,6 +193,12 @@ _SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
 
 _OPTIONAL: Final = {"labels": PRECISE, "label_accuracy": 1.0, "fits": 1}
 """Fields that a line lacks where they have these values: so do all lines of before the fields were there."""
+
+_NAMES: Final = {
+    schema: frozenset(_FIELDS) - (_SINCE_3 if schema < SCHEMA else frozenset())
+    for schema in range(OLDEST_SCHEMA, SCHEMA + 1)
+}
+"""Names of the fields of each schema."""
 
 
 def without_timings(record: Record) -> dict[str, Any]:
@@ -237,14 +246,26 @@ def read_records(results_dir: Path) -> list[Record]:
     Raises:
         ResultsError: When there is no records file, a line is damaged, or its schema can't be read.
     """
+    return _with_one_meaning([line.record for line in _read_lines(results_dir)])
+
+
+class _Line(NamedTuple):
+    """A record as it was read, and its line without the newline."""
+
+    record: Record
+    text: str
+
+
+def _read_lines(results_dir: Path) -> list[_Line]:
+    """Return the lines of a records file, each trial and round once; see `read_records`."""
     path = Path(results_dir) / _RECORDS
     if not path.is_file():
         raise ResultsError(f"expected records at {path}, found none; run the suite first, or name its results folder")
-    records: dict[tuple[str, int], Record] = {}
-    for number, line in _whole_lines(path):
-        record = _parse(path, number, line)
-        records.setdefault(record.key, record)
-    return _with_one_meaning(list(records.values()))
+    lines: dict[tuple[str, int], _Line] = {}
+    for number, text in _whole_lines(path):
+        record = _parse(path, number, text)
+        lines.setdefault(record.key, _Line(record, text))
+    return list(lines.values())
 
 
 def _with_one_meaning(records: list[Record]) -> list[Record]:
@@ -316,19 +337,23 @@ def _parse(path: Path, number: int, line: str) -> Record:
             f"{path}:{number}: expected schema {OLDEST_SCHEMA} to {SCHEMA}, got {schema}; read it with the quadrat "
             "that wrote it"
         )
-    known = {field.name for field in fields(Record)} - (_SINCE_3 if schema < SCHEMA else set())
-    values = {**_OPTIONAL, **values}
-    if set(values) != known:
-        odd = sorted(set(values) ^ known)
-        raise ResultsError(f"{path}:{number}: expected the fields of schema {schema}, got a difference in {odd}")
-    if schema < SCHEMA:
-        values = {"void_px": 0, "void_regions": None, "test_classes": None, **values}
-    record: Record = _checked(_RECORD, values, path, number)
-    return record if schema == SCHEMA else replace(record, void_px=record.labelled_px - sum(record.class_px))
+    if odd := (values.keys() | _OPTIONAL.keys()) ^ _NAMES[schema]:
+        raise ResultsError(
+            f"{path}:{number}: expected the fields of schema {schema}, got a difference in {sorted(odd)}"
+        )
+    if schema == SCHEMA:
+        return _checked(_RECORD, line, path, number)
+    values = {"void_px": 0, "void_regions": None, "test_classes": None, **values}
+    record: Record = _checked(_RECORD, json.dumps(values), path, number)
+    return replace(record, void_px=record.labelled_px - sum(record.class_px))
 
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
+"""One for all lines: `json.loads` would make a decoder for each."""
 
 
 def _json(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -338,7 +363,7 @@ def _json(path: Path, number: int, line: str) -> dict[str, Any]:
         ResultsError: When it is none.
     """
     try:
-        values = json.loads(line, parse_constant=_no_number)
+        values = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {_WAY_ON}") from error
     if not isinstance(values, dict):
@@ -346,23 +371,28 @@ def _json(path: Path, number: int, line: str) -> dict[str, Any]:
     return values
 
 
-def _checked(adapter: TypeAdapter[_Line], values: Any, path: Path, number: int) -> _Line:
-    """Return a line of a file as its class.
+def _checked(adapter: TypeAdapter[_Parsed], text: str, path: Path, number: int) -> _Parsed:
+    """Return a line of a file, one JSON object, as its class.
 
     Raises:
         ResultsError: When a value is of another type than its field, or the trial can't be the name of a folder.
     """
     try:
-        line = adapter.validate_json(json.dumps(values), strict=True)  # in JSON a list may be a tuple
+        line = adapter.validate_json(text, strict=True)  # in JSON a list may be a tuple
     except ValidationError as error:
         first = error.errors()[0]
         raise ResultsError(
             f"{path}:{number}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}, got {first['input']!r:.80}. "
             f"{_WAY_ON}"
         ) from error
-    if not is_part(line.trial_id):
+    if not _is_trial_id(line.trial_id):
         raise ResultsError(f"{path}:{number}: expected a `trial_id`, got {line.trial_id!r:.80}. {_WAY_ON}")
     return line
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_trial_id(text: str) -> bool:
+    return is_part(text)
 
 
 def append_record(results_dir: Path, record: Record) -> None:
@@ -445,7 +475,8 @@ def read_failures(results_dir: Path) -> list[Failure]:
     path = Path(results_dir) / _FAILURES
     failures: dict[str, Failure] = {}
     for number, line in _whole_lines(path):
-        failure = _checked(_FAILURE, _json(path, number, line), path, number)
+        _json(path, number, line)
+        failure = _checked(_FAILURE, line, path, number)
         failures[failure.trial_id] = failure
     return list(failures.values())
 
@@ -462,14 +493,21 @@ def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
     """
     results_dir = Path(results_dir)
     place = {trial_id: index for index, trial_id in enumerate(num_rounds)}
-    records = sorted(
-        read_records(results_dir), key=lambda record: (place.get(record.trial_id, len(place)), *record.key)
+    lines = sorted(
+        _read_lines(results_dir), key=lambda line: (place.get(line.record.trial_id, len(place)), *line.record.key)
     )
-    atomic_write(results_dir / _RECORDS, "".join(record.to_line() for record in records).encode())
+    records = _with_one_meaning([line.record for line in lines])
+    # A record that is what was read keeps its line, if that has a checksum: making 80,000 again takes seconds.
+    texts = (
+        f"{line.text}\n" if record is line.record and _CHECKED_LINE.fullmatch(line.text) else record.to_line()
+        for line, record in zip(lines, records, strict=True)
+    )
+    atomic_write(results_dir / _RECORDS, "".join(texts).encode())
+    of_trial = by_trial(records)
     failures = [
         failure
         for failure in read_failures(results_dir)
-        if not is_complete(records, failure.trial_id, num_rounds.get(failure.trial_id, 1))
+        if not is_complete(of_trial.get(failure.trial_id, ()), failure.trial_id, num_rounds.get(failure.trial_id, 1))
     ]
     path = results_dir / _FAILURES
     if failures:
@@ -477,6 +515,14 @@ def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
         atomic_write(path, text.encode())
     else:
         path.unlink(missing_ok=True)
+
+
+def by_trial(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return records by the id of their trial."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.trial_id, []).append(record)
+    return found
 
 
 def is_complete(records: Iterable[Record], trial_id: str, num_rounds: int) -> bool:

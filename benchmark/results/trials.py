@@ -1,5 +1,6 @@
 """The contents of a results folder: the suite's trials with their records and failures, finished or not."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A results folder as the analysis and the report read it.
+    """A results folder as the analysis and the report read it. What is derived from the trials is computed once.
 
     Attributes:
         path: The results folder.
@@ -119,27 +120,27 @@ class Results:
         """Name of the data set: its own where it has one, else that of its loader."""
         return str(self.dataset.get("title") or self.suite["dataset"]["name"])
 
-    @property
+    @functools.cached_property
     def records(self) -> tuple[Record, ...]:
         """The records of all strategies in suite order, without full supervision."""
         return tuple(record for trial in self.trials if not trial.is_full_supervision for record in trial.records)
 
-    @property
+    @functools.cached_property
     def full_supervision(self) -> tuple[Record, ...]:
         """The records of full supervision, one a seed."""
         return tuple(record for trial in self.trials if trial.is_full_supervision for record in trial.records)
 
-    @property
+    @functools.cached_property
     def labels(self) -> tuple[str, ...]:
         """The label of every strategy in suite order, with or without records."""
         return tuple(dict.fromkeys(trial.label for trial in self.trials if not trial.is_full_supervision))
 
-    @property
+    @functools.cached_property
     def strategies(self) -> dict[str, str]:
         """The registered name behind each label."""
         return {trial.label: trial.strategy for trial in self.trials if not trial.is_full_supervision}
 
-    @property
+    @functools.cached_property
     def queries(self) -> dict[str, Query]:
         """The query behind each label."""
         return {trial.label: trial.query for trial in self.trials if not trial.is_full_supervision}
@@ -154,17 +155,17 @@ class Results:
         """Whether strategies are compared over several region sizes or label types."""
         return len(set(self.queries.values())) > 1
 
-    @property
+    @functools.cached_property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of the suite."""
         return tuple(dict.fromkeys(trial.seed for trial in self.trials))
 
-    @property
+    @functools.cached_property
     def num_rounds(self) -> int:
         """Rounds of the longest trial of the suite."""
         return max((trial.num_rounds for trial in self.trials if not trial.is_full_supervision), default=1)
 
-    @property
+    @functools.cached_property
     def baselines(self) -> dict[str, str]:
         """The label of Random that each other label is compared to: the one with the same query."""
         randoms: dict[Query, str] = {}

@@ -201,5 +201,5 @@ def _schedule(context: RunContext, waiting: Sequence[TrialSpec]) -> Schedule:
     return Schedule(
         ordered,
         retries=context.suite.resources.retries,
-        shared={planned_round(spec, 0) for spec in context.suite.trials() if spec.trial_id in begun},
+        shared={planned_round(spec, 0) for spec in context.suite.trials() if spec.trial_id in begun} if begun else (),
     )

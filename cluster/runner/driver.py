@@ -157,7 +157,7 @@ def _complete(trials: Sequence[TrialSpec], options: RunOptions) -> tuple[set[str
     asked = {spec.trial_id for spec in trials}
     records = [record for record in read_records_so_far(results_dir) if record.trial_id in asked]
     gaps = options.engine.find_gaps(results_dir, records, options.remote)
-    return finished_trials(results_dir, list(trials)) - {trial_id for trial_id, _ in gaps}, gaps
+    return finished_trials(results_dir, trials, records) - {trial_id for trial_id, _ in gaps}, gaps
 
 
 def _warn_of_data(results_dir: Path, display: Display) -> None:
@@ -196,7 +196,7 @@ def _close(
 ) -> Outcome:
     """Put the records in suite order and return the outcome of the run."""
     results_dir = options.results_dir
-    if read_records_so_far(results_dir):
+    if (results_dir / "records.jsonl").is_file():
         finalise(results_dir, {spec.trial_id: spec.num_rounds for spec in suite.trials()})
         locked.lock.publish("records.jsonl", "failures.jsonl")
     complete, _ = _complete(trials, options)

@@ -180,11 +180,25 @@ def simulate(num_trials: int, num_workers: int, *, reports: bool = False) -> dic
     return found
 
 
+def _describe(folder: Path) -> None:
+    """Complete what the fake suite.json says of its data: a report reads all of it."""
+    path = folder / "suite.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("pool", "test"):
+        document["dataset"][name] |= {
+            "split": name, "path": "none", "num_images": 100, "num_px": 100 * 2**14, "void_px": 0,
+            "num_regions": {"16": 6400}, "void_regions": {"16": 0}, "clicks_from": "contours",
+        }  # fmt: skip
+    document["dataset"] |= {"title": "fake", "warnings": []}
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
 def _reports(folder: Path) -> dict[str, Any]:
     from quadrat.benchmark.reporting import write_report
     from quadrat.benchmark.reporting.text import as_text
     from quadrat.benchmark.results.trials import read_results
 
+    _describe(folder)
     begin_s = time.process_time()
     as_text(read_results(folder))
     stats_s = time.process_time() - begin_s

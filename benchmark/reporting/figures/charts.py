@@ -4,9 +4,10 @@ The learning curves hold every metric and every cost; parameters of the chart ch
 those parameters and the axis titles, so a static figure and the page can't disagree.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import altair as alt
 from altair.utils import schemapi
@@ -29,9 +30,12 @@ from quadrat.benchmark.results.trials import Results
 
 __all__ = [
     "BANDS",
+    "DRAWN_SEEDS",
     "axis_of",
     "band_of",
+    "curve_rows",
     "differences",
+    "drawn",
     "finished",
     "is_doubling",
     "learning_curves",
@@ -50,6 +54,9 @@ BANDS: Mapping[Band, str] = {
 }
 """The band around a mean line, and its title in the menu."""
 
+DRAWN_SEEDS: Final = 100
+"""Single seeds that a figure draws; means and intervals are over all. More marks hide each other, and fill the page."""
+
 _DIGITS = 6
 _MAX_BANDS = 4
 _FONT = "Arial, 'Liberation Sans', sans-serif"  # of the same widths wherever a figure is drawn or opened
@@ -64,6 +71,7 @@ def learning_curves(
     band: Band | None = None,
     with_legend: bool = True,
     width: int | Literal["container"] = 640,
+    rows: Spec | None = None,
 ) -> Spec:
     """Return the learning curves: mean line, band over seeds, seeds as points, full supervision as a line.
 
@@ -75,9 +83,9 @@ def learning_curves(
         band: What the band shows at first; by default that of `band_of`.
         with_legend: Off in the page, whose own legend can hide strategies.
         width: Of the plot in pixels, or that of the element it is drawn into.
+        rows: What `curve_rows` returns, where several figures of the same results are made.
     """
-    labels = [label for label in results.labels if any(record.label == label for record in results.records)]
-    costs, metrics = COSTS, metrics_shown(results)
+    labels = _recorded_labels(results)
     band = band or band_of(results)
     params = [
         alt.param(name="metric", value=metric.key),
@@ -126,25 +134,40 @@ def learning_curves(
     ]
     chart = alt.layer(*layers).add_params(*params).properties(width=width, height=400)
     spec = finished(chart.resolve_legend(color="shared", shape="shared"))
-    spec["datasets"] = {  # not through Altair, which would check every row against its schema
-        "means": _mean_rows(results, labels, costs, metrics),
-        "seeds": [_seed_row(record, costs, metrics) for record in results.records],
+    # Not through Altair, which would check every row against its schema.
+    spec["datasets"] = dict(curve_rows(results) if rows is None else rows)
+    return spec
+
+
+def curve_rows(results: Results) -> Spec:
+    """Return the data of the learning curves, over every cost and for every metric: the same for all their figures."""
+    metrics, first_seeds = metrics_shown(results), set(results.seeds[:DRAWN_SEEDS])
+    return {
+        "means": _mean_rows(results, _recorded_labels(results), COSTS, metrics),
+        "seeds": [_seed_row(record, COSTS, metrics) for record in results.records if record.seed in first_seeds],
         "full_supervision": _full_supervision_rows(results, metrics),
     }
-    return spec
+
+
+def _recorded_labels(results: Results) -> list[str]:
+    recorded = {record.label for record in results.records}
+    return [label for label in results.labels if label in recorded]
 
 
 def _mean_rows(
     results: Results, labels: Sequence[str], costs: Sequence[Cost], metrics: Sequence[Metric]
 ) -> list[dict[str, Any]]:
-    spent = {cost.key: values_by_seed(results.records, cost) for cost in costs}
+    positions: dict[tuple[str, int], dict[str, float]] = {}
+    for cost in costs:
+        for label, rounds in values_by_seed(results.records, cost).items():
+            for round_, seeds in rounds.items():
+                positions.setdefault((label, round_), {})[cost.key] = short(summarise(seeds.values()).mean)
     rows = []
     for metric in metrics:
         values = values_by_seed(results.records, metric)
         for label in labels:
             for round_, seeds in sorted(values.get(label, {}).items()):
-                position = {key: short(summarise(of[label][round_].values()).mean) for key, of in spent.items()}
-                row = {"metric": metric.key, "label": label, "round": round_, **position}
+                row = {"metric": metric.key, "label": label, "round": round_, **positions[label, round_]}
                 rows.append(row | _summary_fields(summarise(seeds.values())))
     return rows
 
@@ -218,7 +241,7 @@ def differences(
         half = difference.half_width or 0.0
         row = {"label": label, "mean": short(summary.mean), "num": summary.num}
         means.append(row | {"low": short(summary.mean - half), "high": short(summary.mean + half)})
-        seeds += [{"label": label, "seed": seed, "value": short(v)} for seed, v in difference.by_seed.items()]
+        seeds += [{"label": label, "seed": seed, "value": short(v)} for seed, v in drawn(difference.by_seed)]
     y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(labelLimit=260, grid=False, ticks=False, domain=False))
     colour = alt.Color("label:N", scale=_ordinal(labels, [looks[label].colour for label in labels]), legend=None)
     shape = alt.Shape("label:N", scale=_ordinal(labels, [looks[label].mark for label in labels]), legend=None)
@@ -292,6 +315,11 @@ def _scale(is_log: bool) -> alt.Scale:
 
 def _ordinal(domain: Sequence[str], values: Sequence[Any]) -> alt.Scale:
     return alt.Scale(domain=list(domain), range=list(values))
+
+
+def drawn(by_seed: Mapping[int, float]) -> list[tuple[int, float]]:
+    """Return seeds with their values, as many as a figure draws."""
+    return list(itertools.islice(by_seed.items(), DRAWN_SEEDS))
 
 
 def short(value: float) -> float:

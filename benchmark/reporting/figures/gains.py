@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis
-from quadrat.benchmark.reporting.figures.charts import finished, short
+from quadrat.benchmark.reporting.figures.charts import drawn, finished, short
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, ordered_pairs, pair_name
 from quadrat.benchmark.results.palette import Look
 
@@ -47,7 +47,7 @@ def gains(primary: PrimaryAnalysis, looks: Mapping[str, Look], *, width: int = 3
                 "seeds": found.num_seeds,
             }
         )
-        seeds += [{**row, "seed": seed, "value": short(value)} for seed, value in found.by_seed.items()]
+        seeds += [{**row, "seed": seed, "value": short(value)} for seed, value in drawn(found.by_seed)]
     pairs = ordered_pairs(primary)
     order = [names[pair] for pair in pairs]
     colours = [looks[label].colour if primary.is_against_random else _OTHER for label, _ in pairs]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from quadrat.benchmark.data import PackedSplit
 from quadrat.benchmark.data.shapes import RegionMap
 from quadrat.benchmark.reporting.figures.pictures import (
+    MAX_SEEDS,
     Unavailable,
     class_palette,
     open_maps,
@@ -77,9 +78,10 @@ class Gallery:
     Attributes:
         pictures: In pool order.
         labels: Strategies in suite order.
-        seeds: Seeds that have selections.
+        seeds: Seeds that have selections and are shown.
         num_rounds: Rounds to show.
         drawings: One for every label, seed and picture, in that order, so that a place in the page is a strategy.
+        num_left_out: Seeds of the suite beyond those that are shown, see `MAX_SEEDS`.
     """
 
     pictures: tuple[Picture, ...]
@@ -87,6 +89,7 @@ class Gallery:
     seeds: tuple[int, ...]
     num_rounds: int
     drawings: tuple[Drawing, ...]
+    num_left_out: int = 0
 
     @property
     def num_columns(self) -> int:
@@ -123,6 +126,7 @@ def draw_gallery(
         pictures=tuple(_picture(pool, index, palette) for index in chosen),
         labels=tuple(dict.fromkeys(trial.label for trial in trials)),
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
+        num_left_out=max(0, len(results.seeds) - MAX_SEEDS),
         num_rounds=max(rounds) + 1,
         drawings=tuple(
             _drawing(trial, selections.get(trial.trial_id), pool, maps.get(trial.trial_id), index, place)

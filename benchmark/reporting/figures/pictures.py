@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from quadrat.benchmark.results.trials import Results
 from quadrat.strategies.selection_file import SelectionFile
 
 __all__ = [
+    "MAX_SEEDS",
     "Unavailable",
     "cells_path",
     "class_palette",
@@ -55,6 +57,10 @@ class Unavailable:
     reason: str
 
 
+MAX_SEEDS: Final = 10
+"""Seeds whose selections are drawn: each is a few pictures of every strategy in the page."""
+
+
 def open_pool(results: Results, cache_dir: Path | None = None) -> PackedSplit | Unavailable:
     """Return the packed pool, or why it can't be used: it is a cache and may be gone.
 
@@ -76,14 +82,16 @@ def open_pool(results: Results, cache_dir: Path | None = None) -> PackedSplit | 
 
 
 def read_selections(results: Results) -> dict[str, dict[int, SelectionFile]]:
-    """Return trial_id -> round -> selection, for every trial of a strategy that has a selection.
+    """Return trial_id -> round -> selection, for every trial of the first `MAX_SEEDS` seeds that has a selection.
 
     Raises:
         ResultsError: When a selection file is damaged.
     """
-    selections = Selections(results.path)
+    selections, shown = Selections(results.path), set(results.seeds[:MAX_SEEDS])
     found: dict[str, dict[int, SelectionFile]] = {}
     for trial in results.trials:
+        if trial.seed not in shown:
+            continue
         for record in trial.records:
             if (file := selections.read(trial.trial_id, record.round)) is not None:
                 found.setdefault(trial.trial_id, {})[record.round] = file

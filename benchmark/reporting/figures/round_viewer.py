@@ -85,11 +85,15 @@ def draw_round_viewer(
     Raises:
         ResultsError: When a previews file is damaged.
     """
-    found = {trial.trial_id: previews for trial in results.trials if (previews := _previews(results, trial))}
-    if not found:
+    found: dict[str, dict[int, list[StoredPreview]]] = {}
+    trials: list[Trial] = []
+    for trial in results.trials:
+        if (not trials or trial.seed == trials[0].seed) and (previews := _previews(results, trial)):
+            found[trial.trial_id] = previews
+            trials.append(trial)
+    if not trials:
         return None
-    seed = next(trial.seed for trial in results.trials if trial.trial_id in found)
-    trials = [trial for trial in results.trials if trial.trial_id in found and trial.seed == seed]
+    seed = trials[0].seed
     trials.sort(key=lambda trial: trial.is_full_supervision)
     first = next(iter(found[trials[0].trial_id].values()))
     maps, palette, shapes = _Maps(), class_palette(results), open_maps(results, pool)

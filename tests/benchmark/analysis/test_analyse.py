@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.fake_results import write_fake_results
 
-from quadrat.benchmark.analysis.analyse import Analysis, analyse
+from quadrat.benchmark.analysis.analyse import Analysis, analyse, over_cost
 from quadrat.benchmark.analysis.measures import ACCURACY, CLICKS, COSTS, REGIONS, Cost
 from quadrat.benchmark.results.trials import read_results
 
@@ -111,3 +111,10 @@ def test_without_random_and_full_supervision_the_rest_is_still_there(tmp_path: P
     )
     assert found.round == 3 and found.pairwise is not None and len(found.pairwise.pairs) == 1
     assert len(found.areas) == 2
+
+
+def test_over_another_cost_all_is_as_if_it_had_been_computed_there(folder: Path) -> None:
+    results = read_results(folder)
+    found = analyse(results)
+    for cost in COSTS:
+        assert over_cost(found, results, cost) == analyse(results, cost)

@@ -1,5 +1,7 @@
 """Contrasts in a two-way layout: against statsmodels' regression, published formulas and simulated error rates."""
 
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -62,7 +64,7 @@ def test_the_variance_of_each_strategy_is_estimated_without_bias(cells: Cells) -
     std = np.array([1.0, 3.0, 1.0, 2.0, 0.5])
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((20_000, len(cells))) * std[[strategy for strategy, _ in cells]]
-    found = design_of(cells)._own_variances(noise @ design_of(cells)._residual_NN)
+    found = design_of(cells)._own_variances(design_of(cells).residuals(noise))
     assert found.mean(axis=0) == pytest.approx(std**2, abs=0.12)
 
 
@@ -76,6 +78,37 @@ def test_degrees_of_freedom_of_a_claim_are_boxs(cells: Cells) -> None:
     eigenvalues = np.linalg.eigvals(residual @ np.diag(own[[k for k, _ in cells]]) @ residual).real
     expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
     assert design.fit(values[None]).claim_df_B[0] == pytest.approx(min(expected, design.df))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_computed_without_a_matrix_of_cells_by_cells_is_what_that_matrix_gives(seed: int) -> None:
+    """Against the projection itself, on layouts with holes, two cells of a strategy in a block, and two components."""
+    rng = np.random.default_rng(seed)
+    cells = [cell for cell in COMPLETE if rng.random() < 0.8] + [(0, 0), (1, 0), (0, 1)]
+    if seed == 3:  # strategies 5 and 6 share no block with the others
+        cells += [(strategy, block) for strategy in (5, 6) for block in (4, 5)]
+    strategies, blocks = np.array(cells).T
+    columns = np.concatenate([np.eye(7)[strategies], np.eye(6)[blocks]], axis=1)
+    residual = np.eye(len(cells)) - columns @ np.linalg.pinv(columns)
+    design = BlockDesign.of(strategies.tolist(), blocks.tolist(), [(1, 0)])
+    assert design.df == round(float(np.trace(residual)))
+    values = rng.normal(0, 10, (3, len(cells)))
+    assert design.residuals(values) == pytest.approx(values @ residual, abs=1e-9)
+    assert design._residual_diagonal_N == pytest.approx(np.diag(residual), abs=1e-9)
+    is_its = np.eye(7)[strategies].T[: strategies.max() + 1]
+    assert design._squared_KK == pytest.approx(is_its @ residual**2 @ is_its.T, abs=1e-9)
+    inverse = np.linalg.pinv(columns)
+    assert design._weight_CN[0] == pytest.approx(inverse[1] - inverse[0], abs=1e-9)
+
+
+def test_ten_thousand_trials_are_fitted_in_little_memory() -> None:
+    cells = [(strategy, block) for strategy in range(5) for block in range(2000)]
+    tracemalloc.start()
+    found = design_of(cells).fit(np.random.default_rng(0).normal(0, 1, (1, len(cells))))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50 * 2**20  # a matrix of cells by cells alone has 763 MiB
+    assert (found.df, found.variance_B[0]) == (4 * 1999, pytest.approx(1, abs=0.05))
 
 
 def test_two_strategies_make_a_paired_t_test() -> None:

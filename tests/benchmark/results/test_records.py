@@ -187,6 +187,15 @@ def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
         read_records(tmp_path)
 
 
+def test_finalise_keeps_the_lines_as_they_were_written(tmp_path: Path) -> None:
+    records = [replace(RECORD, round=round_, miou=0.1 + 0.2 * round_) for round_ in (2, 0, 1)]
+    for record in (*records, replace(records[0], loss=9.0)):  # the first line of a round counts
+        append_record(tmp_path, record)
+    finalise(tmp_path, {RECORD.trial_id: 3})
+    expected = "".join(record.to_line() for record in sorted(records, key=lambda record: record.round))
+    assert (tmp_path / "records.jsonl").read_text() == expected
+
+
 def test_finalise_orders_by_suite_and_drops_failures_that_have_finished_since(tmp_path: Path) -> None:
     other = replace(RECORD, trial_id="entropy-r16-s0-def")
     for record in (replace(RECORD, round=1), other, RECORD):

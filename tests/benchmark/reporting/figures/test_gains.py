@@ -3,10 +3,12 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import vl_convert
 from support.curve_results import results_of
 
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis, primary_analysis
+from quadrat.benchmark.reporting.figures import charts
 from quadrat.benchmark.reporting.figures.gains import gains
 from quadrat.benchmark.reporting.files import VEGA_LITE
 from quadrat.benchmark.results.palette import looks_of
@@ -53,3 +55,12 @@ def test_it_can_be_drawn_also_for_pairs_without_random() -> None:
     _, spec = analysed({"entropy": 0.0, "core-set": 3.0})
     svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
     assert "entropy \N{MINUS SIGN} core-set" in svg
+
+
+def test_of_many_seeds_the_first_are_drawn_and_the_mean_is_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    primary, whole = analysed()
+    monkeypatch.setattr(charts, "DRAWN_SEEDS", 2)
+    _, spec = analysed()
+    assert {row["seed"] for row in spec["datasets"]["seeds"]} == {0, 1}
+    assert spec["datasets"]["means"] == whole["datasets"]["means"]
+    assert all(len(found.by_seed) == 5 for found in primary.comparisons)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from support.fake_results import STRATEGIES, write_fake_results
 
+from quadrat.benchmark.reporting.figures import gallery as gallery_module
+from quadrat.benchmark.reporting.figures import pictures
 from quadrat.benchmark.reporting.figures.gallery import Gallery, choose_images, draw_gallery
 from quadrat.benchmark.reporting.figures.pictures import Unavailable, cells_path, open_pool, read_selections
 from quadrat.benchmark.results.trials import read_results
@@ -31,6 +33,16 @@ def test_gallery_shows_the_same_images_for_every_strategy_and_seed(whole: Path) 
     assert gallery.labels == STRATEGIES
     places = {(drawing.label, drawing.seed, drawing.picture) for drawing in gallery.drawings}
     assert places == {(label, seed, picture) for label in STRATEGIES for seed in (0, 1, 2) for picture in range(3)}
+
+
+def test_of_many_seeds_the_first_are_drawn_and_no_other_selection_is_read(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_SEEDS", 2)
+    monkeypatch.setattr(gallery_module, "MAX_SEEDS", 2)
+    assert {trial_id.rpartition("-")[2] for trial_id in read_selections(read_results(whole))} == {"s0", "s1"}
+    found = gallery_of(whole)
+    assert isinstance(found, Gallery) and (found.seeds, found.num_left_out) == ((0, 1), 1)
 
 
 def test_gallery_draws_every_selected_region_of_an_image(whole: Path) -> None:
