@@ -92,7 +92,9 @@ class Record:
         fits: Models trained for this round: its own, and the other members of the ensemble that it was selected with.
             Left out of the line where it is 1.
         picks_digest: SHA-256 of the selected regions in the order of their selection.
-        seconds: By phase; the only field that differs between two runs of the same trial.
+        seconds: By phase. It differs between two runs of the same trial, as `ended_at` does; no other field does.
+        ended_at: When the round was complete, Unix seconds by the clock of its machine; None in a record of an earlier
+            version. Left out of the line where it is None.
     """
 
     schema: int = SCHEMA
@@ -127,6 +129,7 @@ class Record:
     labels: LabelType = PRECISE
     label_accuracy: float = 1.0
     fits: int = 1
+    ended_at: float | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -191,7 +194,7 @@ _CHECKED_LINE: Final = re.compile(rf'(\{{.*), "{_CHECKSUM}": "([0-9a-f]{{32}})"\
 _SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
 """Fields that schema 2 does not have."""
 
-_OPTIONAL: Final = {"labels": PRECISE, "label_accuracy": 1.0, "fits": 1}
+_OPTIONAL: Final = {"labels": PRECISE, "label_accuracy": 1.0, "fits": 1, "ended_at": None}
 """Fields that a line lacks where they have these values: so do all lines of before the fields were there."""
 
 _NAMES: Final = {
@@ -202,14 +205,14 @@ _NAMES: Final = {
 
 
 def without_timings(record: Record) -> dict[str, Any]:
-    """Return the fields of `record` that a second run must reproduce: all but `seconds`."""
+    """Return the fields of `record` that a second run must reproduce: all but `seconds` and `ended_at`."""
     values = asdict(record)
-    del values["seconds"]
+    del values["seconds"], values["ended_at"]
     return values
 
 
 def differing_fields(first: Record, second: Record) -> list[str]:
-    """Return the names of the fields in which two records differ, `seconds` aside.
+    """Return the names of the fields in which two records differ, timings aside.
 
     Records of one trial differ in no parameter and no setting of the recipe: its id is a hash of them, in which a file
     counts by its content, while a record names the path that it had. A record of schema 2 is compared by the classes

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from quadrat.benchmark.redaction import redact_url
 from quadrat.benchmark.storage.sqlite import sqlite_path, sqlite_url
 from quadrat.benchmark.tracking.database import find_damage, make_database, put_aside
 
@@ -28,6 +29,8 @@ __all__ = [
     "default_uri",
     "experiment_id",
     "prepare_store",
+    "runs_page",
+    "runs_path",
 ]
 
 State = Literal["running", "done", "failed", "interrupted", "pruned"]
@@ -51,6 +54,9 @@ _DEFAULTS: Final = {
 }
 _DATABASES: Final = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
 """Schemes of databases that MLflow opens itself, without a server in between."""
+
+_CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
+"""MLflow's chart view of training runs, without its menus for language models."""
 
 _PICTURES: Final = "quadrat.pictures"
 """Tag of a run: the pictures that it holds, set once both files of each are there."""
@@ -174,7 +180,15 @@ class Experiment:
         self.runs: dict[str, Run] = dict(self._find_runs())
         self._points: dict[tuple[str, str], dict[int, float]] = {}
 
-    def run(self, identity: str, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> Run:
+    def run(
+        self,
+        identity: str,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+        *,
+        started_at: float | None = None,
+    ) -> Run:
         """Return the run of that identity; create it and log its parameters if that has not been done.
 
         Args:
@@ -182,10 +196,11 @@ class Experiment:
             name: Name of a new run.
             tags: Tags of a new run, the identity among them.
             params: Its parameters.
+            started_at: Start of a new run, Unix seconds; None for now.
         """
         if identity not in self.runs:
             about = {**tags, _OWNER: self._owner, "state": "running"}
-            created = self.client.create_run(self.experiment_id, tags=about, run_name=name)
+            created = self.client.create_run(self.experiment_id, start_time=_ms(started_at), tags=about, run_name=name)
             run_id = created.info.run_id
             self.runs[identity] = Run(run_id=run_id, is_described=False, state="running", tags=about, num_datasets=0)
         run = self.runs[identity]
@@ -202,15 +217,15 @@ class Experiment:
         self.set_tag(run, _OWNER, f"{self._owner} (superseded)")
         return run
 
-    def set_state(self, run: Run, state: State) -> None:
-        """Set a run's tag and status."""
+    def set_state(self, run: Run, state: State, *, ended_at: float | None = None) -> None:
+        """Set a run's tag and status; one that no longer runs ended then (Unix seconds), or now."""
         if run.state == state:
             return
         self.client.set_tag(run.run_id, "state", state)
         if state == "running":
             self.client.update_run(run.run_id, status=_STATUS[state])
         else:
-            self.client.set_terminated(run.run_id, status=_STATUS[state])
+            self.client.set_terminated(run.run_id, status=_STATUS[state], end_time=_ms(ended_at))
         run.state = state
 
     def set_note(self, run: Run, note: str) -> None:
@@ -231,15 +246,15 @@ class Experiment:
             self._points[key] = {point.step: point.value for point in history}
         return self._points[key]
 
-    def log(self, run: Run, step: int, metrics: Mapping[str, float]) -> None:
-        """Log metrics at a step; MLflow cannot delete them.
+    def log(self, run: Run, step: int, metrics: Mapping[str, float], *, at: float | None = None) -> None:
+        """Log metrics at a step, with the time `at` (Unix seconds) or now; MLflow cannot delete them.
 
         The first of them is logged last: in a store of files, where each is a write of its own, it tells that all are.
         """
         from mlflow.entities import Metric
 
-        now_ms = int(time.time() * 1000)
-        points = [Metric(name, value, now_ms, step) for name, value in reversed(list(metrics.items()))]
+        at_ms = int(time.time() * 1000) if at is None else _ms(at)
+        points = [Metric(name, value, at_ms, step) for name, value in reversed(list(metrics.items()))]
         self.client.log_batch(run.run_id, metrics=points)
         for name, value in metrics.items():
             if (run.run_id, name) in self._points:
@@ -392,6 +407,28 @@ class Experiment:
             token = page.token
             if not token:
                 return
+
+
+def _ms(seconds: float | None) -> int | None:
+    """Return a time in MLflow's unit."""
+    return None if seconds is None else round(seconds * 1000)
+
+
+def runs_page(uri: str, experiment: str) -> str | None:
+    """Return the address of an experiment's runs on a tracking server, as charts; None where `uri` is no server's.
+
+    Args:
+        uri: An MLflow tracking URI.
+        experiment: Name of the experiment; where it does not exist, the address is that of the server's first page.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return None
+    return f"{redact_url(uri).rstrip('/')}/{runs_path(experiment_id(uri, experiment))}"
+
+
+def runs_path(id_: str | None) -> str:
+    """Return the path of an experiment's runs below a server's address; of None that of the first page."""
+    return f"#/experiments/{id_}/runs?{_CHARTS}" if id_ is not None else ""
 
 
 def _latest_revision() -> str:

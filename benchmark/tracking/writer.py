@@ -6,7 +6,7 @@ is written, so logging twice changes nothing.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,6 +101,7 @@ class ResultsWriter:
             record.key: record for record in read_records_so_far(results_dir)
         }
         self._last: dict[str, Record] = {}
+        self._spans: dict[str, tuple[float, float]] = {}
         for record in self._records.values():
             self._note_last(record)
         self._states: dict[str, State] = {}
@@ -167,6 +168,10 @@ class ResultsWriter:
         self._log_mean(self._facts.trials[record.trial_id], record.round, are_all_in=False)
 
     def _note_last(self, record: Record) -> None:
+        if record.ended_at is not None:
+            begin, end = record.ended_at - sum(record.seconds.values()), record.ended_at
+            before = self._spans.get(record.trial_id, (begin, end))
+            self._spans[record.trial_id] = min(begin, before[0]), max(end, before[1])
         last = self._last.get(record.trial_id)
         if last is None or last.round <= record.round:
             self._last[record.trial_id] = record
@@ -188,7 +193,7 @@ class ResultsWriter:
                 step=self._facts.steps(last)[-1],
                 metrics={MIOU: last.miou, PIXEL_ACCURACY: last.pixel_accuracy},
             )
-        self._experiment.set_state(run, state)
+        self._experiment.set_state(run, state, ended_at=self._span([trial_id])[1])
 
     def log_parents(self) -> None:
         """Update the parents: their states, and means over the seeds that exist when no more will come."""
@@ -199,7 +204,8 @@ class ResultsWriter:
             if "running" not in states and "interrupted" not in states:
                 for round_ in range(trial["num_rounds"]):
                     self._log_mean(trial, round_, are_all_in=True)
-            self._experiment.set_state(self._group_run(trial), _worst(states))
+            _, ended_at = self._span(self._facts.members(trial))
+            self._experiment.set_state(self._group_run(trial), _worst(states), ended_at=ended_at)
         self._set_suite_state()
 
     def log_artifacts(self) -> None:
@@ -222,7 +228,18 @@ class ResultsWriter:
     def _set_suite_state(self) -> None:
         """Set the state of the suite's run to the worst of its strategies."""
         states = {self._experiment.runs[id_].state for id_ in self._facts.groups if id_ in self._experiment.runs}
-        self._experiment.set_state(self._suite_run(), _worst({state for state in states if state is not None}))
+        _, ended_at = self._span(self._facts.trials)
+        worst = _worst({state for state in states if state is not None})
+        self._experiment.set_state(self._suite_run(), worst, ended_at=ended_at)
+
+    def _span(self, trial_ids: Iterable[str]) -> tuple[float | None, float | None]:
+        """Return when the first round of trials began and the last one ended, Unix seconds, as the records say it.
+
+        None where no record does: nothing is recorded yet, or an earlier version wrote it. A round began as long before
+        its end as its phases took, also where it took a shared model from the store: that one was trained then.
+        """
+        recorded = [self._spans[trial_id] for trial_id in trial_ids if trial_id in self._spans]
+        return (min(begin for begin, _ in recorded), max(end for _, end in recorded)) if recorded else (None, None)
 
     def _log_pictures(self) -> None:
         """Log a picture per round of what the first seed of each strategy selected, if the packed pool is available."""
@@ -262,7 +279,8 @@ class ResultsWriter:
             "mlflow.parentRunId": self._group_run(trial).run_id,
         }
         about = {**params(trial), "seed": str(trial["seed"])}
-        run = self._experiment.run(trial_id, self._facts.trial_name(trial), tags, about)
+        started_at, _ = self._span([trial_id])
+        run = self._experiment.run(trial_id, self._facts.trial_name(trial), tags, about, started_at=started_at)
         self._link_datasets(run)
         return run
 
@@ -271,7 +289,8 @@ class ResultsWriter:
         if (found := self._experiment.runs.get(identity)) is not None and found.is_complete:
             return found
         tags = {**self._facts.tags(trial, "strategy"), "group_id": identity}
-        run = self._experiment.run(identity, trial["label"], tags, params(trial))
+        started_at, _ = self._span(self._facts.members(trial))
+        run = self._experiment.run(identity, trial["label"], tags, params(trial), started_at=started_at)
         self._experiment.set_note(run, strategy_note(self._facts, trial))  # before the data sets, which complete it
         self._link_datasets(run)
         return run
@@ -281,7 +300,8 @@ class ResultsWriter:
         about = params(first)
         shared = {key: value for key, value in about.items() if key.startswith(("learner.", "dataset."))}
         tags = {"kind": "suite", "suite_id": self._suite_id, **self._facts.source_tags()}
-        run = self._experiment.run(self._suite_id, summary_name(self._facts), tags, shared)
+        started_at, _ = self._span(self._facts.trials)
+        run = self._experiment.run(self._suite_id, summary_name(self._facts), tags, shared, started_at=started_at)
         self._link_datasets(run)
         return run
 
@@ -292,7 +312,7 @@ class ResultsWriter:
     def _log_new(self, run: Run, record: Record, values: dict[str, float]) -> None:
         for step in self._facts.steps(record):
             if step not in self._experiment.points(run, MIOU):
-                self._experiment.log(run, step, values)
+                self._experiment.log(run, step, values, at=record.ended_at)
 
     def _contradicts(self, run: Run, record: Record) -> bool:
         """Return whether a run holds another mIoU of the round: of a folder's copy, or of lines that were deleted."""
@@ -324,7 +344,8 @@ class ResultsWriter:
         run = self._group_run(trial)
         for step in self._facts.steps(records[0]):
             if self._experiment.points(run, MIOU).get(step) != means[MIOU]:
-                self._experiment.log(run, step, means)
+                ends = [record.ended_at for record in records if record.ended_at is not None]
+                self._experiment.log(run, step, means, at=max(ends) if len(ends) == len(records) else None)
 
 
 def _worst(states: set[State]) -> State:

@@ -282,6 +282,7 @@ class TrialState:
                 "fit": evaluation.fit_s,
                 "evaluate": evaluation.evaluate_s,
             },
+            ended_at=round(time.time(), 3),
         )
 
     def end_round(self, record: Record) -> None:

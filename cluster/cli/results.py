@@ -95,7 +95,7 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None) -
     from quadrat.benchmark.redaction import redact
     from quadrat.benchmark.results.folder import read_suite_json
     from quadrat.benchmark.results.lock import lock_results
-    from quadrat.benchmark.tracking.client import default_uri
+    from quadrat.benchmark.tracking.client import default_uri, runs_page
     from quadrat.benchmark.tracking.writer import log_results
 
     require_extras(["tracking"], what="quadrat track")
@@ -124,7 +124,8 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None) -
             raise QuadratError(
                 f"expected an MLflow store at {redact(uri)}, got {reason.rstrip('.')}{way_on}"
             ) from error
-    click.echo(f"{num_trials} trials are logged in {redact(uri)}")
+    page = runs_page(uri, experiment or read_suite_json(results_dir)["suite"]["name"])
+    click.echo(f"{num_trials} trials are logged in {page or redact(uri)}")
 
 
 @click.command()

@@ -170,7 +170,20 @@ def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> N
         target = "" if uri is None else f" --mlflow {redact(uri)}"
         click.echo(f"MLflow    incomplete; log it again from the files: {pasteable('track', shown)}{target}")
     elif options.logs_to_mlflow:
-        click.echo(f"MLflow    {pasteable('ui', shown) if uri is None else redact(uri)}")
+        click.echo(f"MLflow    {pasteable('ui', shown) if uri is None else _runs_page(options, uri)}")
+
+
+def _runs_page(options: "RunOptions", uri: str) -> str:
+    """Return the address of the suite's runs on a server; the tracking URI where it is no server."""
+    from quadrat.benchmark.redaction import redact
+    from quadrat.benchmark.results.folder import read_suite_json
+    from quadrat.benchmark.tracking.client import runs_page
+
+    name = options.experiment or read_suite_json(options.results_dir)["suite"]["name"]
+    try:
+        return runs_page(uri, name) or redact(uri)
+    except Exception as error:  # MLflow raises what its stores raise; the records are logged already
+        return f"{redact(uri)} (it does not say where the suite's page is: {type(error).__name__})"
 
 
 def _log_artifacts(options: "RunOptions") -> bool:

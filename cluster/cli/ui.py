@@ -26,8 +26,6 @@ __all__ = ["COMMANDS"]
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 240.0
 _ANSWER_S: Final = 30.0
-_CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
-"""MLflow's chart view of training runs, without its menus for language models."""
 
 
 @click.command()
@@ -54,9 +52,8 @@ def _serve(results_dir: Path, uri: str | None, experiment: str | None, port: int
         QuadratError: When the store is missing, or the port is taken.
     """
     from quadrat.benchmark.errors import QuadratError
-    from quadrat.benchmark.redaction import redact_url
     from quadrat.benchmark.results.folder import read_suite_json
-    from quadrat.benchmark.tracking.client import default_uri, experiment_id  # it imports mlflow when asked only
+    from quadrat.benchmark.tracking.client import default_uri, runs_page, runs_path  # mlflow only when asked
 
     name = experiment or read_suite_json(results_dir)["suite"]["name"]
     if uri is None and not (results_dir / "mlflow.db").is_file():
@@ -65,8 +62,8 @@ def _serve(results_dir: Path, uri: str | None, experiment: str | None, port: int
             f"`{pasteable('track', results_dir)}` makes it"
         )
     store = uri or default_uri(results_dir)
-    if store.startswith(("http://", "https://")):
-        click.echo(f"{redact_url(store).rstrip('/')}/{_page(experiment_id(store, name))}")
+    if (page := runs_page(store, name)) is not None:
+        click.echo(page)
         return 0
     if _answers(port):
         raise QuadratError(f"--port: expected a free port, got {port}, which another program uses; try {port + 1}")
@@ -86,7 +83,7 @@ def _serve(results_dir: Path, uri: str | None, experiment: str | None, port: int
         try:
             _await_start(server, port, log)
             address = f"http://{_HOST}:{port}/"
-            click.echo(f"{address}{_page(_ask_experiment(address, name))}\n(Ctrl-C ends it)")
+            click.echo(f"{address}{runs_path(_ask_experiment(address, name))}\n(Ctrl-C ends it)")
             server.wait()
         except KeyboardInterrupt:
             pass
@@ -95,11 +92,6 @@ def _serve(results_dir: Path, uri: str | None, experiment: str | None, port: int
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGTERM)
     return 0
-
-
-def _page(experiment: str | None) -> str:
-    """Return the path of an experiment's charts, or of the first page where nothing was logged."""
-    return f"#/experiments/{experiment}/runs?{_CHARTS}" if experiment is not None else ""
 
 
 def _ask_experiment(address: str, name: str) -> str | None:

@@ -20,8 +20,9 @@ from quadrat.benchmark.data.loaders.scenes import Scenes
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.records import Failure, append_record, record_failure
 from quadrat.benchmark.results.selections import selection_path, write_selection
+from quadrat.benchmark.tracking import client as client_module
 from quadrat.benchmark.tracking import logger as logger_module
-from quadrat.benchmark.tracking.client import Experiment, artifact_root, default_uri, experiment_id
+from quadrat.benchmark.tracking.client import Experiment, artifact_root, default_uri, experiment_id, runs_page
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.tracking.writer import log_artifacts, log_results
 from quadrat.strategies import Selection
@@ -101,6 +102,48 @@ def test_the_run_of_a_label_holds_the_mean_over_seeds(folder: Path) -> None:
     # The second seed of H failed after round 0 and will not come: later means are those of the first.
     assert curve(folder, "H", "num_seeds") == [(4, 2), (8, 1), (16, 1)]
     assert [step for step, _ in curve(folder, "H", "miou_std")] == [4]  # one seed has none
+
+
+def test_runs_have_the_times_of_their_records_also_when_they_are_logged_later(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    """Round r of seed s of "random" ends 100 r + 10 s seconds after a moment of 2001, having taken 60 s."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    write_suite_json(SUITE, tmp_path)
+    for spec in TRIALS[:2]:
+        for round_ in range(spec.num_rounds):
+            times = {"seconds": {"fit": 50.0, "score": 10.0}, "ended_at": 1e9 + 100 * round_ + 10 * spec.seed}
+            append_record(tmp_path, make_record(spec, round_, **times))
+    for round_ in range(TRIALS[2].num_rounds):  # as an earlier version wrote them
+        append_record(tmp_path, make_record(TRIALS[2], round_))
+    before_ms = time.time() * 1000
+    log_results(tmp_path)
+    found = runs(tmp_path)
+    span = {name: ((run.info.start_time / 1000 - 1e9), (run.info.end_time / 1000 - 1e9)) for name, run in found.items()}
+    assert span["random seed 0"] == (-60, 200)
+    assert span["random seed 1"] == (-50, 210)
+    assert span["random"] == (-60, 210)
+    assert found["H seed 0"].info.start_time >= before_ms
+    from mlflow import MlflowClient
+
+    client = MlflowClient(default_uri(tmp_path))
+    times_of = {
+        name: [point.timestamp / 1000 - 1e9 for point in client.get_metric_history(found[name].info.run_id, "miou")]
+        for name in ("random seed 1", "random")
+    }
+    assert {name: sorted(set(times)) for name, times in times_of.items()} == {
+        "random seed 1": [10, 110, 210],
+        "random": [10, 110, 210],  # a mean is there with its last seed
+    }
+
+
+def test_the_page_of_a_server_is_that_of_the_suites_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"fake": "7"}
+    monkeypatch.setattr(client_module, "experiment_id", lambda uri, name: known.get(name))
+    charts = "workflowType=machine_learning&compareRunsMode=CHART"
+    assert runs_page("http://me:secret@host:5000/", "fake") == f"http://host:5000/#/experiments/7/runs?{charts}"
+    assert runs_page("https://host", "none") == "https://host/"
+    assert runs_page("sqlite:////tmp/mlflow.db", "fake") is None
 
 
 def test_tags_and_status_give_the_state_of_a_trial(folder: Path) -> None:

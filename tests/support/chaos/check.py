@@ -58,12 +58,12 @@ def faults(reference: Path, folder: Path) -> list[Fault]:
 
 
 def _lines_by_key(folder: Path) -> dict[tuple[str, int], list[str]]:
-    """Return the lines of records.jsonl by trial and round, without `seconds` and checksum; all other bytes stay."""
+    """Return the lines of records.jsonl by trial and round, without timings and checksum; all other bytes stay."""
     path = folder / "records.jsonl"
     found: dict[tuple[str, int], list[str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         fields = json.loads(line)
-        kept = re.sub(r', "seconds": \{[^}]*\}|, "checksum": "[^"]*"', "", line)
+        kept = re.sub(r', "seconds": \{[^}]*\}|, "(ended_at|checksum)": [^,}]*', "", line)
         found.setdefault((fields["trial_id"], fields["round"]), []).append(kept)
     return found
 
