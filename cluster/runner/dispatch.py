@@ -14,9 +14,10 @@ from quadrat.cluster.runner.actor import Place
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.events import Event, Raised, Stopped, failure_of
 from quadrat.cluster.runner.interrupt import GRACE_S
+from quadrat.cluster.runner.node_failures import MAX_NODE_FAILURES
 from quadrat.cluster.runner.ray_session import ray_for
 from quadrat.cluster.runner.recorder import ContradictionError, Recorder
-from quadrat.cluster.runner.schedule import MAX_NODE_FAILURES, MAX_WORKER_DEATHS, Schedule
+from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS, Schedule
 from quadrat.cluster.runner.worker_pool import (
     PoolEvent,
     TrialEvent,

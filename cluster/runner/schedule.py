@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from quadrat.benchmark.config.sharing import planned_round
 from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.cluster.runner.node_failures import NodeFailures
 
-__all__ = ["MAX_NODES", "MAX_NODE_FAILURES", "MAX_WORKER_DEATHS", "Attempts", "Schedule"]
+__all__ = ["MAX_WORKER_DEATHS", "Attempts", "Schedule"]
 
 MAX_WORKER_DEATHS: Final = 3
 """Times in a row that the worker of a trial may die without a new round in between.
@@ -17,13 +18,6 @@ MAX_WORKER_DEATHS: Final = 3
 A worker that the cluster takes away is not the trial's fault, so a trial that advances is tried again without limit.
 One that kills its worker every time (out of memory, a crash in native code) has failed.
 """
-
-
-MAX_NODES: Final = 3
-"""Nodes on which a trial is tried whose error may be the node's, provided that one of them is known to work."""
-
-MAX_NODE_FAILURES: Final = 3
-"""Trials in a row that may raise on a node, with no new round in between, before it gets no more of them."""
 
 
 @dataclass(kw_only=True)
@@ -92,9 +86,7 @@ class Schedule:
         self._startable, self._all = entries, list(entries)  # heaps: entries are in order
         self._in_training: Counter[str] = Counter()  # trials in flight of each round 0 that is not trained yet
         self._deferred: defaultdict[str, list[_Entry]] = defaultdict(list)
-        self._failed_on: defaultdict[str, set[str]] = defaultdict(set)
-        self._node_failures: defaultdict[str, set[str]] = defaultdict(set)  # trials in a row that raised there
-        self._good_nodes: set[str] = set()
+        self._node_failures = NodeFailures()
 
     @property
     def num_open(self) -> int:
@@ -135,8 +127,7 @@ class Schedule:
     def on_new_round(self, trial_id: str, node: str = "") -> None:
         """Note that a trial has finished a round which no earlier attempt had finished."""
         self._attempts[trial_id].on_new_round()
-        self._node_failures[node].clear()
-        self._good_nodes.add(node)
+        self._node_failures.on_new_round(node)
         round_0 = self._rounds_0[trial_id]
         if round_0 not in self._shared:
             self._shared.add(round_0)
@@ -164,32 +155,25 @@ class Schedule:
         Args:
             trial_id: The trial.
             is_retryable: See `Raised`.
-            is_of_environment: See `Raised`. The trial is tried on other nodes too, besides its retries: on all of
-                them, or on `MAX_NODES` when one of those has finished a round in this run.
+            is_of_environment: See `Raised`. The trial is tried on other nodes too, besides its retries, as
+                `NodeFailures` says.
             node: Where it raised.
             nodes: Nodes that are in use.
         """
         self._take_back(trial_id)
-        if is_of_environment:
-            failed_on = self._failed_on[trial_id]
-            failed_on.add(node)
-            self._node_failures[node].add(trial_id)
-            is_its_own = len(failed_on) >= MAX_NODES and bool(failed_on & self._good_nodes)
-            if nodes - failed_on and not is_its_own:
-                self._push_first(trial_id)
-                return True
+        if is_of_environment and self._node_failures.on_raised(trial_id, node, nodes):
+            self._push_first(trial_id)
+            return True
         if self._attempts[trial_id].on_raised(is_retryable=is_retryable):
             self._push(trial_id, self._last)
             self._last += 1
             return True
-        if len(failed_on := self._failed_on.get(trial_id, set())) > 1:  # then it was not the nodes' error
-            for one in failed_on:
-                self._node_failures[one].discard(trial_id)
+        self._node_failures.on_failed(trial_id)
         return False
 
     def bad_nodes(self) -> set[str]:
-        """Return the nodes on which `MAX_NODE_FAILURES` trials in a row have raised, less what failed elsewhere too."""
-        return {node for node, trials in self._node_failures.items() if len(trials) >= MAX_NODE_FAILURES}
+        """Return the nodes on which trial after trial has raised, see `NodeFailures`."""
+        return self._node_failures.bad_nodes()
 
     def on_worker_died(self, trial_id: str) -> bool:
         """Take back a trial whose worker died and return whether it is tried again.
@@ -243,8 +227,8 @@ class Schedule:
             heapq.heappush(self._startable, entry)
 
     def _may_run(self, trial_id: str, node: str, nodes: Set[str]) -> bool:
-        failed_on = self._failed_on.get(trial_id)
-        return failed_on is None or node not in failed_on or failed_on >= nodes
+        failed_on = self._node_failures.failed_on(trial_id)
+        return node not in failed_on or failed_on >= nodes
 
 
 class _Entry(NamedTuple):

@@ -1,7 +1,7 @@
 """Running the trials of one candidate in step, a round of all its seeds at a time. It knows no Tune."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quadrat.benchmark.config.candidates import Candidate, search_suite, search_trials, study_of
@@ -28,7 +28,8 @@ class CandidateRound:
         num_rounds: Rounds done so far.
         trained: Keys of the records whose model was trained for them; the others took one from the store.
         place: Where the candidate runs.
-        failure: Of the trial that has failed, else None.
+        failure: Of the trial that has failed, with machine and node, else None.
+        is_of_environment: Whether that trial may not fail on another node.
         is_done: Whether all rounds are done.
         is_stopped: Whether the round was cut short because the search is to stop; its fit has written a checkpoint.
     """
@@ -39,6 +40,7 @@ class CandidateRound:
     trained: frozenset[tuple[str, int]]
     place: Place
     failure: Failure | None = None
+    is_of_environment: bool = False
     is_done: bool = False
     is_stopped: bool = False
 
@@ -79,7 +81,8 @@ class CandidateRunner:
         """Run the next round of every trial that is not complete; a trial that fails ends the round."""
         records: list[Record] = []
         trained: set[tuple[str, int]] = set()
-        failure, is_stopped = None, False
+        raised: Raised | None = None
+        is_stopped = False
         for trial in self._trials:
             if trial.is_done:
                 continue
@@ -88,8 +91,8 @@ class CandidateRunner:
             except StopRequested:
                 is_stopped = True
                 break
-            if isinstance(found, Failure):
-                failure = found
+            if isinstance(found, Raised):
+                raised = found
                 break
             records.append(found)
             if trial.is_trained:
@@ -103,8 +106,9 @@ class CandidateRunner:
             num_rounds=self._num_rounds,
             trained=frozenset(trained),
             place=self._place,
-            failure=failure,
-            is_done=failure is None and all(trial.is_done for trial in self._trials),
+            failure=None if raised is None else replace(raised.failure, host=self._place.host, node=self._place.node),
+            is_of_environment=raised is not None and raised.is_of_environment,
+            is_done=raised is None and all(trial.is_done for trial in self._trials),
             is_stopped=is_stopped,
         )
 
@@ -141,8 +145,8 @@ class _Trial:
     is_done: bool = False
     is_trained: bool = False
 
-    def next_round(self, get_runner: Callable[[], TrialRunner], on_progress: OnProgress) -> Record | Failure:
-        """Return the record of the next round, or the failure of the trial if it is not tried again.
+    def next_round(self, get_runner: Callable[[], TrialRunner], on_progress: OnProgress) -> Record | Raised:
+        """Return the record of the next round, or what the trial raised if it is not tried again here.
 
         Raises:
             StopRequested: When `on_progress` raises it; a fit has written a checkpoint.
@@ -163,7 +167,7 @@ class _Trial:
                 self.rounds = None
                 raised = Raised.of(self.spec, error, num_rounds_done=self.num_done)
                 if not self.attempts.on_raised(is_retryable=raised.is_retryable):
-                    return raised.failure
+                    return raised
             else:
                 self.num_done += 1
                 self.is_done = record.exhausted or self.num_done == self.spec.num_rounds

@@ -1,6 +1,6 @@
 """The driver's side of a search: hands out candidates, records their rounds, and decides which are pruned."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.progress import Row, RunProgress
 from quadrat.cluster.progress.status import describe_row
+from quadrat.cluster.runner.node_failures import MAX_NODE_FAILURES, NodeFailures
 from quadrat.cluster.runner.recorder import Recorder
 from quadrat.cluster.study.candidate_runner import CandidateRound
 from quadrat.cluster.study.search_display import CandidateRow, SearchState, open_search_display, show_values
@@ -56,6 +57,7 @@ class Search:
     Attributes:
         display: Shows candidates and what happens to them, once it is entered.
         mlflow: Logs candidates to MLflow, None to log nowhere.
+        find_nodes: Returns the nodes that can run candidates; none where that is not known.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Search:
     ) -> None:
         self.display = open_search_display(self.state)
         self.mlflow: MlflowLogger | None = None
+        self.find_nodes: Callable[[], Set[str]] = frozenset
         self._suite = suite
         self._study = study_of(suite)
         self._results_dir = results_dir
@@ -84,6 +87,9 @@ class Search:
         self._values_of: dict[int, tuple[float, ...]] = {}
         self._candidates = self._storage.candidates()
         self._num_open = self._storage.num_open
+        self._again: list[Candidate] = []
+        self._node_failures = NodeFailures()
+        self._excluded: set[str] = set()
         self._trained: set[tuple[str, int]] = set()
         self._new: set[tuple[str, int]] = set()
 
@@ -105,11 +111,16 @@ class Search:
     @property
     def is_done(self) -> bool:
         """Whether every candidate has ended."""
-        return not self.num_open and not self._in_flight
+        return not self._num_open and not self._in_flight and not self._again
 
     def start(self) -> Candidate | None:
-        """Return the next candidate, which is in flight from now on; None when there are as many as are wanted."""
-        candidate = self._storage.next()
+        """Return the next candidate, which is in flight from now on; None when there is none at the moment.
+
+        One that raised on a node comes before new ones.
+        """
+        if not self._again and not self._num_open:  # Tune asks often: not in the database
+            return None
+        candidate = self._again.pop(0) if self._again else self._storage.next()
         if candidate is None:
             return None
         trials, full_supervision = search_trials(self._suite, candidate)
@@ -170,7 +181,10 @@ class Search:
         candidate = self._in_flight[number]
         candidate.progress.set_place(event.place.host, event.place.node, event.place.pid)
         self._trained |= event.trained
-        self._new |= {record.key for record in event.records} - self._records.keys()
+        new = {record.key for record in event.records} - self._records.keys()
+        if new:
+            self._node_failures.on_new_round(event.place.node)
+        self._new |= new
         self._timing.record(number, [record.key for record in event.records], event.trained)
         self._latest.pop(number, None)
         for record in event.records:
@@ -180,7 +194,7 @@ class Search:
             self._stopped.add(number)
             return True
         if event.failure is not None:
-            self._on_failure(number, event.failure)
+            self._on_raised(number, event.failure, is_of_environment=event.is_of_environment)
             return True
         values = self._values_of[number] = self._values(candidate, event.num_rounds)
         self._storage.report(number, event.num_rounds, values[0])
@@ -204,6 +218,30 @@ class Search:
         self._storage.fail(number, reason)
         self.display.print(f"✗ candidate {number} failed: {reason}")
         self.write()
+
+    def avoided(self, number: int) -> frozenset[str]:
+        """Return the nodes on which a candidate is not to run, unless those are all."""
+        return self._node_failures.failed_on(number) | self._excluded
+
+    def _on_raised(self, number: int, failure: Failure, *, is_of_environment: bool) -> None:
+        """Try a candidate on another node when its error may be the node's, else record that it has failed."""
+        nodes = self.find_nodes()
+        if is_of_environment and self._node_failures.on_raised(number, failure.node, nodes - self._excluded):
+            self._again.append(self._in_flight.pop(number).candidate)
+            self._timing.end(number)
+            where = f"(on {failure.host}, node {failure.node})"
+            self.display.print(f"! candidate {number} will be tried on another node: {failure.exception} {where}")
+        else:
+            self._node_failures.on_failed(number)
+            self._on_failure(number, failure)
+        bad = self._node_failures.bad_nodes()
+        if nodes - bad:  # else the error is the suite's
+            for node in sorted(bad - self._excluded):
+                self.display.print(
+                    f"! {failure.host} (node {node}) gets no more candidates in this run: {MAX_NODE_FAILURES} in a row "
+                    f"failed there, the last with {failure.exception}"
+                )
+            self._excluded = bad
 
     def _on_failure(self, number: int, failure: Failure) -> None:
         candidate = self._in_flight.pop(number)

@@ -9,19 +9,20 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ray import tune
 from ray.tune.search import Searcher
 
-from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.suite import Resources, Suite
 from quadrat.benchmark.results.study_results import study_dir
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.engine import OpenRunner
 from quadrat.cluster.runner.interrupt import GRACE_S, StopRequest
 from quadrat.cluster.runner.metrics import GpuMemory
-from quadrat.cluster.runner.ray_session import num_slots
+from quadrat.cluster.runner.ray_session import num_slots, slots_by_node
 from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS
 from quadrat.cluster.study.candidate_runner import CandidateRunner
 from quadrat.cluster.study.mailbox import Mailbox, Sender
@@ -33,6 +34,9 @@ _T = TypeVar("_T")
 
 _CANDIDATE: Final = "candidate"
 """Key of the candidate in Tune's configuration."""
+
+_AVOIDED: Final = "avoided"
+"""Key of the nodes on which it is not to run."""
 
 _ROUND: Final = "round"
 """Key of a candidate's round in Tune's result."""
@@ -63,6 +67,7 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
     for name, value in _TUNE_DEFAULTS.items():
         os.environ.setdefault(name, value)
     need, results_dir = context.suite.resources, context.options.results_dir
+    search.find_nodes = lambda: slots_by_node(need).keys()
     mailbox = Mailbox()
 
     def refresh() -> None:
@@ -83,10 +88,10 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
         report=mailbox.sender,
     )
     tuner = tune.Tuner(
-        tune.with_resources(actor, {"cpu": need.cpus, "gpu": need.gpus}),
+        tune.with_resources(actor, partial(_resources, need)),
         tune_config=tune.TuneConfig(
             search_alg=source,
-            num_samples=search.num_open,
+            num_samples=-1,  # until the source has no more: one that failed on a node comes again
             # As many as are in flight, so that a proposal knows of all candidates that ended before it starts. A
             # cluster that was joined may grow, hence only the user's bound there.
             max_concurrent_trials=need.max_in_flight or (num_slots(need) if is_own else None),
@@ -115,6 +120,15 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
         shutil.rmtree(scratch, ignore_errors=True)
         if source.error is not None:
             raise source.error
+
+
+def _resources(need: Resources, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a candidate needs, on any node but those that it avoids."""
+    bundle = {"CPU": need.cpus, "GPU": need.gpus}
+    if not config[_AVOIDED]:
+        return tune.PlacementGroupFactory([bundle])
+    others = {"ray.io/node-id": f"!in({', '.join(config[_AVOIDED])})"}
+    return tune.PlacementGroupFactory([bundle], bundle_label_selector=[others])
 
 
 class _CandidateActor(tune.Trainable):  # type: ignore[misc]
@@ -176,12 +190,12 @@ class CandidateSource(Searcher, tune.Stopper):  # type: ignore[misc]
         self.error: Exception | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next candidate as a configuration."""
+        """Return the next candidate as a configuration; None when there is none before one in flight has ended."""
         candidate = None if self._must_stop else self._call(self._search.start, on_error=None)
         if candidate is None:
-            return Searcher.FINISHED
+            return Searcher.FINISHED if self._must_stop or self._search.is_done else None
         self._numbers[trial_id] = candidate.number
-        return {_CANDIDATE: candidate}
+        return {_CANDIDATE: candidate, _AVOIDED: sorted(self._search.avoided(candidate.number))}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Record a round and return whether its candidate is to be stopped."""

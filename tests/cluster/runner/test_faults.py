@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.fake_trials import ENGINE, NO_DATA, NO_PACKAGE, make_suite, num_refused, pids_of, plan, times_run
+from support.fake_trials import ENGINE, NO_DATA, NO_PACKAGE, STUDY, make_suite, num_refused, pids_of, plan, times_run
 from support.paths import TESTS
 from support.ray_nodes import add_node, ray_nodes
 
@@ -23,6 +23,7 @@ from quadrat.benchmark.results.records import read_records, without_timings
 from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import Outcome, run_in_foreground, run_on_ray
 from quadrat.cluster.runner.engine import Engine
+from quadrat.cluster.study.driver import run_study
 
 pytestmark = pytest.mark.cluster
 
@@ -133,6 +134,19 @@ def test_a_broken_node_costs_no_trial_and_is_named(
     assert len(read_records(tmp_path)) == 36
     lines = [line for line in capsys.readouterr().out.splitlines() if "in this run" in line]
     assert len(lines) == 1 and f"node {broken.node_id}) gets no" in lines[0]
+
+
+def test_a_broken_node_costs_no_candidate_of_a_study(tmp_path: Path, nodes: Any) -> None:
+    add_node(nodes, num_cpus=2, resources={"broken": 1})
+    add_node(nodes, num_cpus=1)
+    refused = tmp_path / "refused"
+    suite = make_suite(
+        strategies=["random", "entropy-spatial"], resources={"retries": 0}, study=STUDY, description=str(refused)
+    )
+    outcome = run_study(suite, replace(options(tmp_path, nodes.address), engine=NO_DATA))
+    assert num_refused(suite) >= 2
+    assert [candidate.state for candidate in outcome.study.candidates] == ["done"] * 4
+    assert outcome.exit_code == 0 and not (tmp_path / "study" / "failures.jsonl").exists()
 
 
 def test_four_trials_of_half_a_gpu_are_in_flight_on_two_gpus(tmp_path: Path, nodes: Any) -> None:

@@ -20,7 +20,7 @@ from quadrat.benchmark.config.candidates import Candidate, best_of, search_trial
 from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import DataError, ResultsError
 from quadrat.benchmark.results.lock import fetch_results
-from quadrat.benchmark.results.records import read_failures, read_records
+from quadrat.benchmark.results.records import Failure, read_failures, read_records
 from quadrat.benchmark.results.study_results import read_study, study_dir
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 from quadrat.cluster.cli.main import cli
@@ -133,6 +133,59 @@ def test_a_round_counts_once_as_trained_or_as_shared_however_often_it_is_reporte
     assert again.num_shared == 0  # its records were there before
 
 
+def fail(search: Search, candidate: Candidate, node: str, *, is_of_environment: bool = True) -> bool:
+    """Report that a candidate has failed on a node, and return whether it is to stop there."""
+    spec = search_trials(make_study(), candidate)[0][0]
+    raised = Failure(
+        trial_id=spec.trial_id, label=spec.label, seed=spec.seed, round=0, exception="DataError: no such folder",
+        traceback="", host="machine", node=node,
+    )  # fmt: skip
+    return search.on_round(
+        CandidateRound(
+            number=candidate.number, records=(), num_rounds=0, trained=frozenset(), failure=raised,
+            place=Place(host="machine", pid=7, node=node), is_of_environment=is_of_environment,
+        )
+    )  # fmt: skip
+
+
+def test_a_candidate_that_raises_on_a_node_is_tried_on_the_others_and_fails_when_all_have_raised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = open_search(make_study(), tmp_path)
+    search.find_nodes = lambda: {"good", "bad"}
+    source = CandidateSource(search, StopRequest(), lambda: None)
+    first = start(search)
+    assert fail(search, first, "bad")
+    assert start(search) == first and search.avoided(first.number) == {"bad"}
+    assert source.suggest("of a new candidate")["avoided"] == []
+    assert fail(search, first, "good")
+    assert [candidate.state for candidate in candidates_in(tmp_path)] == ["failed", "running"]
+    assert [failure.node for failure in read_failures(study_dir(tmp_path))] == ["good"]
+    assert "tried on another node: DataError: no such folder (on machine, node bad)" in capsys.readouterr().out
+
+
+def test_an_error_that_every_node_would_make_is_not_tried_on_another(tmp_path: Path) -> None:
+    search = open_search(make_study(), tmp_path)
+    search.find_nodes = lambda: {"one", "other"}
+    assert fail(search, start(search), "one", is_of_environment=False)
+    assert [candidate.state for candidate in candidates_in(tmp_path)] == ["failed"]
+
+
+def test_a_node_on_which_candidate_after_candidate_raises_gets_no_more_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = open_search(make_study(candidates=5), tmp_path)
+    search.find_nodes = lambda: {"good", "bad"}
+    source = CandidateSource(search, StopRequest(), lambda: None)
+    for candidate in [start(search) for _ in range(3)]:
+        fail(search, candidate, "bad")
+    assert "machine (node bad) gets no more candidates in this run" in capsys.readouterr().out
+    again = [source.suggest(f"trial {number}") for number in range(5)]
+    assert [config["candidate"].number for config in again] == [0, 1, 2, 3, 4]
+    assert [config["avoided"] for config in again] == [["bad"]] * 5
+    assert source.suggest("waits for those in flight") is None
+
+
 def test_status_shows_candidates_in_flight_and_how_many_have_ended(tmp_path: Path) -> None:
     suite = make_study()
     search = open_search(suite, tmp_path)
@@ -150,6 +203,8 @@ def test_status_shows_candidates_in_flight_and_how_many_have_ended(tmp_path: Pat
     assert all(row[-4] == "node-1" and row[-2:] == ["01234567", "7"] for row in rows)  # the time elapsed is between
     status = json.loads(as_json.stdout)
     assert status["candidates"] == {"num": 4, "ended": 1, "failed": 0}
+    assert status["rounds"] == {"done": (NUM_ROUNDS + 1) * NUM_SEEDS}
+    assert status["fits"] == {"trained": NUM_ROUNDS * NUM_SEEDS, "shared": NUM_SEEDS}
     assert [(row["candidate"], row["seed"], row["round"]) for row in status["in_flight"]] == [(1, 10, 1), (1, 11, 1)]
     assert not (tmp_path / STATUS_NAME).exists()
 
