@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.redaction import redact_argv
+from quadrat.benchmark.redaction import redact, redact_argv
 
 __all__ = ["COMMAND", "COMMIT_FILE", "commit_of", "describe_environment", "environment_differences"]
 
@@ -55,7 +55,8 @@ def describe_environment(suite: Suite, device: str) -> dict[str, Any]:
         "encoder": suite.learner.encoder,
         "weights": suite.learner.weights,
         "commit": commit_of(Path(__file__).resolve().parent) or _sent_commit(),
-        "command": os.environ.get(COMMAND) or " ".join([Path(sys.argv[0]).name, *redact_argv(sys.argv[1:])]),
+        "command": redact(os.environ.get(COMMAND, ""))
+        or " ".join([Path(sys.argv[0]).name, *redact_argv(sys.argv[1:])]),
     }
 
 

@@ -23,7 +23,7 @@ from quadrat.benchmark.storage.backends import Versioned
 from quadrat.benchmark.storage.lease import Holder, Lease, acquire_lease, holder_of
 from quadrat.benchmark.storage.remote import ChangedError, Remote, working_folder
 
-__all__ = ["ResultsLock", "driver_of", "fetch_results", "lock_results"]
+__all__ = ["ResultsLock", "driver_of", "fetch_results", "lock_results", "upload_report"]
 
 _RECORDS: Final = ("records.jsonl", "study/records.jsonl")
 _DATABASE: Final = "study/study.db"
@@ -39,6 +39,8 @@ _FILES: Final = (
 """Files that only the driver writes; those in `study` exist when the suite has a study."""
 _DRIVER: Final = "driver"
 """Name of the lease of the driver, for results on a URL."""
+_REPORT: Final = "locks/report"
+"""Name of the lease of who uploads a report."""
 _ATTEMPTS: Final = 5
 """Versions of a file that are taken over from the driver before; there is at most one that it was writing."""
 
@@ -223,6 +225,27 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
         if folder == FOLDER:  # of a published copy
             remote.download(ARCHIVE, results_dir / ARCHIVE)
     return results_dir
+
+
+def upload_report(remote: Remote, results_dir: Path, name: str, on_wait: Callable[[], None] | None = None) -> None:
+    """Upload all files of a report, under a lease of its own, so that page and files on the URL are of one report.
+
+    The lease is read back before each file and released at the end; that of a process that was killed expires.
+
+    Args:
+        remote: The remote of the results folder.
+        results_dir: The results folder.
+        name: Name of the report's folder in it.
+        on_wait: Called about once a second while another process uploads a report.
+
+    Raises:
+        ResultsError: When the storage cannot be reached, or another process has taken the lease over.
+    """
+    with acquire_lease(remote, _REPORT, on_wait=on_wait) as lease:
+        for path in sorted((results_dir / name).rglob("*")):
+            if path.is_file():
+                lease.ensure()
+                remote.upload(path.relative_to(results_dir).as_posix(), path)
 
 
 def driver_of(url: str) -> Holder | None:

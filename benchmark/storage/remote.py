@@ -234,12 +234,6 @@ class Remote:
         """Copy the local file `path` to the remote; readers see the old or the new content."""
         self._call(name, lambda: self._backend.put(path, self._path(name)))
 
-    def upload_folder(self, folder: Path, name: str) -> None:
-        """Copy all files of the local `folder / name` to the remote."""
-        for path in sorted((folder / name).rglob("*")):
-            if path.is_file():
-                self.upload(path.relative_to(folder).as_posix(), path)
-
     def download(self, name: str, path: Path) -> bool:
         """Copy a file to the local `path`, atomically, and return whether it existed."""
 

@@ -41,13 +41,14 @@ def report(results: Path | str, out: Path | None, readme: Path | None, cache: Pa
     Its figures (SVG, PDF) and tables (CSV, LaTeX) lie beside it in files/.
     """
     from quadrat.benchmark.reporting import update_readme, write_report
+    from quadrat.benchmark.results.lock import upload_report
 
     folder = local_copy(results, "selections", "previews")
     page = write_report(folder, out, cache_dir=cache)
     if readme is not None:
         update_readme(readme, folder, page)
     if out is None and (remote := remote_of(results)) is not None:
-        remote.upload_folder(folder, page.parent.name)
+        upload_report(remote, folder, page.parent.name)
     click.echo(page)
 
 

@@ -142,10 +142,11 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
         click.echo(f"to run the failed trials again:\n  {command}")
     if has_report and outcome.stop_code is None and (results_dir / "records.jsonl").is_file():
         from quadrat.benchmark.reporting import write_report
+        from quadrat.benchmark.results.lock import upload_report
 
         page = write_report(results_dir)
         if remote is not None:
-            remote.upload_folder(results_dir, page.parent.name)
+            upload_report(remote, results_dir, page.parent.name)
         click.echo(f"\n{filled(_headline(results_dir))}\n\nreport    {page.absolute().as_uri()}")
     _conclude_mlflow(outcome, options, str(shown))
     sys.exit(outcome.exit_code if exit_code is None else exit_code)

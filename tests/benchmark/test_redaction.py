@@ -112,6 +112,20 @@ def test_the_url_of_results_is_quoted_without_its_password() -> None:
     assert "nowhere://host/bucket" in str(raised.value) and "cr3t" not in str(raised.value)
 
 
+def test_the_password_of_an_endpoint_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://me:{SECRET}@127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("FSSPEC_S3_CONFIG_KWARGS", '{"connect_timeout": 1, "retries": {"max_attempts": 1}}')
+    with pytest.raises(ResultsError) as raised:
+        Remote("s3://bucket/a").check()
+    assert "s3://bucket/a" in str(raised.value) and SECRET not in str(raised.value)
+    described = json.dumps(describe_environment(make_suite(), "cpu"))
+    assert SECRET not in described
+    monkeypatch.setenv("QUADRAT_COMMAND", f"AWS_ENDPOINT_URL=http://me:{SECRET}@host quadrat submit a.yaml")
+    assert describe_environment(make_suite(), "cpu")["command"] == "AWS_ENDPOINT_URL=http://host quadrat submit a.yaml"
+
+
 def test_the_error_of_a_trial_is_recorded_without_passwords(tmp_path: Path) -> None:
     text = "ConnectionError: http://me:s3cr3t@host"
     record_failure(

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.lock import ResultsLock, lock_results
+from quadrat.benchmark.results.lock import ResultsLock, lock_results, upload_report
 from quadrat.benchmark.results.records import merge_records
 from quadrat.benchmark.storage.backends import Backend
+from quadrat.benchmark.storage.lease import acquire_lease, holder_of
 from quadrat.benchmark.storage.remote import ChangedError, Remote, working_folder
 
 
@@ -263,3 +264,57 @@ def test_merged_records_keep_ours_and_add_rounds_that_only_they_have() -> None:
     ours = line.format("a", 0, "us") + line.format("b", 0, "us")
     theirs = line.format("a", 0, "them") + line.format("a", 1, "them")
     assert merge_records(ours.encode(), theirs.encode()).decode() == ours + line.format("a", 1, "them")
+
+
+def write_pages(folder: Path, text: str) -> None:
+    (folder / "report" / "files").mkdir(parents=True, exist_ok=True)
+    for name in ("files/table.csv", "index.html"):
+        (folder / "report" / name).write_text(text)
+
+
+def test_one_process_at_a_time_uploads_a_report_and_leaves_no_lease(
+    url: str, tmp_path: Path, machine: Callable[[str], None]
+) -> None:
+    machine("first")
+    remote, waits = Remote(url), list[float]()
+    write_pages(tmp_path / "first", "first")
+    upload_report(remote, tmp_path / "first", "report")
+    assert holder_of(remote, "locks/report") is None
+    held = acquire_lease(remote, "locks/report")
+    machine("second")
+    write_pages(tmp_path / "second", "second")
+    second = threading.Thread(
+        target=upload_report,
+        args=(Remote(url), tmp_path / "second", "report"),
+        kwargs={"on_wait": lambda: waits.append(time.monotonic())},
+    )
+    second.start()
+    while not waits:
+        time.sleep(0.01)
+    assert remote.read("report/index.html") == b"first"
+    held.release()
+    second.join()
+    assert {remote.read(name) for name in ("report/index.html", "report/files/table.csv")} == {b"second"}
+    assert holder_of(remote, "locks/report") is None
+
+
+def test_who_lost_the_lease_of_a_report_uploads_no_more_of_it(
+    url: str, tmp_path: Path, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("first")
+    write_pages(tmp_path / "first", "first")
+    remote, upload = Remote(url), Remote.upload
+    write_pages(tmp_path / "second", "second")
+
+    def suspended(self: Remote, name: str, path: Path) -> None:
+        upload(self, name, path)
+        if self is remote and name == "report/files/table.csv":  # the first of two files
+            monkeypatch.setattr(Remote, "upload", upload)
+            other = Remote(url)
+            other.delete("locks/report/1")  # as the next holder does once the lease has expired
+            upload_report(other, tmp_path / "second", "report")
+
+    monkeypatch.setattr(Remote, "upload", suspended)
+    with pytest.raises(ResultsError, match="was taken over by another quadrat run"):
+        upload_report(remote, tmp_path / "first", "report")
+    assert remote.read("report/index.html") == b"second"
