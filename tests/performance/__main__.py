@@ -1,4 +1,4 @@
-"""The measuring harness: `python -m performance fit|score|together|overhead|scale|digests|rivals|strategies`.
+"""The measuring harness: `python -m performance fit|score|shapes|together|overhead|scale|digests|rivals|strategies`.
 
 Or `make bench`.
 """
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import click
 
 from performance.digests import bench_digests
-from performance.learner import Case, bench_fit, bench_growth, bench_score, bench_together, open_case
+from performance.learner import Case, bench_fit, bench_growth, bench_score, bench_shapes, bench_together, open_case
 from performance.overhead import bench_overhead
 from performance.scale import bench_scale
 from performance.selection import PROBLEMS, bench_rivals, bench_strategies
@@ -150,6 +150,19 @@ def score(
         else:
             result = bench_score(opened, repeats=repeats, on_row=None if is_json else _print_rates)
             _print_comparison(result, is_json)
+
+
+@bench.command()
+@_case_options
+def shapes(suite_name: str, settings: Sequence[str], repeats: int, is_json: bool, **case: Any) -> None:
+    """Time scoring of a whole pool on superpixels (SLIC, SEEDS) against the same pass on the grid.
+
+    Seconds are CPU time on a CPU, so other programs hardly lengthen them.
+    """
+    with _opened_case(suite_name, settings, **case) as opened:
+        result = bench_shapes(opened, repeats=repeats, on_row=None if is_json else _print_pair)
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
 
 
 @bench.command()

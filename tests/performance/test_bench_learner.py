@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from performance.__main__ import bench
-from performance.learner import Case, bench_growth, bench_together, naive, open_case
+from performance.learner import Case, bench_growth, bench_shapes, bench_together, naive, open_case
 from performance.learner.process import started
 from performance.learner.sides import SIDES
 from quadrat.benchmark.config.suite import load_suite
@@ -131,6 +131,18 @@ def test_growth_streams_more_for_more_images(case: Case) -> None:
     assert [row["images"] for row in rows] == [4, 8]
     assert rows[1]["streamed_mib"] > rows[0]["streamed_mib"] > 0
     assert all(row["peak_mib"] >= row["peak_own_mib"] >= row["before_mib"] > 0 for row in rows)
+
+
+def test_passes_on_superpixels_are_set_beside_those_on_the_grid(case: Case) -> None:
+    result = bench_shapes(case, ["slic"], repeats=2)
+    assert [(row["regions of"], row["pass"]) for row in result["rows"]] == [
+        ("slic", "entropy"),
+        ("slic", "entropy and features"),
+    ]
+    grid = RegionGrid(case.split().sizes, case.region_size).num_regions
+    for row in result["rows"]:
+        assert len(row["ratios"]) == 2 and min(row["ratios"]) <= row["ratio"] <= max(row["ratios"])
+        assert row["regions"][1] == grid and row["regions"][0] > 0 < row["grid_ms_per_image"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ equal bits: on a CPU in float64 for pixels and by a sparse product for cells, on
 
 # Axes: B images, y x rows and columns of a map, d its channels, n regions of an image, K weights, H W pixels.
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ class ShapePooling:
     def __init__(self, layout: Layout, device: torch.device) -> None:
         self._layout = layout
         self._device = device
+        self._last: tuple[int, NDArray[np.int64]] | None = None
 
     def __call__(self, map_Byxd: Tensor, indices: Sequence[int], stride: int) -> Tensor:
         """Return the mean of a map over every region of these images, (regions, d), image by image.
@@ -57,7 +59,9 @@ class ShapePooling:
     def _means(self, map_yxd: Tensor, image: int, stride: int) -> Tensor:
         height, width = self._layout.sizes[image].tolist()
         first, end = self._layout.first[image : image + 2].tolist()
-        region_HW = self._layout.window(image, 0, 0, height, width) - first
+        if self._last is None or self._last[0] != image:  # several maps of an image come one after the other
+            self._last = image, self._layout.window(image, 0, 0, height, width) - first
+        region_HW = self._last[1]
         pixels_n = self._layout.pixels[first:end]
         if stride == 1 and map_yxd.device.type == "cpu":
             return _means_of_pixels(map_yxd[:height, :width], region_HW, pixels_n)
@@ -81,6 +85,15 @@ class ShapePooling:
         lengths_n = torch.from_numpy(np.bincount(weights.region, minlength=end - first)).to(self._device)
         means_nd: Tensor = torch.segment_reduce(values_Kd, "sum", lengths=lengths_n, axis=0)
         return means_nd.to(map_Cd.dtype)
+
+
+def _extremes(padded: NDArray[np.int64], stride: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the smallest and the largest region of every cell; row by row, several times faster than over blocks."""
+    found = []
+    for extreme in (np.minimum, np.maximum):
+        of_rows = functools.reduce(extreme, (padded[step::stride] for step in range(stride)))
+        found.append(functools.reduce(extreme, (of_rows[:, step::stride] for step in range(stride))))
+    return found[0], found[1]
 
 
 def _means_of_pixels(map_HWd: Tensor, region_HW: NDArray[np.int64], pixels_n: NDArray[np.int64]) -> Tensor:
@@ -112,8 +125,8 @@ def shared_pixels(region_HW: NDArray[np.int64], stride: int, num_columns: int) -
     padded[:height, :width] = np.maximum(region_HW, -1)
     blocks = padded.reshape(rows, stride, cols, stride)
     cell_rc = np.arange(rows)[:, None] * num_columns + np.arange(cols)
-    low = blocks.min(axis=(1, 3))
-    is_whole = low == blocks.max(axis=(1, 3))
+    low, high = _extremes(padded, stride)
+    is_whole = low == high
     mixed = blocks.swapaxes(1, 2)[~is_whole].reshape(-1, stride * stride)
     num_cells = rows * num_columns
     pair, count = np.unique((mixed * num_cells + cell_rc[~is_whole][:, None])[mixed >= 0], return_counts=True)

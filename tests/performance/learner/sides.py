@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from performance.learner import naive
 from performance.learner.case import Case
-from quadrat.benchmark.data import RegionGrid
-from quadrat.benchmark.learning.learner import Learner
+from quadrat.benchmark.data import Layout, RegionGrid
+from quadrat.benchmark.learning.learner import Learner, Scores
 from quadrat.benchmark.learning.runtime import torch_settings
 from quadrat.benchmark.learning.training.fit import Batch, train
 
@@ -151,7 +151,7 @@ class QuadratScore:
         }
         recipe = case.recipe.model_copy(update=small)
         split = case.split()
-        self._grid = RegionGrid(split.sizes, case.region_size)
+        self.grid = RegionGrid(split.sizes, case.region_size)
         # Any trained network does: one iteration gives BatchNorm its statistics. A small one: memory is measured later.
         once = Learner(
             recipe,
@@ -173,10 +173,14 @@ class QuadratScore:
             if not first and done >= _WARM_IMAGES:
                 begin, first = _now(self._case.device), done
 
-        self._learner.score(
-            self._fitted, self._grid, signals=self.signals, features=self.features, seed=0, round=0, on_step=on_step
+        self.score(self.grid, features=self.features, on_step=on_step)
+        return Block(len(self.grid.sizes) - first, _now(self._case.device) - begin, None)
+
+    def score(self, layout: Layout, *, features: bool, on_step: Callable[[int, int], None] | None = None) -> Scores:
+        """Score the pool on any layout of its images."""
+        return self._learner.score(
+            self._fitted, layout, signals=self.signals, features=features, seed=0, round=0, on_step=on_step
         )
-        return Block(len(self._grid.sizes) - first, _now(self._case.device) - begin, None)
 
 
 class QuadratForward(QuadratScore):
@@ -196,7 +200,7 @@ class QuadratGrowth(QuadratScore):
 
     def score_first(self, count: int) -> int:
         """Score `count` images and return the bytes that were streamed."""
-        grid = RegionGrid(self._grid.sizes[:count], self._case.region_size)
+        grid = RegionGrid(self.grid.sizes[:count], self._case.region_size)
         with tempfile.TemporaryDirectory(dir=self._case.cache_dir) as folder:
             self._learner.score(
                 self._fitted,
