@@ -20,12 +20,15 @@ from quadrat.cluster.cli.main import cli
 
 
 @pytest.mark.slow
-def test_runs_that_are_killed_and_run_again_equal_one_that_was_not_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "support.chaos", "--story", "trial", "--kills", "6", "--seed", "1"]
+@pytest.mark.parametrize(("story", "kills"), [("trial", 6), ("shapes", 3)])
+def test_runs_that_are_killed_and_run_again_equal_one_that_was_not_killed(
+    tmp_path: Path, story: str, kills: int
+) -> None:
+    command = [sys.executable, "-m", "support.chaos", "--story", story, "--kills", f"{kills}", "--seed", "1"]
     harness = Path(__file__).parents[2]
     done = subprocess.run([*command, "--keep", str(tmp_path)], cwd=harness, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| **all** | 6 |" in done.stdout
+    assert f"| **all** | {kills} |" in done.stdout
 
 
 @pytest.mark.slow
@@ -68,13 +71,14 @@ def test_the_comparison_detects_lost_doubled_changed_and_leftover_files(tmp_path
     path = bad / "records.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     changed = {**json.loads(lines[1]), "seconds": {"fit": 99.0}}
+    del changed["checksum"]
     path.write_text(lines[0] + json.dumps(changed) + "\n")
     assert faults(good, bad) == []
     path.write_text(lines[0])
     assert [fault.kind for fault in faults(good, bad)] == ["lost"]
     path.write_text("".join([*lines, lines[1]]))
     assert [fault.kind for fault in faults(good, bad)] == ["doubled"]
-    path.write_text(lines[0] + lines[1].replace('"loss": 1.0', '"loss": 1.00'))
+    path.write_text(lines[0] + json.dumps(changed).replace('"loss": 1.0', '"loss": 1.00') + "\n")
     assert [fault.kind for fault in faults(good, bad)] == ["different"]
     path.write_text("".join(lines))
     (bad / ".suite.json.00000000-1-00000000.tmp").touch()

@@ -31,7 +31,8 @@ class _Story(NamedTuple):
 
 
 STORIES: Mapping[str, _Story] = {
-    "trial": _Story("`quadrat trial`, results in a folder", forked.trials, 44),
+    "trial": _Story("`quadrat trial`, results in a folder", forked.trials, 38),
+    "shapes": _Story("`quadrat trial` on superpixels, dominant and multi-class labels, an ensemble", forked.shapes, 6),
     "file-url": _Story("`quadrat trial`, results on `file://`", forked.trials_on_files, 10),
     "s3": _Story("`quadrat trial`, results on S3", forked.trials_on_s3, 10),
     "suspend": _Story("machine suspended, another takes over (S3)", forked.pauses, 5),

@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ __all__ = [
     "partitions",
     "pauses",
     "reports",
+    "shapes",
     "tracks",
     "trials",
     "trials_on_files",
@@ -40,6 +41,15 @@ __all__ = [
 
 SUITE = {**TINY_SUITE, "learner": {**TINY_SUITE["learner"], "iterations": 4}}
 TRIALS = ("random", "entropy-spatial")
+SHAPES = {
+    **SUITE,
+    "regions": "slic",
+    "labels": ["dominant", "multi-class"],
+    "strategies": ["entropy-spatial", {"name": "ensemble-entropy", "labels": "dominant"}],
+    "budgets": [6, 12],
+    "learner": {**SUITE["learner"], "iterations": 2},
+}
+SHAPES_TRIALS = ("entropy-spatial dominant", "entropy-spatial multi-class", "ensemble-entropy dominant")
 LEASE_S = 4.0
 
 
@@ -84,16 +94,16 @@ class Story:
     prepare: Callable[[Place], object] = lambda place: None
 
 
-def run_trials(suite: Path, results: str) -> list[list[str]]:
+def run_trials(suite: Path, results: str, labels: Sequence[str] = TRIALS) -> list[list[str]]:
     """Return the command lines of all trials."""
-    return [["trial", str(suite), "--strategy", name, "--seed", "0", "--results", results] for name in TRIALS]
+    return [["trial", str(suite), "--strategy", label, "--seed", "0", "--results", results] for label in labels]
 
 
-def write_reference(work: Path) -> tuple[Path, Path]:
-    """Run the suite undisturbed in a folder, and return suite and folder."""
+def write_reference(work: Path, values: Mapping[str, Any] = SUITE, labels: Sequence[str] = TRIALS) -> tuple[Path, Path]:
+    """Run a suite undisturbed in a folder, and return suite and folder."""
     suite, reference = work / "suite.yaml", work / "reference"
-    suite.write_text(yaml.safe_dump(SUITE), encoding="utf-8")
-    _undisturbed(run_trials(suite, str(reference)), reference)
+    suite.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+    _undisturbed(run_trials(suite, str(reference), labels), reference)
     return suite, reference
 
 
@@ -153,6 +163,33 @@ def trials(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> None
         place=lambda name: Place(str(work / name), work / name),
     )
     kill_until_it_ends(story, tally, num_kills, rng)
+
+
+def shapes(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> None:
+    """Kill trials on superpixels with dominant and multi-class labels, one of them with an ensemble."""
+    suite, reference = write_reference(work, SHAPES, SHAPES_TRIALS)
+    story = Story(
+        commands=lambda place: run_trials(suite, place.argument, SHAPES_TRIALS),
+        faults=partial(_map_faults, reference),
+        place=lambda name: Place(str(work / name), work / name),
+    )
+    kill_until_it_ends(story, tally, num_kills, rng)
+
+
+def _map_faults(reference: Path, place: Place) -> list[Fault]:
+    """Return what is wrong with records and selections, and with the packed map of regions."""
+    expected, got = (
+        {path.parent.name: path.read_bytes() for path in sorted(folder.glob("cache/packed/*/regions-*/ids.bin"))}
+        for folder in (reference, place.folder)
+    )
+    found = [Fault("lost", f"region map {name}") for name in expected if name not in got]
+    found += [Fault("left over", f"region map {name}") for name in got if name not in expected]
+    found += [Fault("different", f"region map {name}") for name in expected.keys() & got if expected[name] != got[name]]
+    return (
+        found
+        + ([] if expected else [Fault("lost", "no region map in the reference")])
+        + faults(reference, place.folder)
+    )
 
 
 def trials_on_files(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> None:
