@@ -86,6 +86,7 @@ class Leaderboard:
         areas: Key of the cost -> areas of each setting whose curves share a range of that cost, by setting name.
         standings: Ranked entries first, by mean rank over labelled pixels, then by the gain over Random.
         ranked: The entries that are ranked.
+        is_asked: Whether they were named by the caller, and not found by the rule.
         ranked_settings: Names of the settings that they are ranked in: those in which all of them share a seed.
         shares_won: Key of the cost -> (row, column) -> share of the seeds in which the row's area is above the
             column's, averaged over settings, 0..1; a tie counts half.
@@ -96,6 +97,7 @@ class Leaderboard:
     areas: Mapping[str, Mapping[str, SettingAreas]]
     standings: tuple[Standing, ...]
     ranked: tuple[Entry, ...]
+    is_asked: bool
     ranked_settings: tuple[str, ...]
     shares_won: Mapping[str, Mapping[tuple[Entry, Entry], float]]
     tests: LeaderboardTests
@@ -144,6 +146,7 @@ def leaderboard(folders: Mapping[str, Results], strategies: Sequence[str] = ()) 
         areas=by_cost,
         standings=tuple(sorted(standings, key=_order)),
         ranked=tuple(ranked),
+        is_asked=bool(strategies),
         ranked_settings=tuple(settings),
         shares_won={key: _shares_won(list(of_cost.values()), list(names)) for key, of_cost in by_cost.items()},
         tests=tests_over_data_sets(by_cost, ranked, settings),

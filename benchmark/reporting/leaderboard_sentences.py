@@ -145,7 +145,12 @@ def _methods(found: Leaderboard) -> Iterator[str]:
             "That holds for folders chosen without a look at their results, and not for folders that are added until "
             "a test passes." + (f" Exploratory: p of Friedman's test {friedman}." if friedman else "")
         )
-    if found.ranked:
+    if found.is_asked:
+        yield (
+            "The ranked strategies were named by hand (--strategy): what is said of them holds as it is where that was "
+            "decided before a look at results."
+        )
+    elif found.ranked:
         yield (
             "Which strategies are ranked follows from who is in which setting and not from results: in the order of "
             "how many settings have them, as many as make the largest table without a gap. The option --strategy ranks "

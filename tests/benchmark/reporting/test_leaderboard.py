@@ -66,6 +66,14 @@ def test_settings_of_one_data_set_and_other_machines_are_said() -> None:
     assert any("pools 2 folders of 2 commits (111111111111 and unknown)" in one for one in caveats)
 
 
+def test_strategies_that_were_named_by_hand_are_said_to_be() -> None:
+    folders = {"a": flat("one", random=10, x=20, y=30)}
+    by_rule, by_hand = (leaderboard_caveats(leaderboard(folders, names), folders) for names in ((), ("random", "y")))
+    assert any(caveat.startswith("Which strategies are ranked follows from who is in which") for caveat in by_rule)
+    assert any(caveat.startswith("The ranked strategies were named by hand (--strategy)") for caveat in by_hand)
+    assert not any(caveat.startswith("Which strategies") for caveat in by_hand)
+
+
 def test_a_matrix_of_many_strategies_is_cut_and_says_so() -> None:
     folders = {"a": flat("one", random=10, **{f"x{n:02d}": 11 + n / 100 for n in range(60)})}
     table = leaderboard_tables(leaderboard(folders), folders)["shares-won-clicks"]
