@@ -1,28 +1,32 @@
 """Records: the outcome of each round as one JSON line. `records.jsonl` is authoritative for a results folder."""
 
-import functools
 import json
-import os
-import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from quadrat.benchmark.config.trial import PRECISE, LabelType
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.redaction import redact
-from quadrat.benchmark.storage.atomic import atomic_write, clear_disk_errors, make_folders, sync
-from quadrat.benchmark.storage.digest import digest_of
-from quadrat.benchmark.storage.names import is_part
+from quadrat.benchmark.results.failures import read_failures, write_failures
+from quadrat.benchmark.results.lines import (
+    WAY_ON,
+    append_line,
+    as_class,
+    as_object,
+    has_checksum,
+    whole_lines,
+    with_checksum,
+    without_checksum,
+)
+from quadrat.benchmark.storage.atomic import atomic_write
 
 __all__ = [
     "OLDEST_SCHEMA",
     "SCHEMA",
-    "Failure",
     "Record",
     "append_record",
     "by_trial",
@@ -30,10 +34,8 @@ __all__ = [
     "finalise",
     "is_complete",
     "merge_records",
-    "read_failures",
     "read_records",
     "read_records_so_far",
-    "record_failure",
     "without_timings",
 ]
 
@@ -50,7 +52,6 @@ OLDEST_SCHEMA: Final = 2
 """A reader refuses older ones, and newer ones than `SCHEMA`."""
 
 _RECORDS: Final = "records.jsonl"
-_FAILURES: Final = "failures.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,45 +152,11 @@ class Record:
             values = {name: value for name, value in values.items() if name not in _SINCE_3}
         values = {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
         text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
-        return (text if self.schema < SCHEMA else _with_checksum(text)) + "\n"
+        return (text if self.schema < SCHEMA else with_checksum(text)) + "\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A trial that was given up after it had failed repeatedly, other than by a lost worker.
-
-    Attributes:
-        trial_id: Identity of the trial.
-        label: Name of its strategy in tables.
-        seed: Its seed.
-        round: Round that failed, counted from 0.
-        exception: Class and message.
-        traceback: The whole traceback, as text.
-        host: Machine on which it failed, empty when that is not known.
-        node: Ray's id of that machine, empty without Ray.
-        needs_mending: Whether any machine would raise it again: suite, data or code must be mended first.
-    """
-
-    trial_id: str
-    label: str
-    seed: int
-    round: int
-    exception: str
-    traceback: str
-    host: str = ""
-    node: str = ""
-    needs_mending: bool = False
-
-
-_Parsed = TypeVar("_Parsed", Record, Failure)
 _FIELDS: Final = tuple(field.name for field in fields(Record))
 _RECORD: Final = TypeAdapter(Record)
-_FAILURE: Final = TypeAdapter(Failure)
-
-_WAY_ON: Final = "Restore the file, or delete this line: running the suite again brings the record back from the store"
-
-_CHECKSUM: Final = "checksum"
-_CHECKED_LINE: Final = re.compile(rf'(\{{.*), "{_CHECKSUM}": "([0-9a-f]{{32}})"\}}')
 
 _SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
 """Fields that schema 2 does not have."""
@@ -265,7 +232,7 @@ def _read_lines(results_dir: Path) -> list[_Line]:
     if not path.is_file():
         raise ResultsError(f"expected records at {path}, found none; run the suite first, or name its results folder")
     lines: dict[tuple[str, int], _Line] = {}
-    for number, text in _whole_lines(path):
+    for number, text in whole_lines(path):
         record = _parse(path, number, text)
         lines.setdefault(record.key, _Line(record, text))
     return list(lines.values())
@@ -297,44 +264,12 @@ def _with_classes(record: Record, truth: Set[int]) -> Record:
     return replace(record, schema=SCHEMA, iou=iou, miou=float(np.mean(there)), test_classes=len(there))
 
 
-def _whole_lines(path: Path) -> Iterable[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    except UnicodeDecodeError as error:
-        raise ResultsError(
-            f"{path}: expected UTF-8, got {error}. Restore the file from where it was published"
-        ) from error
-    lines = text.split("\n")
-    return [(number, line) for number, line in enumerate(lines[:-1], start=1) if line]
-
-
-def _with_checksum(text: str) -> str:
-    """Return the JSON object `text` with the digest of its bytes as its last field."""
-    return f'{text[:-1]}, "{_CHECKSUM}": "{digest_of(text.encode())}"}}'
-
-
-def _without_checksum(path: Path, number: int, line: str) -> str:
-    """Return a line as its checksum says that it was written; one that has none, as an older version wrote, as it is.
-
-    Raises:
-        ResultsError: When the line has another content.
-    """
-    if (found := _CHECKED_LINE.fullmatch(line)) is None:
-        return line
-    text = found[1] + "}"
-    if digest_of(text.encode()) != found[2]:
-        raise ResultsError(
-            f"{path}:{number}: the line has another content than was written, got {line!r:.80}. {_WAY_ON}"
-        )
-    return text
-
-
 def _parse(path: Path, number: int, line: str) -> Record:
-    line = _without_checksum(path, number, line)
-    values = _json(path, number, line)
+    line = without_checksum(path, number, line)
+    values = as_object(path, number, line)
     schema = values.get("schema")
     if not isinstance(schema, int):
-        raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {_WAY_ON}")
+        raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {WAY_ON}")
     if not OLDEST_SCHEMA <= schema <= SCHEMA:
         raise ResultsError(
             f"{path}:{number}: expected schema {OLDEST_SCHEMA} to {SCHEMA}, got {schema}; read it with the quadrat "
@@ -345,57 +280,10 @@ def _parse(path: Path, number: int, line: str) -> Record:
             f"{path}:{number}: expected the fields of schema {schema}, got a difference in {sorted(odd)}"
         )
     if schema == SCHEMA:
-        return _checked(_RECORD, line, path, number)
+        return as_class(_RECORD, line, path, number)
     values = {"void_px": 0, "void_regions": None, "test_classes": None, **values}
-    record: Record = _checked(_RECORD, json.dumps(values), path, number)
+    record: Record = as_class(_RECORD, json.dumps(values), path, number)
     return replace(record, void_px=record.labelled_px - sum(record.class_px))
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
-"""One for all lines: `json.loads` would make a decoder for each."""
-
-
-def _json(path: Path, number: int, line: str) -> dict[str, Any]:
-    """Return a line of a file, one JSON object.
-
-    Raises:
-        ResultsError: When it is none.
-    """
-    try:
-        values = _DECODER.decode(line)
-    except (ValueError, RecursionError) as error:
-        raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {_WAY_ON}") from error
-    if not isinstance(values, dict):
-        raise ResultsError(f"{path}:{number}: expected one JSON record, got {line!r:.80}. {_WAY_ON}")
-    return values
-
-
-def _checked(adapter: TypeAdapter[_Parsed], text: str, path: Path, number: int) -> _Parsed:
-    """Return a line of a file, one JSON object, as its class.
-
-    Raises:
-        ResultsError: When a value is of another type than its field, or the trial can't be the name of a folder.
-    """
-    try:
-        line = adapter.validate_json(text, strict=True)  # in JSON a list may be a tuple
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ResultsError(
-            f"{path}:{number}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}, got {first['input']!r:.80}. "
-            f"{_WAY_ON}"
-        ) from error
-    if not _is_trial_id(line.trial_id):
-        raise ResultsError(f"{path}:{number}: expected a `trial_id`, got {line.trial_id!r:.80}. {_WAY_ON}")
-    return line
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _is_trial_id(text: str) -> bool:
-    return is_part(text)
 
 
 def append_record(results_dir: Path, record: Record) -> None:
@@ -407,26 +295,7 @@ def append_record(results_dir: Path, record: Record) -> None:
     Raises:
         ResultsError: When the disk is full; the file then ends where it ended before.
     """
-    _append(Path(results_dir) / _RECORDS, record.to_line())
-
-
-def _append(path: Path, line: str) -> None:
-    with clear_disk_errors(path):
-        make_folders(path.parent)
-        is_new = not path.exists()
-        with path.open("ab+", buffering=0) as file:
-            end = _end_of_last_line(file)
-            file.truncate(end)
-            data = memoryview(line.encode())
-            try:
-                while data:
-                    data = data[file.write(data) :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(end)
-                raise
-        if is_new:
-            sync(path.parent)
+    append_line(Path(results_dir) / _RECORDS, record.to_line())
 
 
 def merge_records(ours: bytes, *others: bytes) -> bytes:
@@ -446,42 +315,7 @@ def _key_of(line: bytes) -> tuple[str, int]:
         values = json.loads(line)
         return str(values["trial_id"]), int(values["round"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ResultsError(f"{_RECORDS}: expected one JSON record a line, got {line!r:.80}. {_WAY_ON}") from error
-
-
-def _end_of_last_line(file: Any) -> int:
-    size = file.seek(0, os.SEEK_END)
-    tail = b""
-    position = size
-    while position > 0:
-        step = min(65536, position)
-        position -= step
-        file.seek(position)
-        tail = file.read(step)
-        if (newline := tail.rfind(b"\n")) >= 0:
-            return int(position + newline + 1)
-    return 0
-
-
-def record_failure(results_dir: Path, failure: Failure) -> None:
-    """Append `failure` to the folder's failures, without the passwords that its texts quote, and fsync."""
-    failure = replace(failure, exception=redact(failure.exception), traceback=redact(failure.traceback))
-    _append(Path(results_dir) / _FAILURES, json.dumps(asdict(failure), ensure_ascii=False) + "\n")
-
-
-def read_failures(results_dir: Path) -> list[Failure]:
-    """Return the failures of a results folder, the last one of each trial, in file order.
-
-    Raises:
-        ResultsError: When a line is damaged.
-    """
-    path = Path(results_dir) / _FAILURES
-    failures: dict[str, Failure] = {}
-    for number, line in _whole_lines(path):
-        _json(path, number, line)
-        failure = _checked(_FAILURE, line, path, number)
-        failures[failure.trial_id] = failure
-    return list(failures.values())
+        raise ResultsError(f"{_RECORDS}: expected one JSON record a line, got {line!r:.80}. {WAY_ON}") from error
 
 
 def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
@@ -502,7 +336,7 @@ def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
     records = _with_one_meaning([line.record for line in lines])
     # A record that is what was read keeps its line, if that has a checksum: making 80,000 again takes seconds.
     texts = (
-        f"{line.text}\n" if record is line.record and _CHECKED_LINE.fullmatch(line.text) else record.to_line()
+        f"{line.text}\n" if record is line.record and has_checksum(line.text) else record.to_line()
         for line, record in zip(lines, records, strict=True)
     )
     atomic_write(results_dir / _RECORDS, "".join(texts).encode())
@@ -512,12 +346,7 @@ def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
         for failure in read_failures(results_dir)
         if not is_complete(of_trial.get(failure.trial_id, ()), failure.trial_id, num_rounds.get(failure.trial_id, 1))
     ]
-    path = results_dir / _FAILURES
-    if failures:
-        text = "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
-        atomic_write(path, text.encode())
-    else:
-        path.unlink(missing_ok=True)
+    write_failures(results_dir, failures)
 
 
 def by_trial(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, LabelType
 from quadrat.benchmark.data.shapes import GRID
+from quadrat.benchmark.results.failures import Failure, read_failures
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
-from quadrat.benchmark.results.records import Failure, Record, read_failures, read_records_so_far
+from quadrat.benchmark.results.records import Record, read_records_so_far
 
 __all__ = ["Results", "State", "Trial", "read_results"]
 

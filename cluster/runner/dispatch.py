@@ -7,8 +7,9 @@ from typing import Final
 
 from quadrat.benchmark.config.sharing import longest_first, planned_round
 from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.results.failures import Failure
 from quadrat.benchmark.results.folder import read_suite_json
-from quadrat.benchmark.results.records import Failure, read_records_so_far
+from quadrat.benchmark.results.records import read_records_so_far
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.actor import Place
 from quadrat.cluster.runner.context import RunContext

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec, cuts
+from quadrat.benchmark.results.failures import Failure, read_failures
 from quadrat.benchmark.results.folder import finished_trials, read_suite_json
-from quadrat.benchmark.results.records import Failure, finalise, read_failures, read_records_so_far
+from quadrat.benchmark.results.records import finalise, read_records_so_far
 from quadrat.benchmark.results.selections import put_aside, selection_path
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import Display, open_display, short

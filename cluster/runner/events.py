@@ -10,7 +10,8 @@ from typing import Final, Self
 
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import DataError, QuadratError, StopRequested, TrainingError, TransientError
-from quadrat.benchmark.results.records import Failure, Record
+from quadrat.benchmark.results.failures import Failure
+from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 

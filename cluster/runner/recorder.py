@@ -5,7 +5,8 @@ from pathlib import Path
 
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.records import Failure, Record, append_record, differing_fields, record_failure
+from quadrat.benchmark.results.failures import Failure, record_failure
+from quadrat.benchmark.results.records import Record, append_record, differing_fields
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import Display

@@ -8,7 +8,8 @@ from quadrat.benchmark.config.candidates import Candidate, search_suite, search_
 from quadrat.benchmark.config.suite import StrategyEntry, Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import StopRequested
-from quadrat.benchmark.results.records import Failure, Record
+from quadrat.benchmark.results.failures import Failure
+from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import OnProgress, Progress
 from quadrat.cluster.runner.actor import Place, here
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner

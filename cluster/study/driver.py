@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from quadrat.benchmark.config.candidates import best_of, report_suite, study_of
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.results.records import read_failures
+from quadrat.benchmark.results.failures import read_failures
 from quadrat.benchmark.results.study_results import StudyResults, check_study, study_dir
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.runner.context import RunContext, RunOptions, lock_folder, open_context, prepare, start_mlflow

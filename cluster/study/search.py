@@ -9,7 +9,8 @@ from quadrat.benchmark.analysis.objective import value_of
 from quadrat.benchmark.config.candidates import Best, Candidate, best_of, search_trials, study_of
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.results.records import Failure, finalise, read_records_so_far
+from quadrat.benchmark.results.failures import Failure
+from quadrat.benchmark.results.records import finalise, read_records_so_far
 from quadrat.benchmark.results.study_results import study_dir, write_study
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.trial.progress import Progress

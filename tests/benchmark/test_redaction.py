@@ -12,8 +12,8 @@ from support.fake_trials import make_suite
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact, redact_argv, redact_url
 from quadrat.benchmark.results.environment import describe_environment
+from quadrat.benchmark.results.failures import Failure, read_failures, record_failure
 from quadrat.benchmark.results.folder import read_environment
-from quadrat.benchmark.results.records import Failure, read_failures, record_failure
 from quadrat.benchmark.storage.remote import Remote
 
 SECRET = "s3cr3t"

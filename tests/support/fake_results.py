@@ -14,8 +14,9 @@ import numpy.typing as npt
 from quadrat.benchmark.data import PackedSplit, RegionGrid, pack
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.scoring.preview import Preview
+from quadrat.benchmark.results.failures import Failure, record_failure
 from quadrat.benchmark.results.previews import fixed_images, pack_previews, previews_path
-from quadrat.benchmark.results.records import Failure, Record, append_record, record_failure
+from quadrat.benchmark.results.records import Record, append_record
 from quadrat.benchmark.results.selections import selection_path, write_selection
 from quadrat.strategies import Selection
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,16 @@ from support.paths import GOLDEN, ROOT
 from support.records import RECORD
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results import records as module
+from quadrat.benchmark.results.failures import Failure, read_failures, record_failure
 from quadrat.benchmark.results.records import (
     OLDEST_SCHEMA,
     SCHEMA,
-    Failure,
     Record,
     append_record,
     differing_fields,
     finalise,
     is_complete,
-    read_failures,
     read_records,
-    record_failure,
     without_timings,
 )
 
@@ -59,7 +57,7 @@ def test_a_full_disk_leaves_the_file_as_it_was_and_says_how_to_go_on(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResultsError, match="free some space"):
         append_record(tmp_path, replace(RECORD, round=1))
     assert (tmp_path / "records.jsonl").read_text(encoding="utf-8") == RECORD.to_line()

@@ -18,7 +18,8 @@ from support.fake_trials import make_record, make_suite, write_suite_json
 from quadrat.benchmark.data import RegionGrid, pack
 from quadrat.benchmark.data.loaders.scenes import Scenes
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.records import Failure, append_record, record_failure
+from quadrat.benchmark.results.failures import Failure, record_failure
+from quadrat.benchmark.results.records import append_record
 from quadrat.benchmark.results.selections import selection_path, write_selection
 from quadrat.benchmark.tracking import client as client_module
 from quadrat.benchmark.tracking import logger as logger_module

@@ -8,7 +8,7 @@ from support.fake_trials import make_suite
 
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import DataError, SuiteError
-from quadrat.benchmark.results.records import Failure
+from quadrat.benchmark.results.failures import Failure
 from quadrat.cluster.runner import dispatch
 from quadrat.cluster.runner.actor import Place
 from quadrat.cluster.runner.events import Raised, Stopped

@@ -22,8 +22,9 @@ from support.fake_trials import (
 from support.ray_nodes import ray_nodes
 
 from quadrat.benchmark.errors import ResultsError, TrainingError
+from quadrat.benchmark.results.failures import read_failures
 from quadrat.benchmark.results.lock import lock_results
-from quadrat.benchmark.results.records import read_failures, read_records, without_timings
+from quadrat.benchmark.results.records import read_records, without_timings
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.cluster.progress.display import LineDisplay
 from quadrat.cluster.progress.progress import RunProgress

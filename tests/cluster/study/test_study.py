@@ -19,8 +19,9 @@ from support.ray_nodes import ray_nodes
 from quadrat.benchmark.config.candidates import Candidate, best_of, search_trials
 from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import DataError, ResultsError
+from quadrat.benchmark.results.failures import Failure, read_failures
 from quadrat.benchmark.results.lock import fetch_results
-from quadrat.benchmark.results.records import Failure, read_failures, read_records
+from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.results.study_results import read_study, study_dir
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 from quadrat.cluster.cli.main import cli
