@@ -90,7 +90,8 @@ def _fpsample() -> _Select:
     import fpsample  # type: ignore[import-not-found]  # not in the lock file
 
     def select(pool: Pool, truth: Truth | None, budget: int) -> NDArray[np.int64]:
-        found = fpsample.bucket_fps_kdline_sampling(pool.features, budget + 1, h=9, start_idx=_start(pool))
+        # Its faster variant in buckets is built for at most 8 dimensions, and fails beyond.
+        found = fpsample.fps_sampling(pool.features, budget + 1, start_idx=_start(pool))
         return np.asarray(found[1:], np.int64)
 
     return select
