@@ -103,3 +103,15 @@ def test_inference_precision_equal_to_precision_is_the_same_recipe(precision: st
     # No other field is dropped.
     given = tiny_recipe(precision=precision, compile="default", fold_batchnorm=True)
     assert tiny_recipe(**given.model_dump(mode="json") | {"inference_precision": precision}) == given
+
+
+def test_a_copy_with_other_settings_has_a_digest_of_its_own_and_a_digest_is_computed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = Recipe(iterations=10)
+    first = recipe.digest()
+    copied = recipe.model_copy(update={"iterations": 20})
+    assert copied.digest() == Recipe(iterations=20).digest() != first
+    assert recipe.digest("a" * 64) != recipe.digest("b" * 64)
+    monkeypatch.setattr(Recipe, "settings", lambda self, weights=None: pytest.fail("computed again"))
+    assert recipe.digest() == first
