@@ -47,7 +47,7 @@ def full_pool(pool: Pool, seed: int = 1) -> tuple[Pool, Truth]:
     """Return the pool with all signals and profiles that a shipped strategy needs, and its truth; random ones."""
     rng = np.random.default_rng(seed)
     num, num_classes = pool.num_regions, 20
-    names = ("margin", "bvsb", "least-confidence", "mc-entropy", "bald", "vote-entropy")
+    names = ("margin", "bvsb", "least-confidence", "mc-entropy", "bald", "vote-entropy", "ensemble-entropy")
 
     def shares() -> NDArray[np.float32]:
         values = rng.exponential(size=(num, num_classes)).astype(np.float32)

@@ -58,7 +58,8 @@ def test_an_installed_plugin_is_found_listed_and_loaded(site: Path) -> None:
 
 def test_an_unknown_name_lists_the_known_ones_and_the_closest() -> None:
     with pytest.raises(
-        PluginError, match=r"unknown strategy 'entropi'; did you mean 'entropy'\? known: .*core-set, ent"
+        PluginError,
+        match=r"unknown strategy 'entropi'; did you mean 'entropy'\? known: .*core-set, ensemble-entropy, ent",
     ):
         load("entropi")
 

@@ -268,7 +268,7 @@ def test_the_command_ends_with_1_where_something_differs_or_is_missing(
     shutil.rmtree(copy / "selections")
     result = verify(copy, "--rounds", 0)
     assert result.exit_code == 1
-    assert "can't be checked: random seed 0 round 0: its selections are not all there" in result.stdout
+    assert "can't be checked: random seed 0 rounds 0, 1, 2: its selections are not all there" in result.stdout
 
 
 def test_a_wrong_cache_is_not_believed_whatever_it_says_of_itself(original: Path, copy: Path, tmp_path: Path) -> None:
