@@ -177,7 +177,13 @@ def test_no_region_of_the_scenes_is_clipped() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*SCENES, "scenes-shapes"])
 def test_a_suite_on_scenes_runs_its_first_rounds(name: str, tmp_path: Path) -> None:
-    small = ["dataset.params={num_train: 16, num_test: 2}", "learner.iterations=2", "seeds=[0]", "budgets=[8, 16]"]
+    small = [
+        "dataset.params={num_train: 16, num_test: 2}",
+        "learner.iterations=2",
+        "full_supervision={iterations: 2}",
+        "seeds=[0]",
+        "budgets=[8, 16]",
+    ]
     context = TrialContext.open(load_suite(name, small), tmp_path)
     context.prepare_results()
     for spec in context.suite.trials():

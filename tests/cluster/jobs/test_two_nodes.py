@@ -163,7 +163,7 @@ def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folde
     assert "quadrat_checkerboard" in submitted.stderr
     job = submitted.stdout.strip()
     # Without the cluster: the driver shows it in its lease.
-    await_(lambda: nodes.call("quadrat", "status", url).returncode == 0, 600, "what runs, shown on the URL", every_s=10)
+    await_(lambda: nodes.call("quadrat", "status", url).returncode == 0, 600, "what runs, shown on the URL", every_s=3)
     await_(lambda: num_records() >= 1, 600, "the first record")
     stopped = nodes.call("quadrat", "stop", job, "--address", nodes.url)
     assert (stopped.returncode, stopped.stdout) == (0, f"{job} is asked to stop\n")
@@ -229,7 +229,7 @@ def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(node
         status = json.loads(shown.stdout)["run"]  # written a few seconds after the first trial starts
         return bool(status and status["in_flight"])
 
-    await_(has_trials_in_flight, 1200, "trials in flight", every_s=10)
+    await_(has_trials_in_flight, 1200, "trials in flight", every_s=3)
     # Both nodes are at work until the last trials: killed without asking once more, for that takes seconds.
     await_(lambda: read() >= num_records // 3, 1200, "a third of the records")
     nodes.kill("two")  # for good: this test is the last
