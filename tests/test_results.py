@@ -1,7 +1,7 @@
 """What the READMEs say of results follows from the committed records, by the commands that they name."""
 
 from support.paths import ROOT
-from support.results_tables import PAGE, with_ablations
+from support.results_tables import PAGE, with_parts
 
 from quadrat.benchmark.reporting.readme import END, START, results_block
 from quadrat.benchmark.results.trials import read_results
@@ -17,6 +17,6 @@ def test_the_landing_page_shows_what_the_records_say() -> None:
     )
 
 
-def test_the_table_of_ablations_is_that_of_the_records() -> None:
+def test_the_tables_of_the_results_page_are_those_of_the_records() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == with_ablations(page), "cd tests && python -m support.results_tables"
+    assert page == with_parts(page), "cd tests && python -m support.results_tables"

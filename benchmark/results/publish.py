@@ -70,8 +70,12 @@ def _clean_suite(source: Path, target: Path) -> None:
     document = json.loads(source.read_bytes())
     for split in ("pool", "test"):
         described = document.get("dataset", {}).get(split, {})
-        if Path(described.get("path", "")).is_absolute():
-            described["path"] = f"cache/packed/{Path(described['path']).name}"
+        pack = Path(described.get("path", ""))
+        for found in described.get("maps", ()):
+            if (path := Path(found["path"])).is_absolute():
+                found["path"] = f"cache/packed/{pack.name}/{path.name}"
+        if pack.is_absolute():
+            described["path"] = f"cache/packed/{pack.name}"
     if "warnings" in document.get("dataset", {}):
         document["dataset"]["warnings"] = [_PATH.sub(r"\1", text) for text in document["dataset"]["warnings"]]
     suite = document.get("suite", {})

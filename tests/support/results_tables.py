@@ -1,18 +1,20 @@
-"""The table of ablations in results/README.md: `python -m support.results_tables` in `tests/` writes it again."""
+"""Generated parts of results/README.md: `python -m support.results_tables` in `tests/` writes them again."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from quadrat.benchmark.analysis.analyse import Analysis
+from quadrat.benchmark.analysis.measures import CLICKS
 from quadrat.benchmark.reporting.summary import report_summary
+from quadrat.benchmark.reporting.tables.export import to_markdown
+from quadrat.benchmark.results.markdown import markdown
 from quadrat.benchmark.results.trials import read_results
 from support.paths import ROOT
 
-__all__ = ["ABLATIONS", "PAGE", "ablations", "with_ablations"]
+__all__ = ["ABLATIONS", "PAGE", "ablations", "shapes", "with_parts"]
 
 PAGE: Final = ROOT / "results/README.md"
-START: Final = "<!-- ablations:start -->\n"
-END: Final = "<!-- ablations:end -->\n"
 
 ABLATIONS: Final = {
     "scenes-distance": "V-A",
@@ -56,12 +58,31 @@ def _pairs(found: Analysis) -> str:
     return ", ".join(f"{higher} over {lower}" for higher, lower in found.pairwise.below_level)
 
 
-def with_ablations(text: str) -> str:
-    """Return a page with the table between its markers replaced."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}{ablations()}{END}{after}"
+def shapes(folder: Path = ROOT / "results/scenes-shapes") -> str:
+    """Return what the report says of regions and label types: its sentences, and the area of each query over clicks."""
+    summary = report_summary(read_results(folder), CLICKS)
+    assert summary.queries is not None
+    return (
+        f"{markdown(summary.headline)}\n\n"
+        + "".join(f"- {markdown(sentence)}\n" for sentence in summary.answer)
+        + f"\n{to_markdown(summary.queries.table)}\n{markdown(summary.queries.caption)}\n"
+    )
+
+
+PARTS: Final[dict[str, Callable[[], str]]] = {"ablations": ablations, "shapes": shapes}
+"""Name of the markers -> what lies between them."""
+
+
+def with_parts(text: str) -> str:
+    """Return a page with the parts between its markers replaced."""
+    for name, part in PARTS.items():
+        start, end = (f"<!-- {name}:{place} -->\n" for place in ("start", "end"))
+        before, found, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        assert found and closed, f"expected {start!r} and {end!r} in the page"
+        text = f"{before}{start}{part()}{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_ablations(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_parts(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,10 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
     for name in ("records.jsonl", "suite.json", "environment.json", "study/study.json", "store/fit/x", "previews/y"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}" if name.endswith(".json") else name)
-    packed = {split: {"path": f"/home/me/cache/packed/camvid-{split}"} for split in ("pool", "test")}
+    packed: dict[str, dict[str, Any]] = {
+        split: {"path": f"/home/me/cache/packed/camvid-{split}"} for split in ("pool", "test")
+    }
+    packed["pool"]["maps"] = [{"name": "slic", "path": "/home/me/cache/packed/camvid-pool/regions-slic-r16"}]
     suite = {"dataset": {"name": "camvid", "root": "/home/me/data"}, "learner": {"weights": "packaged"}}
     (folder / "suite.json").write_text(json.dumps({"suite": suite, "dataset": packed, "trials": []}))
     command = "quadrat run /home/me/my.yaml --cache /scratch/me --set learner.iterations=5 --results=/home/me/out"
@@ -123,7 +127,13 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
     }
     assert json.loads((target / "suite.json").read_text()) == {
         "suite": {**suite, "dataset": {"name": "camvid", "root": None}},
-        "dataset": {split: {"path": f"cache/packed/camvid-{split}"} for split in ("pool", "test")},
+        "dataset": {
+            "pool": {
+                "path": "cache/packed/camvid-pool",
+                "maps": [{"name": "slic", "path": "cache/packed/camvid-pool/regions-slic-r16"}],
+            },
+            "test": {"path": "cache/packed/camvid-test"},
+        },
         "trials": [],
     }
     assert json.loads((target / "environment.json").read_text()) == {
