@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from quadrat.benchmark.config.trial import Annotator
+from quadrat.benchmark.results.comparison import leaves
 from quadrat.benchmark.results.records import differing_fields
 from quadrat.benchmark.results.trials import Query, Results, Trial
 from quadrat.benchmark.storage.atomic import canonical_json
@@ -169,7 +170,7 @@ def protocol_of(results: Results, trial: Trial) -> dict[str, Any]:
     }
     if "learner.weights" in values["files"]:  # a file counts by its content
         values["learner"] = {**values["learner"], "weights": "a file"}
-    return dict(_leaves(values))
+    return dict(leaves(values))
 
 
 def differences(first: Protocol, second: Protocol) -> list[str]:
@@ -179,14 +180,6 @@ def differences(first: Protocol, second: Protocol) -> list[str]:
         for key in dict.fromkeys([*first, *second])
         if (key in first) != (key in second) or first.get(key) != second.get(key)
     ]
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _shown(protocol: Protocol, key: str) -> str:
@@ -309,7 +302,7 @@ def _add_full_supervision(draft: _Draft, name: str, results: Results, left_out: 
     trials = [trial for trial in results.trials if trial.is_full_supervision and trial.state == "done"]
     if not trials or not draft.has_equal_full:
         return
-    protocol = dict(_leaves({"learner": trials[0].spec.get("learner", results.suite.get("learner", {}))}))
+    protocol = dict(leaves({"learner": trials[0].spec.get("learner", results.suite.get("learner", {}))}))
     protocol["steps"] = trials[0].records[0].steps
     if draft.full_protocol is None:
         draft.full_protocol = protocol

@@ -8,7 +8,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Record, differing_fields, read_records
 
-__all__ = ["common_trials", "differences", "suite_differences"]
+__all__ = ["common_trials", "differences", "leaves", "suite_differences"]
 
 _IGNORED: Final = ("name", "description", "dataset.root")
 """Settings that cannot change a number; the same images may lie in another folder."""
@@ -52,7 +52,7 @@ def suite_differences(first_dir: Path, second_dir: Path) -> list[str]:
     Raises:
         ResultsError: A folder has no suite.json.
     """
-    first, second = (dict(_leaves(read_suite_json(path)["suite"])) for path in (first_dir, second_dir))
+    first, second = (dict(leaves(read_suite_json(path)["suite"])) for path in (first_dir, second_dir))
     keys = [key for key in {**first, **second} if key not in _IGNORED]
     return [
         f"{key} is {first.get(key, 'not set')} and {second.get(key, 'not set')}"
@@ -61,11 +61,11 @@ def suite_differences(first_dir: Path, second_dir: Path) -> list[str]:
     ]
 
 
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (dotted key, value) of nested settings."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

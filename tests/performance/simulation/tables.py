@@ -97,7 +97,7 @@ def false_claim_rows(num_studies: int) -> list[Row]:
 
 
 def query_rows(num_studies: int) -> list[Row]:
-    """Return how often equal strategies or equal queries are told apart: any claim on the page of several queries."""
+    """Return how often any claim is made on a page of several queries whose strategies and queries are equal."""
     rows = []
     for noise, seeds, variances in itertools.product(NOISES, SEEDS, QUERY_VARIANCES):
         p_values = p_values_of(draw_queries(num_studies, seeds, noise, variances))
