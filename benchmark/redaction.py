@@ -6,10 +6,10 @@ query, and whatever is assigned to a name that sounds secret.
 
 import itertools
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-__all__ = ["has_secret", "redact", "redact_argv", "redact_url"]
+__all__ = ["has_secret", "redact", "redact_argv", "redact_url", "secret_in"]
 
 HIDDEN: Final = "***"
 _CLOSING: Final = "'\"`).,;:>]}"
@@ -19,6 +19,10 @@ _SECRET: Final = (
     "private_key", "authorization", "signature",
 )  # fmt: skip
 """Parts of the names of variables, options and parameters whose values are hidden."""
+_SECRET_KEYS: Final = frozenset(
+    {*_SECRET, "credentials", "secret_key", "secret_access_key", "auth_token", "access_token"}
+)
+"""Keys of a document whose text is a secret; `tokenizer` is none, nor is the number of `tokens`."""
 
 
 def redact_url(url: str) -> str:
@@ -83,6 +87,36 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
 def has_secret(text: str) -> bool:
     """Return whether `redact` hides something in a text."""
     return redact(text) != text
+
+
+def secret_in(value: Any) -> str | None:
+    """Return where a document (of mappings, sequences and scalars) holds a secret, as dotted keys; None for nowhere.
+
+    A secret is a URL with user or password, or a text under a key that says so. Unlike `redact`, which hides too much
+    when in doubt, this is for refusals: the query of a URL is none.
+
+    Examples:
+        >>> secret_in({"params": [{"tokenizer": "a", "source": "see https://me:secret@host/a?b=c"}]})
+        'params.0.source'
+        >>> secret_in({"url": "https://host/a?b=c", "password": None}) is None
+        True
+    """
+    if isinstance(value, str):
+        words = (word.partition("?")[0] for word in value.split())
+        return "" if any("://" in word and redact(word) != word for word in words) else None
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if isinstance(inner, str) and inner and str(key).lower().replace("-", "_") in _SECRET_KEYS:
+                return str(key)
+    pairs: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if _is_list(value) else ()
+    for key, inner in pairs:
+        if (place := secret_in(inner)) is not None:
+            return f"{key}.{place}".rstrip(".")
+    return None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, bytes)
 
 
 def _redact_word(word: str) -> str:

@@ -25,6 +25,7 @@ from quadrat.benchmark.config.trial import (
 )
 from quadrat.benchmark.errors import SuiteError
 from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.redaction import secret_in
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import load
 from quadrat.strategies.registry import Registry
@@ -197,6 +198,15 @@ class Suite(BaseModel):
         if isinstance(values, tuple) and len(set(values)) != len(values):
             raise ValueError("values that differ from each other")
         return values
+
+    @model_validator(mode="after")
+    def _has_no_secret(self) -> Self:
+        if (place := secret_in(self.model_dump(mode="json"))) is not None:
+            raise ValueError(
+                f"expected no password, got one in {place}: suites are sent to clusters and published with results; "
+                "have the loader or plugin read it from the environment of every node"
+            )
+        return self
 
     @model_validator(mode="after")
     def _strategies_differ(self) -> Self:

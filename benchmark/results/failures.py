@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,8 @@ _FAILURES: Final = "failures.jsonl"
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """A trial that was given up after it had failed repeatedly, other than by a lost worker.
+
+    Its texts are printed, sent and written: they hold no passwords from its beginning on.
 
     Attributes:
         trial_id: Identity of the trial.
@@ -43,13 +45,16 @@ class Failure:
     node: str = ""
     needs_mending: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("exception", "traceback"):
+            object.__setattr__(self, name, redact(getattr(self, name)))
+
 
 _FAILURE: Final = TypeAdapter(Failure)
 
 
 def record_failure(results_dir: Path, failure: Failure) -> None:
-    """Append `failure` to the folder's failures, without the passwords that its texts quote, and fsync."""
-    failure = replace(failure, exception=redact(failure.exception), traceback=redact(failure.traceback))
+    """Append `failure` to the folder's failures, and fsync."""
     append_line(Path(results_dir) / _FAILURES, _to_line(failure))
 
 

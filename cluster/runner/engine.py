@@ -16,6 +16,7 @@ from quadrat.benchmark.results.selections import find_gaps
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.trial.data import OnPack
 from quadrat.benchmark.trial.progress import OnProgress
+from quadrat.cluster.runner.forwarded import check_variables
 
 if TYPE_CHECKING:
     from quadrat.benchmark.trial.context import TrialContext
@@ -106,6 +107,7 @@ def _open_context(
     from quadrat.benchmark.storage.store import open_store
     from quadrat.benchmark.trial.context import TrialContext
 
+    check_variables()
     remote = None
     if url is not None:  # the driver's folder need not be here
         results_dir, remote = working_folder(url), Remote(url)

@@ -17,7 +17,7 @@ from quadrat.benchmark.config.suite import Resources
 from quadrat.benchmark.errors import QuadratError, TransientError
 from quadrat.cluster.runner.address import resolve
 from quadrat.cluster.runner.context import RunContext
-from quadrat.cluster.runner.job_folder import job_environment
+from quadrat.cluster.runner.forwarded import check_command_line, forwarded_variables, withheld_variables
 from quadrat.cluster.runner.metrics import RunMetrics
 
 __all__ = [
@@ -37,16 +37,6 @@ _OBJECT_STORE_BYTES: Final = 256 * 2**20
 """Only records and progress travel through Ray; its default is a third of the memory, which trials need."""
 
 _CONNECT_S: Final = 10.0
-
-_FORWARDED: Final = (
-    "QUADRAT_DATA",
-    "QUADRAT_LEASE_S",
-    "AWS_ENDPOINT_URL",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_PROFILE",
-)
-"""Environment variables of the driver that are set on workers on other machines too."""
 
 
 class ClusterError(QuadratError):
@@ -72,6 +62,11 @@ def ray_for(context: RunContext) -> Iterator[bool]:
     address = resolve(context.options.ray_address)
     if not ray.is_initialized():  # a study opens it for its search and for the trials after it
         context.announce("joining Ray" if address else "starting Ray")
+        if address and (withheld := withheld_variables()):
+            context.display.print(
+                f"! {' and '.join(withheld)}: not sent to the workers, since Ray would show the password to all; every "
+                "node needs it in its environment, set before `ray start`"
+            )
     try:
         with ray_session(address or "local", context.suite.resources) as logs_dir:
             context.stop.listen()
@@ -117,6 +112,8 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     if ray.is_initialized():
         yield Path(ray.init(ignore_reinit_error=True, log_to_driver=False).address_info["session_dir"]) / "logs"
         return
+    if address is not None:
+        check_command_line()
     try:
         session_dir = _init(address)
     except SystemExit:  # SIGTERM while it starts
@@ -174,9 +171,13 @@ def check_address(address: str | None) -> None:
 
     Raises:
         ClusterError: When the address is of another kind, or nothing listens there.
+        QuadratError: When a password is among the arguments of this process, which the cluster would show.
     """
     address = resolve(address)
-    if address is None or address == "auto":
+    if address is None:
+        return
+    check_command_line()
+    if address == "auto":
         return
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdigit():
@@ -211,10 +212,7 @@ def _options(address: str | None) -> dict[str, Any]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
-    # A variable that the submitted job sets for its workers must not be set again: Ray calls that a conflict.
-    given = job_environment().get("env_vars") or {}
-    env_vars = {name: os.environ[name] for name in _FORWARDED if name in os.environ and name not in given}
-    return {**common, "address": address, "runtime_env": {"env_vars": env_vars}}
+    return {**common, "address": address, "runtime_env": {"env_vars": forwarded_variables()}}
 
 
 def num_slots(resources: Resources) -> int:

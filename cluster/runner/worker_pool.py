@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.redaction import redact
 from quadrat.cluster.runner.actor import Place, Started, TrialActor
 from quadrat.cluster.runner.engine import OpenRunner, WarmUp
 from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, Raised, Stopped
@@ -363,7 +364,7 @@ class WorkerPool:
                 "that are installed here"
             ) from error
         if not is_known:
-            yield WorkerFailedToStart(reason=f"{type(error).__name__}: {error}", place=place)
+            yield WorkerFailedToStart(reason=redact(f"{type(error).__name__}: {error}"), place=place)
 
     def _stop(self, worker: Worker) -> None:
         self._workers.remove(worker)
@@ -389,7 +390,7 @@ class WorkerPool:
 
 
 def _reason(error: RayError) -> str:
-    return explain_death(error) or _first_line(error)
+    return redact(explain_death(error) or _first_line(error))
 
 
 def _first_line(error: RayError) -> str:

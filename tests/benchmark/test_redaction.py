@@ -5,11 +5,14 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from support.fake_trials import make_suite
 
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.config.suite import load_suite
+from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.redaction import redact, redact_argv, redact_url
 from quadrat.benchmark.results.environment import describe_environment
 from quadrat.benchmark.results.failures import Failure, read_failures, record_failure
@@ -124,6 +127,30 @@ def test_the_password_of_an_endpoint_is_in_no_error(monkeypatch: pytest.MonkeyPa
     assert SECRET not in described
     monkeypatch.setenv("QUADRAT_COMMAND", f"AWS_ENDPOINT_URL=http://me:{SECRET}@host quadrat submit a.yaml")
     assert describe_environment(make_suite(), "cpu")["command"] == "AWS_ENDPOINT_URL=http://host quadrat submit a.yaml"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"description": "data of https://me:s3cr3t@host/a"},
+        {"dataset": {"name": "scenes", "params": {"source": ["postgresql://me:s3cr3t@host/db"]}}},
+        {"dataset": {"name": "scenes", "params": {"api_key": "s3cr3t"}}},
+        {"learner": {"encoder": "test_resnet", "weights": "s3://me:s3cr3t@bucket/a.pt", "iterations": 3}},
+    ],
+)
+def test_a_suite_that_holds_a_password_is_refused_without_quoting_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({**make_suite().model_dump(mode="json"), **changes}))
+    with pytest.raises(QuadratError, match="expected no password, got one in ") as raised:
+        load_suite(str(suite))
+    assert "s3cr3t" not in str(raised.value)
+
+
+def test_a_failure_holds_no_password_from_the_beginning_on() -> None:
+    text = "ConnectionError: http://me:s3cr3t@host"
+    failure = Failure(trial_id="a", label="a", seed=0, round=0, exception=text, traceback=f"Traceback\n  {text}\n")
+    assert failure.exception == "ConnectionError: http://host"
+    assert "s3cr3t" not in failure.traceback
 
 
 def test_the_error_of_a_trial_is_recorded_without_passwords(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def options(results_dir: Path, address: str | None = None) -> RunOptions:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The address of a cluster of two nodes of one CPU each."""
-    with ray_nodes(1, 1) as cluster:
+    """The address of a cluster of one node."""
+    with ray_nodes(2) as cluster:
         yield cluster.address
 
 
@@ -125,3 +125,19 @@ def test_a_cluster_that_cannot_be_joined_is_a_clear_error_in_seconds(
     with pytest.raises(ClusterError, match=message):
         run_on_ray(SUITE, TRIALS, options(tmp_path, address))
     assert run_in_foreground(SUITE, TRIALS, options(tmp_path)).exit_code == 0
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_cluster_is_not_told_the_password_of_an_endpoint(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ray._raylet import GcsClient
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:s3cr3t@127.0.0.1:9")
+    monkeypatch.setenv("AWS_REGION", "a-region")
+    assert run_on_ray(SUITE, TRIALS, options(tmp_path, address)).exit_code == 0
+    assert "! AWS_ENDPOINT_URL: not sent to the workers" in capsys.readouterr().out
+    shown = str(GcsClient(address=address).get_all_job_info())
+    assert "a-region" in shown and "QUADRAT_NEEDED" in shown
+    assert "s3cr3t" not in shown
