@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 RESULTS ?= results/runs/quickstart
 
-.PHONY: help dev check test test-all test-lowest bench chaos gpu simulate demo lock clean
+.PHONY: help dev check test test-all test-lowest bench chaos gpu gpu-wheels simulate demo lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,8 +49,18 @@ bench: dev ## measure speed, as ratios to a naive baseline: make bench ARGS="fit
 chaos: dev ## fault injection: hit small suites KILLS times in many ways, run again, compare with a run that nobody disturbed
 	PYTHONPATH=tests $(BIN)/python -m support.chaos --kills $(or $(KILLS),100) $(ARGS)
 
-gpu: dev ## on a machine with a GPU: its tests, the learner's benchmarks and camvid's plan, as files in OUT
-	PYTHONPATH=tests $(BIN)/python -m performance.on_gpu --out $(or $(OUT),results/runs/gpu)
+gpu-wheels: dev ## what `make gpu WHEELS=.whl` needs on a machine without network (ARGS=--ray: for `quadrat run` too)
+	PYTHONPATH=tests $(BIN)/python -m performance.gpu.wheels --out $(or $(WHEELS),.whl) $(ARGS)
+
+# With WHEELS, a bare machine: python3 with torch for CUDA, no network; see tests/performance/README.md.
+ifdef WHEELS
+gpu: ## on a machine with a GPU: its tests and the measurements, one JSON each in OUT, and a table of aims
+	$(PYTHON) tests/performance/gpu/install.py $(WHEELS) build/site
+	PYTHONPATH=build/site:tests $(PYTHON) -m performance.gpu --out $(or $(OUT),results/runs/gpu) $(ARGS)
+else
+gpu: dev
+	PYTHONPATH=tests $(BIN)/python -m performance.gpu --out $(or $(OUT),results/runs/gpu) $(ARGS)
+endif
 
 simulate: dev ## simulate the statistics: false claims, coverage and power, as tables in OUT (minutes on one core)
 	PYTHONPATH=tests $(BIN)/python -m performance.simulation --out $(or $(OUT),results/statistics)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.redaction import redact, redact_argv
 
-__all__ = ["COMMAND", "COMMIT_FILE", "commit_of", "describe_environment", "environment_differences"]
+__all__ = ["COMMAND", "COMMIT_FILE", "commit_of", "describe_environment", "environment_differences", "own_commit"]
 
 COMMIT_FILE: Final = "COMMIT"
 """File in a wheel's metadata that `quadrat submit` adds: commit and changes of the checkout that it was built from."""
@@ -54,7 +54,7 @@ def describe_environment(suite: Suite, device: str) -> dict[str, Any]:
         "threads": suite.resources.cpus,
         "encoder": suite.learner.encoder,
         "weights": suite.learner.weights,
-        "commit": commit_of(Path(__file__).resolve().parent) or _sent_commit(),
+        "commit": own_commit(),
         "command": redact(os.environ.get(COMMAND, ""))
         or " ".join([Path(sys.argv[0]).name, *redact_argv(sys.argv[1:])]),
     }
@@ -92,6 +92,11 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def own_commit() -> str | None:
+    """Return the commit that this installation was made from, None where neither checkout nor wheel tells."""
+    return commit_of(Path(__file__).resolve().parent) or _sent_commit()
 
 
 def _sent_commit() -> str | None:

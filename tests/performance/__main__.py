@@ -1,4 +1,4 @@
-"""The measuring harness: `python -m performance fit|score|shapes|together|overhead|scale|digests|rivals|strategies`.
+"""The measuring harness: `python -m performance COMMAND`, see `--help`.
 
 Or `make bench`.
 """
@@ -16,9 +16,18 @@ from typing import Any, Literal
 import click
 
 from performance.digests import bench_digests
-from performance.learner import Case, bench_fit, bench_growth, bench_score, bench_shapes, bench_together, open_case
-from performance.overhead import bench_overhead
-from performance.scale import bench_scale
+from performance.gpu.card import floors, measure_rates, work_of_recipe
+from performance.learner import (
+    Case,
+    bench_fit,
+    bench_growth,
+    bench_score,
+    bench_shapes,
+    bench_together,
+    open_case,
+    profile_side,
+)
+from performance.learner.sides import SIDES
 from performance.selection import PROBLEMS, bench_rivals, bench_strategies
 from performance.selection_side import Problem
 from quadrat.benchmark.learning.runtime import resolve_device
@@ -206,6 +215,27 @@ def together(
         click.echo(json.dumps(result, indent=1))
 
 
+@bench.command("profile")
+@_case_options
+@click.option("--side", type=click.Choice(sorted(SIDES)), default="quadrat fit", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), default=20, show_default=True, help="Iterations, or images")
+def show_profile(
+    suite_name: str, settings: Sequence[str], side: str, count: int, repeats: int, is_json: bool, **case: Any
+) -> None:
+    """Say where the time of one side goes: kernels by device time, operators by processor time."""
+    with _opened_case(suite_name, settings, **case) as opened:
+        result = profile_side(opened, side, count)
+    if is_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    shares = f"{result['device_ms']} of {result['elapsed_ms']} ms in kernels"
+    click.echo(f"{side}: {result['images_per_s']} images/s, {shares}")
+    for kind in ("kernels", "operators"):
+        click.echo(f"{kind}:")
+        for row in result[kind]:
+            click.echo(f"{row['ms']:10.2f} ms {row['calls']:6} x  {row['name']}")
+
+
 def _read_counts(text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
@@ -255,6 +285,8 @@ def _print_comparison(result: dict[str, Any], is_json: bool) -> None:
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
 def overhead(num_seeds: int, iterations: int, actors: int, logs_to_mlflow: bool, is_json: bool) -> None:
     """Run a suite of many short trials on Ray, and compare its wall time with that of the trials alone."""
+    from performance.overhead import bench_overhead  # here: it imports Ray, which the other commands do without
+
     with contextlib.redirect_stdout(sys.stderr):  # the run's own lines
         result = bench_overhead(
             num_seeds=num_seeds, iterations=iterations, actors=actors, logs_to_mlflow=logs_to_mlflow
@@ -285,6 +317,8 @@ def overhead(num_seeds: int, iterations: int, actors: int, logs_to_mlflow: bool,
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
 def scale(num_trials: tuple[int, ...], workers: int, reports: bool, is_json: bool) -> None:
     """Add up what the driver of a large suite spends, on workers that only send events."""
+    from performance.scale import bench_scale  # here, as above
+
     result = bench_scale(num_trials, num_workers=workers, reports=reports, on_row=None if is_json else _print_pair)
     if is_json:
         click.echo(json.dumps(result, indent=1))
@@ -320,6 +354,31 @@ _limit_option = click.option(
     "--limit", "limit_s", type=float, default=600.0, show_default=True, help="Seconds after which a side is stopped"
 )
 _json_option = click.option("--json", "is_json", is_flag=True, help="Print one JSON object")
+
+
+@bench.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cuda", show_default=True)
+@click.option("--size", callback=_read_size, metavar="HEIGHTxWIDTH", default="360x480", show_default=True)
+@click.option("--classes", type=click.IntRange(min=2), default=11, show_default=True)
+@_json_option
+@suite_arguments
+def card(
+    suite_name: str, settings: Sequence[str], device: str, size: tuple[int, int], classes: int, is_json: bool
+) -> None:
+    """Measure a card's bandwidth and rates, and the floors that they set for SUITE's recipe."""
+    recipe = open_suite(suite_name, settings).suite.learner
+    resolve_device(device)
+    rates = measure_rates(device)
+    precisions = {"fit": recipe.precision, "score": recipe.precision_of_inference}
+    works = work_of_recipe(recipe, classes, size)
+    found = {name: floors(work, rates, precisions[name]) for name, work in works.items()}
+    if is_json:
+        click.echo(json.dumps({"rates": rates, "floors": found}, indent=1))
+        return
+    for name, rate in rates.items():
+        click.echo(f"{name}: {rate:.3g}")
+    for name, floor in found.items():
+        click.echo(f"{name}: " + ", ".join(f"{what} {value:,}" for what, value in floor.items()))
 
 
 @bench.command()

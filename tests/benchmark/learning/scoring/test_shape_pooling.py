@@ -54,6 +54,7 @@ def test_shared_pixels_count_each_pixel_of_a_region_once() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT RUN: no CUDA device here, needs one NVIDIA GPU")
 @pytest.mark.parametrize("stride", [1, 4])
 def test_a_gpu_has_the_means_of_a_cpu_and_the_same_bits_each_time(tmp_path: Path, stride: int) -> None:
     layout = pack_regions(scenes(tmp_path, height=96, width=192), Drawn(draw=ragged), 12)

@@ -1,0 +1,60 @@
+"""The stages, in order of worth: the command of each and the seconds that it may take."""
+
+import sys
+from typing import NamedTuple
+
+from support.paths import TESTS
+
+__all__ = ["Options", "Stage", "gpu_test_files", "stages"]
+
+_QUADRAT = (sys.executable, "-m", "quadrat.cluster")
+
+
+class Options(NamedTuple):
+    """What the stages have in common."""
+
+    suite: str = "camvid"
+    settings: tuple[str, ...] = ()
+    device: str = "cuda"
+    images: int = 96
+    iterations: int = 40
+    repeats: int = 3
+
+
+class Stage(NamedTuple):
+    """One command, which prints one JSON object."""
+
+    name: str
+    command: list[str]
+    limit_s: float
+
+
+def stages(options: Options) -> list[Stage]:
+    """Return the stages in order."""
+    settings = [part for setting in options.settings for part in ("--set", setting)]
+    device = ["--device", options.device]
+
+    def bench(what: str, *more: str) -> list[str]:
+        return [
+            sys.executable, "-m", "performance", what, options.suite, *settings, *device,
+            "--images", str(options.images), "--repeats", str(options.repeats), "--json", *more,
+        ]  # fmt: skip
+
+    length = ("--iterations", str(options.iterations))
+    return [
+        Stage("card", [sys.executable, "-m", "performance", "card", options.suite, *settings, *device, "--json"], 60),
+        Stage("tests", [sys.executable, "-m", "performance.gpu.tests"], 120),
+        Stage("fit", bench("fit", *length), 60),
+        Stage("fit-reduce-overhead", bench("fit", *length, "--set", "learner.compile=reduce-overhead"), 120),
+        Stage("fit-default", bench("fit", *length, "--set", "learner.compile=default"), 120),
+        Stage("score", bench("score"), 60),
+        Stage("together", bench("together", *length, "--trials", "2,4"), 90),
+        Stage("plan", [*_QUADRAT, "show", options.suite, *settings, "--plan", "--json", "--devices", "1"], 120),
+    ]
+
+
+def gpu_test_files() -> list[str]:
+    """Return the test files that hold a test for a GPU: the others may import what is not installed there."""
+    return sorted(
+        str(path) for path in TESTS.rglob("test_*.py") if "pytest.mark.gpu" in path.read_text(encoding="utf-8")
+    )
