@@ -12,7 +12,7 @@ import pytest
 from support.missing import run_without
 from support.paths import ROOT
 
-from quadrat.cluster.cli.extras import EXTRAS
+from quadrat.cluster.cli.extras import APART, EXTRAS
 
 FOLDERS = ("api", "strategies", "benchmark", "cluster")
 CORE = {"numpy", "optuna", "faiss", "threadpoolctl"}
@@ -99,16 +99,16 @@ def test_strategies_import_the_core_alone() -> None:
 
 
 def test_what_is_imported_is_what_is_listed() -> None:
-    listed = {module for modules in EXTRAS.values() for module in modules}
+    listed = {module for modules in (*EXTRAS.values(), *APART.values()) for module in modules}
     found = imported("benchmark") | imported("cluster") | imported("api")
     assert found <= listed | CORE, f"imported, of no extra: {sorted(found - listed - CORE)}"
     # torchvision is kept in step with torch; fsspec opens s3fs, which sends conditions through aiobotocore
     assert listed - found == {"torchvision", "s3fs", "aiobotocore"}
 
 
-def test_all_brings_every_extra_but_the_servers() -> None:
+def test_all_brings_every_extra_but_the_servers_and_those_apart() -> None:
     extras = pyproject()["project"]["optional-dependencies"]
-    assert set(EXTRAS) == set(extras) - {"all", "server"}
+    assert set(EXTRAS) == set(extras) - {"all", "server", *APART}
     assert extras["all"] == [f"quadrat[{','.join(EXTRAS)}]"]
 
 
@@ -151,9 +151,10 @@ def test_the_lock_file_pins_all_that_pyproject_asks_for() -> None:
     from packaging.requirements import Requirement
 
     project = pyproject()
+    extras = project["project"]["optional-dependencies"]
     asked = [
         *project["project"]["dependencies"],
-        *(line for lines in project["project"]["optional-dependencies"].values() for line in lines),
+        *(line for extra, lines in extras.items() if extra not in APART for line in lines),
         *project["dependency-groups"]["dev"],
     ]
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["EXTRAS", "MissingExtraError", "explain_missing", "require_extras"]
+__all__ = ["APART", "EXTRAS", "MissingExtraError", "explain_missing", "require_extras"]
 
 EXTRAS: Final = {
     "cli": ("click", "rich", "pydantic", "yaml", "filelock", "PIL", "tenacity", "xxhash"),
@@ -25,6 +25,9 @@ EXTRAS: Final = {
 }
 """Extra -> the modules that it brings, as they are imported (pyproject.toml, where they are distributions)."""
 
+APART: Final = {"trackio": ("trackio",)}
+"""The same of extras that `all` does not bring."""
+
 
 class MissingExtraError(Exception):
     """A command needs packages of extras that are not installed.
@@ -37,7 +40,7 @@ def require_extras(extras: Iterable[str], *, what: str) -> None:
     """Check that the packages of `extras` are installed, without importing them.
 
     Args:
-        extras: Keys of `EXTRAS`.
+        extras: Keys of `EXTRAS` or `APART`.
         what: What needs them, for the message, such as "quadrat run".
 
     Raises:
@@ -46,7 +49,7 @@ def require_extras(extras: Iterable[str], *, what: str) -> None:
     missing = {
         extra: absent[0]
         for extra in extras
-        if (absent := [module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None])
+        if (absent := [module for module in {**EXTRAS, **APART}[extra] if importlib.util.find_spec(module) is None])
     }
     if missing:
         raise MissingExtraError(_sentence(what, missing))
@@ -55,7 +58,7 @@ def require_extras(extras: Iterable[str], *, what: str) -> None:
 def explain_missing(error: ModuleNotFoundError, *, what: str) -> str | None:
     """Return the sentence for a module that could not be imported, None when no extra brings it."""
     package = (error.name or "").partition(".")[0]
-    extra = next((extra for extra, modules in EXTRAS.items() if package in modules), None)
+    extra = next((extra for extra, modules in {**EXTRAS, **APART}.items() if package in modules), None)
     return None if extra is None else _sentence(what, {extra: package})
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "store_option",
     "suite_arguments",
     "tracking_of",
+    "trackio_option",
     "trial_options",
     "with_resources",
 ]
@@ -180,6 +181,12 @@ experiment_option = click.option(
     help="MLflow experiment, which results folders may share. Default: $MLFLOW_EXPERIMENT_NAME, else the suite's name",
 )
 
+trackio_option = click.option(
+    "--trackio",
+    metavar="PROJECT",
+    help="Log to this project of Trackio as well, on this machine (`trackio show --project PROJECT`)",
+)
+
 ray_option = click.option(
     "ray_address",
     "--ray",
@@ -249,6 +256,7 @@ def run_options(
     store: Path | str | None,
     mlflow_uri: str | None,
     experiment: str | None = None,
+    trackio: str | None = None,
     ray_address: str | None = None,
     writes_report: bool = False,
     uses_ray: bool = True,
@@ -263,6 +271,7 @@ def run_options(
         store: --store as given.
         mlflow_uri: --mlflow as given; "none" logs nothing to MLflow.
         experiment: --experiment as given.
+        trackio: --trackio as given.
         ray_address: --ray as given.
         writes_report: Whether a report is written at the end.
         uses_ray: Whether trials run on Ray.
@@ -276,6 +285,7 @@ def run_options(
         "train": True,
         "cluster": uses_ray,
         "tracking": logs_to_mlflow,
+        "trackio": trackio is not None,
         "report": writes_report,
         "s3": isinstance(results, str) or isinstance(store, str),
     }
@@ -300,6 +310,7 @@ def run_options(
         logs_to_mlflow=logs_to_mlflow,
         mlflow_uri=uri,
         experiment=experiment or None,
+        trackio=trackio or None,
         ray_address=ray_address,
         until_s=None if max_hours is None else time.monotonic() + 3600 * max_hours,
     )

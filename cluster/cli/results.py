@@ -1,5 +1,6 @@
 """Commands on results folders: `report`, `stats`, `track`, `publish` and `compare`."""
 
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ import click
 
 from quadrat.cluster.cli.console import say, text_columns
 from quadrat.cluster.cli.extras import require_extras
-from quadrat.cluster.cli.options import experiment_option, mlflow_option, results_argument, tracking_of
+from quadrat.cluster.cli.options import experiment_option, mlflow_option, results_argument, tracking_of, trackio_option
 from quadrat.cluster.cli.places import local_copy, remote_of
 
 __all__ = ["COMMANDS"]
@@ -87,8 +88,9 @@ def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
 @results_argument()
 @mlflow_option
 @experiment_option
-def track(results: Path | str, mlflow_uri: str | None, experiment: str | None) -> None:
-    """Log a results folder to MLflow, from its files.
+@trackio_option
+def track(results: Path | str, mlflow_uri: str | None, experiment: str | None, trackio: str | None) -> None:
+    """Log a results folder to MLflow (and Trackio), from its files.
 
     Doing it twice changes nothing.
     """
@@ -99,11 +101,15 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None) -
     from quadrat.benchmark.tracking.client import default_uri, runs_page
     from quadrat.benchmark.tracking.writer import log_results
 
-    require_extras(["tracking"], what="quadrat track")
     logs_to_mlflow, uri = tracking_of(mlflow_uri)
-    if not logs_to_mlflow:
+    if not logs_to_mlflow and not trackio:
         raise QuadratError("--mlflow: expected a tracking URI, got 'none'; leave it out for the store in the folder")
+    require_extras(["tracking"] * logs_to_mlflow + ["trackio"] * bool(trackio), what="quadrat track")
     results_dir = local_copy(results)
+    if trackio:
+        _track_in_trackio(results_dir, results, trackio)
+    if not logs_to_mlflow:
+        return
     uri = uri or default_uri(results_dir)
     read_suite_json(results_dir)
     # Locked: a suite that runs at the same time would create the same MLflow runs again.
@@ -127,6 +133,21 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None) -
             ) from error
     page = runs_page(uri, experiment or read_suite_json(results_dir)["suite"]["name"])
     click.echo(f"{num_trials} trials are logged in {page or redact(uri)}")
+
+
+def _track_in_trackio(results_dir: Path, results: Path | str, project: str) -> None:
+    from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.results.lock import lock_results
+    from quadrat.benchmark.tracking.trackio_writer import log_to_trackio
+
+    with lock_results(results_dir, remote_of(results)):
+        try:
+            num_trials = log_to_trackio(results_dir, project, warn=partial(click.echo, err=True))
+        except QuadratError:
+            raise
+        except Exception as error:  # of its store: a name that it does not take, a disk that is full
+            raise QuadratError(f"--trackio: expected a project that Trackio can write, got {error}") from error
+    click.echo(f"{num_trials} trials are logged; look: trackio show --project {shlex.quote(project)}")
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """The commands `run` and `trial`, and what either prints at its end."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from quadrat.cluster.cli.options import (
     select_trials,
     store_option,
     suite_arguments,
+    trackio_option,
     trial_options,
     with_resources,
 )
@@ -39,6 +41,7 @@ __all__ = ["COMMANDS", "conclude"]
 @trial_options
 @mlflow_option
 @experiment_option
+@trackio_option
 @ray_option
 @cache_option
 @store_option
@@ -52,6 +55,7 @@ def run(
     seeds: Sequence[int],
     mlflow_uri: str | None,
     experiment: str | None,
+    trackio: str | None,
     ray_address: str | None,
     cache: Path | None,
     store: Path | str | None,
@@ -75,6 +79,7 @@ def run(
         store=store,
         mlflow_uri=mlflow_uri,
         experiment=experiment,
+        trackio=trackio,
         ray_address=ray_address,
         writes_report=report,
         max_hours=max_hours,
@@ -172,6 +177,8 @@ def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> N
         click.echo(f"MLflow    incomplete; log it again from the files: {pasteable('track', shown)}{target}")
     elif options.logs_to_mlflow:
         click.echo(f"MLflow    {pasteable('ui', shown) if uri is None else _runs_page(options, uri)}")
+    if options.trackio is not None:
+        click.echo(f"Trackio   trackio show --project {shlex.quote(options.trackio)}")
 
 
 def _runs_page(options: "RunOptions", uri: str) -> str:

@@ -20,6 +20,7 @@ from quadrat.cluster.cli.options import (
     run_options,
     store_option,
     suite_arguments,
+    trackio_option,
     with_resources,
 )
 from quadrat.cluster.cli.places import open_suite
@@ -37,6 +38,7 @@ __all__ = ["COMMANDS"]
 @results_option
 @mlflow_option
 @experiment_option
+@trackio_option
 @ray_option
 @cache_option
 @store_option
@@ -55,6 +57,7 @@ def study(
     results: Path | str | None,
     mlflow_uri: str | None,
     experiment: str | None,
+    trackio: str | None,
     ray_address: str | None,
     cache: Path | None,
     store: Path | str | None,
@@ -79,6 +82,7 @@ def study(
         store=store,
         mlflow_uri=mlflow_uri,
         experiment=experiment,
+        trackio=trackio,
         ray_address=ray_address,
         writes_report=report,
         max_hours=max_hours,

@@ -14,14 +14,14 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.folder import check_results
 from quadrat.benchmark.results.lock import ResultsLock, lock_results
 from quadrat.benchmark.storage.remote import Remote
-from quadrat.benchmark.tracking.logger import MlflowLogger
+from quadrat.benchmark.tracking.logger import Loggers, MlflowLogger, TrackingLogger, TrackioLogger
 from quadrat.cluster.progress.display import Display
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.progress.status import StatusFile, describe
 from quadrat.cluster.runner.engine import Engine
 from quadrat.cluster.runner.interrupt import StopRequest
 
-__all__ = ["Locked", "RunContext", "RunOptions", "lock_folder", "open_context", "prepare", "start_mlflow"]
+__all__ = ["Locked", "RunContext", "RunOptions", "lock_folder", "open_context", "prepare", "start_logging"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class RunOptions:
         logs_to_mlflow: Whether records are logged to MLflow.
         mlflow_uri: Tracking URI, None for a store inside `results_dir`.
         experiment: MLflow experiment, None for that of the suite's name.
+        trackio: Project of Trackio to log to as well, None to log to none.
         ray_address: The cluster to join, None to start Ray on this machine.
         remote: Remote copy of the results; `results_dir` is then the local working folder.
         until_s: When the run stops, by `time.monotonic`; None for no limit.
@@ -44,6 +45,7 @@ class RunOptions:
     logs_to_mlflow: bool = True
     mlflow_uri: str | None = None
     experiment: str | None = None
+    trackio: str | None = None
     ray_address: str | None = None
     remote: Remote | None = None
     until_s: float | None = None
@@ -155,11 +157,14 @@ def prepare(context: RunContext) -> None:
     context.lock.publish("suite.json", "environment.json")
 
 
-def start_mlflow(context: RunContext) -> MlflowLogger | None:
-    """Start to log the results folder to MLflow in a thread; None when the options say not to."""
-    if not context.options.logs_to_mlflow:
-        return None
-    options = context.options
-    logger = MlflowLogger(options.results_dir, options.mlflow_uri, context.display.print, options.experiment)
-    logger.start()
-    return logger
+def start_logging(context: RunContext) -> Loggers:
+    """Start to log the results folder to MLflow and Trackio, each in a thread, as the options say."""
+    options, say = context.options, context.display.print
+    loggers: list[TrackingLogger] = []
+    if options.logs_to_mlflow:
+        loggers.append(MlflowLogger(options.results_dir, options.mlflow_uri, say, options.experiment))
+    if options.trackio is not None:
+        loggers.append(TrackioLogger(options.results_dir, options.trackio, say))
+    for logger in loggers:
+        logger.start()
+    return Loggers(loggers)

@@ -11,6 +11,7 @@ from quadrat.benchmark.results.failures import Failure, read_failures
 from quadrat.benchmark.results.folder import finished_trials, read_suite_json
 from quadrat.benchmark.results.records import finalise, read_records_so_far
 from quadrat.benchmark.results.selections import put_aside, selection_path
+from quadrat.benchmark.tracking.logger import MLFLOW
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import Display, open_display, short
 from quadrat.cluster.progress.progress import RunProgress
@@ -21,7 +22,7 @@ from quadrat.cluster.runner.context import (
     lock_folder,
     open_context,
     prepare,
-    start_mlflow,
+    start_logging,
 )
 from quadrat.cluster.runner.events import failure_of
 from quadrat.cluster.runner.recorder import Recorder
@@ -132,20 +133,20 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_wo
                 prepare(context)
                 _warn_of_data(results_dir, display)
                 _warn_of_exhaustion(results_dir, trials, display)
-                logger = start_mlflow(context)
+                loggers = start_logging(context)
                 recorder = Recorder(
                     results_dir,
                     read_records_so_far(results_dir),
                     progress=progress,
                     display=display,
-                    mlflow=logger,
+                    loggers=loggers,
                     publish=locked.lock.publish,
                 )
                 try:
                     run_trials(recorder)
                 finally:
                     recorder.interrupt()
-                    is_mlflow_complete = logger is None or logger.finish(locked.stop.mlflow_s)
+                    is_mlflow_complete = MLFLOW not in loggers.finish(locked.stop.mlflow_s)
         return _close(suite, trials, options, locked, progress, is_mlflow_complete=is_mlflow_complete)
 
 

@@ -1,4 +1,4 @@
-"""The recorder of a run: the only writer of records and failures, which it passes on to MLflow and the display."""
+"""The recorder of a run: the only writer of records and failures, which it passes on to loggers and the display."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.failures import Failure, record_failure
 from quadrat.benchmark.results.records import Record, append_record, differing_fields
-from quadrat.benchmark.tracking.logger import MlflowLogger
+from quadrat.benchmark.tracking.logger import Loggers
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import Display
 from quadrat.cluster.progress.progress import RunProgress
@@ -20,14 +20,14 @@ class ContradictionError(ResultsError):
 
 
 class Recorder:
-    """Writes the records and failures of all trials, and keeps progress, display and MLflow in step with them.
+    """Writes the records and failures of all trials, and keeps progress, display and loggers in step with them.
 
     Args:
         results_dir: The results folder; its lock is held.
         records: Records that it holds already.
         progress: Progress of the run.
         display: Shows `progress`.
-        mlflow: Logs records and states to MLflow, None to log nowhere.
+        loggers: Log records and states to MLflow and others.
         publish: Called with the name of each file that was written, before its content counts as done.
     """
 
@@ -38,21 +38,20 @@ class Recorder:
         *,
         progress: RunProgress,
         display: Display,
-        mlflow: MlflowLogger | None,
+        loggers: Loggers,
         publish: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._results_dir = results_dir
         self._records = {record.key: record for record in records}
         self._progress = progress
         self._display = display
-        self._mlflow = mlflow
+        self._loggers = loggers
         self._publish = publish
 
     def start(self, spec: TrialSpec, host: str = "", node: str = "", pid: int = 0) -> None:
         """Note that a trial is in flight, and on which machine."""
         self._progress.start(spec, host, node, pid)
-        if self._mlflow is not None:
-            self._mlflow.state(spec.trial_id, "running")
+        self._loggers.state(spec.trial_id, "running")
 
     def update(self, progress: Progress) -> None:
         """Take a progress event of a trial, and print its note."""
@@ -74,8 +73,7 @@ class Recorder:
             append_record(self._results_dir, record)
             self._publish("records.jsonl")
             self._records[record.key] = record
-            if self._mlflow is not None:
-                self._mlflow.record(record)
+            self._loggers.record(record)
         self._progress.record(record, is_new=before is None)
         if before is None:
             self._display.round_done(record)
@@ -89,8 +87,7 @@ class Recorder:
     def finish(self, spec: TrialSpec) -> None:
         """Note that a trial is complete."""
         self._display.trial_done(self._progress.finish(spec.trial_id))
-        if self._mlflow is not None:
-            self._mlflow.state(spec.trial_id, "done")
+        self._loggers.state(spec.trial_id, "done")
 
     def requeue(self, spec: TrialSpec, reason: str) -> None:
         """Note that a trial will be tried again."""
@@ -104,14 +101,12 @@ class Recorder:
         self._progress.fail(spec.trial_id)
         where = f" on {failure.host} (node {failure.node})" if failure.host else ""
         self._display.print(f"✗ {_name(spec)} failed in round {failure.round}{where}: {failure.exception}")
-        if self._mlflow is not None:
-            self._mlflow.state(spec.trial_id, "failed")
+        self._loggers.state(spec.trial_id, "failed")
 
     def interrupt(self) -> None:
         """Note that the trials in flight are stopped unfinished."""
-        if self._mlflow is not None:
-            for trial_id in self._progress.rows:
-                self._mlflow.state(trial_id, "interrupted")
+        for trial_id in self._progress.rows:
+            self._loggers.state(trial_id, "interrupted")
 
 
 def _name(spec: TrialSpec) -> str:

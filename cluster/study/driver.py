@@ -8,7 +8,7 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.failures import read_failures
 from quadrat.benchmark.results.study_results import StudyResults, check_study, study_dir
 from quadrat.cluster.progress.progress import RunProgress
-from quadrat.cluster.runner.context import RunContext, RunOptions, lock_folder, open_context, prepare, start_mlflow
+from quadrat.cluster.runner.context import RunContext, RunOptions, lock_folder, open_context, prepare, start_logging
 from quadrat.cluster.runner.driver import Outcome, run_on_ray
 from quadrat.cluster.runner.ray_session import check_address, ray_for
 from quadrat.cluster.study.search import Search
@@ -126,12 +126,12 @@ def _search(suite: Suite, options: RunOptions, session: contextlib.ExitStack) ->
 
 
 def _run(context: RunContext, search: Search, session: contextlib.ExitStack) -> None:
-    """Prepare the data, log to MLflow, and run the candidates on Ray, which stays open as long as `session`."""
+    """Prepare the data, start the loggers, and run the candidates on Ray, which stays open as long as `session`."""
     suite = context.suite
     context.options.engine.check(suite)  # an unknown split is one error here, not one of every candidate
     context.options.engine.warm_up(suite)
     prepare(context)
-    search.mlflow = start_mlflow(context)
+    search.loggers = start_logging(context)
     is_own = session.enter_context(ray_for(context))
     context.progress.activity = "loading torch in the workers"
     run_candidates(context, search, is_own=is_own)

@@ -12,7 +12,7 @@ from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.failures import Failure
 from quadrat.benchmark.results.records import finalise, read_records_so_far
 from quadrat.benchmark.results.study_results import study_dir, write_study
-from quadrat.benchmark.tracking.logger import MlflowLogger
+from quadrat.benchmark.tracking.logger import Loggers
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.progress import Row, RunProgress
 from quadrat.cluster.progress.status import describe_row
@@ -57,7 +57,7 @@ class Search:
 
     Attributes:
         display: Shows candidates and what happens to them, once it is entered.
-        mlflow: Logs candidates to MLflow, None to log nowhere.
+        loggers: Log candidates to MLflow and others.
         find_nodes: Returns the nodes that can run candidates; none where that is not known.
     """
 
@@ -71,7 +71,7 @@ class Search:
         publish: Callable[..., None],
     ) -> None:
         self.display = open_search_display(self.state)
-        self.mlflow: MlflowLogger | None = None
+        self.loggers = Loggers(())
         self.find_nodes: Callable[[], Set[str]] = frozenset
         self._suite = suite
         self._study = study_of(suite)
@@ -131,7 +131,7 @@ class Search:
             self._records.values(),
             progress=progress,
             display=self.display,
-            mlflow=None,
+            loggers=Loggers(()),
             publish=self._publish,
         )
         for spec in (*full_supervision, *trials):
@@ -363,13 +363,11 @@ class Search:
         self._candidates, self._num_open = list(results.candidates), self._storage.num_open
         write_study(self._results_dir, replace(results, best=tuple(best)))
         self._publish("study.json")
-        if self.mlflow is not None:
-            self.mlflow.candidates()
+        self.loggers.candidates()
 
     def close(self, wait_s: float | None = None) -> None:
-        """Wait until MLflow has taken what was logged, at most `wait_s`, by default not for long either."""
-        if self.mlflow is not None:
-            self.mlflow.finish(wait_s)
+        """Wait until the loggers have taken what was logged, at most `wait_s`, by default not for long either."""
+        self.loggers.finish(wait_s)
 
     def _publish(self, *names: str) -> None:
         self._publish_files(*(f"{self._folder.name}/{name}" for name in names))

@@ -18,6 +18,7 @@ from support.paths import TESTS
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.results.records import finalise, read_records
+from quadrat.benchmark.tracking.logger import Loggers
 from quadrat.cluster.progress.display import LineDisplay
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.progress.status import describe
@@ -128,7 +129,7 @@ def simulate(num_trials: int, num_workers: int, *, reports: bool = False) -> dic
         write_suite_json(suite, folder)
         progress = RunProgress(trials)
         display = LineDisplay(progress, io.StringIO())
-        recorder = Recorder(folder, [], progress=progress, display=display, mlflow=None)
+        recorder = Recorder(folder, [], progress=progress, display=display, loggers=Loggers(()))
         pool = _Pool(min(num_workers, num_trials))
         context: Any = SimpleNamespace(
             suite=suite,

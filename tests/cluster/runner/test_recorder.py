@@ -10,6 +10,7 @@ from support.fake_trials import (
 )
 
 from quadrat.benchmark.results.records import read_records
+from quadrat.benchmark.tracking.logger import Loggers
 from quadrat.cluster.progress.display import LineDisplay
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.runner.recorder import ContradictionError, Recorder
@@ -22,7 +23,7 @@ def test_a_round_that_comes_out_with_other_numbers_is_an_error_and_the_first_rec
     first = make_record(TRIALS[0], 0)
     progress = RunProgress(TRIALS)
     display = LineDisplay(progress, io.StringIO())
-    recorder = Recorder(tmp_path, [], progress=progress, display=display, mlflow=None)
+    recorder = Recorder(tmp_path, [], progress=progress, display=display, loggers=Loggers(()))
     recorder.start(TRIALS[0])
     assert recorder.record(first)
     assert not recorder.record(make_record(TRIALS[0], 0, seconds={"fit": 99.0}))
@@ -33,7 +34,7 @@ def test_a_round_that_comes_out_with_other_numbers_is_an_error_and_the_first_rec
 
 def test_a_pool_that_runs_out_is_reported(tmp_path: Path) -> None:
     progress, out = RunProgress(TRIALS), io.StringIO()
-    recorder = Recorder(tmp_path, [], progress=progress, display=LineDisplay(progress, out), mlflow=None)
+    recorder = Recorder(tmp_path, [], progress=progress, display=LineDisplay(progress, out), loggers=Loggers(()))
     recorder.start(TRIALS[0])
     recorder.record(make_record(TRIALS[0], 0, exhausted=True))
     assert "the pool is exhausted, all 4 regions are labelled before the budget is spent" in out.getvalue()
