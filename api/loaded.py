@@ -230,12 +230,12 @@ class Figure:
     def _repr_svg_(self) -> str:
         import vl_convert
 
-        from quadrat.benchmark.reporting.files import VEGA_LITE
+        from quadrat.benchmark.reporting.vega import VEGA_LITE
 
         return str(vl_convert.vegalite_to_svg({**self.spec, "background": "white"}, vl_version=VEGA_LITE))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        from quadrat.benchmark.reporting.files import VEGA_LITE
+        from quadrat.benchmark.reporting.vega import VEGA_LITE
 
         # With tooltips where a notebook knows Vega-Lite; the picture where it does not.
         kind = _NOTEBOOK.format(VEGA_LITE.partition(".")[0])

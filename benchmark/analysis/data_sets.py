@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from quadrat.benchmark.analysis.measures import FRACTION, Cost
+from quadrat.benchmark.analysis.ranks import friedman_p, rank
 from quadrat.benchmark.analysis.setting_areas import COSTS, SettingAreas
 from quadrat.benchmark.analysis.settings import Entry
 from quadrat.benchmark.analysis.statistics import LEVEL, holm
@@ -138,25 +139,21 @@ def _gain_on(of_settings: Sequence[SettingAreas], entry: Entry, data_set: str) -
 
 
 def _signed_rank_p(values: Sequence[float]) -> float:
-    from scipy import stats
-
     if not any(values):
         return 1.0
+    from scipy import stats  # here: it takes seconds to import
+
     return float(stats.wilcoxon(values, method="exact").pvalue)
 
 
 def _friedman_p(gains: Sequence[Sequence[float]]) -> float:
     """Return the p-value of Friedman's test; Random's gain over itself is 0 on every data set."""
-    from scipy import stats
-
-    return float(stats.friedmanchisquare(*gains, [0.0] * len(gains[0])).pvalue)
+    return friedman_p([*gains, [0.0] * len(gains[0])])
 
 
 def _verdict(gains: Sequence[float], adjusted_p: float) -> Literal["better", "worse", "open"]:
     if adjusted_p >= 1 - LEVEL:
         return "open"
     # The sign of the ranked sum, which is what the test looks at.
-    from scipy import stats
-
-    ranks = stats.rankdata(np.abs(gains))
+    ranks = rank(np.abs(gains))
     return "better" if float(np.sum(np.sign(gains) * ranks)) > 0 else "worse"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from quadrat.benchmark.analysis.data_sets import LeaderboardTests, tests_over_data_sets
 from quadrat.benchmark.analysis.measures import FRACTION
+from quadrat.benchmark.analysis.ranks import rank
 from quadrat.benchmark.analysis.setting_areas import COSTS, SettingAreas, areas_of
 from quadrat.benchmark.analysis.settings import Entry, Setting, Settings, find_settings
 from quadrat.benchmark.analysis.statistics import LEVEL
@@ -230,12 +231,10 @@ def _ranked(
 
 def _ranks(of_settings: Sequence[SettingAreas], ranked: Sequence[Entry]) -> npt.NDArray[np.float64]:
     """Return (S, E) ranks, 1 the best: those of the seeds that all entries share, averaged in each setting."""
-    from scipy import stats  # here: it takes seconds to import
-
     rows = []
     for found in of_settings:
         seeds = sorted(set.intersection(*(set(found.by_entry[entry]) for entry in ranked)))
-        by_seed = [stats.rankdata([-found.by_entry[entry][seed] for entry in ranked]) for seed in seeds]
+        by_seed = [rank([-found.by_entry[entry][seed] for entry in ranked]) for seed in seeds]
         rows.append(np.mean(by_seed, axis=0))
     return np.array(rows, dtype=float).reshape(len(of_settings), len(ranked))
 

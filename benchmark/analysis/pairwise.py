@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from quadrat.benchmark.analysis.ranks import friedman_p, rank
 from quadrat.benchmark.analysis.statistics import (
     LEVEL,
     MIN_SEEDS,
@@ -212,8 +213,6 @@ def average_ranks(values: Values, labels: Sequence[str]) -> Ranks | None:
         values: Of one metric; higher is better.
         labels: At least two of them; a label without any value is not ranked.
     """
-    from scipy import stats  # here: it takes seconds to import
-
     labels = [label for label in labels if any(round_ > 0 for round_ in values.get(label, {}))]
     rounds = sorted({round_ for label in labels for round_ in values[label] if round_ > 0})
     if len(labels) < 2:
@@ -224,16 +223,16 @@ def average_ranks(values: Values, labels: Sequence[str]) -> Ranks | None:
     by_seed: dict[str, dict[int, float]] = {label: {} for label in labels}
     seeds = sorted(complete)
     values_LRS = np.array([[[values[label][round_][seed] for seed in seeds] for round_ in rounds] for label in labels])
-    ranks_LRS = stats.rankdata(-values_LRS, axis=0)
+    ranks_LRS = rank(-values_LRS, axis=0)
     for label, ranks_RS in zip(labels, ranks_LRS, strict=True):
         means = (ranks_RS.sum(axis=0) / len(rounds)).tolist()
         by_seed[label] = dict(zip(seeds, means, strict=True))
     p_value = None
     if len(complete) >= MIN_SEEDS and len(labels) >= 3:
         rows = [list(by_seed[label].values()) for label in labels]
-        # Where all are tied in every seed there is nothing to test, and scipy divides by zero.
+        # Where all are tied in every seed there is nothing to test.
         is_tied = all(len(set(block)) == 1 for block in zip(*rows, strict=True))
-        p_value = 1.0 if is_tied else float(stats.friedmanchisquare(*rows).pvalue)
+        p_value = 1.0 if is_tied else friedman_p(rows)
     return Ranks(
         mean={label: summarise(by_seed[label].values()).mean for label in labels},
         by_seed=by_seed,

@@ -6,23 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import vl_convert
 
 from quadrat.benchmark.analysis.measures import COSTS, Metric
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.export import to_csv, to_latex
+from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.trials import Results
 from quadrat.benchmark.storage.atomic import atomic_write
 
-__all__ = ["FOLDER", "VEGA_LITE", "write_files"]
+__all__ = ["FOLDER", "write_files"]
 
 FOLDER = "files"
 """Their folder, beside the page."""
-
-VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-"""The version of Vega-Lite that Altair writes for; vl-convert carries it."""
 
 
 def write_files(

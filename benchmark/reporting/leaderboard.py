@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from quadrat.benchmark.analysis.leaderboard import Leaderboard
 from quadrat.benchmark.analysis.setting_areas import COSTS
+from quadrat.benchmark.reporting.figures.charts import unchecked
 from quadrat.benchmark.reporting.figures.standings import gains_by_setting
-from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE
+from quadrat.benchmark.reporting.files import FOLDER
 from quadrat.benchmark.reporting.leaderboard_sentences import (
     leaderboard_caveats,
     leaderboard_headline,
@@ -23,6 +24,7 @@ from quadrat.benchmark.reporting.rendering import locked_folder, read_template, 
 from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_text
 from quadrat.benchmark.reporting.tables.leaderboard import leaderboard_tables, standings_table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
+from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.palette import looks_of
 from quadrat.benchmark.results.trials import Results
 from quadrat.benchmark.storage.atomic import atomic_write
@@ -44,7 +46,8 @@ def write_leaderboard(found: Leaderboard, folders: Mapping[str, Results], out_di
         ResultsError: When the page can't be written.
     """
     tables = leaderboard_tables(found, folders)
-    figures = {f"gains-{cost.key}": spec for cost in COSTS if (spec := gains_by_setting(found, cost)) is not None}
+    with unchecked():
+        figures = {f"gains-{cost.key}": spec for cost in COSTS if (spec := gains_by_setting(found, cost)) is not None}
     svgs = {name: vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE) for name, spec in figures.items()}
     page = (
         template_environment()

@@ -1,11 +1,9 @@
 """The report: one HTML page with everything in it, and its figures and tables as files beside it."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import vl_convert
 from markupsafe import Markup
 
 from quadrat.benchmark.analysis.analyse import over_cost
@@ -23,12 +21,13 @@ from quadrat.benchmark.reporting.figures.charts import (
     learning_curves,
     metrics_shown,
     unchecked,
+    with_cost,
 )
 from quadrat.benchmark.reporting.figures.gains import gains
 from quadrat.benchmark.reporting.figures.gallery import Gallery, draw_gallery
 from quadrat.benchmark.reporting.figures.pictures import Unavailable, open_pool, read_selections
 from quadrat.benchmark.reporting.figures.round_viewer import RoundViewer, draw_round_viewer
-from quadrat.benchmark.reporting.files import FOLDER, VEGA_LITE, write_files
+from quadrat.benchmark.reporting.files import FOLDER, write_files
 from quadrat.benchmark.reporting.provenance import all_settings, facts, strategy_settings
 from quadrat.benchmark.reporting.rendering import locked_folder, read_template, script_json, template_environment
 from quadrat.benchmark.reporting.study import study_section
@@ -37,6 +36,7 @@ from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.contents import tables_of
 from quadrat.benchmark.reporting.tables.paper import PAPER
 from quadrat.benchmark.reporting.tables.results import comparison_table, round_heads, steps_of
+from quadrat.benchmark.reporting.vega import vega_script
 from quadrat.benchmark.results.palette import Look, looks_of, round_colours
 from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.benchmark.storage.atomic import atomic_write
@@ -77,7 +77,7 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     gallery, viewer = draw_gallery(results, selections, pool), draw_round_viewer(results, selections, pool)
     with unchecked(), locked_folder(folder):
         write_files(folder / FOLDER, figures, tables.values(), results, metrics)
-        atomic_write(page, _render(results, looks, found, tables, metrics, tuple(figures), gallery, viewer).encode())
+        atomic_write(page, _render(results, looks, found, tables, metrics, figures, gallery, viewer).encode())
     return page
 
 
@@ -90,11 +90,8 @@ def _figures(results: Results, looks: Mapping[str, Look], found: ReportSummary) 
     """Return the figures to be written beside the page: the learning curves over each cost, the differences."""
     if not results.records:
         return {}
-    rows = curve_rows(results)
-    figures = {
-        f"learning-curves-{cost.key}": learning_curves(results, looks, cost=cost, metric=MIOU, rows=rows)
-        for cost in COSTS
-    }
+    curves = learning_curves(results, looks, cost=COSTS[0], metric=MIOU, rows=curve_rows(results))
+    figures = {f"learning-curves-{cost.key}": with_cost(curves, results, cost) for cost in COSTS}
     if (forest := gains(found.analysis.primary, looks)) is not None:
         figures["gains"] = forest
     if found.analysis.to_random:
@@ -108,7 +105,7 @@ def _render(
     found: ReportSummary,
     tables: Mapping[str, NamedTable],
     metrics: Sequence[Metric],
-    figure_names: tuple[str, ...],
+    figures: Mapping[str, dict[str, Any]],
     gallery: Gallery | Unavailable,
     viewer: RoundViewer | None,
 ) -> str:
@@ -136,7 +133,7 @@ def _render(
                 label: tables["difference-to-random"] if label == RANDOM else _baseline_table(label, place, comparisons)
                 for place, (label, comparisons) in enumerate(choices.items())
             },
-            figure_names=figure_names,
+            figure_names=tuple(figures),
             costs=COSTS if results.records else (),
             paper=PAPER,
             default_cost=default_cost,
@@ -151,30 +148,34 @@ def _render(
             round_colours=round_colours(results.num_rounds),
             style=Markup(read_template("style.css")),  # ours, no user text in it
             script=Markup("\n".join(map(read_template, ("tables.js", "page.js", "round_viewer.js")))),
-            vega=_vega() if results.records else "",
-            data=script_json(_data(results, looks, found, metrics)),
+            vega=vega_script() if results.records else "",
+            data=script_json(_data(results, looks, found, metrics, figures)),
             viewer_data=None if viewer is None else _viewer_json(viewer, results.num_rounds),
         )
     )
 
 
-@functools.cache
-def _vega() -> Markup:
-    """Return Vega, Vega-Lite and Vega-Embed as one script; bundling takes seconds, so it is done once a process."""
-    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
-
-
 def _data(
-    results: Results, looks: Mapping[str, Look], found: ReportSummary, metrics: Sequence[Metric]
+    results: Results,
+    looks: Mapping[str, Look],
+    found: ReportSummary,
+    metrics: Sequence[Metric],
+    figures: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return what the page's scripts draw, and the axes that they may switch to."""
+    """Return what the page's scripts draw, and the axes that they may switch to; `figures` lie beside the page."""
     if not results.records:
         return {}
     return {
         "curves": learning_curves(
-            results, looks, cost=_default_cost(results), metric=MIOU, with_legend=False, width="container"
+            results,
+            looks,
+            cost=_default_cost(results),
+            metric=MIOU,
+            with_legend=False,
+            width="container",
+            rows=figures[f"learning-curves-{COSTS[0].key}"]["datasets"],
         ),
-        "gains": gains(found.analysis.primary, looks),
+        "gains": figures.get("gains"),
         "differences": {
             label: differences(comparisons, looks, baseline=label) for label, comparisons in _baselines(found).items()
         },

@@ -11,10 +11,10 @@ from markupsafe import Markup
 from quadrat.benchmark.analysis.importance import importance_of
 from quadrat.benchmark.analysis.objective import DISPLAY_TITLE
 from quadrat.benchmark.reporting.figures.slices import slice_chart, slice_title
-from quadrat.benchmark.reporting.files import VEGA_LITE
 from quadrat.benchmark.reporting.study_sentence import fates, report_values, study_sentence
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.study import best_table, candidate_table, importance_table
+from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.study_results import StudyResults, read_study
 from quadrat.benchmark.results.trials import Results
 

@@ -21,6 +21,7 @@ from quadrat.benchmark.redaction import redact, redact_url
 from quadrat.benchmark.storage.atomic import atomic_file
 from quadrat.benchmark.storage.backends import Backend, ChangedError, Listed, Versioned, open_backend
 from quadrat.benchmark.storage.names import check_name
+from quadrat.benchmark.storage.user_cache import user_cache
 
 __all__ = ["ChangedError", "Listed", "Remote", "Versioned", "is_url", "working_folder"]
 
@@ -52,9 +53,9 @@ def working_folder(url: str) -> Path:
     """
     url = url.rstrip("/")
     base = os.environ.get("QUADRAT_WORK")
-    folder = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "quadrat" / "work"
+    folder = Path(base).expanduser().absolute() if base else user_cache() / "work"
     readable = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in url.rpartition("/")[2])
-    return folder.expanduser().absolute() / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:10]}"
+    return folder / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:10]}"
 
 
 class Remote:

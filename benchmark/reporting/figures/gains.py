@@ -96,4 +96,6 @@ def _plot(
         .mark_tick(thickness=1.3, size=8, opacity=0.8, yOffset=10)
         .encode(x="value:Q", y=y, color=alt.value("#333"), tooltip=["seed:N", alt.Tooltip("value:Q", format="+.2f")]),
         mean.mark_point(size=110, opacity=1, strokeWidth=2).encode(x="gain:Q", fill=fill, tooltip=shown),
-    ).properties(width=width, height=alt.Step(30))
+        width=width,
+        height=alt.Step(30),
+    )

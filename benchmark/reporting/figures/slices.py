@@ -63,11 +63,11 @@ def slice_chart(found: StudyResults, name: str) -> dict[str, Any]:
             size=260, strokeWidth=2, color=_COLOURS["best"]
         ),
     ]
-    chart = (
-        alt.layer(*layers)
-        .properties(width=250, height=190)
-        .configure(font="Arial, 'Liberation Sans', sans-serif", background="transparent")
-        .configure_view(stroke=None)
-        .configure_axis(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#e6e6e6")
+    chart = alt.layer(*layers, width=250, height=190)
+    chart.config = alt.Config(
+        font="Arial, 'Liberation Sans', sans-serif",
+        background="transparent",
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#e6e6e6"),
     )
     return dict(chart.to_dict(validate=schemapi.DEBUG_MODE))

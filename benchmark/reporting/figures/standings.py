@@ -69,5 +69,7 @@ def gains_by_setting(found: Leaderboard, cost: Cost, *, width: int = 330) -> Spe
             shape=alt.Shape("data set:N", scale=alt.Scale(**shapes), legend=legend),
         ),
         alt.Chart(alt.InlineData(values=means)).mark_tick(thickness=3, size=18, color="#111").encode(x="gain:Q", y=y),
-    ).properties(width=width, height=alt.Step(24))
+        width=width,
+        height=alt.Step(24),
+    )
     return finished(chart)

@@ -14,7 +14,10 @@ from support.paths import ROOT
 from quadrat.benchmark.learning.network.encoder_names import is_registered
 from quadrat.cluster.cli.ui import _ask_experiment
 
-SLOW = ("torch", "torchvision", "timm", "ray", "mlflow", "segmentation_models_pytorch", "faiss", "sklearn", "pandas")
+SLOW = (
+    *("torch", "torchvision", "timm", "ray", "mlflow", "segmentation_models_pytorch"),
+    *("faiss", "sklearn", "pandas", "scipy.stats"),
+)
 DRAWING = ("altair", "vl_convert", "jinja2")
 RESULTS = str(ROOT / "results" / "camvid-cpu")
 COMMANDS = {
@@ -37,7 +40,7 @@ from quadrat.cluster.cli.main import cli
 for name, arguments in json.load(sys.stdin).items():
     before = set(sys.modules)
     result = CliRunner().invoke(cli, arguments)
-    added = sorted({module.partition(".")[0] for module in set(sys.modules) - before})
+    added = sorted(set(sys.modules) - before)
     print(json.dumps([name, result.exit_code, added]))
 """
 

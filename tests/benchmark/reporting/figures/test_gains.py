@@ -10,7 +10,7 @@ from support.curve_results import results_of
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis, primary_analysis
 from quadrat.benchmark.reporting.figures import charts
 from quadrat.benchmark.reporting.figures.gains import gains
-from quadrat.benchmark.reporting.files import VEGA_LITE
+from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.palette import looks_of
 
 GAINS = {"random": 0.0, "entropy": 0.05, "core-set": -6.0, "entropy-spatial": 6.0}
