@@ -30,8 +30,12 @@ from quadrat.benchmark.storage.atomic import (
 
 __all__ = ["Backend", "ChangedError", "FolderBackend", "FsspecBackend", "Listed", "Versioned", "open_backend"]
 
-_S3_SETTINGS: Final = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 2}}
-"""An endpoint that does not answer is an error within seconds; FSSPEC_S3_CONFIG_KWARGS replaces these settings."""
+_S3_SETTINGS: Final = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 0}}
+"""An endpoint that does not answer is an error within seconds; FSSPEC_S3_CONFIG_KWARGS replaces these settings.
+
+Only `Remote` tries again: the tries of botocore, of s3fs and its own would multiply, and a network that swallows
+everything (a cut cable, a firewall) would hold a run for hours instead of the time for which `Remote` tries.
+"""
 
 _FOLDER: Final = ("file", "local")
 _S3: Final = ("s3", "s3a")
@@ -237,6 +241,8 @@ class FsspecBackend:
             settings["config_kwargs"] = _S3_SETTINGS
         self._opened, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **settings)
         self._root = str(root).rstrip("/")
+        if self._is_s3:
+            self._opened.retries = 1  # calls in all, not further ones
 
     @property
     def _files(self) -> Any:

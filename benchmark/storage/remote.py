@@ -326,6 +326,8 @@ class Remote:
             raise
         except Exception as error:  # every storage has errors of its own
             kind = UnavailableError if _is_transient(error) else ResultsError
+            # Given up: what is still to be done at the end (to release leases) is tried once, not for minutes each.
+            self._has_answered = self._has_answered and not _is_transient(error)
             raise kind(self._explain(name, error)) from error
         self._has_answered = True
         return result

@@ -1,9 +1,11 @@
 """Results on a URL: a local S3-compatible server, machines without a common file system, and what can go wrong."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,9 +17,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.errors import ResultsError, UnavailableError
 from quadrat.benchmark.results.lock import lock_results
 from quadrat.benchmark.results.records import read_records
+from quadrat.benchmark.storage import backends
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 from quadrat.benchmark.storage.store import Store
@@ -284,6 +287,42 @@ def test_storage_that_has_answered_before_is_retried_for_two_minutes(tmp_path: P
     ):
         remote._call("a", fails(99, reset))
     assert 105.0 < sum(pauses) <= 120.0 and max(pauses) == 15.0
+
+
+def test_a_network_that_swallows_everything_is_given_up_in_time_and_then_asked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that takes connections and never answers; no layer below `Remote` may multiply its tries."""
+    import fsspec
+
+    fsspec.config.conf.pop("s3", None)
+    connections: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def take() -> None:
+            with contextlib.suppress(OSError):  # closed
+                while True:
+                    connections.append(silent.accept()[0])
+
+        threading.Thread(target=take, daemon=True).start()
+        names = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "a", "AWS_DEFAULT_REGION": "eu"}
+        for name, value in {**names, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setitem(backends._S3_SETTINGS, "read_timeout", 0.2)
+        monkeypatch.setattr("quadrat.benchmark.storage.remote._RETRY_FOR_S", 1.5)
+        remote = Remote("s3://bucket/swallowed")
+        remote._has_answered = True
+        with pytest.raises(UnavailableError, match="Check the endpoint"):
+            remote.read("a")
+        assert len(connections) <= 3  # after 0, 0.5 and 1.5 s; one, where a busy machine takes long for it
+        num_first = len(connections)
+        with pytest.raises(UnavailableError, match="Check the endpoint"):
+            remote.read("a")
+        assert len(connections) == num_first + 1
+        silent.shutdown(socket.SHUT_RDWR)
+    for connection in connections:
+        connection.close()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.mark.parametrize(
