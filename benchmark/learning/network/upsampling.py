@@ -81,13 +81,20 @@ class TrainableUpsample(nn.Module):
 def _blend(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the interpolation matrix along one axis, (length * factor, length); rows sum to 1.
 
-    Cached on the device, since copying it in every iteration would synchronise.
+    Cached on the device, since copying it in every iteration would synchronise. torch.compile computes it on the device
+    instead: a tensor from outside would be an input whose copy a CUDA graph repeats.
     """
+    if torch.compiler.is_compiling():
+        return _computed_blend(length, factor, device, dtype)
     return _cached_blend(length, factor, device, dtype)
 
 
-# torch.compile treats the result as a constant, so a compiled iteration neither computes nor copies it.
-torch.compiler.assume_constant_result(_blend)  # type: ignore[no-untyped-call]
+def _computed_blend(length: int, factor: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the weights max(0, 1 - |position of the pixel - cell|), in cells, positions clamped to the outer cells."""
+    cell_h = torch.arange(length, dtype=torch.float32, device=device)
+    position_H = (torch.arange(length * factor, dtype=torch.float32, device=device) + 0.5) / factor - 0.5
+    position_H = position_H.clamp(0.0, length - 1.0)
+    return (1.0 - (position_H[:, None] - cell_h).abs()).clamp(min=0.0).to(dtype)
 
 
 @lru_cache(maxsize=64)

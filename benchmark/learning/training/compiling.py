@@ -45,9 +45,11 @@ def loss_function(recipe: Recipe, device: torch.device) -> LossOf:
         try:
             return compiled(network, inputs, label_BHW, sets_KC, device, precision, loss_stride)
         except TorchDynamoException as error:
+            # The first line names the backend, the second says what it met.
+            reason = " ".join([line.strip() for line in str(error).splitlines() if line.strip()][:2])
             raise TrainingError(
                 f"torch.compile can't compile the training of {recipe.encoder!r} here ({type(error).__name__}: "
-                f"{str(error).strip().splitlines()[0]}): leave learner.compile out (--set learner.compile=null), or, "
+                f"{reason}): leave learner.compile out (--set learner.compile=null), or, "
                 "where what is missing is a compiler, install one (a C++ compiler for a CPU, Triton for CUDA)"
             ) from error
 
