@@ -1,1 +1,1 @@
-"""Greedy diversification: the unified objective, two exact fast engines and the reference implementation."""
+"""Greedy diversification: the unified objective, three exact fast engines and the reference implementation."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.features import squared_distance
+from quadrat.strategies.greedy.cuda import runs_on_device
 from quadrat.strategies.greedy.lazy import maximise_lazily
 from quadrat.strategies.greedy.merge import maximise_by_merging
 from quadrat.strategies.greedy.objective import Objective, diameter_bound
@@ -29,20 +30,24 @@ _BLOCK = 1 << 13
 def maximise(objective: Objective, budget: int) -> Selection:
     """Return the greedy selection by the fastest engine that is exact for this objective.
 
-    | terms                             | max-min, round | max-min, step | max-sum   |
-    |-----------------------------------|----------------|---------------|-----------|
-    | no distance                       | merge          | merge         | merge     |
-    | spatial                           | merge          | merge         | merge     |
-    | features, with or without spatial | lazy           | reference     | reference |
+    | terms                             | max-min, round                                  | max-min, step | max-sum   |
+    |-----------------------------------|-------------------------------------------------|---------------|-----------|
+    | no distance                       | merge                                           | merge         | merge     |
+    | spatial                           | merge                                           | merge         | merge     |
+    | features, with or without spatial | device for large pools, where there is one; lazy | reference     | reference |
 
-    Regions and potentials of ``merge`` and ``lazy`` are those of ``maximise_reference`` bit for bit. Ties go to the
-    lowest row number.
+    Regions and potentials of ``merge``, ``lazy`` and ``device`` (CUDA) are those of ``maximise_reference`` bit for bit.
+    Ties go to the lowest row number.
     """
     if budget == 0:
         return Selection.of(np.empty(0, np.int64))
     if objective.features is None:
         return maximise_by_merging(objective, budget)
     if objective.set_function == "max-min" and objective.norm_schedule == "round":
+        if runs_on_device(objective, budget):
+            from quadrat.strategies.greedy.device import maximise_on_device
+
+            return maximise_on_device(objective, budget)
         return maximise_lazily(objective, budget)
     return maximise_reference(objective, budget)
 

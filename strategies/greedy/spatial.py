@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DistanceBlock", "Images", "Norm", "SpatialDistance", "length_of"]
+__all__ = ["DistanceBlock", "Images", "Norm", "Pairs", "SpatialDistance", "length_of"]
 
 Norm = Literal[1, 2, "inf"]
 
@@ -70,6 +70,17 @@ class Images(NamedTuple):
         return spans
 
 
+class Pairs(NamedTuple):
+    """Distances of all pairs of some regions that lie in one image, in either order; a region with itself too."""
+
+    first: NDArray[np.int64]
+    """Positions among the regions."""
+    second: NDArray[np.int64]
+    """Positions among the regions."""
+    distance: NDArray[np.float64]
+    """As ``between(first, second)``."""
+
+
 class DistanceBlock(ABC):
     """Distances inside several images at once, whose regions are the rows of a matrix."""
 
@@ -115,6 +126,26 @@ class SpatialDistance(ABC):
             region_IS: Row numbers; each row starts with all regions of one image, ascending, and may be padded.
         """
 
+    def within(self, regions: NDArray[np.int64]) -> Pairs:
+        """Return the distances of all pairs of (N,) ``regions`` that lie in one image."""
+        first, second, length = self._pairs(regions)
+        starts = np.cumsum(length) - length
+        each = [
+            self.between(int(regions[first[start]]), regions[second[start : start + count]])
+            for start, count in zip(starts, length, strict=True)
+        ]
+        return Pairs(first, second, np.concatenate(each))
+
+    def _pairs(self, regions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the positions of all pairs of one image, by their first, and how many pairs each first is in."""
+        image = self.images.of_region[regions]
+        order = np.argsort(image, kind="stable")
+        ordered = image[order]
+        begin, end = np.searchsorted(ordered, ordered), np.searchsorted(ordered, ordered, side="right")
+        length = end - begin
+        slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
+        return np.repeat(order, length), order[slot], length
+
     def same_image(self, region: int) -> NDArray[np.int64]:
         """Return the row numbers of all regions of the image that contains ``region``, ascending."""
         return self.images.members(int(self.images.of_region[region]))
@@ -141,6 +172,12 @@ class PairwiseDistance(SpatialDistance):
                 all of the image of their source.
             length: (N,) how many there are for each source.
         """
+
+    def within(self, regions: NDArray[np.int64]) -> Pairs:
+        """Return the distances of all pairs of (N,) ``regions`` that lie in one image."""
+        first, second, length = self._pairs(regions)
+        sources = regions[first[np.cumsum(length) - length]]
+        return Pairs(first, second, self.from_each(sources, regions[second], length))
 
     def update_nearest(self, nearest: NDArray[np.float64], new: NDArray[np.int64]) -> NDArray[np.int64]:
         """Handle the n-th new region of all images at once: O(sum over new regions of the regions of its image)."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import click
 
+from performance.device_selection import STRATEGIES, bench_device_selection
 from performance.digests import bench_digests
 from performance.gpu.card import floors, measure_rates, work_of_recipe
 from performance.learner import (
@@ -433,6 +434,52 @@ def strategies(
     result = bench_strategies(problem, names, threads=threads, limit_s=limit_s, on_row=None if is_json else _print_pair)
     if is_json:
         click.echo(json.dumps(result, indent=1))
+
+
+@bench.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--regions", type=click.IntRange(min=128), default=380_800, show_default=True)
+@click.option("--features", type=click.IntRange(min=1), default=128, show_default=True, help="Dimension of a feature")
+@click.option("--labelled", type=click.IntRange(min=1), default=16_000, show_default=True)
+@click.option("--budget", type=click.IntRange(min=1), default=16_000, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Calls after a warm-up")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cuda", show_default=True,
+              help="cpu: try the script on a small pool, with TRITON_INTERPRET=1")  # fmt: skip
+@click.option("--check/--no-check", "checks", default=True, show_default=True, help="Compare with the CPU's engine")
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here")
+def device_selection(
+    names: tuple[str, ...],
+    regions: int,
+    features: int,
+    labelled: int,
+    budget: int,
+    repeats: int,
+    device: str,
+    checks: bool,
+    path: Path | None,
+) -> None:
+    """Time greedy selection with features on a CUDA device, beside a plain loop in torch and torch-quickfps.
+
+    Also its phases, its batches, the floors by bytes and operations, and whether the CPU's engine selects the same.
+    The file is written anew after every part.
+    """
+
+    def on_part(result: dict[str, Any]) -> None:
+        if path is not None:
+            path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+    result = bench_device_selection(
+        num_regions=regions,
+        num_features=features,
+        num_labelled=labelled,
+        budget=budget,
+        names=names or STRATEGIES,
+        repeats=repeats,
+        device=device,
+        checks=checks,
+        on_part=on_part,
+    )
+    click.echo(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
