@@ -4,22 +4,27 @@
     cd tests && python -m support.chaos --kills 1000 --out ../results/chaos
     cd tests && python -m support.chaos --story trial --story report --kills 20
 
-Exit code 1 when anything is lost, doubled, different, left over or ended wrongly. With --out, each story is written
-when it ends and is not run again.
+Exit code 1 when anything is lost, doubled, different, left over or ended wrongly. With --out, counts are written after
+every scenario: the same command goes on after an interruption, and with more --kills it adds to them. A story in which
+something went wrong is not gone on with: remove its file to run it from its beginning.
 """
 
 import argparse
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from quadrat.benchmark.storage.atomic import atomic_write
-from support.chaos import forked, on_ray
+from support.chaos import forked, nodes, on_ray
+from support.chaos.check import KINDS
+from support.chaos.forked_run import HungError
 from support.chaos.tally import Tally, table
 
 
@@ -27,7 +32,7 @@ class _Story(NamedTuple):
     title: str
     run: Callable[[Path, Tally, int, random.Random], None]
     share: int
-    """Kills out of a hundred."""
+    """Kills (bad nodes, late nodes) out of about a hundred."""
 
 
 STORIES: Mapping[str, _Story] = {
@@ -42,6 +47,8 @@ STORIES: Mapping[str, _Story] = {
     "cluster": _Story("`quadrat run` on a cluster of two nodes", on_ray.clusters, 4),
     "own-ray": _Story("`quadrat run` with a Ray of its own, MLflow and report", on_ray.own_rays, 4),
     "study": _Story("`quadrat study`", on_ray.studies, 2),
+    "bad-node": _Story("`quadrat run` on a cluster with a node on which all trials fail", nodes.bad_nodes, 2),
+    "late-node": _Story("`quadrat run` whose only node is lost and whose next one comes late", nodes.late_nodes, 2),
 }
 
 
@@ -64,30 +71,34 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
         for name, story in stories.items():
             kept = options.out / f"{name}.json" if options.out else None
-            if kept is not None and kept.is_file():
-                rows.append(json.loads(kept.read_text(encoding="utf-8")))
-                continue
+            before = json.loads(kept.read_text(encoding="utf-8")) if kept is not None and kept.is_file() else None
             number = max(1, round(options.kills * story.share / shares))
-            _say(f"\n{name}: {number} kills")
+            if before is not None and (before["kills"] >= number or any(before[kind] for kind in KINDS)):
+                rows.append(before)
+                continue
+            tally = Tally(story.title, _say, before, partial(_write, kept))
+            _say(f"\n{name}: {number} kills" + (f", {tally.num_kills} of them before" if tally.num_kills else ""))
             work = (options.keep.absolute() if options.keep else Path(scratch)) / name
-            work.mkdir(parents=True, exist_ok=True)
-            tally = Tally(story.title, _say)
-            story.run(work, tally, number, random.Random(f"{name} {options.seed}"))
+            shutil.rmtree(work, ignore_errors=True)  # of a scenario that was interrupted
+            work.mkdir(parents=True)
+            try:
+                story.run(work, tally, number, random.Random(f"{name} {options.seed} {tally.num_kills or ''}".rstrip()))
+            except HungError as error:
+                tally.hang(str(error))
             for fault in tally.faults:
                 _say(f"FAULT {fault.kind}: {fault.text}")
             rows.append(tally.row())
-            if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write(kept, (json.dumps(tally.row(), indent=1) + "\n").encode())
     text = table(rows)
     _say(f"\n{text}\n{time.monotonic() - start_s:.0f} s")
     if options.out:
         atomic_write(options.out / "table.md", f"{text}\n".encode())
-    return (
-        1
-        if any(row[kind] for row in rows for kind in ("lost", "doubled", "different", "left over", "ended wrongly"))
-        else 0
-    )
+    return 1 if any(row[kind] for row in rows for kind in KINDS) else 0
+
+
+def _write(path: Path | None, row: dict[str, object]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, (json.dumps(row, indent=1) + "\n").encode())
 
 
 def _say(text: str) -> None:

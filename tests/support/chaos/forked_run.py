@@ -18,9 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["RUN_LIMIT_S", "Ended", "ForkedRun", "Kill", "kind_of"]
+__all__ = ["RUN_LIMIT_S", "Ended", "ForkedRun", "HungError", "Kill", "kind_of"]
 
-RUN_LIMIT_S = 120.0
+RUN_LIMIT_S = 300.0
+"""Seconds after which a run counts as hung, from when its end is awaited: on a busy machine one may take a minute."""
+
+
+class HungError(Exception):
+    """A run did not end."""
 
 
 class Kill(NamedTuple):
@@ -168,16 +173,16 @@ class ForkedRun:
         """Wait for the end, hit by the clock where `kill` says so, and return how it ended.
 
         Raises:
-            SystemExit: The run hangs.
+            HungError: The run hangs.
         """
         by_clock = self._kill is not None and self._kill.how == "clock"
-        limit_s = self._kill.place if self._kill is not None and by_clock else RUN_LIMIT_S
-        code = self._wait(self._start_s + limit_s)
+        at_s = self._start_s + self._kill.place if self._kill is not None and by_clock else None
+        code = self._wait(time.monotonic() + RUN_LIMIT_S if at_s is None else at_s)
         if code is None:
             os.kill(self.pid, signal.SIGKILL)
             code = self._wait(None)
             if not by_clock:
-                raise SystemExit(f"a run hung for {RUN_LIMIT_S:.0f} s")
+                raise HungError(self._hung(code))
         assert code is not None
         ended = self._ended(code)
         self._output.close()
@@ -187,7 +192,7 @@ class ForkedRun:
         """Wait until the run stands still, and return True; False when it ended before (call `end` then).
 
         Raises:
-            SystemExit: The run hangs.
+            HungError: The run hangs.
         """
         until_s = time.monotonic() + RUN_LIMIT_S
         while time.monotonic() < until_s:
@@ -197,7 +202,7 @@ class ForkedRun:
             if state == "Z":
                 return False
             time.sleep(0.002)
-        raise SystemExit(f"a run hung for {RUN_LIMIT_S:.0f} s")
+        raise HungError(self._hung(0))
 
     def sleep(self, seconds: float) -> None:
         """Let it run for some time, or until it ends."""
@@ -211,6 +216,9 @@ class ForkedRun:
     def place(self) -> str:
         """Return the last operation so far."""
         return self._last_operation[: self._last_operation.find(b"\0")].decode()
+
+    def _hung(self, code: int | None) -> str:
+        return f"a run hung for {RUN_LIMIT_S:.0f} s after {self.place}, having said:\n{self._ended(code or 0).output}"
 
     def _ended(self, code: int) -> Ended:
         self._output.seek(0)

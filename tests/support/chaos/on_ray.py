@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 import yaml
@@ -21,9 +21,9 @@ from support.chaos.forked_run import RUN_LIMIT_S, ForkedRun
 from support.chaos.tally import Tally
 from support.ray_nodes import add_node
 
-__all__ = ["clusters", "own_rays", "studies"]
+__all__ = ["INSTANTS", "Driver", "clusters", "own_rays", "reference_of_seeds", "studies"]
 
-_LIMIT_S = 4 * RUN_LIMIT_S
+_LIMIT_S = 2 * RUN_LIMIT_S
 _SEEDS = [0, 1]
 STUDY: dict[str, Any] = {
     "strategy": "entropy-spatial",
@@ -35,7 +35,7 @@ STUDY: dict[str, Any] = {
 }
 
 
-class _Driver:
+class Driver:
     """A `quadrat` command in a process of its own."""
 
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
@@ -78,7 +78,6 @@ class _Driver:
 
     @property
     def output(self) -> str:
-        self._log.flush()
         return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
 
     def close(self) -> None:
@@ -118,7 +117,8 @@ def _terminate_twice(process: "subprocess.Popen[bytes]", rng: random.Random) -> 
     process.terminate()
 
 
-def _reference(work: Path) -> tuple[Path, Path]:
+def reference_of_seeds(work: Path) -> tuple[Path, Path]:
+    """Run the suite with two seeds undisturbed, and return suite and results folder."""
     suite, reference = work / "suite.yaml", work / "reference"
     suite.write_text(yaml.safe_dump({**SUITE, "seeds": _SEEDS}), encoding="utf-8")
     alone = [
@@ -132,14 +132,14 @@ def _reference(work: Path) -> tuple[Path, Path]:
     return suite, reference
 
 
-_INSTANTS = (("store/fit", 1), ("records.jsonl", 1), ("records.jsonl", 4), ("records.jsonl", 8))
+INSTANTS: Final = (("store/fit", 1), ("records.jsonl", 1), ("records.jsonl", 4), ("records.jsonl", 8))
 
 
 def clusters(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> None:
     """Hit an actor, a node (its raylet) or the driver of a run on a cluster of two nodes: killed, stopped, ended."""
     from ray.cluster_utils import Cluster
 
-    suite, reference = _reference(work)
+    suite, reference = reference_of_seeds(work)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     cluster = Cluster()
     add_node(cluster, num_cpus=0, include_dashboard=False)
@@ -157,9 +157,9 @@ def clusters(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> No
             target = targets[tally.num_kills % len(targets)]
             folder = work / f"scenario-{tally.num_scenarios}"
             options = ["--results", str(folder), "--mlflow", "none", "--no-report", "--ray", cluster.address]
-            driver = _Driver(["run", str(suite), *options], folder)
+            driver = Driver(["run", str(suite), *options], folder)
             try:
-                place = driver.await_instant(rng, _INSTANTS)
+                place = driver.await_instant(rng, INSTANTS)
                 if target == "driver killed":
                     driver.process.kill()
                 elif target == "driver stopped":
@@ -200,22 +200,22 @@ def _actors(cluster: Any) -> list[psutil.Process]:
 
 def own_rays(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> None:
     """Hit a run that started Ray itself, with MLflow and report on: its GCS, its raylet, itself."""
-    suite, reference = _reference(work)
+    suite, reference = reference_of_seeds(work)
     tracked = work / "tracked"
 
     def command(folder: Path) -> list[str]:
         return ["run", str(suite), "--results", str(folder)]
 
-    first = _Driver(command(tracked), tracked)
+    first = Driver(command(tracked), tracked)
     if first.wait() or (found := faults(reference, tracked)):
         raise SystemExit(f"the undisturbed run is wrong:\n{first.output}\n{found}")
     targets = ("GCS killed", "raylet killed", "driver killed", "driver SIGTERM twice")
     while tally.num_kills < num_kills and not tally.is_over:
         target = targets[tally.num_kills % len(targets)]
         folder = work / f"scenario-{tally.num_scenarios}"
-        driver = _Driver(command(folder), folder)
+        driver = Driver(command(folder), folder)
         try:
-            place = driver.await_instant(rng, (*_INSTANTS, ("mlflow.db", 0)))
+            place = driver.await_instant(rng, (*INSTANTS, ("mlflow.db", 0)))
             if target == "driver killed":
                 driver.process.kill()
             elif target == "driver SIGTERM twice":
@@ -250,12 +250,12 @@ def studies(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> Non
         return ["study", str(suite), "--results", str(folder), "--mlflow", "none", "--no-report"]
 
     reference = work / "reference"
-    first = _Driver(command(reference), reference)
+    first = Driver(command(reference), reference)
     if first.wait():
         raise SystemExit(f"the undisturbed study failed:\n{first.output}")
     while tally.num_kills < num_kills and not tally.is_over:
         folder = work / f"scenario-{tally.num_scenarios}"
-        driver = _Driver(command(folder), folder)
+        driver = Driver(command(folder), folder)
         try:
             instants = [("study/records.jsonl", number) for number in (1, 4, 8)] + [("records.jsonl", 1)]
             place = driver.await_instant(rng, instants)

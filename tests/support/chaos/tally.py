@@ -2,8 +2,9 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from support.chaos.check import KINDS, Fault
 
@@ -16,14 +17,29 @@ Say = Callable[[str], None]
 
 
 class Tally:
-    """Counts of one story."""
+    """Counts of one story.
 
-    def __init__(self, story: str, say: Say) -> None:
+    Args:
+        story: Its title.
+        say: Called with messages.
+        before: The row of scenarios that ended well in an earlier process, to go on with.
+        save: Called with the row after every scenario: what a scenario that was interrupted had hit is not counted.
+    """
+
+    def __init__(
+        self,
+        story: str,
+        say: Say,
+        before: Mapping[str, Any] | None = None,
+        save: Callable[[dict[str, object]], None] = lambda row: None,
+    ) -> None:
         self.story = story
         self.say = say
-        self.places: Counter[str] = Counter()
-        self.codes: Counter[int] = Counter()
-        self.num_scenarios = 0
+        self._save = save
+        earlier: Mapping[str, Any] = before or {"scenarios": 0, "places": {}, "exit codes": {}}
+        self.places: Counter[str] = Counter(earlier["places"])
+        self.codes: Counter[int] = Counter({int(code): number for code, number in earlier["exit codes"].items()})
+        self.num_scenarios: int = earlier["scenarios"]
         self.num_bad = 0
         self.faults: list[Fault] = []
 
@@ -66,6 +82,14 @@ class Tally:
             shutil.rmtree(folder, ignore_errors=True)
         if self.num_scenarios % 10 == 0:
             self.say(f"{self.num_kills} kills in {self.num_scenarios} scenarios, {len(self.faults)} faults")
+        self._save(self.row())
+
+    def hang(self, text: str) -> None:
+        """Count a scenario in which a run did not end."""
+        self.num_scenarios += 1
+        self.num_bad += 1
+        self.faults.append(Fault("ended wrongly", text))
+        self._save(self.row())
 
     def row(self) -> dict[str, object]:
         """Return the counts as a JSON object."""
