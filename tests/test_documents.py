@@ -2,11 +2,15 @@
 
 import doctest
 import re
+import shlex
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from support.paths import ROOT
+
+from quadrat.cluster.cli.main import cli
 
 DOCUMENTS = sorted(
     path
@@ -28,6 +32,28 @@ def test_every_relative_link_leads_to_a_file(document: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", text)
     relative = [link for link in links if "://" not in link]
     assert [link for link in relative if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_line_of_quadrat_is_one_that_it_takes(document: Path) -> None:
+    for line in command_lines(document.read_text(encoding="utf-8")):
+        words = shlex.split(line, comments=True)[1:]
+        command: click.Command = cli
+        while isinstance(command, click.Group) and words and re.fullmatch("[a-z]+", words[0]):
+            assert words[0] in command.commands, line
+            command = command.commands[words.pop(0)]
+        try:
+            command.make_parser(click.Context(command)).parse_args(words)
+        except click.UsageError as error:
+            # A text may name an option alone, whose value is told elsewhere.
+            assert isinstance(error, click.BadOptionUsage), f"{line}: {error.format_message()}"
+
+
+def command_lines(text: str) -> list[str]:
+    """Return the command lines that begin with `quadrat`: after a prompt, or set as code in a sentence."""
+    prompts = re.findall(r"^\$ (?:[A-Z_]+=\S+ )*(quadrat .*)$", text, re.MULTILINE)
+    quoted = re.findall(r"`(?:[A-Z_]+=\S+ )*(quadrat [^`\n]+)`", text)
+    return [*prompts, *(line.replace("\\|", "|") for line in quoted)]
 
 
 def test_the_example_of_the_readme_selects_what_its_comments_say() -> None:
