@@ -45,13 +45,15 @@ def bench_device_selection(
         names: Strategies to time.
         batches: Other batch sizes to time core-set with.
         repeats: Timed calls after a warm-up, of which the median counts.
-        device: "cuda"; "cpu" tries the script under Triton's interpreter, on a small pool.
+        device: "cuda"; "cpu" tries the script on a small pool, in a process with TRITON_INTERPRET=1.
         checks: Whether to select on the CPU too, and compare.
         on_part: Called with all that is measured so far, after each part.
 
     Returns:
         A JSON object: `rows` by strategy, `batches`, `loop` (a plain loop in torch), `quickfps`, `rates`, `floors_s`.
     """
+    if device == "cpu":
+        batches = ()
     import torch
 
     from quadrat.strategies.greedy import device as engine
@@ -81,6 +83,8 @@ def bench_device_selection(
         "features to the device": _rounded(pool.features.nbytes / result["rates"]["host_to_device_bytes_per_s"]),
         "products": _rounded(2 * pool.features.size * num_members / result["rates"]["float32_flop_per_s"]),
     }
+    for row in result["rows"]:
+        row["floor"] = ", ".join(f"{seconds:g} ({what})" for what, seconds in result["floors_s"].items())
     done()
     result["batches"] = []
     default = engine._BATCH
@@ -140,7 +144,7 @@ def _timed(
             selection = maximise_on_device(objective, budget, device)
         times.append(time.perf_counter() - begin_s)
     row = {
-        "strategy": name,
+        "side": name,
         "seconds": _rounded(statistics.median(times[1:])),
         "each_s": [_rounded(seconds) for seconds in times[1:]],
         "warm_up_s": _rounded(times[0]),

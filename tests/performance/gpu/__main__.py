@@ -7,6 +7,7 @@ cpu` tries the stages themselves on a machine without a GPU.
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,8 @@ def main() -> int:
     folder, names = options.pop("out"), options.pop("names")
     folder.mkdir(parents=True, exist_ok=True)
     about, num_failed = about_machine(), 0
+    if options["device"] == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"  # the kernels of a selection are interpreted
     for stage in stages(Options(**{**options, "settings": tuple(options["settings"])})):
         if names and stage.name not in names:
             continue

@@ -40,6 +40,9 @@ def stages(options: Options) -> list[Stage]:
             "--images", str(options.images), "--repeats", str(options.repeats), "--json", *more,
         ]  # fmt: skip
 
+    # Without a device the kernels are interpreted: a pool that shows whether the script works, no more.
+    small = ["core-set", "--regions", "128", "--features", "8", "--labelled", "10", "--budget", "20"]
+    small = [*small, "--repeats", "1"] if options.device == "cpu" else []
     length = ("--iterations", str(options.iterations))
     return [
         Stage("card", [sys.executable, "-m", "performance", "card", options.suite, *settings, *device, "--json"], 60),
@@ -48,6 +51,7 @@ def stages(options: Options) -> list[Stage]:
         Stage("fit-reduce-overhead", bench("fit", *length, "--set", "learner.compile=reduce-overhead"), 120),
         Stage("fit-default", bench("fit", *length, "--set", "learner.compile=default"), 120),
         Stage("score", bench("score"), 60),
+        Stage("selection", [sys.executable, "-m", "performance", "device-selection", *small, *device], 120),
         Stage("together", bench("together", *length, "--trials", "2,4"), 90),
         Stage("plan", [*_QUADRAT, "show", options.suite, *settings, "--plan", "--json", "--devices", "1"], 120),
     ]
