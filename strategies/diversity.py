@@ -21,6 +21,7 @@ from quadrat.strategies.features import project
 from quadrat.strategies.greedy.borders import BorderDistance
 from quadrat.strategies.greedy.cells import CellDistance, largest_in_image, linear_table, piecewise_table
 from quadrat.strategies.greedy.centres import LinearDistance, PiecewiseDistance, largest_span
+from quadrat.strategies.greedy.cuda import load_device
 from quadrat.strategies.greedy.engine import maximise
 from quadrat.strategies.greedy.objective import NormSchedule, Objective, SetFunction
 from quadrat.strategies.greedy.spatial import Images, Norm, SpatialDistance
@@ -126,6 +127,12 @@ class Diversification(Strategy):
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the greedy selection; only the rows that a large pool's PCA is fitted on are drawn."""
         return maximise(self.objective(pool, rng), budget)
+
+    def load_engine(self, pool: Pool) -> None:
+        """Load what a selection from this pool needs, which takes seconds the first time and is no part of it."""
+        if self.w_feature > 0 and self.set_function == "max-min" and pool.features is not None:
+            num_features = pool.features.shape[1]
+            load_device(pool.num_regions, min(num_features, self.pca_dim or num_features))
 
     def objective(self, pool: Pool, rng: np.random.Generator) -> Objective:
         """Return the objective of ``pool`` with these parameters; ``rng`` draws the rows that PCA is fitted on."""

@@ -29,6 +29,7 @@ from quadrat.benchmark.trial.oracle import LabelCost, Oracle
 from quadrat.benchmark.trial.progress import OnProgress, Reporter
 from quadrat.benchmark.trial.round import Evaluation, Round
 from quadrat.strategies import OracleStrategy, Pool, Selection, Truth, load
+from quadrat.strategies.diversity import Diversification
 from quadrat.strategies.features import load_engine
 
 __all__ = ["Selected", "TrialState", "first_selection"]
@@ -169,7 +170,10 @@ class TrialState:
             borders=self._borders_of_offered() if needs.borders else None,
         )
         if needs.features or needs.profiles:
-            load_engine()  # takes seconds the first time, which are no time of the selection
+            # Takes seconds the first time, which are no time of the selection.
+            load_engine()
+            if isinstance(self._strategy, Diversification):
+                self._strategy.load_engine(pool)
         generator = rng(self.spec.seed, "select", self.round, self.spec.strategy)
         if isinstance(self._strategy, OracleStrategy):
             truth, truth_s = self._truth_for(self._strategy, self._last)

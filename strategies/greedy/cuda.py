@@ -11,7 +11,7 @@ import numpy as np
 
 from quadrat.strategies.greedy.objective import Objective
 
-__all__ = ["runs_on_device"]
+__all__ = ["load_device", "runs_on_device"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,10 +32,25 @@ def runs_on_device(objective: Objective, budget: int) -> bool:
     """
     assert objective.features is not None
     num_regions, num_features = objective.features.shape
-    if num_regions < _LEAST_REGIONS or num_features > _MOST_FEATURES or not _has_device():
+    if not _is_wanted(num_regions, num_features):
         return False
     num_members = int(np.count_nonzero(objective.labelled)) + budget
     return _has_memory(num_regions, num_features, num_members) and _is_exact(num_features)
+
+
+def load_device(num_regions: int, num_features: int) -> None:
+    """Import torch and compile the kernels, if selections of this size run on a device.
+
+    That takes seconds in the first process of a machine, so that no selection is timed with it.
+    """
+    if _is_wanted(num_regions, num_features) and _is_exact(num_features):
+        from quadrat.strategies.greedy.device import compile_kernels
+
+        compile_kernels(num_features)
+
+
+def _is_wanted(num_regions: int, num_features: int) -> bool:
+    return num_regions >= _LEAST_REGIONS and num_features <= _MOST_FEATURES and _has_device()
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,10 +33,12 @@ from torch import Tensor
 
 from quadrat.strategies.features import squared_distance
 from quadrat.strategies.greedy import device_kernels as kernels
+from quadrat.strategies.greedy.centres import PiecewiseDistance
 from quadrat.strategies.greedy.objective import Objective, diameter_bound
+from quadrat.strategies.greedy.spatial import Images
 from quadrat.strategies.pool import Selection
 
-__all__ = ["adds_like_numpy", "maximise_on_device", "needed_bytes"]
+__all__ = ["adds_like_numpy", "compile_kernels", "maximise_on_device", "needed_bytes"]
 
 # Sizes that change speed and memory, never a result: regions of a batch, a power of 2; regions and numbers that are
 # moved to the device at a time; numbers in a matrix product; new members in one; members that a batch is compared with
@@ -81,6 +84,19 @@ def adds_like_numpy(num_features: int, device: str = "cuda") -> bool:
     expected = np.stack([squared_distance(left, row) for row in right], axis=1)
     found = _squared_distances(*(torch.from_numpy(rows).to(device).T.contiguous() for rows in (left, right)))
     return bool(np.array_equal(found.cpu().numpy(), expected))
+
+
+def compile_kernels(num_features: int, device: str = "cuda") -> None:
+    """Compile all kernels for so many features, by two selections from a pool of two regions."""
+    place = np.zeros(2)
+    objective = Objective(
+        utility=np.zeros(2),
+        labelled=np.array([True, False]),
+        features=np.zeros((2, num_features), np.float32),
+        spatial=PiecewiseDistance(Images.of(np.zeros(2, np.int32)), place, place, 2, cutoff=1.0, near=0.5, far=1.0),
+    )
+    for some in (objective, replace(objective, spatial=None)):
+        maximise_on_device(some, 1, device)
 
 
 class _Batch(NamedTuple):

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quadrat.strategies.diversity import CoreSet, Diversification, EntropyFeature, EntropyFeatureSpatial, FeatureSpatial
+from quadrat.strategies.diversity import (
+    CoreSet,
+    Diversification,
+    EntropyFeature,
+    EntropyFeatureSpatial,
+    EntropySpatial,
+    FeatureSpatial,
+)
 from quadrat.strategies.greedy import cuda
 from quadrat.strategies.greedy.engine import maximise, maximise_reference
 from quadrat.strategies.greedy.lazy import maximise_lazily
@@ -26,7 +33,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 WITH_FEATURES: list[type[Diversification]] = [CoreSet, FeatureSpatial, EntropyFeature, EntropyFeatureSpatial]
 
 
-def hard_pool(kind: str, num_images: int = 3, num_features: int = 11, labelled: float = 0.2) -> Pool:
+def hard_pool(kind: str, num_images: int = 2, num_features: int = 11, labelled: float = 0.2) -> Pool:
     """A pool of 12 regions an image: with ties, duplicates, or far from 0."""
     rng = np.random.default_rng(0)
     num_regions = 12 * num_images
@@ -85,7 +92,7 @@ def with_small_sizes() -> None:
     """Make several batches and products of every small pool."""
     from quadrat.strategies.greedy import device as engine
 
-    for name, size in {"_BATCH": 16, "_PRODUCT": 240, "_NEW": 5, "_MEMBERS": 15, "_TILE": 16, "_STAGED": 96}.items():
+    for name, size in {"_BATCH": 8, "_PRODUCT": 120, "_NEW": 5, "_MEMBERS": 15, "_TILE": 16, "_STAGED": 96}.items():
         setattr(engine, name, size)
 
 
@@ -96,6 +103,8 @@ import torch
 torch.set_num_threads(1)
 import test_device
 test_device.check_sums("cpu")
+from quadrat.strategies.greedy import device
+device.compile_kernels(3, "cpu")
 test_device.with_small_sizes()
 test_device.check_small_pools("cpu")
 print("equal")
@@ -166,6 +175,21 @@ def test_another_order_of_additions_or_too_little_memory_leads_to_the_cpu(
     assert cuda.runs_on_device(objective, 3) is (is_exact and has_memory)
     cuda._is_exact.cache_clear()
     assert [record.levelname for record in caplog.records] == ["WARNING"] * (not (is_exact and has_memory))
+
+
+def test_kernels_are_compiled_where_a_selection_will_run_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    from quadrat.strategies.greedy import device
+
+    compiled: list[int] = []
+    monkeypatch.setattr(device, "compile_kernels", compiled.append)
+    monkeypatch.setattr(cuda, "_LEAST_REGIONS", 24)
+    monkeypatch.setattr(cuda, "_has_device", lambda: True)
+    monkeypatch.setattr(cuda, "_is_exact", lambda num_features: True)
+    EntropyFeature(pca_dim=5).load_engine(hard_pool("normal"))
+    EntropyFeature(pca_dim=None).load_engine(hard_pool("normal"))
+    EntropySpatial().load_engine(hard_pool("normal"))
+    EntropyFeature().load_engine(hard_pool("normal", num_images=1))
+    assert compiled == [5, 11]
 
 
 @pytest.mark.gpu
