@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -93,9 +93,12 @@ class Record:
         fits: Models trained for this round: its own, and the other members of the ensemble that it was selected with.
             Left out of the line where it is 1.
         picks_digest: SHA-256 of the selected regions in the order of their selection.
-        seconds: By phase. It differs between two runs of the same trial, as `ended_at` does; no other field does.
+        seconds: By phase. It differs between two runs of the same trial, as `ended_at` and `usage` do; no other field
+            does.
         ended_at: When the round was complete, Unix seconds by the clock of its machine; None in a record of an earlier
             version. Left out of the line where it is None.
+        usage: What the process that made the record used, see `quadrat.benchmark.trial.usage`; empty, and left out of
+            the line, in a record of an earlier version.
     """
 
     schema: int = SCHEMA
@@ -131,6 +134,7 @@ class Record:
     label_accuracy: float = 1.0
     fits: int = 1
     ended_at: float | None = None
+    usage: dict[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -161,7 +165,7 @@ _RECORD: Final = TypeAdapter(Record)
 _SINCE_3: Final = frozenset({"void_px", "void_regions", "test_classes"})
 """Fields that schema 2 does not have."""
 
-_OPTIONAL: Final = {"labels": PRECISE, "label_accuracy": 1.0, "fits": 1, "ended_at": None}
+_OPTIONAL: Final[dict[str, Any]] = {"labels": PRECISE, "label_accuracy": 1.0, "fits": 1, "ended_at": None, "usage": {}}
 """Fields that a line lacks where they have these values: so do all lines of before the fields were there."""
 
 _NAMES: Final = {
@@ -172,9 +176,9 @@ _NAMES: Final = {
 
 
 def without_timings(record: Record) -> dict[str, Any]:
-    """Return the fields of `record` that a second run must reproduce: all but `seconds` and `ended_at`."""
+    """Return the fields of `record` that a second run must reproduce: all but `seconds`, `ended_at`, `usage`."""
     values = asdict(record)
-    del values["seconds"], values["ended_at"]
+    del values["seconds"], values["ended_at"], values["usage"]
     return values
 
 

@@ -1,7 +1,7 @@
 """Names, tags, parameters, metrics and notes that describe a suite, a trial and a record in MLflow, as plain values.
 
-The first part of a metric's name is its section of MLflow's chart view: `class_iou/`, `cost/`, `fit/`, `seconds/`. What
-is asked for most has no section, so that a query needs no quotes: `metrics.miou > 0.6`.
+The first part of a metric's name is its section of MLflow's chart view: `class_iou/`, `cost/`, `fit/`, `seconds/`,
+`system/`. What is asked for most has no section, so that a query needs no quotes: `metrics.miou > 0.6`.
 """
 
 import hashlib
@@ -212,10 +212,22 @@ def metrics(record: Record, classes: Iterable[str]) -> dict[str, float]:
         "fit/loss": record.loss,
         "fit/steps": record.steps,
         **{f"seconds/{phase}": value for phase, value in record.seconds.items()},
+        **_system(record.usage),
         "round": record.round,
     }
     if record.strategy == FULL_SUPERVISION:
         return {name: value for name, value in found.items() if name.partition("/")[0] in _LINES}
+    return found
+
+
+def _system(usage: Mapping[str, float]) -> dict[str, float]:
+    """Return what a round used; MLflow shows metrics of this section on a tab of their own."""
+    found = {}
+    if usage.get("wall_s"):
+        found["system/cpu_cores"] = usage["cpu_s"] / usage["wall_s"]
+    for name in ("memory", "gpu_memory"):
+        if f"{name}_bytes" in usage:
+            found[f"system/{name}_peak_megabytes"] = usage[f"{name}_bytes"] / 1e6
     return found
 
 

@@ -28,6 +28,7 @@ from quadrat.benchmark.trial.labels import LabelState
 from quadrat.benchmark.trial.oracle import LabelCost, Oracle
 from quadrat.benchmark.trial.progress import OnProgress, Reporter
 from quadrat.benchmark.trial.round import Evaluation, Round
+from quadrat.benchmark.trial.usage import Usage
 from quadrat.strategies import OracleStrategy, Pool, Selection, Truth, load
 from quadrat.strategies.diversity import Diversification
 from quadrat.strategies.features import load_engine
@@ -86,6 +87,7 @@ class TrialState:
         )
         self._strategy = None if spec.strategy == FULL_SUPERVISION else load(spec.strategy, **spec.params)
         self._report = Reporter(spec, on_progress)
+        self._usage = Usage()
         self._last: Round | None = None
         self._before_last: Round | None = None
         self.budgets = spec.budgets or (len(self.offered),)
@@ -287,6 +289,7 @@ class TrialState:
                 "evaluate": evaluation.evaluate_s,
             },
             ended_at=round(time.time(), 3),
+            usage=self._usage.read(),
         )
 
     def end_round(self, record: Record) -> None:
@@ -296,6 +299,7 @@ class TrialState:
         if self._before_last is not None:
             self._before_last.release(self._needs(self._before_last))
         self._report = self._report.next_round(record.miou)
+        self._usage = Usage()
 
     def _selection_path(self) -> Path:
         return selection_path(self._context.artefacts.results_dir, self.spec.trial_id, self.round)

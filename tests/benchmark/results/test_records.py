@@ -175,10 +175,15 @@ def test_records_differ_in_every_field_but_seconds(change: dict[str, Any]) -> No
 
 
 def test_without_timings_leaves_out_seconds_and_nothing_else() -> None:
-    assert without_timings(RECORD) == without_timings(replace(RECORD, seconds={}, ended_at=1.5))
+    assert without_timings(RECORD) == without_timings(replace(RECORD, seconds={}, ended_at=1.5, usage={"cpu_s": 1.0}))
     assert without_timings(RECORD) != without_timings(replace(RECORD, loss=1.0))
-    timed = replace(RECORD, ended_at=1.5)
-    assert set(json.loads(timed.to_line())) - set(without_timings(timed)) == {"seconds", "ended_at", "checksum"}
+    timed = replace(RECORD, ended_at=1.5, usage={"cpu_s": 1.0})
+    assert set(json.loads(timed.to_line())) - set(without_timings(timed)) == {
+        "seconds",
+        "ended_at",
+        "usage",
+        "checksum",
+    }
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
@@ -220,7 +225,7 @@ def test_a_trial_is_complete_with_all_rounds_or_with_an_exhausted_pool() -> None
 
 
 def test_a_line_names_the_label_type_only_where_it_is_not_precise(tmp_path: Path) -> None:
-    assert {"labels", "label_accuracy", "fits", "ended_at"}.isdisjoint(json.loads(RECORD.to_line()))
+    assert {"labels", "label_accuracy", "fits", "ended_at", "usage"}.isdisjoint(json.loads(RECORD.to_line()))
     other = replace(RECORD, labels="dominant", label_accuracy=0.875)
     assert {"labels", "label_accuracy"} <= set(json.loads(other.to_line()))
     for record in (RECORD, other, replace(RECORD, round=1, labels="multi-class", fits=5)):

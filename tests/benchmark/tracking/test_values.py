@@ -81,3 +81,14 @@ def test_runs_have_the_colours_of_the_report(tmp_path: Path) -> None:
     colours = {trial["label"]: facts.tags(trial, "trial")["mlflow.runColor"] for trial in facts.trials.values()}
     assert colours["random"] == "#757575" and colours["full-supervision"] == "#000000"
     assert len(set(colours.values())) == len(colours) == 9
+
+
+def test_what_a_round_used_is_shown_on_the_tab_of_system_metrics() -> None:
+    usage = {"wall_s": 20.0, "cpu_s": 30.0, "memory_bytes": 2e9, "gpu_memory_bytes": 5e8}
+    found = metrics(replace(RECORD, usage=usage), ["sky", "road"])
+    assert {name: value for name, value in found.items() if name.startswith("system/")} == {
+        "system/cpu_cores": 1.5,
+        "system/memory_peak_megabytes": 2000.0,
+        "system/gpu_memory_peak_megabytes": 500.0,
+    }
+    assert not any(name.startswith("system/") for name in metrics(RECORD, ["sky", "road"]))

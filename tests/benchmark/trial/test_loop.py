@@ -104,9 +104,9 @@ def test_an_interrupted_trial_goes_on_and_ends_with_the_same_records(context_of:
 
 
 def without_end(records: list[Record]) -> list[Record]:
-    """Return records but for the time of day at which they were made."""
-    assert all(record.ended_at is not None for record in records)
-    return [replace(record, ended_at=None) for record in records]
+    """Return records but for the time of day at which they were made, and what that took."""
+    assert all(record.ended_at is not None and record.usage["cpu_s"] > 0 for record in records)
+    return [replace(record, ended_at=None, usage={}) for record in records]
 
 
 def test_a_finished_trial_is_replayed_from_its_artefacts_without_training(context_of: ContextOf) -> None:

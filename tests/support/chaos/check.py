@@ -63,7 +63,7 @@ def _lines_by_key(folder: Path) -> dict[tuple[str, int], list[str]]:
     found: dict[tuple[str, int], list[str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         fields = json.loads(line)
-        kept = re.sub(r', "seconds": \{[^}]*\}|, "(ended_at|checksum)": [^,}]*', "", line)
+        kept = re.sub(r', "(seconds|usage)": \{[^}]*\}|, "(ended_at|checksum)": [^,}]*', "", line)
         found.setdefault((fields["trial_id"], fields["round"]), []).append(kept)
     return found
 
