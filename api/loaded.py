@@ -61,7 +61,8 @@ class SuiteResults:
         """Return the records as a data frame: a row for each round of each trial, full supervision's too.
 
         Columns are the fields of a record (`quadrat.benchmark.results.records.Record`; shares from 0 to 1, pixels,
-        clicks), the IoU of each class as `iou CLASS`, and seconds by phase as `s PHASE`.
+        clicks), the IoU of each class as `iou CLASS`, seconds by phase as `s PHASE`, and processor time and memory as
+        `used NAME`, where records have them.
         """
         import pandas as pd
 
@@ -70,8 +71,9 @@ class SuiteResults:
         for trial in self.contents.trials:
             for record in trial.records:
                 values = dataclasses.asdict(record)
-                iou, seconds = values.pop("iou"), values.pop("seconds")
+                iou, seconds, usage = (values.pop(name) for name in ("iou", "seconds", "usage"))
                 values |= {f"iou {name}": value for name, value in zip(classes, iou, strict=True)}
+                values |= {f"used {name}": value for name, value in usage.items()}
                 rows.append(values | {f"s {phase}": value for phase, value in seconds.items()})
         return pd.DataFrame(rows)
 

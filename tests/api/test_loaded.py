@@ -39,6 +39,7 @@ def test_the_frame_has_a_row_for_each_record(folder: Path, lines: list[dict[str,
     found = {(row.trial_id, row.round): (row.miou, row.clicks) for row in frame.itertuples()}
     assert found == {(line["trial_id"], line["round"]): (line["miou"], line["clicks"]) for line in lines}
     assert {"iou sky", "iou bicyclist", "s fit"} <= set(frame.columns)
+    assert not {"iou", "seconds", "usage"} & set(frame.columns)
 
 
 def test_curves_are_means_over_seeds(folder: Path, lines: list[dict[str, object]]) -> None:
