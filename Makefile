@@ -13,7 +13,7 @@ help: ## what can be made
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip uninstall --quiet --python $(BIN)/python opencv-python-headless  # an older lock; the same files as contrib
+	$(BIN)/uv pip uninstall --quiet --python $(BIN)/python opencv-python-headless faiss-gpu  # older locks; the same files as contrib and faiss-cpu
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@touch $@
 

@@ -8,7 +8,7 @@ Axes: R regions, D features, L labelled, N and M any rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import NamedTuple
@@ -20,7 +20,6 @@ __all__ = [
     "Neighbours",
     "assign_clusters",
     "cluster_centres",
-    "has_gpu",
     "load_engine",
     "mean_feature",
     "nearest_bound",
@@ -85,7 +84,7 @@ def nearest_bound(
 ) -> NDArray[np.float64]:
     """Return, for every region, an upper bound on its squared distance to the nearest of ``targets_MD``.
 
-    A faiss search with k = 1, on a GPU when there is one. The float32 rounding error is added: the bound is at least
+    A faiss search with k = 1. The float32 rounding error is added: the bound is at least
     the true value, and at most twice ``product_error`` above it. O(R M D), memory O(block).
 
     Args:
@@ -99,10 +98,10 @@ def nearest_bound(
     targets = np.ascontiguousarray(targets_MD - mean_D)
     longest = float(np.sqrt(squared_distance(targets, 0.0 * mean_D).max()))
     bound = np.empty(len(features_RD))
-    search = _search()
+    faiss = _faiss()
     for start in range(0, len(features_RD), _BLOCK):
         block = np.ascontiguousarray(features_RD[start : start + _BLOCK] - mean_D)
-        nearest = search(block, targets)
+        nearest = faiss.knn(block, targets, 1)[0]
         length = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
         error = product_error(features_RD.shape[1], length, longest)
         bound[start : start + _BLOCK] = np.maximum(nearest[:, 0], 0.0) + error
@@ -304,22 +303,6 @@ def load_engine() -> None:
     """Import faiss and start its threads, which takes seconds the first time, so that no selection is timed with it."""
     faiss, points = _faiss(), np.zeros((2, 1), np.float32)
     faiss.knn(points, points, 1)
-    has_gpu()
-
-
-def has_gpu() -> bool:
-    """Return whether faiss can use a GPU."""
-    faiss = _faiss()
-    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
-
-
-def _search() -> Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]:
-    """Return the k = 1 search on GPU or CPU: (queries, targets) -> (N, 1) squared distances."""
-    faiss = _faiss()
-    if not has_gpu():
-        return lambda queries, targets: faiss.knn(queries, targets, 1)[0]
-    resources = faiss.StandardGpuResources()
-    return lambda queries, targets: faiss.knn_gpu(resources, queries, targets, 1)[0]
 
 
 @contextmanager

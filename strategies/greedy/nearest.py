@@ -19,7 +19,6 @@ from threadpoolctl import threadpool_limits
 
 from quadrat.strategies.features import (
     cluster_centres,
-    has_gpu,
     mean_feature,
     nearest_bound,
     nearest_rows,
@@ -236,8 +235,8 @@ def bound_by_clusters(
 
     K-means divides the members into about sqrt(M) clusters, and a region is compared with the members of its two
     nearest clusters: 2 sqrt(M) products in place of M, and most regions find their nearest member there. The float32
-    rounding error is added, so the bound holds for any clusters. When there are few members, or a GPU, a region is
-    compared with all of them.
+    rounding error is added, so the bound holds for any clusters. When there are few members, a region is compared
+    with all of them.
 
     Args:
         features_RD: Features; may be a memory map, read once, block by block.
@@ -247,7 +246,7 @@ def bound_by_clusters(
     Returns:
         (R,) bounds. O(R sqrt(M) D), memory O(R + M D).
     """
-    if len(members_MD) <= _FEW or has_gpu():
+    if len(members_MD) <= _FEW:
         return nearest_bound(features_RD, members_MD, mean_D)
     shifted_MD = members_MD - mean_D
     centre_CD = cluster_centres(shifted_MD, round(len(members_MD) ** 0.5))

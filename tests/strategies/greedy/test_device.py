@@ -4,6 +4,7 @@ Tests that need a device are marked `gpu`. Without one, the kernels run on the C
 rounds each operation on its own, and are compiled for a device, where no fused multiply-add may be left.
 """
 
+import ctypes
 import importlib.util
 import inspect
 import os
@@ -156,6 +157,19 @@ def test_small_pools_and_machines_without_a_driver_use_the_cpu(monkeypatch: pyte
     monkeypatch.setattr(cuda, "_LEAST_REGIONS", 1)
     monkeypatch.setattr(cuda, "_has_device", lambda: False)
     assert not cuda.runs_on_device(objective, 3)
+
+
+@pytest.mark.parametrize("missing", ["torch", "triton"])
+def test_a_machine_with_a_driver_and_without_torch_or_triton_uses_the_cpu(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(ctypes, "CDLL", loaded.append)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
+    cuda._has_device.cache_clear()
+    assert cuda._has_device() is False and loaded == ["libcuda.so.1"]
+    cuda._has_device.cache_clear()
 
 
 @pytest.mark.parametrize(("is_exact", "has_memory"), [(False, True), (True, False), (True, True)])
