@@ -21,8 +21,8 @@ __all__ = ["Space", "Strategy", "check_generator", "lazy_space", "validated_sele
 
 Space = Mapping[str, "BaseDistribution"]
 
-# Rows checked at a time: features may be a memory map larger than memory.
-_BLOCK = 1 << 16
+# Numbers checked at a time: features may be a memory map larger than memory, and these stay in the cache.
+_BLOCK = 1 << 18
 # What numpy raises when a read-only array is written to, by an assignment, in place, and by a ufunc's `out`.
 _WRITES = (
     "assignment destination is read-only",
@@ -211,11 +211,11 @@ def _check_needs(strategy: str, pool: Pool, needs: Needs) -> None:
 
 def _check_rows(strategy: str, entry: str, rows: NDArray[np.float32]) -> None:
     """Refuse an entry that is not finite or whose square overflows float32."""
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        usable = np.abs(block) < _LARGEST_FEATURE  # False for NaN too
-        if not usable.all():
-            region, axis = np.argwhere(~usable)[0]
+    num_rows = max(1, _BLOCK // max(1, rows.shape[1]))
+    for start in range(0, len(rows) if rows.shape[1] else 0, num_rows):
+        block = rows[start : start + num_rows]
+        if not (block.max() < _LARGEST_FEATURE and block.min() > -_LARGEST_FEATURE):  # NaN is neither
+            region, axis = np.argwhere(~(np.abs(block) < _LARGEST_FEATURE))[0]
             raise StrategyError(
                 f"{strategy}: {entry} {axis} of region {start + region} is {block[region, axis]}, expected a finite "
                 f"number below {_LARGEST_FEATURE:g}; look for a diverged network or an empty region"

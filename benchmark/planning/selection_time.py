@@ -24,6 +24,7 @@ import numpy as np
 from quadrat.benchmark.planning.naive_selection import time_baseline, time_reference
 from quadrat.strategies import Needs, Pool, StrategyError, load
 from quadrat.strategies.diversity import Diversification
+from quadrat.strategies.greedy.cuda import runs_on_device
 from quadrat.strategies.greedy.lazy import maximise_lazily
 from quadrat.strategies.greedy.nearest import squared_distance_to_labelled
 from quadrat.strategies.greedy.objective import Objective
@@ -205,8 +206,8 @@ def _row(
     | ``grid_seconds``  | the same call on the cells of a grid, if any                                     |
     | ``grid_factor``   | ``seconds`` over that                                                            |
     | ``peak_mib``      | its peak memory above the resident size before                                   |
-    | ``search_s``      | distances of all regions to the labelled ones (with features)                    |
-    | ``loop_s``        | the engine after that search (with features)                                     |
+    | ``search_s``      | distances of all regions to the labelled ones (with features, on the CPU)        |
+    | ``loop_s``        | the engine after that search (with features, on the CPU)                         |
     | ``*_search_s``    | the search of ``baseline`` (float32 loop) and ``reference`` (float64 loop)       |
     | ``*_loop_s``      | their loop                                                                       |
     | ``*_ratio``       | their search and loop over ``seconds``                                           |
@@ -240,7 +241,8 @@ def _row(
         return row
     objective = strategy.objective(pool, np.random.default_rng(0))
     loop_s = None
-    if objective.features is not None and pool.labelled.any():
+    is_lazy = objective.features is not None and not runs_on_device(objective, len(selection))
+    if is_lazy and pool.labelled.any():
         search_s, loop_s = _time_search_and_loop(objective, len(selection), repeats)
         row |= {"search_s": _rounded(search_s), "loop_s": _rounded(loop_s)}
     times_by_loop = {"baseline": time_baseline(objective, baseline_steps)}

@@ -199,8 +199,8 @@ def select_kernel(
         potential = tl.where(is_free, potential, float("-inf"))
         largest = tl.max(potential, axis=0)
         best = tl.min(tl.where(potential == largest, position, BLOCK), axis=0)
-        best_region = tl.load(region_N + best)
-        goes_on = (largest > value) | ((largest == value) & (largest > float("-inf")) & (best_region < region))
+        is_tie = (largest == value) & (largest > float("-inf"))
+        goes_on = (largest > value) | (tl.load(region_N + best, mask=is_tie, other=region) < region)
         if goes_on:
             tl.store(position_K + num_selected, best.to(tl.int64))
             tl.store(potential_K + num_selected, largest)
