@@ -140,9 +140,9 @@ def _weights() -> tuple[bool, str]:
 def _plugins() -> tuple[bool, str]:
     from quadrat.strategies.registry import Registry
 
-    found = {kind: Registry(group=group, kind=kind).listing() for group, kind in REGISTRIES.values()}
+    found = {what: Registry(group=group, kind=kind).listing() for what, (group, kind) in REGISTRIES.items()}
     broken = [plugin for plugins in found.values() for plugin in plugins if plugin.error]
-    counts = ", ".join(f"{len(plugins)} of kind {kind}" for kind, plugins in found.items())
+    counts = ", ".join(f"{len(plugins)} {what}" for what, plugins in found.items())
     return not broken, counts + "".join(f"\n     {plugin.name}: {plugin.error}" for plugin in broken)
 
 
