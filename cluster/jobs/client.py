@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -21,7 +22,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from quadrat.cluster.runner.ray_session import ClusterError, shared_status_name
+from quadrat.cluster.runner.ray_session import ClusterError, ClusterUnavailableError, shared_status_name
 
 for _name in (
     "ray.dashboard.modules.dashboard_sdk",
@@ -38,6 +39,9 @@ _MARK: Final = "quadrat-suite"
 
 _STOP_WAIT_S: Final = "30"
 """Seconds from SIGTERM to SIGKILL when a job is stopped, for its fits' checkpoints; Ray's default is 3."""
+
+_NO_AGENT: Final = "No available agent"
+"""What Ray's dashboard answers where no agent of a node takes jobs."""
 
 _FOLLOW_AGAIN_S: Final = 2.0
 _EXIT_STOPPED: Final = 143
@@ -270,10 +274,15 @@ class Cluster:
             ) from error
         except (ConnectionError, requests.RequestException, RuntimeError) as error:
             text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ClusterError(
-                f"expected the dashboard of a Ray cluster at {self._url}, got: {text:.300}. Is this the port of the "
-                "dashboard (8265 unless it was set), and was Ray started with it?"
-            ) from error
+            way_on = "Is this the port of the dashboard (8265 unless it was set), and was Ray started with it?"
+            if _NO_AGENT in text:
+                way_on = (
+                    "The agent of the head node, which starts jobs, is not up: wait a minute. If it stays so, another "
+                    "Ray on that machine has its port: start the head with --dashboard-agent-listen-port and a free one"
+                )
+            may_pass = not isinstance(error, RuntimeError) or re.search(r"status code 5\d\d", text) is not None
+            kind = ClusterUnavailableError if may_pass else ClusterError
+            raise kind(f"expected the dashboard of a Ray cluster at {self._url}, got: {text:.300}. {way_on}") from error
 
 
 def _check_url(address: str) -> str:
@@ -290,7 +299,7 @@ def _check_url(address: str) -> str:
     try:
         socket.create_connection((parts.hostname, port), timeout=_CONNECT_S).close()
     except OSError as error:
-        raise ClusterError(
+        raise ClusterUnavailableError(
             f"expected the dashboard of a Ray cluster at {url}, got: {error}. Check the address, that the head node "
             "runs, and that it was started with its dashboard (--include-dashboard true --dashboard-host 0.0.0.0)"
         ) from error

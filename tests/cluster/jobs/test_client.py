@@ -64,6 +64,7 @@ class Dashboard(ThreadingHTTPServer):
         self.stopped: list[str] = []
         self.log = ""
         self.ends_as = "SUCCEEDED"
+        self.refuses_jobs = ""
 
     @property
     def url(self) -> str:
@@ -141,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/stop"):
             self.server.stopped.append(self.path.split("/")[-2])
             self._answer({"stopped": True})
+        elif self.server.refuses_jobs:
+            self._answer(self.server.refuses_jobs, 500)
         else:
             request = json.loads(body)
             self.server.add_job(request, self.server.ends_as)
@@ -338,20 +341,32 @@ def test_a_wrong_and_a_missing_token_are_different_errors(
 
 
 @pytest.mark.parametrize(
-    ("address", "message"),
+    ("address", "exit_code", "message"),
     [
-        ("http://127.0.0.1:9", "expected the dashboard of a Ray cluster at http://127.0.0.1:9, got: .*refused"),
+        ("http://127.0.0.1:9", 1, "expected the dashboard of a Ray cluster at http://127.0.0.1:9, got: .*refused"),
         (
             "ray://127.0.0.1:10001",
+            2,
             "--address: expected the URL of a cluster's dashboard, .* got 'ray://127.0.0.1:10001'",
         ),
-        ("http://127.0.0.1:x", "--address: expected the URL of a cluster's dashboard"),
+        ("http://127.0.0.1:x", 2, "--address: expected the URL of a cluster's dashboard"),
     ],
 )
-def test_an_address_where_nothing_is_is_a_clear_error(dashboard: Dashboard, address: str, message: str) -> None:
+def test_an_address_where_nothing_is_is_a_clear_error(
+    dashboard: Dashboard, address: str, exit_code: int, message: str
+) -> None:
     result = CliRunner().invoke(cli, ["status", "--address", address])
-    assert result.exit_code == 2
+    assert result.exit_code == exit_code
     assert_matches(message, result.stderr)
+
+
+def test_a_head_without_an_agent_may_have_one_later_and_the_message_says_why_it_may_not(
+    quadrat: Callable[..., Result], dashboard: Dashboard, write_suite: Callable[..., Path]
+) -> None:
+    dashboard.refuses_jobs = "No available agent to submit job, please try again later."  # as Ray 2.60 says it
+    result = quadrat("submit", write_suite(), "--no-ship")
+    assert result.exit_code == 1  # try again
+    assert "is not up: wait a minute" in result.stderr and "--dashboard-agent-listen-port" in result.stderr
 
 
 def assert_matches(pattern: str, text: str) -> None:

@@ -23,7 +23,7 @@ from support.ray_nodes import add_node
 
 __all__ = ["INSTANTS", "Driver", "clusters", "own_rays", "reference_of_seeds", "studies"]
 
-_LIMIT_S = 2 * RUN_LIMIT_S
+_LIMIT_S = 6 * RUN_LIMIT_S
 _SEEDS = [0, 1]
 STUDY: dict[str, Any] = {
     "strategy": "entropy-spatial",
