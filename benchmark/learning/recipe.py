@@ -26,7 +26,12 @@ _NAMED_WEIGHTS: Final = ("imagenet", "packaged", "none")
 _FROZEN_DEFAULTS: dict[str, Any] = {"scale": (1.0, 1.0), "loss_stride": 4}
 # Fields about speed, omitted from the dump (and so from trial ids and digests) at these values, which leave the
 # computation as it is without the field. A new field of this kind goes here and changes no existing id.
-_OMITTED_AT_DEFAULT: dict[str, Any] = {"fold_batchnorm": False, "inference_precision": None, "compile": None}
+_OMITTED_AT_DEFAULT: dict[str, Any] = {
+    "fold_batchnorm": False,
+    "inference_precision": None,
+    "compile": None,
+    "cuda_graphs": True,
+}
 
 
 class Recipe(BaseModel):
@@ -62,7 +67,9 @@ class Recipe(BaseModel):
         inference_precision: Precision of scoring and evaluation; None means `precision`. On CPUs with bf16 instructions
             inference on whole images is faster in bf16, while training is slower.
         compile: Train with torch.compile: `"default"`, or `"reduce-overhead"`, which adds CUDA graphs on CUDA; None
-            trains eagerly. Compiling takes a minute or two per process; equal up to rounding.
+            trains without it. Compiling takes a minute or two per process; equal up to rounding.
+        cuda_graphs: On CUDA, launch an iteration, and a batch of small images that is scored, as one CUDA graph: the
+            same kernels and numbers as launched one by one. False where memory is short, since a graph keeps its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +98,7 @@ class Recipe(BaseModel):
     fold_batchnorm: bool = False
     inference_precision: Literal["fp32", "bf16"] | None = None
     compile: Literal["default", "reduce-overhead"] | None = None
+    cuda_graphs: bool = True
 
     @property
     def has_weight_file(self) -> bool:

@@ -4,6 +4,7 @@ Or `make bench`.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -130,7 +131,13 @@ def fit(suite_name: str, settings: Sequence[str], iterations: int, repeats: int,
     """
     with _opened_case(suite_name, settings, **case) as opened:
         _print_comparison(
-            bench_fit(opened, iterations=iterations, repeats=repeats, on_row=None if is_json else _print_rates), is_json
+            bench_fit(
+                opened,
+                iterations=iterations,
+                repeats=repeats,
+                on_row=functools.partial(_print_rates, to_stderr=is_json),
+            ),
+            is_json,
         )
 
 
@@ -154,11 +161,11 @@ def score(
         case["images"] = max(growth)
     with _opened_case(suite_name, settings, **case) as opened:
         if growth:
-            result = bench_growth(opened, growth, on_row=None if is_json else _print_pair)
+            result = bench_growth(opened, growth, on_row=functools.partial(_print_pair, to_stderr=is_json))
             if is_json:
                 click.echo(json.dumps(result, indent=1))
         else:
-            result = bench_score(opened, repeats=repeats, on_row=None if is_json else _print_rates)
+            result = bench_score(opened, repeats=repeats, on_row=functools.partial(_print_rates, to_stderr=is_json))
             _print_comparison(result, is_json)
 
 
@@ -170,7 +177,7 @@ def shapes(suite_name: str, settings: Sequence[str], repeats: int, is_json: bool
     Seconds are CPU time on a CPU, so other programs hardly lengthen them.
     """
     with _opened_case(suite_name, settings, **case) as opened:
-        result = bench_shapes(opened, repeats=repeats, on_row=None if is_json else _print_pair)
+        result = bench_shapes(opened, repeats=repeats, on_row=functools.partial(_print_pair, to_stderr=is_json))
     if is_json:
         click.echo(json.dumps(result, indent=1))
 
@@ -210,7 +217,7 @@ def together(
             phase=phase,
             count=iterations if phase == "fit" else len(opened.files),
             repeats=repeats,
-            on_row=None if is_json else _print_pair,
+            on_row=functools.partial(_print_pair, to_stderr=is_json),
         )
     if is_json:
         click.echo(json.dumps(result, indent=1))
@@ -245,12 +252,12 @@ def _read_counts(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _print_rates(row: dict[str, Any]) -> None:
-    click.echo("  ".join(f"{name} {value} images/s" for name, value in row.items()))
+def _print_rates(row: dict[str, Any], *, to_stderr: bool = False) -> None:
+    click.echo("  ".join(f"{name} {value} images/s" for name, value in row.items()), err=to_stderr)
 
 
-def _print_pair(row: dict[str, Any]) -> None:
-    click.echo("  ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+def _print_pair(row: dict[str, Any], *, to_stderr: bool = False) -> None:
+    click.echo("  ".join(f"{name} {value}" for name, value in row.items() if value is not None), err=to_stderr)
 
 
 def _print_comparison(result: dict[str, Any], is_json: bool) -> None:
@@ -320,7 +327,9 @@ def scale(num_trials: tuple[int, ...], workers: int, reports: bool, is_json: boo
     """Add up what the driver of a large suite spends, on workers that only send events."""
     from performance.scale import bench_scale  # here, as above
 
-    result = bench_scale(num_trials, num_workers=workers, reports=reports, on_row=None if is_json else _print_pair)
+    result = bench_scale(
+        num_trials, num_workers=workers, reports=reports, on_row=functools.partial(_print_pair, to_stderr=is_json)
+    )
     if is_json:
         click.echo(json.dumps(result, indent=1))
 
@@ -400,7 +409,7 @@ def rivals(threads: tuple[int, ...], problems: tuple[int, ...], limit_s: float, 
         [PROBLEMS[number - 1] for number in problems],
         threads=threads,
         limit_s=limit_s,
-        on_row=None if is_json else _print_pair,
+        on_row=functools.partial(_print_pair, to_stderr=is_json),
     )
     if is_json:
         click.echo(json.dumps(result, indent=1))
@@ -431,7 +440,9 @@ def strategies(
 ) -> None:
     """Time one selection by every shipped strategy, or by those named, each in a process of its own."""
     problem = Problem(num_regions=regions, num_features=features, num_labelled=labelled, budget=budget, is_full=True)
-    result = bench_strategies(problem, names, threads=threads, limit_s=limit_s, on_row=None if is_json else _print_pair)
+    result = bench_strategies(
+        problem, names, threads=threads, limit_s=limit_s, on_row=functools.partial(_print_pair, to_stderr=is_json)
+    )
     if is_json:
         click.echo(json.dumps(result, indent=1))
 

@@ -41,8 +41,8 @@ def test_every_aim_is_read_from_the_file_of_its_stage() -> None:
     }
     found = {row.what: (row.measured, row.is_met) for row in rows(results)}
     assert found["GPU tests that failed"] == (1, False)
-    assert found["fit over naive, eager"] == (5.5, True)
-    assert found["share of fit in which a kernel runs, eager"] == (0.9, True)
+    assert found["fit over naive, one CUDA graph"] == (5.5, True)
+    assert found["share of fit in which a kernel runs, one CUDA graph"] == (0.9, True)
     assert found["fit over naive, compile: default"] == (None, False)
     assert found["score over naive"] == (3.5, False)
     assert found["score over the bare forward pass"] == (0.08, True)

@@ -21,6 +21,7 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
 from quadrat.benchmark.errors import TrainingError
+from quadrat.benchmark.learning.network.depthwise import use_subgrids
 from quadrat.benchmark.learning.network.upsampling import TrainableUpsample
 from quadrat.benchmark.learning.network.weights import EncoderWeights, fit_to
 from quadrat.benchmark.learning.recipe import Recipe
@@ -154,6 +155,7 @@ def build_encoder(recipe: Recipe, weights: EncoderWeights | None, *, seed: int) 
         encoder = Encoder(recipe.encoder, recipe.output_stride)
     if weights is not None:
         encoder.start_from(weights)
+    use_subgrids(encoder)
     return encoder.to(memory_format=torch.channels_last)
 
 
@@ -162,6 +164,7 @@ def build_decoder(recipe: Recipe, encoder_channels: tuple[int, int], num_classes
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         decoder = Decoder(recipe, encoder_channels, num_classes)
+    use_subgrids(decoder)
     return decoder.to(memory_format=torch.channels_last)
 
 

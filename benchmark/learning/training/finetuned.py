@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from quadrat.benchmark.learning.graphs import Replayed
 from quadrat.benchmark.learning.inputs import Images, Labels
 from quadrat.benchmark.learning.network.folding import fold_batchnorm
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
@@ -24,6 +25,9 @@ __all__ = ["FineTuned", "Prefetched"]
 
 # Batches that are cut ahead.
 _PREFETCH_DEPTH = 2
+# Numbers of a batch of images up to which scoring it is a CUDA graph. Launches do not matter where a GPU computes for
+# long, and a graph keeps its memory.
+_GRAPH_NUMBERS = 3 << 21
 
 Result = TypeVar("Result")
 
@@ -86,11 +90,27 @@ class FineTuned:
             example_BHWx = torch.full((1, 64, 64, 3), 128, dtype=torch.uint8, device=self._device)
             fold_batchnorm(network, network.encoder.prepare(example_BHWx))
 
+        precision = self._recipe.precision_of_inference
+        if self._device.type == "cuda" and precision == "bf16":
+            _cast_weights(network)
+
+        def predict_images(image_BHWx: Tensor) -> Prediction:
+            with autocast(self._device, precision):
+                encoded = network.encoder(network.encoder.prepare(image_BHWx))
+            return predict_from(network.decoder, encoded, self._device, precision)
+
+        replayed: dict[torch.Size, Replayed] = {}
+
         def predict(indices: Sequence[int]) -> Prediction:
             image_BHWx = to_device(np.stack([images.image(index) for index in indices]), self._device)
-            with autocast(self._device, self._recipe.precision_of_inference):
-                encoded = network.encoder(network.encoder.prepare(image_BHWx))
-            return predict_from(network.decoder, encoded, self._device, self._recipe.precision_of_inference)
+            shape = image_BHWx.shape
+            if not (self._device.type == "cuda" and self._recipe.cuda_graphs and shape.numel() <= _GRAPH_NUMBERS):
+                return predict_images(image_BHWx)
+            if shape not in replayed:
+                replayed.clear()  # sizes come one after the other: one graph's memory at a time
+                replayed[shape] = Replayed(predict_images, self._device, lambda: None)
+            prediction: Prediction = replayed[shape](image_BHWx)
+            return prediction
 
         return predict
 
@@ -98,6 +118,13 @@ class FineTuned:
         encoder = build_encoder(self._recipe, weights, seed=seed)
         decoder = build_decoder(self._recipe, encoder.channels, self._num_classes, seed=seed)
         return Network(encoder, decoder).to(self._device)
+
+
+def _cast_weights(network: nn.Module) -> None:
+    """Cast what autocast would cast again for every batch, to the same numbers."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(torch.bfloat16)
 
 
 def _is_cut_ahead(device: torch.device) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quadrat.benchmark.errors import StopRequested, TrainingError
+from quadrat.benchmark.learning.graphs import Replayed
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.learning.training.checkpoint import CheckpointFile, FitState, read_checkpoint, write_checkpoint
 from quadrat.benchmark.learning.training.compiling import loss_function
@@ -71,7 +72,7 @@ def train(
             losses.copy_(state.losses)
             start = state.step
     network.train()
-    loss_of = loss_function(recipe, device)
+    step_of = _step_function(network, optimizer, recipe, device)
     last_write_s = time.monotonic()
 
     def write_state(file: CheckpointFile, done: int) -> None:
@@ -83,15 +84,13 @@ def train(
         batch = draw_batch(step)
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr_at(step, num_steps)
-        optimizer.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=forked_devices):
             torch.default_generator.manual_seed(dropout_seed(step))
             if device.type == "cuda":
                 torch.cuda.manual_seed(dropout_seed(step))
-            loss = loss_of(network, batch.inputs, batch.label_BHW, batch.sets_KC)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = step_of(batch)
         optimizer.step()
-        losses[step] = loss.detach()
+        losses[step] = loss
         done = step + 1
         if done % _FINITE_EVERY == 0 or done == num_steps:
             _check_finite(losses, done, num_steps, recipe)
@@ -106,6 +105,31 @@ def train(
                     write_state(checkpoint, done)
                 raise
     return losses.cpu()
+
+
+def _step_function(
+    network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, device: torch.device
+) -> Callable[[Batch], Tensor]:
+    """Return the function from a batch to its loss that leaves the gradients in the parameters."""
+    loss_of = loss_function(recipe, device)
+
+    def step_of(batch: Batch) -> Tensor:
+        loss = loss_of(network, batch.inputs, batch.label_BHW, batch.sets_KC)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def drop_gradients() -> None:
+        optimizer.zero_grad(set_to_none=True)
+
+    if device.type == "cuda" and recipe.cuda_graphs and recipe.compile is None:
+        replayed = Replayed(lambda *parts: step_of(Batch(*parts)), device, drop_gradients)
+        return lambda batch: replayed(*batch)
+
+    def fresh_step_of(batch: Batch) -> Tensor:
+        drop_gradients()
+        return step_of(batch)
+
+    return fresh_step_of
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -27,8 +27,10 @@ from support.learning_fakes import (
     make_set,
     tiny_recipe,
 )
+from torch import nn
 
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
+from quadrat.benchmark.learning.network.depthwise import use_subgrids
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
 from quadrat.benchmark.learning.network.upsampling import upsample_for_training
 from quadrat.benchmark.learning.scoring.evaluation import count_confusion
@@ -148,6 +150,39 @@ def test_loss_and_gradients_are_those_of_a_cpu(loss_stride: int) -> None:
         loss.backward()
         found.append((loss.detach().cpu(), leaf.grad.cpu()))
     torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)
+
+
+@recipes
+def test_a_cuda_graph_gives_the_bits_of_kernels_launched_one_by_one(tmp_path: Path, changes: dict[str, object]) -> None:
+    fitted, scores = [], []
+    for cuda_graphs in (True, False):
+        recipe = tiny_recipe(iterations=12, dropout=0.5, cuda_graphs=cuda_graphs, **changes)
+        fitted.append(fit(recipe, tmp_path / str(cuda_graphs)))
+        many = Learner(
+            recipe, train=FakeImages([POOL.image(0)] * 50, "many"), test=TEST, num_classes=NUM_CLASSES,
+            device="cuda", threads=1, cache_dir=tmp_path / str(cuda_graphs),
+        )  # fmt: skip
+        grid = make_grid(FakeMasks([POOL_MASKS.mask(0)] * 50))
+        wanted = {"signals": ["entropy", "bald"], "features": True, "seed": 0, "round": 0}
+        scores.append(many.score(fitted[0], grid, **wanted))
+    assert largest_difference(*fitted) == 0.0 and fitted[0].loss == fitted[1].loss
+    np.testing.assert_array_equal(scores[0].signals["entropy"], scores[1].signals["entropy"])
+    np.testing.assert_array_equal(scores[0].signals["bald"], scores[1].signals["bald"])
+    np.testing.assert_array_equal(scores[0].features, scores[1].features)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("kernel", "dilation"), [(5, 2), (3, 6), (3, 18)])
+def test_a_dilated_depthwise_convolution_is_that_of_a_cpu(kernel: int, dilation: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Conv2d(32, 32, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=32)
+    for parameter in layer.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    use_subgrids(layer)
+    maps = torch.randn(2, 32, 23, 30, generator=generator)
+    expected = layer.double()(maps.double())
+    found = layer.to("cuda", dtype)(maps.to("cuda", dtype).to(memory_format=torch.channels_last)).double().cpu()
+    assert float((found - expected).norm() / expected.norm()) < (1e-2 if dtype is torch.bfloat16 else 1e-3)
 
 
 def test_the_gradient_of_upsampling_is_deterministic() -> None:

@@ -18,8 +18,9 @@ from quadrat.benchmark.learning.training.fit import Batch, train
 
 __all__ = ["SIDES", "Block", "NaiveFit", "NaiveScore", "QuadratFit", "QuadratScore"]
 
-# What is not timed at the beginning of a block: kernels are chosen, memory is taken, the loader's queue fills.
-_WARM_STEPS, _WARM_IMAGES = 3, 4
+# What is not timed at the beginning of a block: kernels are chosen, memory is taken, the loader's queue fills, and on
+# CUDA a graph is captured.
+_WARM_STEPS, _WARM_IMAGES = 6, {"cpu": 4, "cuda": 40}
 
 
 class Block(NamedTuple):
@@ -119,9 +120,10 @@ class NaiveScore:
         loader = DataLoader(naive.WholeImages(case), num_workers=case.workers, pin_memory=case.device != "cpu")
         begin = waited_s = 0.0
         batches = iter(loader)
-        num_images = min(_WARM_IMAGES + count, len(sizes))
+        warm_images = _WARM_IMAGES[case.device]
+        num_images = min(warm_images + count, len(sizes))
         for index in range(num_images):
-            if index == _WARM_IMAGES:
+            if index == warm_images:
                 begin, waited_s = _now(case.device), 0.0
             asked = time.perf_counter()
             input_BCHW = next(batches)
@@ -129,7 +131,7 @@ class NaiveScore:
             logits_BCHW = self._network(input_BCHW.to(case.device, non_blocking=True))
             height, width = sizes[index].tolist()
             naive.region_entropies(logits_BCHW[0, :, :height, :width], case.region_size)
-        return Block(num_images - _WARM_IMAGES, _now(case.device) - begin, waited_s)
+        return Block(num_images - warm_images, _now(case.device) - begin, waited_s)
 
 
 class QuadratScore:
@@ -170,7 +172,7 @@ class QuadratScore:
 
         def on_step(done: int, total: int) -> None:
             nonlocal begin, first
-            if not first and done >= _WARM_IMAGES:
+            if not first and done >= _WARM_IMAGES[self._case.device]:
                 begin, first = _now(self._case.device), done
 
         self.score(self.grid, features=self.features, on_step=on_step)
