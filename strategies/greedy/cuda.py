@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import logging
+import subprocess
 from functools import lru_cache
 
 import numpy as np
@@ -85,10 +86,15 @@ def _has_memory(num_regions: int, num_features: int, num_members: int) -> bool:
 def _is_exact(num_features: int) -> bool:
     from quadrat.strategies.greedy.device import adds_like_numpy
 
-    is_exact = adds_like_numpy(num_features)
+    try:
+        is_exact = adds_like_numpy(num_features)
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as cause:  # Triton runs a C compiler
+        _log.warning("selections use the CPU: Triton's kernels do not compile here: %s", cause)
+        return False
     if not is_exact:
         _log.warning(
-            "selections use the CPU: numpy %s adds %d numbers in another order than the kernels", np.__version__,
+            "selections use the CPU: numpy %s adds %d numbers in another order than the kernels",
+            np.__version__,
             num_features,
-        )  # fmt: skip
+        )
     return is_exact
