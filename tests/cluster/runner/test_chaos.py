@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.chaos.check import Fault, faults
 from support.chaos.forked_run import kind_of
+from support.chaos.tally import Tally
 from support.fake_trials import make_record, make_suite
 
 from quadrat.benchmark.results.records import append_record
@@ -83,6 +84,23 @@ def test_the_comparison_detects_lost_doubled_changed_and_leftover_files(tmp_path
     path.write_text("".join(lines))
     (bad / ".suite.json.00000000-1-00000000.tmp").touch()
     assert faults(good, bad) == [Fault("left over", ".suite.json.00000000-1-00000000.tmp")]
+
+
+def test_a_story_goes_on_with_the_counts_of_an_earlier_process(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = []
+    first = Tally("a story", lambda text: None, save=rows.append)
+    for code in (-9, -9, 0):
+        first.kill("rename records.jsonl", code)
+    first.end(tmp_path / "scenario-0", 0, "", list)
+    first.kill("of a scenario that was interrupted", -9)
+    again = Tally("a story", lambda text: None, json.loads(json.dumps(rows[-1])), rows.append)
+    assert (again.num_kills, again.num_scenarios) == (3, 1)
+    again.kill("rename records.jsonl", 2)
+    again.end(tmp_path / "scenario-1", 2, "what it said", list)
+    again.hang("a run hung")
+    expected = {"kills": 4, "scenarios": 3, "lost": 0, "ended wrongly": 2, "exit codes": {"-9": 2, "0": 1, "2": 1}}
+    assert {name: rows[-1][name] for name in expected} == expected
+    assert rows[-1]["places"] == {"rename records.jsonl": 4}
 
 
 def test_places_are_named_by_the_kind_of_file() -> None:
