@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.features import project, squared_distance
-from quadrat.strategies.greedy.nearest import NearestDistance
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import largest
+from quadrat.strategies.subspace import SubspaceDistance
 from quadrat.strategies.validation import check_count, check_number, check_signal
 
 __all__ = ["Badge", "KMeansPlusPlus", "kmeans_plusplus"]
@@ -51,14 +51,16 @@ def kmeans_plusplus(
         rng: Source of all random numbers.
 
     Returns:
-        The draws in order, the same for any number of threads. O(K N D) in products of blocks, memory O(R + K D).
+        The draws in order, the same for any number of threads. O(K N D) at worst; what ``SubspaceDistance`` leaves out
+        of it depends on the spectrum of the points. Memory O(N) beside 52 numbers of four bytes for each of the rows.
     """
-    nearest = NearestDistance(points_RD, np.empty(0, np.int64), budget)
+    distance = SubspaceDistance(points_RD, rows)
     drawn, potentials = [int(rows[first])], [np.nan]
-    nearest.add(drawn[0], nearest.points(rows[first : first + 1]))
+    num_before = 0
+    since_MD = np.empty((_MAX_STALE_DRAWS, points_RD.shape[1]), points_RD.dtype)
     while len(drawn) < budget:
-        nearest.refresh_all(rows)
-        squared_N = nearest.squared_R[rows]
+        distance.add(np.array(drawn[num_before:]))
+        squared_N = distance.squared()
         cumulative_N = np.cumsum(squared_N)
         if cumulative_N[-1] == 0:
             rest = rng.permutation(np.setdiff1d(rows, drawn))[: budget - len(drawn)]
@@ -69,15 +71,16 @@ def kmeans_plusplus(
         while len(drawn) < goal and num_rejected < _MAX_REJECTIONS:
             position = _position(cumulative_N, rng.random())
             region = int(rows[position])
+            num_since = len(drawn) - num_before
             squared = min(
                 float(squared_N[position]),
-                float(squared_distance(points_RD[drawn[num_before:]], points_RD[region]).min(initial=np.inf)),
+                float(squared_distance(since_MD[:num_since], points_RD[region]).min(initial=np.inf)),
             )
             if rng.random() * float(squared_N[position]) >= squared:
                 num_rejected += 1
                 continue
             num_rejected = 0
-            nearest.add(region, nearest.points(rows[position : position + 1]))
+            since_MD[num_since] = points_RD[region]
             drawn.append(region)
             potentials.append(np.sqrt(squared))
     return Selection.of(np.array(drawn, np.int64), np.array(potentials))

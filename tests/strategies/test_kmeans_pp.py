@@ -5,9 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from support.pools import float32, line_pool
 
-from quadrat.strategies import load
+from quadrat.strategies import load, subspace
 from quadrat.strategies.features import squared_distance
-from quadrat.strategies.greedy import nearest
 from quadrat.strategies.kmeans_pp import kmeans_plusplus
 
 
@@ -47,8 +46,8 @@ def test_the_draws_are_those_of_the_reference(offset: float) -> None:
 def test_block_sizes_do_not_change_a_draw(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     points = np.random.default_rng(0).standard_normal((200, 5)).astype(np.float32)
     expected = kmeans_plusplus(points, np.arange(200), 0, 90, np.random.default_rng(1))
-    for constant in ("_CHUNK", "_PAIRS", "_ALL"):
-        monkeypatch.setattr(nearest, constant, size)
+    for constant in ("_CELL", "_PAIRS", "_SAMPLE", "_PROBES"):
+        monkeypatch.setattr(subspace, constant, size)
     again = kmeans_plusplus(points, np.arange(200), 0, 90, np.random.default_rng(1))
     np.testing.assert_array_equal(again.regions, expected.regions)
     np.testing.assert_array_equal(again.potential, expected.potential)
