@@ -68,7 +68,7 @@ def write_leaderboard(found: Leaderboard, folders: Mapping[str, Results], out_di
             file_folder=FOLDER,
             data=script_json(_data(found)),
             style=Markup(read_template("style.css")),  # ours, no user text in it
-            script=Markup("\n".join(map(read_template, ("tables.js", "leaderboard.js")))),
+            script=Markup("\n".join(map(read_template, ("hash.js", "tables.js", "leaderboard.js")))),
         )
     )
     out_dir = Path(out_dir)

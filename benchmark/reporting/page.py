@@ -147,7 +147,7 @@ def _render(
             study=study_section(results),
             round_colours=round_colours(results.num_rounds),
             style=Markup(read_template("style.css")),  # ours, no user text in it
-            script=Markup("\n".join(map(read_template, ("tables.js", "page.js", "round_viewer.js")))),
+            script=Markup("\n".join(map(read_template, ("hash.js", "tables.js", "page.js", "round_viewer.js")))),
             vega=vega_script() if results.records else "",
             data=script_json(_data(results, looks, found, metrics, figures)),
             viewer_data=None if viewer is None else _viewer_json(viewer, results.num_rounds),

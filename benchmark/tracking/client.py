@@ -9,28 +9,25 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from quadrat.benchmark.redaction import redact_url
-from quadrat.benchmark.storage.sqlite import sqlite_path, sqlite_url
-from quadrat.benchmark.tracking.database import find_damage, make_database, put_aside
+from quadrat.benchmark.storage.sqlite import sqlite_url
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "UPLOADING",
     "Experiment",
     "Run",
     "State",
-    "artifact_root",
-    "default_uri",
+    "close_connections",
     "experiment_id",
-    "prepare_store",
-    "runs_page",
-    "runs_path",
+    "latest_revision",
+    "make_tables",
 ]
 
 State = Literal["running", "done", "failed", "interrupted", "pruned"]
@@ -52,12 +49,6 @@ _DEFAULTS: Final = {
     # Nor a line "View run ..." for every trial that ends.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_DATABASES: Final = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
-"""Schemes of databases that MLflow opens itself, without a server in between."""
-
-_CHARTS: Final = "workflowType=machine_learning&compareRunsMode=CHART"
-"""MLflow's chart view of training runs, without its menus for language models."""
-
 _PICTURES: Final = "quadrat.pictures"
 """Tag of a run: the pictures that it holds, set once both files of each are there."""
 
@@ -66,53 +57,10 @@ _OWNER: Final = "results_id"
 
 _IDENTITY_TAGS: Final = ("trial_id", "group_id", "suite_id", "candidate")
 _NOTE: Final = "mlflow.note.content"
-_UPLOADING: Final = ".artifact.uploading."
+UPLOADING: Final = ".artifact.uploading."
 """How MLflow's local artifact store names a file until it is whole."""
 _DIGEST_CHARS: Final = 36
 """The longest digest of a data set that MLflow takes."""
-
-
-def default_uri(results_dir: Path) -> str:
-    """Return the embedded store of a results folder, an sqlite file inside it."""
-    return sqlite_url(Path(results_dir).resolve() / "mlflow.db")
-
-
-def prepare_store(results_dir: Path, warn: Callable[[str], None]) -> None:
-    """Make the embedded store of a results folder unless it is there and whole.
-
-    One that MLflow cannot open is put aside: it only shows what is in the files. For the holder of the folder's lock.
-
-    Args:
-        results_dir: The results folder.
-        warn: Called with a message when a damaged store was put aside.
-    """
-    path = Path(results_dir).resolve() / "mlflow.db"
-    for stray in (path.parent / "mlartifacts").rglob(f"{_UPLOADING}*"):  # left by a killed process: the lock is held
-        stray.unlink(missing_ok=True)
-    if path.exists():
-        damage = find_damage(path, _latest_revision())
-        if damage is None:
-            return
-        aside = put_aside(path)
-        _close_connections(default_uri(results_dir))
-        warn(f"! MLflow's store {path} is damaged: {damage}. It is now {aside.name}, and made again from the records")
-    make_database(path, lambda temporary: _make_tables(temporary, path.parent / "mlartifacts"))
-
-
-def artifact_root(uri: str, results_dir: Path) -> Path | None:
-    """Return the folder of an experiment's artifacts; None for a server, or a folder, which has a place of its own.
-
-    MLflow itself puts those of a database into `mlruns` of the working directory, where nobody looks for them.
-
-    Args:
-        uri: An MLflow tracking URI.
-        results_dir: The results folder, which holds them where the database is no file.
-    """
-    scheme = uri.partition("://")[0].partition("+")[0].lower()
-    if scheme not in _DATABASES:
-        return None
-    path = sqlite_path(uri)
-    return (Path(results_dir) if path is None else path.parent).resolve() / "mlartifacts"
 
 
 def experiment_id(uri: str, suite_name: str) -> str | None:
@@ -414,24 +362,7 @@ def _ms(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
-def runs_page(uri: str, experiment: str) -> str | None:
-    """Return the address of an experiment's runs on a tracking server, as charts; None where `uri` is no server's.
-
-    Args:
-        uri: An MLflow tracking URI.
-        experiment: Name of the experiment; where it does not exist, the address is that of the server's first page.
-    """
-    if not uri.startswith(("http://", "https://")):
-        return None
-    return f"{redact_url(uri).rstrip('/')}/{runs_path(experiment_id(uri, experiment))}"
-
-
-def runs_path(id_: str | None) -> str:
-    """Return the path of an experiment's runs below a server's address; of None that of the first page."""
-    return f"#/experiments/{id_}/runs?{_CHARTS}" if id_ is not None else ""
-
-
-def _latest_revision() -> str:
+def latest_revision() -> str:
     """Return the revision of the tables that the installed MLflow works with."""
     _set_defaults()
     import mlflow.store.db_migrations
@@ -444,7 +375,7 @@ def _latest_revision() -> str:
     return revision
 
 
-def _make_tables(path: Path, artifacts: Path) -> None:
+def make_tables(path: Path, artifacts: Path) -> None:
     """Make a database with MLflow's tables, and close it."""
     _set_defaults()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -453,7 +384,7 @@ def _make_tables(path: Path, artifacts: Path) -> None:
     SqlAlchemyStore(sqlite_url(path), artifacts.as_uri()).engine.dispose()
 
 
-def _close_connections(uri: str) -> None:
+def close_connections(uri: str) -> None:
     """Close this process's connections to a database; they would stay with its file under whatever name."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

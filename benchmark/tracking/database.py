@@ -9,11 +9,35 @@ from pathlib import Path
 from typing import Final
 
 from quadrat.benchmark.storage.atomic import sync, temporary_folder
+from quadrat.benchmark.tracking.addresses import default_uri
+from quadrat.benchmark.tracking.client import UPLOADING, close_connections, latest_revision, make_tables
 
-__all__ = ["find_damage", "make_database", "put_aside"]
+__all__ = ["find_damage", "make_database", "prepare_store", "put_aside"]
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """Errors of SQLite that say that the file is damaged; others (locked, read-only, disk full) say nothing about it."""
+
+
+def prepare_store(results_dir: Path, warn: Callable[[str], None]) -> None:
+    """Make the embedded store of a results folder unless it is there and whole.
+
+    One that MLflow cannot open is put aside: it only shows what is in the files. For the holder of the folder's lock.
+
+    Args:
+        results_dir: The results folder.
+        warn: Called with a message when a damaged store was put aside.
+    """
+    path = Path(results_dir).resolve() / "mlflow.db"
+    for stray in (path.parent / "mlartifacts").rglob(f"{UPLOADING}*"):  # left by a killed process: the lock is held
+        stray.unlink(missing_ok=True)
+    if path.exists():
+        damage = find_damage(path, latest_revision())
+        if damage is None:
+            return
+        aside = put_aside(path)
+        close_connections(default_uri(results_dir))
+        warn(f"! MLflow's store {path} is damaged: {damage}. It is now {aside.name}, and made again from the records")
+    make_database(path, lambda temporary: make_tables(temporary, path.parent / "mlartifacts"))
 
 
 def make_database(path: Path, make: Callable[[Path], None]) -> None:

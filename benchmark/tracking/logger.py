@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record
-from quadrat.benchmark.tracking.client import State, default_uri
+from quadrat.benchmark.tracking.addresses import default_uri
+from quadrat.benchmark.tracking.client import State
 from quadrat.benchmark.tracking.trackio_writer import TrackioWriter
 from quadrat.benchmark.tracking.writer import ResultsWriter
 

@@ -17,7 +17,9 @@ from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.results.failures import read_failures
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
 from quadrat.benchmark.results.records import Record, is_complete, read_records_so_far
-from quadrat.benchmark.tracking.client import Experiment, Run, State, artifact_root, default_uri, prepare_store
+from quadrat.benchmark.tracking.addresses import artifact_root, default_uri
+from quadrat.benchmark.tracking.client import Experiment, Run, State
+from quadrat.benchmark.tracking.database import prepare_store
 from quadrat.benchmark.tracking.pictures import draw_selections
 from quadrat.benchmark.tracking.study import log_candidates
 from quadrat.benchmark.tracking.values import (

@@ -98,7 +98,7 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None, t
     from quadrat.benchmark.redaction import redact
     from quadrat.benchmark.results.folder import read_suite_json
     from quadrat.benchmark.results.lock import lock_results
-    from quadrat.benchmark.tracking.client import default_uri, runs_page
+    from quadrat.benchmark.tracking.addresses import default_uri, runs_page
     from quadrat.benchmark.tracking.writer import log_results
 
     logs_to_mlflow, uri = tracking_of(mlflow_uri)

@@ -185,7 +185,7 @@ def _runs_page(options: "RunOptions", uri: str) -> str:
     """Return the address of the suite's runs on a server; the tracking URI where it is no server."""
     from quadrat.benchmark.redaction import redact
     from quadrat.benchmark.results.folder import read_suite_json
-    from quadrat.benchmark.tracking.client import runs_page
+    from quadrat.benchmark.tracking.addresses import runs_page
 
     name = options.experiment or read_suite_json(options.results_dir)["suite"]["name"]
     try:

@@ -53,7 +53,7 @@ def _serve(results_dir: Path, uri: str | None, experiment: str | None, port: int
     """
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.results.folder import read_suite_json
-    from quadrat.benchmark.tracking.client import default_uri, runs_page, runs_path  # mlflow only when asked
+    from quadrat.benchmark.tracking.addresses import default_uri, runs_page, runs_path  # mlflow only when asked
 
     name = experiment or read_suite_json(results_dir)["suite"]["name"]
     if uri is None and not (results_dir / "mlflow.db").is_file():

@@ -21,6 +21,7 @@ __all__ = [
     "WIDE",
     "Display",
     "LineDisplay",
+    "Lines",
     "LiveDisplay",
     "LiveTable",
     "make_console",
@@ -111,26 +112,15 @@ def print_line(text: str, stream: TextIO) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=stream, flush=True)
 
 
-class LineDisplay:
-    """One line per round, for log files and pipes.
+class Lines:
+    """Lines with the time of day, for log files and pipes.
 
     Args:
-        progress: Progress of the run.
-        stream: Where lines are printed.
+        stream: Where they are printed.
     """
 
-    def __init__(self, progress: RunProgress, stream: TextIO) -> None:
-        self._progress = progress
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._left_s: float | None = None
-        self._left_at_s = float("-inf")
-
-    def _time_left_s(self) -> float | None:
-        """Return the time left, of many trials in flight at most a second old: it is a sum over all of them."""
-        now_s = time.monotonic()
-        if len(self._progress.rows) <= _MAX_ROWS or now_s - self._left_at_s >= 1.0:
-            self._left_s, self._left_at_s = self._progress.left_s(), now_s
-        return self._left_s
 
     def __enter__(self) -> Self:
         return self
@@ -147,17 +137,48 @@ class LineDisplay:
         """Print `text` with the time of day."""
         print_line(text, self._stream)
 
-    def round_done(self, record: Record) -> None:
-        """Print cost, mIoU and duration of the round."""
-        progress = self._progress
-        row = progress.rows[record.trial_id]
-        spent_s = sum(record.seconds.values())
+    def print_round(self, record: Record, of_rounds: str, rest: str) -> None:
+        """Print cost, mIoU and duration of a round.
+
+        Args:
+            record: Of the round.
+            of_rounds: What follows its number, such as "/3" for the last of four.
+            rest: How far the whole is.
+        """
         self.print(
-            f"{record.label}  seed {record.seed}  round {record.round}/{row.spec.num_rounds - 1}  "
+            f"{record.label}  seed {record.seed}  round {record.round}{of_rounds}  "
             f"{record.regions} regions ({percent(record.labelled_fraction)})  mIoU {percent(record.miou)}  "
-            f"{seconds(spent_s)}  [{progress.num_rounds_done}/{progress.num_rounds} rounds, "
-            f"{seconds(self._time_left_s())} left]"
+            f"{seconds(sum(record.seconds.values()))}  [{rest}]"
         )
+
+
+class LineDisplay(Lines):
+    """One line per round, for log files and pipes.
+
+    Args:
+        progress: Progress of the run.
+        stream: Where lines are printed.
+    """
+
+    def __init__(self, progress: RunProgress, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._progress = progress
+        self._left_s: float | None = None
+        self._left_at_s = float("-inf")
+
+    def _time_left_s(self) -> float | None:
+        """Return the time left, of many trials in flight at most a second old: it is a sum over all of them."""
+        now_s = time.monotonic()
+        if len(self._progress.rows) <= _MAX_ROWS or now_s - self._left_at_s >= 1.0:
+            self._left_s, self._left_at_s = self._progress.left_s(), now_s
+        return self._left_s
+
+    def round_done(self, record: Record) -> None:
+        """Print cost, mIoU and duration of the round, and how far the run is."""
+        progress = self._progress
+        last = progress.rows[record.trial_id].spec.num_rounds - 1
+        done = f"{progress.num_rounds_done}/{progress.num_rounds} rounds"
+        self.print_round(record, f"/{last}", f"{done}, {seconds(self._time_left_s())} left")
 
     def trial_done(self, row: Row) -> None:
         """Do nothing: the line of its last round was printed."""

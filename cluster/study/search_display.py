@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final, Protocol, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -17,10 +16,9 @@ from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.progress.display import (
     WIDE,
     Display,
+    Lines,
     LiveTable,
     make_console,
-    percent,
-    print_line,
     seconds,
     show_phase,
 )
@@ -142,36 +140,20 @@ def open_search_display(state: Callable[[], SearchState], stream: TextIO | None 
     return _Live(state, console) if console.is_terminal else _Lines(state, stream)
 
 
-class _Lines:
+class _Lines(Lines):
     """One line per round, for log files and pipes."""
 
     def __init__(self, state: Callable[[], SearchState], stream: TextIO) -> None:
+        super().__init__(stream)
         self._state = state
-        self._stream = stream
 
     def __enter__(self) -> Self:
         self.print(self._state().aim)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.flush()
-
-    def refresh(self) -> None:
-        """Do nothing: there is nothing to redraw."""
-
-    def print(self, text: str) -> None:
-        """Print `text` with the time of day."""
-        print_line(text, self._stream)
-
     def round_done(self, record: Record) -> None:
         """Print cost, mIoU and duration of the round, and how far the search is."""
-        self.print(
-            f"{record.label}  seed {record.seed}  round {record.round}  {record.regions} regions "
-            f"({percent(record.labelled_fraction)})  mIoU {percent(record.miou)}  "
-            f"{seconds(sum(record.seconds.values()))}  [{self._rest()}]"
-        )
+        self.print_round(record, "", self._rest())
 
     def trial_done(self, row: Row) -> None:
         """Do nothing: the line of its last round was printed."""

@@ -1,4 +1,4 @@
-// Filters the rows of the tables; what is chosen stands in the URL's hash: #SECTION&strategy=entropy&data-set=camvid.
+// Filters the rows of the tables; what is chosen stands in the URL's hash (hash.js).
 "use strict";
 (() => {
   const { ranked, settings } = JSON.parse(document.getElementById("data").textContent);
@@ -6,12 +6,9 @@
   const controls = ["strategy", "data-set", "ranked"].map(byId).filter(Boolean);
   const valueOf = (control) => (control.type === "checkbox" ? (control.checked ? "true" : "") : control.value);
   const textOf = (cell) => cell.textContent.trim();
-  let section = "";
 
   function readHash() {
-    const parts = location.hash.slice(1).split("&");
-    section = parts[0].includes("=") ? "" : parts.shift();
-    const given = new URLSearchParams(parts.join("&"));
+    const given = pageHash.read();
     for (const control of controls) {
       const value = given.get(control.id) ?? "";
       if (control.type === "checkbox") control.checked = value === "true";
@@ -22,7 +19,7 @@
   function writeHash() {
     const chosen = new URLSearchParams();
     for (const control of controls) if (valueOf(control)) chosen.set(control.id, valueOf(control));
-    history.replaceState(null, "", "#" + [section, chosen.toString()].filter(Boolean).join("&"));
+    pageHash.write(chosen);
   }
 
   function filter() {
@@ -54,7 +51,7 @@
 
   readHash();
   filter();
-  if (section && byId(section)) byId(section).scrollIntoView({ behavior: "instant" });
+  pageHash.scroll({ behavior: "instant" });
   for (const control of controls) {
     control.addEventListener("input", () => {
       filter();
@@ -62,18 +59,9 @@
     });
   }
   document.querySelector("form.controls").addEventListener("submit", (event) => event.preventDefault());
-  for (const link of document.querySelectorAll("nav a")) {
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      section = link.getAttribute("href").slice(1);
-      byId(section).scrollIntoView();
-      writeHash();
-    });
-  }
-  window.addEventListener("hashchange", () => {
+  pageHash.follow(writeHash, () => {
     readHash();
     filter();
-    if (section && byId(section)) byId(section).scrollIntoView();
   });
   document.documentElement.dataset.drawnMs = Math.round(performance.now());
 })();

@@ -1,5 +1,5 @@
 // Draws the charts of the page from the specifications in #data and lets the reader switch what they show.
-// What is chosen stands in the URL's hash: #SECTION&cost=clicks&hide=entropy.
+// What is chosen stands in the URL's hash (hash.js).
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -17,13 +17,10 @@
   const boxes = () => [...document.querySelectorAll("#shown input")];
   const valueOf = (control) => (control.type === "checkbox" ? String(control.checked) : control.value);
   const first = Object.fromEntries(present().map((control) => [control.id, valueOf(control)]));
-  let section = "";
   let previousCost = byId("cost") && byId("cost").value;
 
   function readHash() {
-    const parts = location.hash.slice(1).split("&");
-    section = parts[0].includes("=") ? "" : parts.shift();
-    const given = new URLSearchParams(parts.join("&"));
+    const given = pageHash.read();
     for (const control of present()) {
       const value = given.get(control.id) ?? first[control.id];
       if (control.type === "checkbox") control.checked = value === "true";
@@ -39,8 +36,7 @@
     const chosen = new URLSearchParams();
     for (const control of present()) if (valueOf(control) !== first[control.id]) chosen.set(control.id, valueOf(control));
     for (const box of boxes()) if (!box.checked) chosen.append("hide", box.value);
-    const hash = [section, chosen.toString()].filter(Boolean).join("&");
-    history.replaceState(null, "", "#" + hash);
+    pageHash.write(chosen);
   }
 
   // ---- charts ----
@@ -153,7 +149,7 @@
   readHash();
   render().then(() => {
     document.documentElement.dataset.drawnMs = Math.round(performance.now()); // tests/performance/open_page.py reads it
-    if (section && byId(section)) byId(section).scrollIntoView({ behavior: "instant" });
+    pageHash.scroll({ behavior: "instant" });
   });
   for (const id of [...CONTROLS, "shown"]) {
     if (byId(id)) {
@@ -163,18 +159,9 @@
       });
     }
   }
-  for (const link of document.querySelectorAll("nav a")) {
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      section = link.getAttribute("href").slice(1);
-      byId(section).scrollIntoView();
-      writeHash();
-    });
-  }
-  window.addEventListener("hashchange", () => {
+  pageHash.follow(writeHash, () => {
     readHash();
     render();
-    if (section && byId(section)) byId(section).scrollIntoView();
   });
   let waiting = 0;
   let width = innerWidth;

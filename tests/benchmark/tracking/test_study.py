@@ -9,7 +9,7 @@ from support.fake_trials import make_suite, write_suite_json
 from quadrat.benchmark.config.candidates import Best, Candidate
 from quadrat.benchmark.config.study import Study
 from quadrat.benchmark.results.study_results import StudyResults, write_study
-from quadrat.benchmark.tracking.client import default_uri
+from quadrat.benchmark.tracking.addresses import default_uri
 from quadrat.benchmark.tracking.writer import ResultsWriter
 
 

@@ -21,9 +21,10 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.failures import Failure, record_failure
 from quadrat.benchmark.results.records import append_record
 from quadrat.benchmark.results.selections import selection_path, write_selection
-from quadrat.benchmark.tracking import client as client_module
+from quadrat.benchmark.tracking import addresses
 from quadrat.benchmark.tracking import logger as logger_module
-from quadrat.benchmark.tracking.client import Experiment, artifact_root, default_uri, experiment_id, runs_page
+from quadrat.benchmark.tracking.addresses import artifact_root, default_uri, runs_page
+from quadrat.benchmark.tracking.client import Experiment, experiment_id
 from quadrat.benchmark.tracking.logger import MlflowLogger
 from quadrat.benchmark.tracking.writer import log_artifacts, log_results
 from quadrat.strategies import Selection
@@ -140,7 +141,7 @@ def test_runs_have_the_times_of_their_records_also_when_they_are_logged_later(
 
 def test_the_page_of_a_server_is_that_of_the_suites_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"fake": "7"}
-    monkeypatch.setattr(client_module, "experiment_id", lambda uri, name: known.get(name))
+    monkeypatch.setattr(addresses, "experiment_id", lambda uri, name: known.get(name))
     charts = "workflowType=machine_learning&compareRunsMode=CHART"
     assert runs_page("http://me:secret@host:5000/", "fake") == f"http://host:5000/#/experiments/7/runs?{charts}"
     assert runs_page("https://host", "none") == "https://host/"
