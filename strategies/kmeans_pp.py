@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.features import project, squared_distance
+from quadrat.strategies.greedy.nearest import one_blas_thread
 from quadrat.strategies.pool import Needs, Pool, Selection
 from quadrat.strategies.ranking import largest
 from quadrat.strategies.subspace import SubspaceDistance
@@ -54,6 +55,13 @@ def kmeans_plusplus(
         The draws in order, the same for any number of threads. O(K N D) at worst; what ``SubspaceDistance`` leaves out
         of it depends on the spectrum of the points. Memory O(N) beside 52 numbers of four bytes for each of the rows.
     """
+    with one_blas_thread():
+        return _draws(points_RD, rows, first, budget, rng)
+
+
+def _draws(
+    points_RD: NDArray[np.float32], rows: NDArray[np.int64], first: int, budget: int, rng: np.random.Generator
+) -> Selection:
     distance = SubspaceDistance(points_RD, rows)
     drawn, potentials = [int(rows[first])], [np.nan]
     num_before = 0

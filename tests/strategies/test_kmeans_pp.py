@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support.pools import float32, line_pool
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from quadrat.strategies import load, subspace
 from quadrat.strategies.features import squared_distance
 from quadrat.strategies.kmeans_pp import kmeans_plusplus
+from quadrat.strategies.subspace import SubspaceDistance
 
 
 def test_the_second_draw_is_in_proportion_to_the_squared_distance() -> None:
@@ -40,6 +42,22 @@ def test_the_draws_are_those_of_the_reference(offset: float) -> None:
     rows = np.arange(3, 900)
     drawn = kmeans_plusplus(points, rows, 7, 600, np.random.default_rng(1))
     assert drawn.regions.tolist() == kmeans_plusplus_reference(points, rows, 7, 600, np.random.default_rng(1))
+
+
+def test_products_run_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of many small products each would wait for a second thread that other processes keep from its core.
+    seen: list[int] = []
+    add = SubspaceDistance.add
+
+    def watched(self: SubspaceDistance, regions: NDArray[np.int64]) -> None:
+        seen.extend(info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas")
+        add(self, regions)
+
+    monkeypatch.setattr(SubspaceDistance, "add", watched)
+    points = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    with threadpool_limits(limits=2, user_api="blas"):
+        kmeans_plusplus(points, np.arange(50), 0, 10, np.random.default_rng(1))
+    assert set(seen) == {1}
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
