@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadrat.strategies.borders import Neighbourhood
-from quadrat.strategies.greedy.spatial import DistanceBlock, Images, SpatialDistance
+from quadrat.strategies.greedy.spatial import DistanceBlock, Images, Pairs, SpatialDistance
 
 __all__ = ["BorderDistance"]
 
@@ -42,6 +42,14 @@ class BorderDistance(SpatialDistance):
         distance = np.where(np.isin(members, neighbours), self.near, self.far)
         distance[members == region] = 0.0
         return distance
+
+    def within(self, regions: NDArray[np.int64]) -> Pairs:
+        """Return the distances of all pairs of (N,) ``regions`` that lie in one image."""
+        first, second, _ = self._pairs(regions)
+        neighbours, row = self.neighbourhood.of_each(regions)
+        num_regions = len(self.images.of_region)
+        is_near = np.isin(first * num_regions + regions[second], row * num_regions + neighbours)
+        return Pairs(first, second, np.where(first == second, 0.0, np.where(is_near, self.near, self.far)))
 
     def update_nearest(self, nearest: NDArray[np.float64], new: NDArray[np.int64]) -> NDArray[np.int64]:
         """Lower ``nearest`` in place to the distance to each of ``new``, and return the regions of their images."""

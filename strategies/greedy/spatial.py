@@ -126,15 +126,9 @@ class SpatialDistance(ABC):
             region_IS: Row numbers; each row starts with all regions of one image, ascending, and may be padded.
         """
 
+    @abstractmethod
     def within(self, regions: NDArray[np.int64]) -> Pairs:
         """Return the distances of all pairs of (N,) ``regions`` that lie in one image."""
-        first, second, length = self._pairs(regions)
-        starts = np.cumsum(length) - length
-        each = [
-            self.between(int(regions[first[start]]), regions[second[start : start + count]])
-            for start, count in zip(starts, length, strict=True)
-        ]
-        return Pairs(first, second, np.concatenate(each))
 
     def _pairs(self, regions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return the positions of all pairs of one image, by their first, and how many pairs each first is in."""

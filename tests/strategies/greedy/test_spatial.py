@@ -174,6 +174,12 @@ def test_distances_of_any_shape_agree_with_their_definitions(seed: int, norm: No
             np.testing.assert_array_equal(distance.between(region, members), matrix[region, members])
         members = rng.permutation(len(matrix))[: len(matrix) // 2]
         np.testing.assert_array_equal(distance.to_nearest(members), matrix[:, members].min(axis=1, initial=1.0))
+        pairs, inside = distance.within(members), np.full((len(members),) * 2, np.nan)
+        inside[pairs.first, pairs.second] = pairs.distance
+        image = images.of_region[members]
+        is_inside = image[:, None] == image[None, :]
+        np.testing.assert_array_equal(inside, np.where(is_inside, matrix[np.ix_(members, members)], np.nan))
+        assert len(pairs.first) == is_inside.sum()
         sizes = np.diff(images.first)
         slot = np.arange(sizes.max() + 1)  # one slot of padding at least
         region_IS = images.order[np.minimum(images.first[:-1, None] + slot, len(matrix) - 1)]
