@@ -24,6 +24,7 @@ def of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make texts as wide into a pipe as they are, wherever the tests run: some environments set the width."""
     for name in ("COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
+        os.unsetenv(name)  # readline, which pytest imports, sets it for child processes only
 
 
 @pytest.fixture

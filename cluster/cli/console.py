@@ -1,21 +1,24 @@
 """Printing of tables, and of command lines that can be pasted; imports rich when called."""
 
 import os
+import re
 import shlex
 import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["filled", "make_table", "pasteable", "print_part", "reflowed", "say", "text_columns"]
+__all__ = ["filled", "filled_error", "make_table", "pasteable", "print_part", "reflowed", "say", "text_columns"]
 
 _PIPE_COLUMNS = 200
+_COMMAND = re.compile(r"`[^`]*`|pip install \S+")
+_NO_BREAK = "\N{NO-BREAK SPACE}"  # at which textwrap breaks no line
 
 
 def pasteable(*arguments: object) -> str:
@@ -37,11 +40,15 @@ def _program() -> list[str]:
     return [str(script.relative_to(here) if script.is_relative_to(here) else script)]
 
 
-def text_columns() -> int | None:
-    """Return the width of the output in columns: `$COLUMNS`, else the terminal's; None into a pipe, which has none."""
+def text_columns(stream: TextIO | None = None) -> int | None:
+    """Return the width of the output in columns: `$COLUMNS`, else the terminal's; None into a pipe, which has none.
+
+    Args:
+        stream: By default the standard output.
+    """
     if (columns := os.environ.get("COLUMNS", "")).isdigit() and int(columns) > 0:
         return int(columns)
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
 
 
 def filled(text: str, indent: str = "") -> str:
@@ -50,6 +57,28 @@ def filled(text: str, indent: str = "") -> str:
     if columns is None:
         return text
     return textwrap.fill(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def filled_error(message: str, head: str) -> str:
+    """Return a message in lines of the width of the standard error; a command line to paste stays in one.
+
+    Args:
+        message: Its lines are filled one by one.
+        head: What is printed before it, such as "error: ".
+    """
+    columns = text_columns(sys.stderr)
+    if columns is None:
+        return message
+    lines = []
+    for number, line in enumerate(message.splitlines()):
+        joined = re.sub(_COMMAND, lambda found: found[0].replace(" ", _NO_BREAK), line)
+        if number == 0:
+            joined = head + joined
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += textwrap.wrap(
+            joined, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    return "\n".join(lines).removeprefix(head).replace(_NO_BREAK, " ")
 
 
 def reflowed(text: str) -> str:

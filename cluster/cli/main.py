@@ -23,6 +23,7 @@ from quadrat.cluster.cli import (
     verify,
     view,
 )
+from quadrat.cluster.cli.console import filled_error
 from quadrat.cluster.cli.extras import MissingExtraError
 from quadrat.cluster.runner.job_folder import leave_job_folder
 
@@ -35,13 +36,21 @@ class _UserError(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"error: {self.format_message()}", err=True)
+        click.echo(f"error: {filled_error(self.format_message(), 'error: ')}", err=True)
 
 
 class _TransientError(_UserError):
     """What another try may not meet: exit code 1."""
 
     exit_code = 1
+
+
+def _filled(error: click.ClickException) -> click.ClickException:
+    """Return an error of click with its message in lines of the terminal's width; one that prints itself as it is."""
+    message = filled_error(error.format_message(), "Error: ")
+    if type(error).show is click.UsageError.show and isinstance(error, click.UsageError):
+        return click.UsageError(message, error.ctx)
+    return click.ClickException(message) if type(error) is click.ClickException else error
 
 
 class Commands(click.Group):
@@ -58,6 +67,8 @@ class Commands(click.Group):
         except KeyboardInterrupt:  # a second one, or one where nothing was begun; click's own code would be 1
             click.echo("stopped", err=True)
             sys.exit(128 + signal.SIGINT)
+        except click.ClickException as error:
+            raise _filled(error) from None
         except MissingExtraError as error:
             raise _UserError(str(error)) from error
         except ValueError as error:

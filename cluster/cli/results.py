@@ -41,6 +41,7 @@ def report(results: Path | str, out: Path | None, readme: Path | None, cache: Pa
 
     Its figures (SVG, PDF) and tables (CSV, LaTeX) lie beside it in files/.
     """
+    require_extras(["report"], what="quadrat report")
     from quadrat.benchmark.reporting import update_readme, write_report
     from quadrat.benchmark.results.lock import upload_report
 

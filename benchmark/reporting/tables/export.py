@@ -2,6 +2,8 @@
 
 import csv
 import io
+import itertools
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -52,11 +54,20 @@ def to_text(table: Table, columns: int | None = None) -> str:
 
     Args:
         table: The table.
-        columns: Width of the terminal. Where the table is wider, its columns follow in blocks, each with the labels.
+        columns: Width of the terminal. Where the table is wider, its heads take several lines; where it still is, its
+            columns follow in blocks, each with the labels.
     """
-    lines = [[table.corner, *_heads(table, " ({})")]]
-    lines += [[row.label, *(_text(cell) for cell in _cells(table, row))] for row in table.rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    heads = [table.corner, *_heads(table, " ({})")]
+    rows = [[row.label, *(_text(cell) for cell in _cells(table, row))] for row in table.rows]
+    widths = [max(len(line[place]) for line in [heads, *rows]) for place in range(len(heads))]
+    lines = [heads, *rows]
+    if columns is not None and sum(widths) + 2 * (len(widths) - 1) > columns:
+        widths = [
+            max(len(part) for part in [*head.split(), *(row[place] for row in rows)])
+            for place, head in enumerate(heads)
+        ]
+        parts = [textwrap.wrap(head, width, break_on_hyphens=False) for head, width in zip(heads, widths, strict=True)]
+        lines = [*map(list, itertools.zip_longest(*parts, fillvalue="")), *rows]
     blocks, used = [[0]], widths[0]
     for place in range(1, len(widths)):
         if columns is not None and len(blocks[-1]) > 1 and used + 2 + widths[place] > columns:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quadrat.cluster.cli.console import filled, pasteable, say, text_columns
+from quadrat.cluster.cli.console import filled, filled_error, pasteable, say, text_columns
 from quadrat.cluster.cli.listing import REGISTRIES
 from quadrat.cluster.cli.verify import _by_trial
 
@@ -50,6 +50,39 @@ def test_columns_count_in_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     assert text_columns() is None
     assert filled("one two three four five six") == "one two three four five six"
+
+
+def test_an_error_is_filled_and_its_command_line_stays_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "expected a store in the folder, got none; `quadrat track DIR` makes it\nsecond line"
+    monkeypatch.setenv("COLUMNS", "45")
+    assert filled_error(message, "error: ") == (
+        "expected a store in the folder, got\n  none; `quadrat track DIR` makes it\nsecond line"
+    )
+    monkeypatch.setenv("COLUMNS", "28")
+    assert "\n  `quadrat track DIR` makes\n" in filled_error(message, "error: ")
+    install = "'quadrat run' needs ray: pip install \"quadrat[cluster]\""
+    assert filled_error(install, "error: ").splitlines()[1] == '  pip install "quadrat[cluster]"'
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert filled_error(message, "error: ") == message
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ui", "a-folder-of-a-rather-long-name/in-another-one/that-is-not-there"],  # ours
+        ["show", "quickstart", "--set", "learner.iterations=many-more-than-there-can-ever-be"],
+        ["list", "what-is-no-registry-and-has-a-long-name-which-does-not-fit-into-a-line"],  # click's
+    ],
+    ids=" ".join,
+)
+def test_no_line_of_an_error_is_broken_by_the_terminal(
+    quadrat: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = quadrat(*command)
+    assert result.exit_code == 2
+    assert max(map(len, result.stderr.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("columns", ["80", "60"])

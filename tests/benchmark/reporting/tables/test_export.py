@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt  # comes with rich
 
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
-from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_markdown
+from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_markdown, to_text
 
 TABLE = Table(
     corner="strategy",
@@ -79,3 +79,26 @@ def test_markdown_shows_any_text_as_it_is() -> None:
     shown = ["".join(child.content for child in token.children or ()) for token in inline]
     plain = " ".join(HOSTILE.split())
     assert shown == ["strategy", f"{plain}<br>{plain}", plain, f"{plain} [{plain}]"]
+
+
+WIDE = Table(
+    corner="strategy",
+    columns=("mean rank (pixels)", "gain over Random", "share"),
+    rows=(
+        Row(label="core-set", cells=(Cell(text="1.00"), Cell(text="+2.85"), Cell(text="106.1"))),
+        Row(label="random", cells=(Cell(text="2.00"), Cell(text="+0.00"), Cell(text="100.0"))),
+    ),
+)
+
+
+def test_a_text_that_fits_has_its_heads_in_a_line() -> None:
+    one_line = "strategy  mean rank (pixels)  gain over Random  share"
+    assert to_text(WIDE, len(one_line)).splitlines()[0] == to_text(WIDE).splitlines()[0] == one_line
+
+
+def test_in_a_narrow_terminal_the_heads_take_several_lines_before_the_columns_are_divided() -> None:
+    heads = ["strategy  mean      gain    share", "          rank      over", "          (pixels)  Random"]
+    rows = ["core-set  1.00      +2.85   106.1", "random    2.00      +0.00   100.0"]
+    assert to_text(WIDE, 40).splitlines() == [*heads, *rows]
+    assert to_text(WIDE, 32).splitlines()[:5] == [line[:26].rstrip() for line in [*heads, *rows]]
+    assert to_text(WIDE, 32).splitlines()[6] == "strategy  share"
