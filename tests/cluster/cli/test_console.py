@@ -61,7 +61,7 @@ def test_an_error_is_filled_and_its_command_line_stays_in_one(monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", "28")
     assert "\n  `quadrat track DIR` makes\n" in filled_error(message, "error: ")
     install = "'quadrat run' needs ray: pip install \"quadrat[cluster]\""
-    assert filled_error(install, "error: ").splitlines()[1] == '  pip install "quadrat[cluster]"'
+    assert '  pip install "quadrat[cluster]"' in filled_error(install, "error: ").splitlines()
     monkeypatch.delenv("COLUMNS")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     assert filled_error(message, "error: ") == message
