@@ -111,10 +111,10 @@ class RevealedLabels:
         inner_top, inner_left = max(top, 0), max(left, 0)
         window = np.full((height, width), VOID, dtype=np.uint8)
         if inner_top < bottom and inner_left < right:
-            window[inner_top - top : bottom - top, inner_left - left : right - left] = mask[
-                inner_top:bottom, inner_left:right
-            ]
-        window[~self.layout.window_mask(image, self._labelled, top, left, height, width)] = VOID
+            box = image, self._labelled, inner_top, inner_left, bottom - inner_top, right - inner_left
+            window[inner_top - top : bottom - top, inner_left - left : right - left] = np.where(
+                self.layout.window_mask(*box), mask[inner_top:bottom, inner_left:right], np.uint8(VOID)
+            )
         return window
 
 

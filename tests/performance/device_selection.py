@@ -311,7 +311,10 @@ def _quickfps(pool: Pool, budget: int, device: str, repeats: int) -> dict[str, A
     try:
         for _ in range(2):
             begin_s = time.perf_counter()
-            found = torch_quickfps.sample_idx(point_RD[None], budget + 1, start_idx=first)[0, 1:].cpu().numpy()
+            # Its tree takes 64 dimensions at most: points are projected to these for the tree, not for distances.
+            low_d = min(64, point_RD.shape[1])
+            found = torch_quickfps.sample_idx(point_RD[None], budget + 1, start_idx=first, low_d=low_d)
+            found = found[0, 1:].cpu().numpy()
             times.append(time.perf_counter() - begin_s)
     except (RuntimeError, TypeError, ValueError) as error:
         return {"budget": budget, "core_set": row, "error": f"{type(error).__name__}: {error}"}

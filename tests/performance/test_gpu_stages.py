@@ -17,7 +17,7 @@ from performance.gpu.install import join_parts
 from performance.gpu.running import run_stage
 from performance.gpu.stages import Options, Stage, gpu_test_files, stages
 from performance.gpu.table import rows, write_table
-from performance.gpu.tests import read_junit
+from performance.gpu.tests import read_junit, read_lines
 from performance.gpu.wheels import BASE, RAY, locked, split_file
 from quadrat.cluster.cli.main import cli
 
@@ -33,7 +33,7 @@ SCORE = {"ratio": 3.5, "rows": [{"side": "naive score"}, {"side": "quadrat score
 
 def test_every_aim_is_read_from_the_file_of_its_stage() -> None:
     results: dict[str, dict[str, Any]] = {
-        "tests": {"passed": 30, "failed": {"a::b": "no"}},
+        "tests": {"passed": 30, "failed": {"a::b": "no"}, "is_complete": True},
         "fit": FIT,
         "score": SCORE,
         "selection": {"rows": [{"side": "core-set", "seconds": 0.4}, {"side": "plain loop", "seconds": 9.0}]},
@@ -101,6 +101,16 @@ def test_a_junit_report_is_counted() -> None:
     assert found["passed"] == 1 and found["skipped"] == ["test_b::three"]
     assert found["failed"] == {"test_a::two": "AssertionError: 1 != 2"}
     assert found["slowest"][0] == {"test": "test_a::one", "seconds": 2.5}
+
+
+def test_what_a_stopped_run_printed_is_counted() -> None:
+    found = read_lines(
+        "[gw1] [  3%] PASSED tests/a/test_one.py::test_x[1.5-True] \n"
+        "[gw0] [  5%] FAILED tests/test_two.py::test_y \nRunning ...\n"
+        "[gw0] [  9%] SKIPPED tests/test_two.py::test_z \n"
+    )
+    assert found["passed"] == 1 and list(found["failed"]) == ["test_two::test_y"] and not found["is_complete"]
+    assert found["skipped"] == ["test_two::test_z"]
 
 
 def test_the_work_of_a_convolution_is_that_by_hand() -> None:

@@ -161,7 +161,7 @@ def cut_feature_crops(
     side = draws[0].side
     low_BhwE = np.stack([_crop(maps.low(draw.image), draw, CELL) for draw in draws])
     high_BuvE = np.stack([_crop(maps.high(draw.image), draw, output_stride) for draw in draws])
-    label_BHW = empty_labels(labels, len(draws), side)
+    label_BHW = empty_labels(labels, (len(draws), side, side)).numpy()
     for index, draw in enumerate(draws):
         label = labels.crop(draw.image, draw.top, draw.left, side, side)
         label_BHW[index] = label[:, ::-1] if draw.flip else label

@@ -70,8 +70,8 @@ class FineTuned:
         sets_KC = sets_on(labels, self._device)
 
         def cut(step: int) -> Windows:
-            windows = cut_windows(self._train, labels, sampler.draws(step), mean_colour)
-            return windows.pinned() if self._device.type == "cuda" else windows
+            is_pinned = self._device.type == "cuda"
+            return cut_windows(self._train, labels, sampler.draws(step), mean_colour, is_pinned=is_pinned)
 
         windows_of: Callable[[int], Windows] = Prefetched(cut) if _is_cut_ahead(self._device) else cut
 

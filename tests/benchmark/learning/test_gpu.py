@@ -130,9 +130,9 @@ def test_an_interrupted_fit_ends_with_the_same_bits(tmp_path: Path) -> None:
 def test_crops_are_those_of_a_cpu(is_unscaled: bool) -> None:
     side = 32 if is_unscaled else 41
     draws = [Draw(0, 3, 5, side, False), Draw(1, -4, 2, side, True)]
-    windows = cut_windows(POOL, label(POOL_MASKS, GRID), draws, (128, 128, 128))
+    windows = cut_windows(POOL, label(POOL_MASKS, GRID), draws, (128, 128, 128), is_pinned=True)
     on_cpu = resample(windows, 32, is_unscaled=is_unscaled)
-    on_cuda = resample(windows.pinned().to(torch.device("cuda")), 32, is_unscaled=is_unscaled)
+    on_cuda = resample(windows.to(torch.device("cuda")), 32, is_unscaled=is_unscaled)
     torch.testing.assert_close(on_cuda[0].cpu(), on_cpu[0], atol=1e-2, rtol=1e-4)
     assert torch.equal(on_cuda[1].cpu(), on_cpu[1])
 

@@ -48,11 +48,12 @@ def stages(options: Options) -> list[Stage]:
         Stage("card", [sys.executable, "-m", "performance", "card", options.suite, *settings, *device, "--json"], 60),
         Stage("fit", bench("fit", *length), 120),
         Stage("score", bench("score"), 120),
-        Stage("tests", [sys.executable, "-m", "performance.gpu.tests"], 240),
+        Stage("tests", [sys.executable, "-m", "performance.gpu.tests", "--limit", "200"], 220),
         Stage("selection", [sys.executable, "-m", "performance", "device-selection", *small, *device], 120),
         Stage("plan", [*_QUADRAT, "show", options.suite, *settings, "--plan", "--json", "--devices", "1"], 120),
         Stage("together", bench("together", *length, "--trials", "2,4"), 120),
         Stage("fit-launched", bench("fit", *length, "--set", "learner.cuda_graphs=false"), 120),
+        Stage("tests-compiled", [sys.executable, "-m", "performance.gpu.tests", "--only-compiled"], 220),
         Stage("fit-default", bench("fit", *length, "--set", "learner.compile=default"), 240),
         Stage("fit-reduce-overhead", bench("fit", *length, "--set", "learner.compile=reduce-overhead"), 240),
     ]

@@ -35,9 +35,11 @@ class Row(NamedTuple):
 
 def rows(results: Results) -> Iterator[Row]:
     """Yield the rows that the stages' results make; `results` maps a stage's name to what its command printed."""
-    tests = results.get("tests")
-    yield Row("GPU tests that failed", "at most", 0, None if tests is None else len(tests["failed"]))
-    yield Row("GPU tests that passed", None, None, None if tests is None else tests["passed"])
+    for name, which in (("tests", "GPU tests"), ("tests-compiled", "GPU tests of torch.compile")):
+        tests = results.get(name)
+        ended = "" if tests is None or tests["is_complete"] else ", stopped"
+        yield Row(f"{which} that failed{ended}", "at most", 0, None if tests is None else len(tests["failed"]))
+        yield Row(f"{which} that passed{ended}", None, None, None if tests is None else tests["passed"])
     floors = results.get("card", {}).get("floors", {})
     for name, how in _FITS.items():
         yield Row(f"fit over naive, {how}", "at least", 4.0, results.get(name, {}).get("ratio"))

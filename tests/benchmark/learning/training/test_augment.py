@@ -78,3 +78,24 @@ def test_unlabelled_regions_are_void() -> None:
     windows = cut_windows(IMAGES, label(MASKS, grid, [1]), [Draw(0, 0, 0, 48, False)], GREY)
     known = windows.label_BSS[0] != 255
     assert known[1:12, 12:24].all() and int(known.sum()) == 11 * 12
+
+
+def test_a_crop_depends_on_its_window_alone_and_not_on_what_memory_held() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(100):
+        draws = []
+        for _ in range(3):
+            image, side = int(generator.integers(len(IMAGES))), int(generator.integers(8, 90))
+            top, left = (int(generator.integers(1 - side, length)) for length in IMAGES.sizes[image])
+            draws.append(Draw(image, top, left, side, bool(generator.integers(2))))
+        windows = cut_windows(IMAGES, LABELS, draws, GREY)
+        whole = torch.full_like(windows.image_BSSx, 127)
+        for buffer, draw in zip(whole.numpy(), draws, strict=True):
+            height, width = IMAGES.sizes[draw.image]
+            for y in range(max(0, -draw.top), min(draw.side, height - draw.top)):
+                first, end = max(0, -draw.left), min(draw.side, width - draw.left)
+                buffer[y, first:end] = IMAGES.image(draw.image)[draw.top + y, draw.left + first : draw.left + end]
+        found, expected = (
+            resample(some, 32, is_unscaled=False)[0] for some in (windows, windows._replace(image_BSSx=whole))
+        )
+        assert torch.equal(found, expected)
