@@ -23,8 +23,9 @@ from quadrat.benchmark.learning.training.sampler import Sampler
 
 __all__ = ["FineTuned", "Prefetched"]
 
-# Batches that are cut ahead.
-_PREFETCH_DEPTH = 2
+# Batches that are cut ahead, and threads that cut: copying releases the interpreter, and a GPU trains on a batch in less
+# time than one thread takes to cut it.
+_PREFETCH_DEPTH, _PREFETCH_THREADS = 3, 2
 # Numbers of a batch of images up to which scoring it is a CUDA graph. Launches do not matter where a GPU computes for
 # long, and a graph keeps its memory.
 _GRAPH_NUMBERS = 3 << 21
@@ -128,20 +129,20 @@ def _cast_weights(network: nn.Module) -> None:
 
 
 def _is_cut_ahead(device: torch.device) -> bool:
-    """Return whether a thread cuts batches ahead; on a CPU it would compete with the training."""
+    """Return whether threads cut batches ahead; on a CPU they would compete with the training."""
     return device.type != "cpu"
 
 
 class Prefetched(Generic[Result]):
-    """A function of the iteration number, evaluated for the next iterations on a thread.
+    """A function of the iteration number, evaluated for the next iterations on threads.
 
     Results do not depend on the order of calls, so a resumed fit may start at any iteration.
     """
 
     def __init__(self, function: Callable[[int], Result]) -> None:
-        """Take the function; it is called on one other thread, one iteration at a time."""
+        """Take the function; it is called on other threads, for several iterations at a time."""
         self._function = function
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+        self._executor = ThreadPoolExecutor(max_workers=_PREFETCH_THREADS, thread_name_prefix="prefetch")
         self._ahead: dict[int, Future[Result]] = {}
 
     def __call__(self, step: int) -> Result:
@@ -155,5 +156,5 @@ class Prefetched(Generic[Result]):
         return self._ahead.pop(step).result()
 
     def close(self) -> None:
-        """End the thread and discard results that were not asked for."""
+        """End the threads and discard results that were not asked for."""
         self._executor.shutdown(wait=True, cancel_futures=True)
