@@ -29,8 +29,10 @@ from quadrat.benchmark.trial.oracle import RevealedLabels
 
 __all__ = ["Limits", "Measured", "local_devices", "measure"]
 
-_WARM_UP: Final = 2
-_NUM_IMAGES: Final = {"cpu": 8, "cuda": 32}
+# Iterations and images before the clock starts: on CUDA some are launched kernel by kernel before a graph is captured.
+_WARM_UP_STEPS: Final = {"cpu": 2, "cuda": 6}
+_WARM_UP_IMAGES: Final = {"cpu": 1, "cuda": 40}
+_NUM_IMAGES: Final = {"cpu": 8, "cuda": 96}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +185,7 @@ def measure(
         fitted.save(path)
         report("evaluate")
         evaluate_s = image_scale * _seconds_per_item(
-            data, lambda on_step: learner.evaluate(fitted, data.masks, on_step), warm_up=1
+            data, lambda on_step: learner.evaluate(fitted, data.masks, on_step), warm_up=_WARM_UP_IMAGES[device]
         )
         score_s = {}
         for needs in work.scorings:
@@ -240,7 +242,7 @@ class _RandomData:
         self, size: tuple[int, int], num_classes: int, region_size: int, device: str, threads: int, phase_s: float
     ) -> None:
         draw = rng(0, "plan")
-        self._device = device
+        self.device = device
         self._threads = threads
         self.phase_s = phase_s
         # CPU time is what the work costs, whatever else runs on the machine.
@@ -268,7 +270,7 @@ class _RandomData:
             train=self._pool,
             test=self._test,
             num_classes=self._num_classes,
-            device=self._device,
+            device=self.device,
             threads=self._threads,
             cache_dir=folder,
         )
@@ -278,20 +280,20 @@ class _RandomData:
         return time.process_time() / self._threads if self.is_cpu_time else time.perf_counter()
 
     def wait(self) -> None:
-        if self._device == "cuda":
+        if self.device == "cuda":
             import torch
 
             torch.cuda.synchronize()
 
     def device_name(self) -> str:
-        if self._device != "cuda":
+        if self.device != "cuda":
             return "cpu"
         import torch
 
         return f"cuda ({torch.cuda.get_device_name()})"
 
     def gpu_bytes(self) -> int | None:
-        if self._device != "cuda":
+        if self.device != "cuda":
             return None
         import torch
 
@@ -317,7 +319,9 @@ class _Fit:
         """Return the seconds of an iteration in this process, on `data`."""
         learner = data.learner(self.recipe, folder)
         return _seconds_per_item(
-            data, lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step), warm_up=_WARM_UP
+            data,
+            lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step),
+            warm_up=_WARM_UP_STEPS[data.device],
         )
 
 
@@ -363,7 +367,9 @@ def _iteration_s(data: _RandomData, recipe: Recipe, folder: Path, limits: Limits
             compile_s = time.monotonic() - begin_s
         learner = data.learner(recipe, folder)
         return _seconds_per_item(
-            data, lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step), warm_up=_WARM_UP
+            data,
+            lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step),
+            warm_up=_WARM_UP_STEPS[data.device],
         )
 
     if data.device_name() == "cpu":
@@ -388,5 +394,5 @@ def _score_s(data: _RandomData, learner: Learner, fitted: Fitted, needs: SharedN
             members=[fitted] * (needs.num_models - 1),
             on_step=on_step,
         ),
-        warm_up=1,
+        warm_up=_WARM_UP_IMAGES[data.device],
     )
