@@ -23,8 +23,8 @@ from quadrat.benchmark.learning.training.sampler import Sampler
 
 __all__ = ["FineTuned", "Prefetched"]
 
-# Batches that are cut ahead, and threads that cut: copying releases the interpreter, and a GPU trains on a batch in less
-# time than one thread takes to cut it.
+# Batches that are cut ahead, and threads that cut: copying releases the interpreter's lock, and a GPU trains on a batch
+# in less time than one thread takes to cut it.
 _PREFETCH_DEPTH, _PREFETCH_THREADS = 3, 2
 # Numbers of a batch of images up to which scoring it is a CUDA graph. Launches do not matter where a GPU computes for
 # long, and a graph keeps its memory.
