@@ -1,6 +1,7 @@
 """A headless Chromium that tests drive: one for a module, a tab that is opened anew for each page."""
 
 import asyncio
+import base64
 import json
 import shutil
 import subprocess
@@ -56,11 +57,25 @@ class Tab:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        self._call("Emulation.setEmulatedMedia", media="", features=[scheme])
         self.messages.clear()
         self._call("Page.navigate", url=page.absolute().as_uri() + (f"#{hash}" if hash else ""))
         self.wait_for(DRAWN)
         return self
+
+    def print(self) -> bytes:
+        """Return the page as a PDF on the paper that its style asks for."""
+        return base64.b64decode(self._call("Page.printToPDF", preferCSSPageSize=True)["data"])
+
+    def emulate_print(self, width: int) -> None:
+        """Show the page as it is printed, in a column of that width; charts keep the size that they had in the window.
+
+        Args:
+            width: Between the margins, CSS pixels.
+        """
+        self._call("Emulation.setEmulatedMedia", media="print")
+        self.evaluate(f"document.body.style.cssText = 'margin: 0; width: {width}px'")
+        self.evaluate("window.dispatchEvent(new Event('beforeprint'))")
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression, JSON-plain; a promise is awaited."""

@@ -1,6 +1,7 @@
-"""The pages in headless Chromium: controls, the address, sorting, links, dark scheme, widths, pictures, names."""
+"""The pages in headless Chromium: controls, the address, sorting, links, dark scheme, widths, pictures, print."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 from support.browser import BROWSER, Tab, open_browser
 from support.fake_results import write_fake_results
+from support.paths import ROOT
 
 from quadrat.benchmark.analysis.leaderboard import leaderboard
 from quadrat.benchmark.reporting import write_leaderboard, write_report
@@ -242,3 +244,39 @@ def test_charts_tables_and_controls_have_names_for_a_screen_reader(tab: Tab, pag
         " return !label || !label.trim(); }).map((one) => one.outerHTML.slice(0, 120))"
     )
     assert nameless == []
+
+
+A4_PX = round((210 - 2 * 14) / 25.4 * 96)
+"""Between the margins of the style, at 96 pixels an inch."""
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of results with eight strategies, whose tables are the widest."""
+    return write_report(ROOT / "results" / "camvid-cpu", tmp_path_factory.mktemp("eight"))
+
+
+@pytest.mark.parametrize(("name", "width"), [("eight", 1366), ("eight", 2560), ("board", 1366)])
+def test_nothing_is_wider_than_the_paper_and_no_control_is_on_it(
+    request: pytest.FixtureRequest, tab: Tab, name: str, width: int
+) -> None:
+    tab.open(request.getfixturevalue(name), width=width).emulate_print(A4_PX)
+    too_wide = tab.evaluate(
+        f"[...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > {A4_PX} + 1"
+        " && !one.parentElement.closest('svg')).map((one) => one.outerHTML.slice(0, 80))"
+    )
+    assert too_wide == []
+    controls = "nav, select, input, dialog, .files, .vega-embed summary"
+    assert tab.evaluate(f"[...document.querySelectorAll('{controls}')].filter((one) => one.offsetParent).length") == 0
+
+
+def test_what_is_folded_up_is_printed_too(tab: Tab, report: Path) -> None:
+    tab.open(report)
+    assert tab.evaluate("[...document.querySelectorAll('details')].some((one) => !one.open)")
+    tab.emulate_print(A4_PX)
+    assert tab.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
+
+
+def test_the_pages_become_a_pdf_of_several_pages(tab: Tab, page: Path) -> None:
+    pdf = tab.open(page).print()
+    assert pdf.startswith(b"%PDF-") and len(re.findall(rb"/Type\s*/Page\b", pdf)) > 1
