@@ -63,6 +63,12 @@ class Tab:
         self.wait_for(DRAWN)
         return self
 
+    def visit(self, address: str) -> Self:
+        """Go to an address, and wait for nothing."""
+        self.messages.clear()
+        self._call("Page.navigate", url=address)
+        return self
+
     def print(self) -> bytes:
         """Return the page as a PDF on the paper that its style asks for."""
         return base64.b64decode(self._call("Page.printToPDF", preferCSSPageSize=True)["data"])

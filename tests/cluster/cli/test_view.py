@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -11,13 +10,13 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from support.browser import BROWSER, open_browser
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.reporting import write_report
+from quadrat.cluster.cli import view
 from quadrat.cluster.cli.view import Site, open_server, watch
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -62,6 +61,45 @@ def test_pages_of_other_sites_read_nothing(server: ThreadingHTTPServer) -> None:
     assert get(server, "/state.json", "evil.example:8501")[0] == 403
     assert get(server, "/report/index.html", "127.0.0.1.evil.example")[0] == 403
     assert get(server, "/state.json", "localhost:8501")[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH: the page was NOT tried in a browser")
+def test_records_that_come_appear_on_the_open_page_and_what_is_chosen_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "_REST", 0.0)
+    folder = write_fake_results(tmp_path / "running", strategies=("random", "entropy"), budgets=(12, 24))
+    records = folder / "records.jsonl"
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text("".join(lines[:-1]))
+    site, over = Site(tmp_path / "site"), threading.Event()
+    server = open_server(site, 0)
+    watching = threading.Thread(
+        target=watch, args=(site, lambda: folder, write_report, str), kwargs={"poll_s": 0.2, "is_over": over.is_set}
+    )
+    serving = threading.Thread(target=server.serve_forever)
+    for thread in (watching, serving):
+        thread.start()
+    report = "document.getElementById('page')?.contentDocument"
+    drawn = f"{report} && {report}.documentElement && Number({report}.documentElement.dataset.drawnMs || 0)"
+    try:
+        with open_browser(tmp_path / "profile") as tab:
+            tab.visit(f"http://127.0.0.1:{server.server_port}/#results&cost=clicks")
+            tab.wait_for(drawn)
+            assert "1 of" in tab.evaluate(f"{report}.querySelector('div.alarm').textContent")
+            with records.open("a") as file:
+                file.write(lines[-1])
+            tab.wait_for(f"{drawn} && !{report}.querySelector('div.alarm')")
+            assert tab.evaluate(f"{report}.getElementById('cost').value") == "clicks"
+            assert tab.evaluate("location.hash") == "#results&cost=clicks"
+            assert tab.messages == []
+    finally:
+        over.set()
+        server.shutdown()
+        for thread in (watching, serving):
+            thread.join()
+        server.server_close()
 
 
 @pytest.mark.slow
