@@ -1,5 +1,7 @@
 """Numbers and lists as text, the same way in sentences, tables and captions."""
 
+import re
+import textwrap
 from collections.abc import Callable, Sequence
 
 from quadrat.benchmark.analysis.label_efficiency import CostInterval
@@ -10,6 +12,7 @@ __all__ = [
     "ABSENT",
     "cost",
     "cost_interval",
+    "filled",
     "interval",
     "listed",
     "mean_std",
@@ -23,6 +26,7 @@ __all__ = [
 
 ABSENT = "\N{EN DASH}"
 """Text of a cell without a value."""
+_NO_BREAK = "\N{NO-BREAK SPACE}"  # at which textwrap breaks no line
 
 
 def mean_std(summary: Summary, digits: int) -> str:
@@ -109,3 +113,24 @@ def listed(items: Sequence[str], separator: str = ", ") -> str:
         ('a', 'a and b', 'a, b and c')
     """
     return items[0] if len(items) == 1 else f"{separator.join(items[:-1])} and {items[-1]}"
+
+
+def filled(text: str, columns: int | None) -> list[str]:
+    """Return a paragraph as lines of that width, those of an item indented; a line that fits stays as it is.
+
+    A number and its % stay in one line.
+
+    Args:
+        text: The paragraph.
+        columns: Width of the terminal; without one it is a line.
+
+    Examples:
+        >>> filled("- in 95 % of them", 8)
+        ['- in', '  95 %', '  of', '  them']
+    """
+    if columns is None or len(text) <= columns:
+        return [text]
+    indent = "  " if text.startswith(("- ", "! ")) else ""
+    kept = re.sub(r"(?<=\d) (?=%)", _NO_BREAK, text)
+    lines = textwrap.wrap(kept, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_NO_BREAK, " ") for line in lines]

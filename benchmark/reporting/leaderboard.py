@@ -2,7 +2,6 @@
 
 import csv
 import io
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from quadrat.benchmark.analysis.setting_areas import COSTS
 from quadrat.benchmark.reporting.figures.charts import unchecked
 from quadrat.benchmark.reporting.figures.standings import gains_by_setting
 from quadrat.benchmark.reporting.files import FOLDER
+from quadrat.benchmark.reporting.formatting import filled
 from quadrat.benchmark.reporting.leaderboard_sentences import (
     leaderboard_caveats,
     leaderboard_headline,
@@ -106,24 +106,17 @@ def leaderboard_text(found: Leaderboard, folders: Mapping[str, Results], columns
     """
 
     def lines() -> Iterator[str]:
-        yield from _filled(leaderboard_headline(found), columns)
+        yield from filled(leaderboard_headline(found), columns)
         for sentence in leaderboard_ranks(found):
-            yield from _filled(sentence, columns)
+            yield from filled(sentence, columns)
         if found.standings:
             yield from ("", *to_text(standings_table(found), columns).splitlines(), "")
         for sentence in found.found.kept_apart:
-            yield from _filled(f"- {sentence}", columns)
+            yield from filled(f"- {sentence}", columns)
         for sentence in leaderboard_caveats(found, folders):
-            yield from _filled(f"! {sentence}", columns)
+            yield from filled(f"! {sentence}", columns)
 
     return "\n".join(lines()) + "\n"
-
-
-def _filled(text: str, columns: int | None) -> list[str]:
-    if columns is None:
-        return [text]
-    indent = "  " if text.startswith(("- ", "! ")) else ""
-    return textwrap.wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _areas_csv(found: Leaderboard) -> str:

@@ -1,13 +1,13 @@
 """The output of `quadrat stats`: the statistics as plain text for a terminal, and as JSON for other programs."""
 
 import dataclasses
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.analysis.measures import COSTS, FRACTION, Cost, Metric
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.reporting.formatting import filled
 from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.contents import GAINS_CAPTION
 from quadrat.benchmark.reporting.tables.export import to_text
@@ -36,16 +36,8 @@ def as_text(results: Results, cost: Cost = FRACTION, columns: int | None = None)
         cost: The unit of exploratory numbers.
         columns: Width of the terminal; without one a paragraph is a line.
     """
-    lines = (line for text in _lines(results, cost, columns) for line in _filled(text, columns))
+    lines = (line for text in _lines(results, cost, columns) for line in filled(text, columns))
     return "\n".join(lines) + "\n"
-
-
-def _filled(text: str, columns: int | None) -> list[str]:
-    """Return a paragraph as lines of that width, those of an item indented; a line that fits stays as it is."""
-    if columns is None or len(text) <= columns:
-        return [text]
-    indent = "  " if text.startswith(("- ", "! ")) else ""
-    return textwrap.wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _lines(results: Results, cost: Cost, columns: int | None) -> Iterator[str]:
