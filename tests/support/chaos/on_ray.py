@@ -232,7 +232,7 @@ def own_rays(work: Path, tally: Tally, num_kills: int, rng: random.Random) -> No
             driver.close()
 
         def compare(folder: Path = folder) -> list[Fault]:
-            found = faults(reference, folder) + mlflow_faults(tracked, folder)
+            found = faults(reference, folder) + mlflow_faults(tracked, folder, is_anew=True)
             if not (folder / "report" / "index.html").is_file():
                 found.append(Fault("lost", "the report"))
             return found
