@@ -231,9 +231,21 @@ class Remote:
         """Return whether a file exists."""
         return bool(self._call(name, lambda: self._backend.exists(self._path(name))))
 
-    def upload(self, name: str, path: Path) -> None:
-        """Copy the local file `path` to the remote; readers see the old or the new content."""
-        self._call(name, lambda: self._backend.put(path, self._path(name)))
+    def upload(self, name: str, path: Path, *, unless: str | None = None) -> None:
+        """Copy the local file `path` to the remote; readers see the old or the new content.
+
+        Args:
+            name: The file.
+            path: The local file.
+            unless: A file whose existence makes the copy unwanted, looked for before every attempt: a machine that was
+                cut off for long may find that another has finished its work.
+        """
+
+        def put() -> None:
+            if unless is None or not self._backend.exists(self._path(unless)):
+                self._backend.put(path, self._path(name))
+
+        self._call(name, put)
 
     def download(self, name: str, path: Path) -> bool:
         """Copy a file to the local `path`, atomically, and return whether it existed."""

@@ -64,12 +64,14 @@ class Checkpoint:
     Args:
         path: The local file.
         name: Its name on the remote.
+        finished: Name on the remote of what appears there when the artefact is complete; it needs no checkpoint then.
         remote: Remote that it is copied to, so that another machine can resume from it.
     """
 
-    def __init__(self, path: Path, name: str, remote: Remote | None) -> None:
+    def __init__(self, path: Path, name: str, finished: str, remote: Remote | None) -> None:
         self.path = path
         self._name = name
+        self._finished = finished
         self._remote = remote
         self._uploaded = self._stamp()
 
@@ -83,7 +85,7 @@ class Checkpoint:
     def upload(self) -> None:
         """Upload the checkpoint if it has changed; cheap enough to be called at every step."""
         if self._remote is not None and (stamp := self._stamp()) != self._uploaded:
-            self._remote.upload(self._name, self.path)
+            self._remote.upload(self._name, self.path, unless=self._finished)
             self._uploaded = stamp
 
     def remove(self) -> None:
@@ -231,10 +233,11 @@ class Store:
 
     def checkpoint(self, kind: str, key: Mapping[str, Any]) -> Checkpoint:
         """Return the checkpoint of an artefact, for `compute` of `get_or_compute`, which holds the lock."""
-        name = f"checkpoints/{kind}-{self.path(kind, key).name}"
+        number = self.path(kind, key).name
+        name = f"checkpoints/{kind}-{number}"
         path = self._root / name
         make_folders(path.parent)
-        return Checkpoint(path, name, self._remote)
+        return Checkpoint(path, name, f"{kind}/{number}/{_META}", self._remote)
 
     def drop(self, kind: str, key: Mapping[str, Any]) -> None:
         """Remove an artefact that no later step needs. It can be computed again at any time."""

@@ -172,6 +172,29 @@ def test_a_checkpoint_goes_to_the_machine_that_takes_over(remote: Remote, tmp_pa
     assert not second.path.exists() and remote.names("checkpoints") == []
 
 
+def test_a_machine_that_was_cut_off_leaves_no_checkpoint_of_what_another_has_finished(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, (cut_off, other) = {"a": 1}, (Store(tmp_path / name, remote) for name in ("cut-off", "other"))
+    checkpoint = cut_off.checkpoint("fit", key)
+    checkpoint.path.write_text("half")
+    put, num_tries = remote._backend.put, []
+
+    def cut_once(path: Path, name: str) -> None:
+        num_tries.append(name)
+        if len(num_tries) == 1:
+            other.get_or_compute("fit", key, write("whole"))
+            raise ConnectionResetError("cut off")
+        put(path, name)
+
+    remote.check()  # it has answered, so it is tried again
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(remote._backend, "put", cut_once)
+    checkpoint.upload()
+    assert [name for name in remote.names() if name.startswith("checkpoints/")] == []
+    assert cut_off.get("fit", key) is not None
+
+
 def _compute_slowly(root: Path, url: str, log: Path, seconds: float) -> None:
     def compute(folder: Path) -> None:
         with log.open("a") as file:
