@@ -8,17 +8,21 @@ import click
 import pytest
 import torch
 from click.testing import CliRunner
+from support.fake_trials import make_record, make_suite
 from support.paths import ROOT
 from torch import nn
 
 from performance.__main__ import bench
+from performance.gpu import tests as gpu_tests
 from performance.gpu.card import Work, count_work, floors, measure_rates
 from performance.gpu.install import join_parts
-from performance.gpu.running import run_stage
+from performance.gpu.running import is_done, run_stage
 from performance.gpu.stages import Options, Stage, gpu_test_files, stages
 from performance.gpu.table import rows, write_table
 from performance.gpu.tests import read_junit, read_lines
+from performance.gpu.trials import describe_records, make_parser
 from performance.gpu.wheels import BASE, RAY, locked, split_file
+from quadrat.benchmark.results.records import append_record
 from quadrat.cluster.cli.main import cli
 
 FIT = {
@@ -65,6 +69,22 @@ def test_a_stage_leaves_one_file_with_its_command_and_result(tmp_path: Path) -> 
     assert '"ratio": 2' in text and '"commit": "abc"' in text and sys.executable not in text
 
 
+def test_complete_trials_and_rounds_are_counted(tmp_path: Path) -> None:
+    suite = make_suite()  # 4 trials of 3 rounds
+    first, second, *_ = suite.trials()
+    for spec, round_ in ((first, 0), (first, 1), (first, 2), (second, 0)):
+        append_record(tmp_path, make_record(spec, round_))
+    found = describe_records(suite, tmp_path)
+    assert found == {"trials": 4, "complete": 1, "rounds": 12, "rounds_done": 4, "is_partial": True}
+
+
+def test_a_suite_of_which_some_trials_have_run_goes_on(tmp_path: Path) -> None:
+    for is_partial in (True, False):
+        code = f'print(\'{{"complete": 3, "is_partial": {str(is_partial).lower()}}}\')'
+        assert run_stage(Stage("trials", [sys.executable, "-c", code], 60), tmp_path, {})
+        assert is_done(tmp_path / "trials.json") is not is_partial
+
+
 @pytest.mark.parametrize(
     ("code", "limit_s"),
     [("print('half'); raise SystemExit(3)", 60), ("print('no JSON')", 60), ("import time; time.sleep(60)", 0.5)],
@@ -80,7 +100,9 @@ def test_a_stage_that_fails_leaves_no_file_that_would_pass_for_its_result(
 @pytest.mark.parametrize("stage", stages(Options(suite="quickstart", settings=("seeds=[0]",))), ids=lambda s: s.name)
 def test_every_stage_is_a_command_that_there_is(stage: Stage) -> None:
     _, _, module, *arguments = stage.command
-    if module == "performance.gpu.tests":
+    parsers = {"performance.gpu.tests": gpu_tests.make_parser, "performance.gpu.trials": make_parser}
+    if module in parsers:
+        parsers[module]().parse_args(arguments)
         return
     commands: click.Group = {"performance": bench, "quadrat.cluster": cli}[module]
     done = CliRunner().invoke(commands, [*arguments, "--help"])  # options before it are read, and refused if unknown

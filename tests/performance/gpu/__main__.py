@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from performance.gpu.running import about_machine, run_stage
+from performance.gpu.running import about_machine, is_done, run_stage
 from performance.gpu.stages import Options, stages
 from performance.gpu.table import rows, write_table
 
@@ -26,6 +26,8 @@ def main() -> int:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     for name in ("images", "iterations", "repeats"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Options(), name))
+    parser.add_argument("--results", default=Options().results, help="folder of the records of stage trials")
+    parser.add_argument("--seconds", type=float, default=Options().seconds, help="length of stage trials")
     parser.add_argument("--stage", dest="names", action="append", help="only this stage (repeatable)")
     options = vars(parser.parse_args())
     folder, names = options.pop("out"), options.pop("names")
@@ -36,7 +38,7 @@ def main() -> int:
     for stage in stages(Options(**{**options, "settings": tuple(options["settings"])})):
         if names and stage.name not in names:
             continue
-        if (folder / f"{stage.name}.json").is_file():
+        if is_done(folder / f"{stage.name}.json"):
             print(f"{stage.name}: there", flush=True)
             continue
         print(f"{stage.name}: at most {stage.limit_s:.0f} s", flush=True)

@@ -15,7 +15,7 @@ from support.paths import python_path
 from performance.gpu.stages import Stage
 from quadrat.benchmark.results.environment import own_commit
 
-__all__ = ["about_machine", "run_stage"]
+__all__ = ["about_machine", "is_done", "run_stage"]
 
 # Of the versions: what the numbers depend on.
 _PACKAGES = ("torch", "torchvision", "triton", "timm", "numpy", "faiss-gpu", "faiss-cpu", "segmentation-models-pytorch")
@@ -37,6 +37,11 @@ def about_machine() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "versions": versions,
     }
+
+
+def is_done(path: Path) -> bool:
+    """Return whether a stage has its result, and all of it: a suite of which some trials have run goes on."""
+    return path.is_file() and not json.loads(path.read_text(encoding="utf-8"))["result"].get("is_partial", False)
 
 
 def run_stage(stage: Stage, folder: Path, about: dict[str, Any]) -> bool:

@@ -19,6 +19,8 @@ class Options(NamedTuple):
     images: int = 96
     iterations: int = 40
     repeats: int = 3
+    results: str = "results/runs/gpu/camvid"
+    seconds: float = 240.0
 
 
 class Stage(NamedTuple):
@@ -51,6 +53,21 @@ def stages(options: Options) -> list[Stage]:
         Stage("tests", [sys.executable, "-m", "performance.gpu.tests", "--limit", "200"], 220),
         Stage("selection", [sys.executable, "-m", "performance", "device-selection", *small, *device], 120),
         Stage("plan", [*_QUADRAT, "show", options.suite, *settings, "--plan", "--json", "--devices", "1"], 120),
+        Stage(
+            "trials",
+            [
+                sys.executable,
+                "-m",
+                "performance.gpu.trials",
+                options.suite,
+                *settings,
+                "--results",
+                options.results,
+                "--seconds",
+                str(options.seconds),
+            ],
+            options.seconds + 120,
+        ),
         Stage("together", bench("together", *length, "--trials", "2,4"), 120),
         Stage("fit-launched", bench("fit", *length, "--set", "learner.cuda_graphs=false"), 120),
         Stage("tests-compiled", [sys.executable, "-m", "performance.gpu.tests", "--only-compiled"], 220),

@@ -58,6 +58,8 @@ def rows(results: Results) -> Iterator[Row]:
         yield Row(f"select, s: {side['side']}", *aim, side.get("seconds"), str(side.get("floor", "")))
     for pair in results.get("together", {}).get("rows", ()):
         yield Row(f"fits of {pair['trials']} trials at once, over one alone", None, None, pair["ratio"])
+    trials = results.get("trials", {})
+    yield Row(f"trials of the suite, of {trials.get('trials', 'all')}", None, None, trials.get("complete"))
     wall_s = results.get("plan", {}).get("estimate", {}).get("wall_s")
     yield Row("hours of the suite on one GPU, by plan", "at most", 1.0, None if wall_s is None else wall_s / 3600)
 

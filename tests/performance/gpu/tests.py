@@ -20,7 +20,7 @@ from support.paths import ROOT
 
 from performance.gpu.stages import gpu_test_files
 
-__all__ = ["read_junit", "read_lines"]
+__all__ = ["make_parser", "read_junit", "read_lines"]
 
 
 def read_junit(text: str) -> dict[str, Any]:
@@ -66,12 +66,17 @@ def read_lines(text: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Run them in a few processes, which share the device."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only-compiled", action="store_true")
     parser.add_argument("--limit", dest="limit_s", type=float, default=200.0)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Run them in a few processes, which share the device."""
+    options = make_parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report, console = Path(folder) / "junit.xml", Path(folder) / "console.txt"
         command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-n", "6", "--dist", "worksteal", "-p"]
