@@ -9,13 +9,15 @@ Axes: R regions, D features, S members of the set, N and M any rows, m members o
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from quadrat.strategies.features import (
     cluster_centres,
@@ -44,6 +46,8 @@ _CHUNK, _PAIRS, _GROUP, _ALL = 1 << 10, 1 << 21, 1 << 10, 1 << 21
 # Of the first bounds: clusters searched for each region; regions handled at a time; members up to which all are
 # compared.
 _PROBES, _BLOCK, _FEW = 2, 1 << 15, 1 << 10
+# Packages that bring a BLAS of their own beside numpy's.
+_WITH_BLAS = ("faiss", "scipy.linalg", "torch")
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
@@ -51,8 +55,19 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
     There threads gain nothing, and beside other processes each product waits for a thread that has no core.
     """
-    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    with_own = tuple(name for name in _WITH_BLAS if name in sys.modules)
+    limits: AbstractContextManager[object] = _libraries(with_own).limit(limits=1, user_api="blas")
     return limits
+
+
+@lru_cache(maxsize=8)
+def _libraries(with_own: tuple[str, ...]) -> ThreadpoolController:
+    """Return the loaded libraries whose threads can be limited; to find them takes milliseconds, so it is done once.
+
+    Args:
+        with_own: Packages that have been imported and bring a BLAS of their own.
+    """
+    return ThreadpoolController()
 
 
 class Points(NamedTuple):
