@@ -360,6 +360,24 @@ _threads_option = click.option(
     callback=lambda context, option, text: _read_counts(text),
     help="Numbers of threads, each in a process of its own",
 )
+
+
+def _pool_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add which strategies select, from a pool of which size."""
+    options = (
+        click.argument("names", metavar="[NAME]...", nargs=-1),
+        click.option("--regions", type=click.IntRange(min=128), default=380_800, show_default=True),
+        click.option(
+            "--features", type=click.IntRange(min=1), default=128, show_default=True, help="Dimension of a feature"
+        ),
+        click.option("--labelled", type=click.IntRange(min=1), default=16_000, show_default=True),
+        click.option("--budget", type=click.IntRange(min=1), default=16_000, show_default=True),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 _limit_option = click.option(
     "--limit", "limit_s", type=float, default=600.0, show_default=True, help="Seconds after which a side is stopped"
 )
@@ -420,11 +438,7 @@ def rivals(threads: tuple[int, ...], problems: tuple[int, ...], limit_s: float, 
 
 
 @bench.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--regions", type=click.IntRange(min=128), default=380_800, show_default=True)
-@click.option("--features", type=click.IntRange(min=1), default=128, show_default=True, help="Dimension of a feature")
-@click.option("--labelled", type=click.IntRange(min=1), default=16_000, show_default=True)
-@click.option("--budget", type=click.IntRange(min=1), default=16_000, show_default=True)
+@_pool_options
 @_threads_option
 @_limit_option
 @_json_option
@@ -448,11 +462,7 @@ def strategies(
 
 
 @bench.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--regions", type=click.IntRange(min=128), default=380_800, show_default=True)
-@click.option("--features", type=click.IntRange(min=1), default=128, show_default=True, help="Dimension of a feature")
-@click.option("--labelled", type=click.IntRange(min=1), default=16_000, show_default=True)
-@click.option("--budget", type=click.IntRange(min=1), default=16_000, show_default=True)
+@_pool_options
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Calls after a warm-up")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cuda", show_default=True,
               help="cpu: try the script on a small pool, with TRITON_INTERPRET=1")  # fmt: skip

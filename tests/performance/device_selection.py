@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from performance.gpu.card import measure_rates, seconds_of
 from quadrat.benchmark.planning.selection_time import synthetic_pool
 from quadrat.strategies import Pool, load
 from quadrat.strategies.diversity import Diversification
@@ -81,7 +82,7 @@ def bench_device_selection(
     assert pool.features is not None
     result["floors_s"] = {
         "features to the device": _rounded(pool.features.nbytes / result["rates"]["host_to_device_bytes_per_s"]),
-        "products": _rounded(2 * pool.features.size * num_members / result["rates"]["float32_flop_per_s"]),
+        "products": _rounded(2 * pool.features.size * num_members / result["rates"]["fp32_flop_per_s"]),
     }
     for row in result["rows"]:
         row["floor"] = ", ".join(f"{seconds:g} ({what})" for what, seconds in result["floors_s"].items())
@@ -220,40 +221,15 @@ def _equality(found: Selection, expected: Selection) -> dict[str, Any]:
 
 
 def _rates(device: str) -> dict[str, float]:
-    """Return what the device reaches: bytes copied on it and to it, and float32 operations of a matrix product."""
+    """Return what the card reaches, and how fast bytes are copied to it from pinned memory."""
     import torch
-
-    from quadrat.strategies.greedy.device import _full_precision
 
     is_cuda = device == "cuda"
-    num_bytes = 1 << (30 if is_cuda else 24)
-    source, target = (torch.zeros(num_bytes // 4, device=device) for _ in range(2))
-    host = torch.zeros(num_bytes // 8, pin_memory=is_cuda)
-    side = 8192 if is_cuda else 256
-    left, right, out = (torch.ones(side, side, device=device) for _ in range(3))
-    with _full_precision():
-        return {
-            "device_copy_bytes_per_s": 2 * num_bytes / _seconds(lambda: target.copy_(source), device),
-            "host_to_device_bytes_per_s": num_bytes
-            / 2
-            / _seconds(lambda: target[: len(host)].copy_(host, non_blocking=True), device),
-            "float32_flop_per_s": 2 * side**3 / _seconds(lambda: torch.mm(left, right, out=out), device),
-        }
-
-
-def _seconds(work: Callable[[], Any], device: str) -> float:
-    import torch
-
-    times = []
-    for _ in range(4):
-        if device == "cuda":
-            torch.cuda.synchronize()
-        begin_s = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - begin_s)
-    return min(times[1:])
+    num_bytes = 1 << (29 if is_cuda else 23)
+    host = torch.zeros(num_bytes // 4, pin_memory=is_cuda)
+    target = torch.empty_like(host, device=device)
+    elapsed_s = seconds_of(lambda: target.copy_(host, non_blocking=True), device)
+    return {**measure_rates(device), "host_to_device_bytes_per_s": num_bytes / elapsed_s}
 
 
 def _plain_loop(pool: Pool, budget: int, device: str, limit_s: float = 15.0) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
 from quadrat.benchmark.learning.recipe import Recipe
 
-__all__ = ["Work", "count_work", "floors", "measure_rates", "work_of_recipe"]
+__all__ = ["Work", "count_work", "floors", "measure_rates", "seconds_of", "work_of_recipe"]
 
 # Bytes copied and sides of the matrices: past every cache of a card, and small for a test on a CPU.
 _COPY_BYTES = {"cuda": 4 << 30, "cpu": 1 << 24}
@@ -44,7 +44,7 @@ def measure_rates(device: str) -> dict[str, float]:
             left, right = (torch.randn(side, side, device=device, generator=generator).to(dtype) for _ in range(2))
             torch.backends.cuda.matmul.allow_tf32 = allows_tf32
             product = torch.empty_like(left)
-            elapsed_s = _seconds(lambda: torch.matmul(left, right, out=product), device)  # noqa: B023
+            elapsed_s = seconds_of(lambda: torch.matmul(left, right, out=product), device)  # noqa: B023
             rates[f"{name}_flop_per_s"] = 2.0 * side**3 / elapsed_s
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
@@ -54,10 +54,10 @@ def measure_rates(device: str) -> dict[str, float]:
 def _copy_rate(device: str, generator: torch.Generator) -> float:
     source = torch.randn(_COPY_BYTES[device] // 4, device=device, generator=generator)
     target = torch.empty_like(source)
-    return 2 * _COPY_BYTES[device] / _seconds(lambda: target.copy_(source), device)
+    return 2 * _COPY_BYTES[device] / seconds_of(lambda: target.copy_(source), device)
 
 
-def _seconds(work: Callable[[], object], device: str) -> float:
+def seconds_of(work: Callable[[], object], device: str) -> float:
     """Return the median time of one call, after a warm-up."""
     times = []
     for repeat in range(_REPEATS + 2):
