@@ -1,10 +1,11 @@
 """Process-wide settings of torch (device, threads, determinism, precision), set for one block and then restored."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.utils import deterministic
 
 from quadrat.benchmark.errors import TrainingError
 
-__all__ = ["autocast", "resolve_device", "to_device", "torch_settings"]
+__all__ = ["autocast", "resolve_device", "stack_on_device", "to_device", "torch_settings"]
 
 
 @contextmanager
@@ -67,3 +68,13 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """Return an array as a tensor on `device`; to CUDA it is copied asynchronously from pinned memory."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def stack_on_device(arrays: Sequence[NDArray[Any]], device: torch.device) -> Tensor:
+    """Return arrays of one shape stacked on `device`; for CUDA each is copied once, into pinned memory."""
+    if device.type != "cuda":
+        return torch.from_numpy(np.stack(arrays)).to(device)
+    dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
+    pinned = torch.empty((len(arrays), *arrays[0].shape), dtype=dtype, pin_memory=True)
+    np.stack(arrays, out=pinned.numpy())
+    return pinned.to(device, non_blocking=True)

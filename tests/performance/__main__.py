@@ -55,7 +55,9 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=0),
             help="Processes that decode for the naive baseline. Default: 2, CUDA 8",
         ),
-        click.option("--images", type=click.IntRange(min=8), default=48, show_default=True, help="Images of the pool"),
+        click.option(
+            "--images", type=click.IntRange(min=8), default=48, show_default=True, help="Images; a smaller pool repeats"
+        ),
         click.option(
             "--size",
             callback=_read_size,

@@ -173,23 +173,49 @@ def _members(
     return run
 
 
+class _Copied:
+    """A batch's values on their way to the host: the copies are enqueued here and waited for when they are asked for.
+
+    A copy that waits at once would wait for everything that is enqueued, and the device would idle until the next batch
+    is.
+    """
+
+    def __init__(self, values: dict[str, Tensor]) -> None:
+        self._event: torch.cuda.Event | None = None
+        if not any(value.is_cuda for value in values.values()):
+            self._values = values
+            return
+        self._values = {
+            key: torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
+            for key, value in values.items()
+        }
+        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._event.record()
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return the values."""
+        if self._event is not None:
+            self._event.synchronize()
+        return {key: value.cpu().numpy() for key, value in self._values.items()}
+
+
 class _Collected:
-    """Values of the regions so far. A batch's values are copied to the host only when the next batch is enqueued."""
+    """Values of the regions so far. A batch's values are read on the host only when the next batch is enqueued."""
 
     def __init__(self, layout: Layout, folder: Path | None) -> None:
         self._layout = layout
         self._folder = folder
         self._rows: dict[str, RegionRows] = {}
-        self._pending: dict[str, Tensor] = {}
+        self._pending = _Copied({})
 
     def add(self, values: dict[str, Tensor]) -> None:
         """Append the values of the next batch, which are still on the device."""
-        before, self._pending = self._pending, values
-        for key, rows in before.items():
+        before, self._pending = self._pending, _Copied(values)
+        for key, rows in before.arrays().items():
             if key not in self._rows:
                 name = key.removeprefix(_SIGNAL).removeprefix(_PROFILE)
                 self._rows[key] = RegionRows(name, self._layout, self._path(key, name))
-            self._rows[key].append(rows.cpu().numpy())
+            self._rows[key].append(rows)
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
         """Return the values of all regions by key."""

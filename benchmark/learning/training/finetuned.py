@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +13,10 @@ from quadrat.benchmark.learning.network.folding import fold_batchnorm
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
 from quadrat.benchmark.learning.network.weights import EncoderWeights
 from quadrat.benchmark.learning.recipe import Recipe
-from quadrat.benchmark.learning.runtime import autocast, to_device
+from quadrat.benchmark.learning.runtime import autocast, stack_on_device
 from quadrat.benchmark.learning.scoring.predict import Predict, Prediction, predict_from
 from quadrat.benchmark.learning.training.augment import Windows, cut_windows, resample, sets_on
+from quadrat.benchmark.learning.training.device_pool import DevicePool, fits
 from quadrat.benchmark.learning.training.fit import Batch
 from quadrat.benchmark.learning.training.memory import check_memory
 from quadrat.benchmark.learning.training.sampler import Sampler
@@ -70,17 +70,25 @@ class FineTuned:
         mean_colour = encoder.mean_colour  # read once: it synchronises with the device
         sets_KC = sets_on(labels, self._device)
 
-        def cut(step: int) -> Windows:
-            is_pinned = self._device.type == "cuda"
-            return cut_windows(self._train, labels, sampler.draws(step), mean_colour, is_pinned=is_pinned)
-
-        windows_of: Callable[[int], Windows] = Prefetched(cut) if _is_cut_ahead(self._device) else cut
+        windows_of = self._windows(sampler, labels, mean_colour)
 
         def draw_batch(step: int) -> Batch:
             image_BHWx, label_BHW = resample(windows_of(step).to(self._device), crop, is_unscaled=is_unscaled)
             return Batch(inputs=encoder.prepare(image_BHWx), label_BHW=label_BHW, sets_KC=sets_KC)
 
         return draw_batch
+
+    def _windows(self, sampler: Sampler, labels: Labels, mean_colour: Sequence[int]) -> Callable[[int], Windows]:
+        """Return the function from an iteration number to its windows; the way they are cut changes no number."""
+        is_cuda = self._device.type == "cuda"
+        if is_cuda and fits(self._train, labels, self._device):
+            pool = DevicePool(self._train, labels, mean_colour, self._device)
+            return lambda step: pool.windows(sampler.draws(step))
+
+        def cut(step: int) -> Windows:
+            return cut_windows(self._train, labels, sampler.draws(step), mean_colour, is_pinned=is_cuda)
+
+        return Prefetched(cut) if _is_cut_ahead(self._device) else cut
 
     def predictor(self, state: dict[str, Tensor], images: Images) -> Predict:
         """Return the trained network as a function of indices of `images`."""
@@ -103,7 +111,7 @@ class FineTuned:
         replayed: dict[torch.Size, Replayed] = {}
 
         def predict(indices: Sequence[int]) -> Prediction:
-            image_BHWx = to_device(np.stack([images.image(index) for index in indices]), self._device)
+            image_BHWx = stack_on_device([images.image(index) for index in indices], self._device)
             shape = image_BHWx.shape
             if not (self._device.type == "cuda" and self._recipe.cuda_graphs and shape.numel() <= _GRAPH_NUMBERS):
                 return predict_images(image_BHWx)

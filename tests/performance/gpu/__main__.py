@@ -24,8 +24,8 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--suite", default="camvid")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    for name in ("images", "iterations", "repeats"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Options(), name))
+    for name in ("images", "score_images", "iterations", "repeats"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Options(), name))
     parser.add_argument("--results", default=Options().results, help="folder of the records of stage trials")
     parser.add_argument("--seconds", type=float, default=Options().seconds, help="length of stage trials")
     parser.add_argument("--stage", dest="names", action="append", help="only this stage (repeatable)")

@@ -17,7 +17,8 @@ class Options(NamedTuple):
     settings: tuple[str, ...] = ()
     device: str = "cuda"
     images: int = 96
-    iterations: int = 40
+    score_images: int = 736
+    iterations: int = 60
     repeats: int = 3
     results: str = "results/runs/gpu/camvid"
     seconds: float = 240.0
@@ -36,10 +37,10 @@ def stages(options: Options) -> list[Stage]:
     settings = [part for setting in options.settings for part in ("--set", setting)]
     device = ["--device", options.device]
 
-    def bench(what: str, *more: str) -> list[str]:
+    def bench(what: str, *more: str, images: int = options.images) -> list[str]:
         return [
             sys.executable, "-m", "performance", what, options.suite, *settings, *device,
-            "--images", str(options.images), "--repeats", str(options.repeats), "--json", *more,
+            "--images", str(images), "--repeats", str(options.repeats), "--json", *more,
         ]  # fmt: skip
 
     # Without a device the kernels are interpreted: a pool that shows whether the script works, no more.
@@ -49,7 +50,9 @@ def stages(options: Options) -> list[Stage]:
     return [
         Stage("card", [sys.executable, "-m", "performance", "card", options.suite, *settings, *device, "--json"], 60),
         Stage("fit", bench("fit", *length), 120),
-        Stage("score", bench("score"), 120),
+        Stage("score", bench("score", images=options.score_images), 120),
+        Stage("fit-profile", bench("profile", "--side", "quadrat fit", "--count", "30"), 60),
+        Stage("score-profile", bench("profile", "--side", "quadrat score", images=options.score_images), 60),
         Stage("tests", [sys.executable, "-m", "performance.gpu.tests", "--limit", "200"], 220),
         Stage("selection", [sys.executable, "-m", "performance", "device-selection", *small, *device], 120),
         Stage("plan", [*_QUADRAT, "show", options.suite, *settings, "--plan", "--json", "--devices", "1"], 120),

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def open_case(
     Args:
         suite: Its recipe, its region size and, unless `size` is given, its data set are read.
         folder: Everything written lies below it.
-        num_images: How many images; fewer where the pool holds fewer.
+        num_images: How many images; where the pool holds fewer, they come again.
         size: (height, width) of street scenes that are drawn and written as PNG files in place of the data set.
         device: `"cpu"` or `"cuda"`.
         threads: torch's threads of either side.
@@ -192,7 +193,7 @@ def _save(array: NDArray[np.uint8], path: Path) -> None:
 
 @dataclass(frozen=True)
 class _First:
-    """The first images of a data set."""
+    """The first images of a data set; where it has fewer, they come again."""
 
     dataset: Dataset
     num_images: int
@@ -217,7 +218,7 @@ class _First:
         return {**self.dataset.params(), "first": self.num_images}
 
     def items(self, split: str) -> Sequence[FilePair]:
-        items = self.dataset.items(split)[: self.num_images]
+        items = list(islice(cycle(self.dataset.items(split)), self.num_images))
         files = [item for item in items if isinstance(item, FilePair)]
         if len(files) != len(items):
             raise DataError(f"expected files on disk to decode, got a {type(items[0]).__name__}: take another data set")

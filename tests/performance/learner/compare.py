@@ -12,6 +12,8 @@ __all__ = ["bench_fit", "bench_score"]
 
 # Iterations of the block that the profiler records: it takes much longer to read events than to train.
 _RECORDED = 10
+# Images that the naive baseline scores in a block: it takes tens of milliseconds for each, quadrat less than one.
+_NAIVE_IMAGES = 96
 
 OnRow = Callable[[dict[str, Any]], None]
 
@@ -91,18 +93,19 @@ def _recipe_differences(case: Case, precision: str) -> list[str]:
 def _compare(case: Case, names: Sequence[str], count: int, repeats: int, on_row: OnRow | None) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in names}  # per image
     waits: dict[str, list[float]] = {name: [] for name in names}
+    counts = {name: min(count, _NAIVE_IMAGES) if name == "naive score" else count for name in names}
     with started([(name, case) for name in names]) as processes:
         sides: dict[str, SideProcess] = dict(zip(names, processes, strict=True))
         for repeat in range(repeats):
             # Every other time the other way round: what drifts on the machine then falls on both.
             for name in names if repeat % 2 == 0 else reversed(names):
-                images, elapsed_s, waited_s = sides[name].run(count)
+                images, elapsed_s, waited_s = sides[name].run(counts[name])
                 seconds[name].append(elapsed_s / images)
                 if waited_s is not None:
                     waits[name].append(waited_s / elapsed_s)
             if on_row is not None:
                 on_row({name: round(1.0 / seconds[name][-1], 3) for name in names})
-        memory = {name: side.peak(count) for name, side in sides.items()}
+        memory = {name: side.peak(counts[name]) for name, side in sides.items()}
         is_fit_on_gpu = case.device != "cpu" and "quadrat fit" in names
         busy, not_measured = _gpu_busy(sides, count) if is_fit_on_gpu else ({}, [])
     baseline, ours = names[0], names[1]
