@@ -21,7 +21,7 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
 from quadrat.benchmark.errors import TrainingError
-from quadrat.benchmark.learning.network.depthwise import use_subgrids
+from quadrat.benchmark.learning.network.depthwise import use_depthwise_kernels
 from quadrat.benchmark.learning.network.upsampling import TrainableUpsample
 from quadrat.benchmark.learning.network.weights import EncoderWeights, fit_to
 from quadrat.benchmark.learning.recipe import Recipe
@@ -155,7 +155,7 @@ def build_encoder(recipe: Recipe, weights: EncoderWeights | None, *, seed: int) 
         encoder = Encoder(recipe.encoder, recipe.output_stride)
     if weights is not None:
         encoder.start_from(weights)
-    use_subgrids(encoder)
+    use_depthwise_kernels(encoder)
     return encoder.to(memory_format=torch.channels_last)
 
 
@@ -164,7 +164,7 @@ def build_decoder(recipe: Recipe, encoder_channels: tuple[int, int], num_classes
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         decoder = Decoder(recipe, encoder_channels, num_classes)
-    use_subgrids(decoder)
+    use_depthwise_kernels(decoder)
     return decoder.to(memory_format=torch.channels_last)
 
 
@@ -177,7 +177,10 @@ class _ImagePooling(nn.Sequential):
     def forward(self, map_BExx: Tensor) -> Tensor:
         """Return the branch's output, (B, D, u, v)."""
         mean_BD11: Tensor = super().forward(map_BExx)  # type: ignore[no-untyped-call]
-        return mean_BD11.expand(-1, -1, *map_BExx.shape[2:])
+        expanded_BDxx = mean_BD11.expand(-1, -1, *map_BExx.shape[2:])
+        # An expanded map has no layout of its own: on CUDA all branches would be joined in another than channels-last,
+        # and their gradients taken by slower kernels.
+        return expanded_BDxx.contiguous(memory_format=torch.channels_last) if map_BExx.is_cuda else expanded_BDxx
 
 
 def check_encoder(name: str) -> None:

@@ -23,7 +23,11 @@ __all__ = ["TrainableUpsample", "upsample", "upsample_for_training"]
 def upsample(map_BChw: Tensor, factor: int) -> Tensor:
     """Return the map upsampled by `factor`, (B, C, H, W), contiguous; for inference."""
     if map_BChw.device.type != "cpu":
-        return F.interpolate(map_BChw, scale_factor=factor, mode="bilinear", align_corners=False)
+        # torch's kernel by its own name: where algorithms have to be deterministic, F.interpolate takes a slow way for
+        # the sake of the gradient, which inference has not.
+        scales = [float(factor), float(factor)]
+        upsampled: Tensor = torch.ops.aten.upsample_bilinear2d.vec(map_BChw, None, False, scales)
+        return upsampled
     batch, channels, height, width = map_BChw.shape
     rows = map_BChw.reshape(batch, channels * height, width)
     wide = F.interpolate(rows, scale_factor=float(factor), mode="linear", align_corners=False)

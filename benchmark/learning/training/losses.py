@@ -56,13 +56,13 @@ def segmentation_loss(
 def pixel_cross_entropy(logits_BCHW: Tensor, label_BHW: Tensor) -> Tensor:
     """Return the mean cross-entropy, in nats, over pixels that are not void.
 
-    On CUDA the kernel for images is not deterministic, so pixels are laid out as (P, C); on a CPU the layout of images
-    is several times faster.
+    On CUDA the kernel for images is not deterministic, so pixels are laid out as (P, C), and added up apart: the kernel
+    that adds them up itself does so on one multiprocessor. On a CPU the layout of images is several times faster.
     """
     label_BHW = label_BHW.long()
     if logits_BCHW.is_cuda:
         logits_PC = logits_BCHW.permute(0, 2, 3, 1).reshape(-1, logits_BCHW.shape[1])
-        total = F.cross_entropy(logits_PC, label_BHW.reshape(-1), ignore_index=VOID, reduction="sum")
+        total = F.cross_entropy(logits_PC, label_BHW.reshape(-1), ignore_index=VOID, reduction="none").sum()
     else:
         total = F.cross_entropy(logits_BCHW, label_BHW, ignore_index=VOID, reduction="sum")
     return total / (label_BHW != VOID).sum().clamp(min=1)

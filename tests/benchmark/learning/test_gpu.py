@@ -4,6 +4,7 @@
 run is listed with its reason.
 """
 
+import copy
 import gc
 import multiprocessing
 import subprocess
@@ -30,7 +31,7 @@ from support.learning_fakes import (
 from torch import nn
 
 from quadrat.benchmark.learning import Fitted, Learner, Recipe
-from quadrat.benchmark.learning.network.depthwise import use_subgrids
+from quadrat.benchmark.learning.network.depthwise import use_depthwise_kernels
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
 from quadrat.benchmark.learning.network.upsampling import upsample_for_training
 from quadrat.benchmark.learning.scoring.evaluation import count_confusion
@@ -145,7 +146,7 @@ def test_loss_and_gradients_are_those_of_a_cpu(loss_stride: int) -> None:
     labels[:, :5] = 255
     found = []
     for device in ("cpu", "cuda"):
-        leaf = logits.to(device).requires_grad_()
+        leaf = logits.detach().to(device).requires_grad_()  # a leaf: detached, since `to` a CPU returns its argument
         loss = segmentation_loss(leaf, labels.to(device), loss_stride)
         loss.backward()
         found.append((loss.detach().cpu(), leaf.grad.cpu()))
@@ -175,14 +176,24 @@ def test_a_cuda_graph_gives_the_bits_of_kernels_launched_one_by_one(tmp_path: Pa
 @pytest.mark.parametrize(("kernel", "dilation"), [(5, 2), (3, 6), (3, 18)])
 def test_a_dilated_depthwise_convolution_is_that_of_a_cpu(kernel: int, dilation: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    layer = nn.Conv2d(32, 32, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=32)
+    layer = nn.Conv2d(96, 96, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=96)
     for parameter in layer.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator)
-    use_subgrids(layer)
-    maps = torch.randn(2, 32, 23, 30, generator=generator)
-    expected = layer.double()(maps.double())
-    found = layer.to("cuda", dtype)(maps.to("cuda", dtype).to(memory_format=torch.channels_last)).double().cpu()
-    assert float((found - expected).norm() / expected.norm()) < (1e-2 if dtype is torch.bfloat16 else 1e-3)
+    use_depthwise_kernels(layer)
+    maps, weight = (torch.randn(2, 96, 23, 30, generator=generator) for _ in range(2))
+
+    def values_and_gradients(device: str, dtype: torch.dtype) -> list[torch.Tensor]:
+        own = copy.deepcopy(layer).to(device, dtype)
+        leaf = maps.to(device, dtype).to(memory_format=torch.channels_last).requires_grad_()
+        found = own(leaf)
+        gradients = torch.autograd.grad((found * weight.to(device, dtype)).sum(), [leaf, *own.parameters()])
+        return [tensor.detach().double().cpu() for tensor in (found, *gradients)]
+
+    expected, found = values_and_gradients("cpu", torch.float64), values_and_gradients("cuda", dtype)
+    for one, other in zip(found, expected, strict=True):
+        assert float((one - other).norm() / other.norm()) < (1e-2 if dtype is torch.bfloat16 else 1e-5)
+    again = values_and_gradients("cuda", dtype)
+    assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
 
 
 def test_the_gradient_of_upsampling_is_deterministic() -> None:
@@ -240,9 +251,10 @@ def test_bf16_scores_stay_near_those_of_fp32(tmp_path: Path) -> None:
     assert np.abs(half.signals["entropy"] - full.signals["entropy"]).mean() < 0.03
 
 
-def test_bf16_training_stays_near_fp32(tmp_path: Path) -> None:
-    full, half = (fit(tiny_recipe(iterations=20, precision=precision), tmp_path) for precision in ("fp32", "bf16"))
-    assert half.loss == pytest.approx(full.loss, rel=0.05)
+def test_an_iteration_in_bf16_has_the_loss_of_one_in_fp32(tmp_path: Path) -> None:
+    # One iteration: after twenty the losses of two roundings are as far apart as those of two seeds, on a CPU too.
+    full, half = (fit(tiny_recipe(iterations=1, precision=precision), tmp_path) for precision in ("fp32", "bf16"))
+    assert half.loss == pytest.approx(full.loss, rel=0.01)
 
 
 def test_confusion_counts_are_those_of_a_cpu() -> None:

@@ -1,34 +1,80 @@
-"""Dilated depthwise convolutions over subgrids against torch's own, and which layers of a network take that way."""
+"""Dilated depthwise convolutions by Triton's kernels against torch's own, and which layers of a network take that way.
 
+Without a CUDA device the kernels run on the CPU by Triton's interpreter, in a process of its own; on a device they are
+tested in `test_gpu.py`.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from support.learning_fakes import tiny_recipe
 from torch import nn
 
-from quadrat.benchmark.learning.network.depthwise import SubgridConv, convolve_subgrids, use_subgrids
+from quadrat.benchmark.learning.network.depthwise import DilatedDepthwise, convolve_depthwise, use_depthwise_kernels
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+
+def check_values_and_gradients(size: tuple[int, int], kernel: int, dilation: int, *, has_bias: bool) -> None:
+    """Compare with torch's convolution in float64: 70 channels are more than a program takes, and not a multiple."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 70, *size), (70, 1, kernel, kernel), *([(70,)] if has_bias else [])]
+    inputs = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    found = convolve_depthwise(*inputs[:2], inputs[2] if has_bias else None, dilation)
+    bias = exact[2] if has_bias else None
+    expected = F.conv2d(*exact[:2], bias, padding=dilation * (kernel // 2), dilation=dilation, groups=70)
+    weight = torch.randn(found.shape, generator=generator)
+    gradients = torch.autograd.grad((found * weight).sum(), inputs)
+    exact_gradients = torch.autograd.grad((expected * weight).sum(), exact)
+    for one, other in zip((found, *gradients), (expected, *exact_gradients), strict=True):
+        assert float((one - other).norm() / other.norm()) < 1e-6, (size, kernel, dilation, has_bias)
+
+
+CODE = """
+import sys
+sys.path.insert(0, {folder!r})
+import torch
+torch.set_num_threads(1)
+from test_depthwise import check_values_and_gradients
+for kernel, dilation in ((3, 2), (5, 2), (3, 6), (3, 18)):
+    for size in ((1, 1), (7, 12), (23, 30)):
+        check_values_and_gradients(size, kernel, dilation, has_bias=size == (7, 12))
+print("equal")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
+@pytest.mark.skipif(
+    HAS_TRITON
+    and importlib.metadata.version("triton").startswith("3.6.")
+    and np.lib.NumpyVersion(np.__version__) >= "2.4.0",
+    reason="the interpreter of Triton 3.6 makes an int of an array of one number, which numpy 2.4 refuses",
+)
+def test_values_and_gradients_are_those_of_torch() -> None:
+    environment = dict(os.environ, TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    code = CODE.format(folder=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "equal\n", done.stderr
 
 
 @pytest.mark.parametrize("has_bias", [False, True])
-@pytest.mark.parametrize(("kernel", "dilation"), [(3, 2), (5, 2), (3, 6), (3, 18)])
-@pytest.mark.parametrize("size", [(1, 1), (7, 12), (23, 30), (36, 36)])
-def test_values_and_gradients_are_those_of_a_dilated_convolution(
-    size: tuple[int, int], kernel: int, dilation: int, has_bias: bool
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    found = []
-    tensors = [torch.randn(2, 6, *size, generator=generator), torch.randn(6, 1, kernel, kernel, generator=generator)]
-    bias = torch.randn(6, generator=generator) if has_bias else None
-    for convolve in (
-        lambda x, w, b: convolve_subgrids(x, w, b, dilation),
-        lambda x, w, b: F.conv2d(x, w, b, padding=dilation * (kernel // 2), dilation=dilation, groups=6),
-    ):
-        x, w = (tensor.double().requires_grad_() for tensor in tensors)
-        out = convolve(x, w, None if bias is None else bias.double())
-        (out * torch.arange(out.numel()).reshape(out.shape)).sum().backward()
-        found.append((out.detach(), x.grad, w.grad))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+def test_on_a_cpu_such_a_layer_is_torch_s_own(has_bias: bool) -> None:
+    layer = nn.Conv2d(6, 6, 5, padding=4, dilation=2, groups=6, bias=has_bias)
+    maps = torch.randn(2, 6, 9, 11, generator=torch.Generator().manual_seed(0))
+    expected = layer(maps)
+    assert torch.equal(use_depthwise_kernels(layer)(maps), expected) and type(layer) is DilatedDepthwise
 
 
 def test_all_dilated_depthwise_layers_of_deeplab_take_that_way() -> None:
@@ -38,13 +84,13 @@ def test_all_dilated_depthwise_layers_of_deeplab_take_that_way() -> None:
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     dilated = [m for m in convolutions if m.groups > 1 and m.dilation != (1, 1)]
     assert len(dilated) == 3 + 4  # the branches of ASPP; the encoder's last stages at output stride 16
-    assert all(type(module) is SubgridConv for module in dilated)
-    assert not any(type(m) is SubgridConv for m in convolutions if m not in dilated)
+    assert all(type(module) is DilatedDepthwise for module in dilated)
+    assert not any(type(m) is DilatedDepthwise for m in convolutions if m not in dilated)
 
 
 def test_others_are_left_alone() -> None:
     strided = nn.Conv2d(4, 4, 3, stride=2, padding=2, dilation=2, groups=4)
     valid = nn.Conv2d(4, 4, 3, dilation=2, groups=4)
     dense = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
-    use_subgrids(nn.Sequential(strided, valid, dense))
+    use_depthwise_kernels(nn.Sequential(strided, valid, dense))
     assert all(type(module) is nn.Conv2d for module in (strided, valid, dense))
