@@ -79,7 +79,7 @@ def main() -> int:
     options = make_parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report, console = Path(folder) / "junit.xml", Path(folder) / "console.txt"
-        command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-n", "6", "--dist", "worksteal", "-p"]
+        command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "-n", "10", "--dist", "worksteal", "-p"]
         command += [
             "no:cacheprovider",
             "-k",
