@@ -106,7 +106,8 @@ def test_strategies_import_the_core_alone() -> None:
 
 def test_what_is_imported_is_what_is_listed() -> None:
     listed = {module for modules in (*EXTRAS.values(), *APART.values()) for module in modules}
-    found = imported("benchmark") | imported("cluster") | imported("api")
+    # Triton comes with torch where there is CUDA; its module is imported on a device alone.
+    found = imported("benchmark", without=("depthwise_kernels.py",)) | imported("cluster") | imported("api")
     assert found <= listed | CORE, f"imported, of no extra: {sorted(found - listed - CORE)}"
     # torchvision is kept in step with torch; fsspec opens s3fs, which sends conditions through aiobotocore
     assert listed - found == {"torchvision", "s3fs", "aiobotocore"}

@@ -27,7 +27,15 @@ from quadrat.benchmark.learning.inputs import VOID
 from quadrat.benchmark.learning.network.weights import fit_to, load_weights
 from quadrat.benchmark.learning.recipe import Recipe
 
-__all__ = ["LabelledCrops", "WholeImages", "build", "make_optimizer", "region_entropies", "training_batches"]
+__all__ = [
+    "LabelledCrops",
+    "WholeImages",
+    "build",
+    "make_optimizer",
+    "region_entropies",
+    "training_batches",
+    "whole_images",
+]
 
 
 class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
@@ -119,14 +127,20 @@ def training_batches(case: Case) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches for ever, with replacement, so that no epoch's end empties the queue."""
     crops = LabelledCrops(case)
     forever = RandomSampler(crops, replacement=True, num_samples=10**9)
-    loader = DataLoader(
-        crops,
-        batch_size=case.recipe.batch_size,
-        sampler=forever,
-        num_workers=case.workers,
-        pin_memory=case.device != "cpu",
-    )
-    yield from loader
+    yield from DataLoader(crops, batch_size=case.recipe.batch_size, sampler=forever, **_workers(case))
+
+
+def whole_images(case: Case) -> DataLoader[Tensor]:
+    """Return the loader of the pool's images, one at a time; its workers stay from one pass to the next."""
+    return DataLoader(WholeImages(case), persistent_workers=case.workers > 0, **_workers(case))
+
+
+def _workers(case: Case) -> dict[str, Any]:
+    """Return how a loader's processes start: on CUDA not as copies of this one, whose threads may hold a lock then."""
+    options: dict[str, Any] = {"num_workers": case.workers, "pin_memory": case.device != "cpu"}
+    if case.workers and case.device != "cpu":
+        options["multiprocessing_context"] = "forkserver"
+    return options
 
 
 def region_entropies(logits_CHW: Tensor, region_size: int) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
 
 from performance.learner import naive
 from performance.learner.case import Case
@@ -40,6 +39,7 @@ class NaiveFit:
         self._network = naive.build(case)
         self._optimizer = naive.make_optimizer(self._network, case.recipe)
         self._loss = torch.nn.CrossEntropyLoss(ignore_index=255)
+        self._batches = naive.training_batches(case)  # its workers stay from one block to the next
 
     def run(self, count: int) -> Block:
         """Train `count` iterations and the warm-up."""
@@ -47,13 +47,12 @@ class NaiveFit:
         self._network.train()
         if recipe.frozen:
             self._network.get_submodule("encoder").eval()
-        batches = naive.training_batches(self._case)
         begin = waited_s = 0.0
         for step in range(_WARM_STEPS + count):
             if step == _WARM_STEPS:
                 begin, waited_s = _now(device), 0.0
             asked = time.perf_counter()
-            image, label = next(batches)
+            image, label = next(self._batches)
             waited_s += time.perf_counter() - asked
             image, label = image.to(device, non_blocking=True), label.to(device, non_blocking=True)
             loss = self._loss(self._network(image), label)
@@ -111,15 +110,15 @@ class NaiveScore:
         torch.set_num_threads(case.threads)
         self._case = case
         self._network = naive.build(case).eval()
+        self._images = naive.whole_images(case)
 
     @torch.no_grad()
     def run(self, count: int) -> Block:
         """Score the first `count` images after the warm-up."""
         case = self._case
         sizes = case.split().sizes
-        loader = DataLoader(naive.WholeImages(case), num_workers=case.workers, pin_memory=case.device != "cpu")
         begin = waited_s = 0.0
-        batches = iter(loader)
+        batches = iter(self._images)
         warm_images = _WARM_IMAGES[case.device]
         num_images = min(warm_images + count, len(sizes))
         for index in range(num_images):
