@@ -46,9 +46,10 @@ sys.path.insert(0, {folder!r})
 import torch
 torch.set_num_threads(1)
 from test_depthwise import check_values_and_gradients
-for kernel, dilation in ((3, 2), (5, 2), (3, 6), (3, 18)):
-    for size in ((1, 1), (7, 12), (23, 30)):
-        check_values_and_gradients(size, kernel, dilation, has_bias=size == (7, 12))
+from quadrat.benchmark.learning.network import depthwise_kernels
+depthwise_kernels._PARTS = 3  # the interpreter takes milliseconds for each program
+for size, kernel, dilation in (((1, 1), 3, 2), ((7, 9), 5, 2), ((9, 8), 3, 6), ((4, 25), 3, 18)):
+    check_values_and_gradients(size, kernel, dilation, has_bias=kernel == 5)
 print("equal")
 """
 
