@@ -16,7 +16,7 @@ from performance.__main__ import bench
 from performance.gpu import tests as gpu_tests
 from performance.gpu.card import Work, count_work, floors, measure_rates
 from performance.gpu.install import join_parts
-from performance.gpu.running import is_done, run_stage
+from performance.gpu.running import is_done, read_ahead, run_stage
 from performance.gpu.stages import Options, Stage, gpu_test_files, stages
 from performance.gpu.table import rows, write_table
 from performance.gpu.tests import read_junit, read_lines
@@ -133,6 +133,14 @@ def test_what_a_stopped_run_printed_is_counted() -> None:
     )
     assert found["passed"] == 1 and list(found["failed"]) == ["test_two::test_y"] and not found["is_complete"]
     assert found["skipped"] == ["test_two::test_z"]
+
+
+def test_the_libraries_of_a_package_are_read_and_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_package" / "lib").mkdir(parents=True)
+    for name, size in (("__init__.py", 0), ("notes.txt", 7), ("lib/libone.so", 3000), ("lib/libtwo.so.13", 50)):
+        (tmp_path / "some_package" / name).write_bytes(bytes(size))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert read_ahead(["some_package", "no_such_package"]) == 3050
 
 
 def test_the_work_of_a_convolution_is_that_by_hand() -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from performance.gpu.running import about_machine, is_done, run_stage
+from performance.gpu.running import about_machine, is_done, read_ahead, run_stage
 from performance.gpu.stages import Options, stages
 from performance.gpu.table import rows, write_table
 
@@ -32,6 +32,8 @@ def main() -> int:
     options = vars(parser.parse_args())
     folder, names = options.pop("out"), options.pop("names")
     folder.mkdir(parents=True, exist_ok=True)
+    if options["device"] == "cuda":
+        print(f"libraries: {read_ahead() / 2**30:.1f} GiB read", flush=True)
     about, num_failed = about_machine(), 0
     if options["device"] == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"  # the kernels of a selection are interpreted
