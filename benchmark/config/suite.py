@@ -237,6 +237,16 @@ class Suite(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _pseudo_labels_are_made_of_sets(self) -> Self:
+        given = {*self.label_types, *(entry.labels for entry in self.strategies)}
+        if self.learner.pseudo_labels and "multi-class" not in given:
+            raise ValueError(
+                "labels: multi-class with learner.pseudo_labels, which are made of sets of classes: other labels name "
+                "one class; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sizes_are_of_regions_that_have_one(self) -> Self:
         fixed = next((one.name for one in self._all_regions() if not one.kind().has_size), None)
         if fixed is None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from quadrat.benchmark.data import Layout
 
-__all__ = ["VOID", "Images", "Labels", "Masks"]
+__all__ = ["VOID", "Images", "Labels", "Masks", "labelled_images"]
 
 VOID = 255
 
@@ -76,3 +76,8 @@ class Labels(Protocol):
 
         Class ids, uint8; or rows of `sets_KC`, int32.
         """
+
+
+def labelled_images(labels: Labels) -> NDArray[np.int64]:
+    """Return the images that have a labelled region, ascending."""
+    return np.unique(labels.layout.image[labels.regions]).astype(np.int64)

@@ -21,10 +21,17 @@ from quadrat.benchmark.learning.scoring.preview import Preview, preview
 from quadrat.benchmark.learning.scoring.profiles import load_profiles
 from quadrat.benchmark.learning.scoring.score import Scores, score_regions
 from quadrat.benchmark.learning.scoring.signals import load_signals
-from quadrat.benchmark.learning.training.checkpoint import CheckpointError, CheckpointFile, Fitted
+from quadrat.benchmark.learning.training.checkpoint import (
+    CheckpointError,
+    CheckpointFile,
+    Fitted,
+    read_before,
+    write_before,
+)
 from quadrat.benchmark.learning.training.finetuned import FineTuned
 from quadrat.benchmark.learning.training.fit import Batch, train
 from quadrat.benchmark.learning.training.frozen import Frozen
+from quadrat.benchmark.learning.training.pseudo_labels import disambiguate
 from quadrat.benchmark.learning.training.sampler import Sampler
 from quadrat.benchmark.seeds import torch_seed
 
@@ -116,6 +123,9 @@ class Learner:
     ) -> Fitted:
         """Train a network from its initial weights on the labelled regions.
 
+        With the recipe's `pseudo_labels` and sets of classes it is trained twice: the result is the second network, its
+        iterations are those of both fits.
+
         Args:
             labels: The labelled regions.
             seed: The trial's seed.
@@ -128,17 +138,46 @@ class Learner:
                 or the checkpoint belongs to another fit.
         """
         with torch_settings(self._device, self._threads):
-            network, draw_batch, num_steps = self.training(labels, seed=seed, round=round)
-            losses = train(
-                network,
-                draw_batch,
-                self.recipe,
-                num_steps,
-                dropout_seed=lambda step: torch_seed(seed, "fit", round, "dropout", step),
-                device=self._device,
-                checkpoint=self._checkpoint_file(checkpoint, labels, seed, round),
-                on_step=on_step,
-            )
+            if not self._trains_twice(labels):
+                return self._fit_once(
+                    labels, self._checkpoint_file(checkpoint, labels, seed, round), on_step, seed, round
+                )
+            return self._fit_twice(labels, checkpoint, on_step, seed, round)
+
+    def _trains_twice(self, labels: Labels) -> bool:
+        return self.recipe.pseudo_labels and labels.sets_KC is not None
+
+    def _fit_twice(
+        self, labels: Labels, checkpoint: Path | None, on_step: OnStep | None, seed: int, round: int
+    ) -> Fitted:
+        """Train on sets of classes, then on pseudo labels; a checkpoint of the second fit holds the first network."""
+        first_file = self._checkpoint_file(checkpoint, labels, seed, round, stage=1)
+        second_file = self._checkpoint_file(checkpoint, labels, seed, round, stage=2)
+        before = None if second_file is None else read_before(second_file)
+        if before is None:
+            before = self._fit_once(labels, first_file, _first_half(on_step), seed, round).state
+            if second_file is not None:
+                write_before(second_file._replace(before=before))
+        if second_file is not None:
+            second_file = second_file._replace(before=before)
+        pseudo = disambiguate(self._variant.predictor(before, self._train), labels, self._cache_dir)
+        second = self._fit_once(pseudo, second_file, _second_half(on_step), seed, round)
+        return Fitted(state=second.state, steps=2 * second.steps, loss=second.loss)
+
+    def _fit_once(
+        self, labels: Labels, checkpoint: CheckpointFile | None, on_step: OnStep | None, seed: int, round: int
+    ) -> Fitted:
+        network, draw_batch, num_steps = self.training(labels, seed=seed, round=round)
+        losses = train(
+            network,
+            draw_batch,
+            self.recipe,
+            num_steps,
+            dropout_seed=lambda step: torch_seed(seed, "fit", round, "dropout", step),
+            device=self._device,
+            checkpoint=checkpoint,
+            on_step=on_step,
+        )
         state = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         return Fitted(state=state, steps=num_steps, loss=float(losses[-max(1, num_steps // 10) :].mean()))
 
@@ -288,7 +327,9 @@ class Learner:
             )
         return FineTuned(recipe, weights, train=self._train, num_classes=self._num_classes, device=self._device)
 
-    def _checkpoint_file(self, path: Path | None, labels: Labels, seed: int, round: int) -> CheckpointFile | None:
+    def _checkpoint_file(
+        self, path: Path | None, labels: Labels, seed: int, round: int, stage: int | None = None
+    ) -> CheckpointFile | None:
         if path is None:
             return None
         regions = np.ascontiguousarray(labels.regions, dtype="<i8")
@@ -305,8 +346,18 @@ class Learner:
         }
         if labels.layout.digest is not None:
             identity["borders"] = labels.layout.digest
+        if stage is not None:
+            identity["stage"] = stage
         return CheckpointFile(path, identity, self._checkpoint_every_s)
 
 
 def _shifted(on_step: OnStep, before: int, total: int) -> OnStep:
     return lambda done, _: on_step(before + done, total)
+
+
+def _first_half(on_step: OnStep | None) -> OnStep | None:
+    return None if on_step is None else lambda done, total: on_step(done, 2 * total)
+
+
+def _second_half(on_step: OnStep | None) -> OnStep | None:
+    return None if on_step is None else lambda done, total: on_step(total + done, 2 * total)

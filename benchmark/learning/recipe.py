@@ -24,13 +24,14 @@ __all__ = ["Recipe"]
 _NAMED_WEIGHTS: Final = ("imagenet", "packaged", "none")
 # Defaults with a frozen encoder: cached features can't be rescaled, and the loss is computed on their cells.
 _FROZEN_DEFAULTS: dict[str, Any] = {"scale": (1.0, 1.0), "loss_stride": 4}
-# Fields about speed, omitted from the dump (and so from trial ids and digests) at these values, which leave the
+# Fields that are omitted from the dump (and so from trial ids and digests) at these values, which leave the
 # computation as it is without the field. A new field of this kind goes here and changes no existing id.
 _OMITTED_AT_DEFAULT: dict[str, Any] = {
     "fold_batchnorm": False,
     "inference_precision": None,
     "compile": None,
     "cuda_graphs": True,
+    "pseudo_labels": False,
 }
 
 
@@ -70,6 +71,9 @@ class Recipe(BaseModel):
             trains without it. Compiling takes a minute or two per process; equal up to rounding.
         cuda_graphs: On CUDA, launch an iteration, and a batch of small images that is scored, as one CUDA graph: the
             same kernels and numbers as launched one by one. False where memory is short, since a graph keeps its own.
+        pseudo_labels: With multi-class labels, train twice: on the sets of classes, then from the initial weights on
+            the class that the first network gives every pixel in and around the labelled regions, see
+            `training/pseudo_labels.py`. Both fits have the same length. Other labels are trained on once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +103,7 @@ class Recipe(BaseModel):
     inference_precision: Literal["fp32", "bf16"] | None = None
     compile: Literal["default", "reduce-overhead"] | None = None
     cuda_graphs: bool = True
+    pseudo_labels: bool = False
 
     @property
     def has_weight_file(self) -> bool:

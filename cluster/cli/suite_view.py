@@ -80,6 +80,8 @@ def show_bytes(num_bytes: float) -> str:
 def _facts(suite: Suite, results_dir: Path, extent: DataExtent | None, data_text: str) -> dict[str, str]:
     recipe, need = suite.learner, suite.resources
     length = f"{recipe.iterations} iterations" if recipe.iterations is not None else f"{recipe.epochs} epochs"
+    if recipe.pseudo_labels:
+        length += ", twice with multi-class labels"
     if extent is not None:
         pixels = f"{extent.pool_px:,} pixels, " if extent.exact else "about "
         data_text = f"{extent.num_pool:,} images, {pixels}{extent.width} x {extent.height} ({extent.source})"

@@ -18,8 +18,10 @@ __all__ = [
     "FitState",
     "Fitted",
     "load_tensors",
+    "read_before",
     "read_checkpoint",
     "save_tensors",
+    "write_before",
     "write_checkpoint",
 ]
 
@@ -68,6 +70,7 @@ class CheckpointFile(NamedTuple):
     path: Path
     identity: dict[str, Any]  # arguments of the fit, JSON-serialisable; a file with another identity is refused
     every_s: float
+    before: dict[str, Tensor] | None = None  # saved with each state: the network whose pseudo labels this fit trains on
 
 
 class FitState(NamedTuple):
@@ -103,30 +106,35 @@ def load_tensors(path: Path) -> Any:
 
 
 def write_checkpoint(file: CheckpointFile, state: FitState) -> None:
-    """Write the state of a fit to `file`, after a line with its digest: `torch.load` notices few flipped bits."""
+    """Write the state of a fit to `file`."""
+    _write(file, state._asdict())
+
+
+def write_before(file: CheckpointFile) -> None:
+    """Write `file.before` alone, for a fit that has not begun; it takes the place of the state of the fit before."""
+    _write(file, {})
+
+
+def _write(file: CheckpointFile, state: dict[str, Any]) -> None:
+    """Write after a line with the digest: `torch.load` notices few flipped bits."""
     buffer = io.BytesIO()
-    torch.save({"identity": file.identity, **state._asdict()}, buffer)
+    kept = {} if file.before is None else {"before": file.before}
+    torch.save({"identity": file.identity, **state, **kept}, buffer)
     data = buffer.getvalue()
     atomic_write(file.path, f"{_HEADER}{digest_of(data)}\n".encode() + data)
 
 
 def read_checkpoint(file: CheckpointFile) -> FitState | None:
-    """Return the saved state of the fit with this identity; None where there is no file.
+    """Return the saved state of the fit with this identity; None where there is no file, or it has not begun.
 
     Raises:
         CheckpointError: The file is damaged, or belongs to another fit.
     """
-    try:
-        content = file.path.read_bytes()
-    except FileNotFoundError:
+    saved = _read(file.path)
+    if saved is None:
         return None
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {file.path} can't be read ({error.strerror})") from error
-    line, _, data = content.partition(b"\n")
-    if line != f"{_HEADER}{digest_of(data)}".encode():
-        raise CheckpointError(f"the checkpoint {file.path} is damaged: it has another content than was written")
-    saved = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     found = saved.pop("identity")
+    saved.pop("before", None)
     different = sorted(name for name in {*found, *file.identity} if found.get(name) != file.identity.get(name))
     if different:
         name = different[0]
@@ -134,4 +142,32 @@ def read_checkpoint(file: CheckpointFile) -> FitState | None:
             f"the checkpoint {file.path} is another fit's: expected {name}={file.identity.get(name)!r}, got "
             f"{found.get(name)!r}"
         )
-    return FitState(**saved)
+    return FitState(**saved) if saved else None
+
+
+def read_before(file: CheckpointFile) -> dict[str, Tensor] | None:
+    """Return the network that was saved with the state of the fit with this identity; None where that is not there.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    saved = _read(file.path)
+    if saved is None or saved["identity"] != file.identity:
+        return None
+    before: dict[str, Tensor] | None = saved.get("before")
+    return before
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what `write_checkpoint` saved; None where there is no file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path} can't be read ({error.strerror})") from error
+    line, _, data = content.partition(b"\n")
+    if line != f"{_HEADER}{digest_of(data)}".encode():
+        raise CheckpointError(f"the checkpoint {path} is damaged: it has another content than was written")
+    saved: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return saved

@@ -11,10 +11,9 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from quadrat.benchmark.learning.inputs import Images, Labels
+from quadrat.benchmark.learning.inputs import Images, Labels, labelled_images
 from quadrat.benchmark.learning.training.augment import Windows, empty_labels
 from quadrat.benchmark.learning.training.memory import memory_of
 from quadrat.benchmark.learning.training.sampler import Draw
@@ -27,7 +26,7 @@ _SHARE_OF_MEMORY: Final = 32
 
 def fits(images: Images, labels: Labels, device: torch.device) -> bool:
     """Return whether the images with labels, and their labels, take a small part of the memory of `device`."""
-    num_px = int(np.prod(images.sizes[_labelled(labels)].astype(np.int64), axis=1).sum())
+    num_px = int(np.prod(images.sizes[labelled_images(labels)].astype(np.int64), axis=1).sum())
     bytes_a_label = 1 if labels.sets_KC is None else 4
     return num_px * (3 + bytes_a_label) * _SHARE_OF_MEMORY <= memory_of(device)
 
@@ -45,7 +44,7 @@ class DevicePool:
             device: Of the windows.
         """
         self._device = device
-        kept = _labelled(labels)
+        kept = labelled_images(labels)
         self._sizes = images.sizes[kept].astype(np.int64)
         self._place = {image: place for place, image in enumerate(kept.tolist())}
         self._starts = np.concatenate([[0], np.cumsum(np.prod(self._sizes, axis=1))])
@@ -83,8 +82,3 @@ def _inside(position_S: Tensor, first_B: Tensor, length_B: Tensor, side_B: Tenso
     in_image_BS = position_S + first_B[:, None]
     is_inside_BS = (in_image_BS >= 0) & (in_image_BS < length_B[:, None]) & (position_S < side_B[:, None])
     return in_image_BS, is_inside_BS
-
-
-def _labelled(labels: Labels) -> NDArray[np.int64]:
-    """Return the images that have a labelled region, ascending."""
-    return np.unique(labels.layout.image[np.asarray(labels.regions, dtype=np.int64)]).astype(np.int64)

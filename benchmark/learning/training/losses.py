@@ -110,7 +110,7 @@ def pixel_merged_positive(logits_BCHW: Tensor, label_BHW: Tensor, sets_KC: Tenso
 
     All labelled pixels weigh the same here. The paper's code takes the means over regions of one class and of several
     apart, weighs them 16 to 8, adds a prototypical pixel loss (cross-entropy of the most probable pixel of each class
-    of a region) and trains a second model on pseudo labels; none of that is done here.
+    of a region); none of that is done here. Its second stage is the recipe's `pseudo_labels`.
 
     Args:
         logits_BCHW: Logits.

@@ -16,7 +16,7 @@ def test_every_field_changes_the_digest() -> None:
         "atrous_rates": (1, 2, 4), "dropout": 0.1, "optimizer": "adamw", "lr": 0.02, "momentum": 0.8,
         "weight_decay": 0.1, "poly_power": 1.0, "iterations": 13, "batch_size": 3, "crop": 48, "scale": (0.5, 1.0),
         "crop_placement": "labelled", "flip": False, "loss_stride": 4, "precision": "bf16", "fold_batchnorm": True,
-        "inference_precision": "bf16", "compile": "default", "cuda_graphs": False,
+        "inference_precision": "bf16", "compile": "default", "cuda_graphs": False, "pseudo_labels": True,
     }  # fmt: skip
     digests = {tiny_recipe(**{name: value}).digest() for name, value in changes.items()}
     digests |= {tiny_recipe().digest(), tiny_recipe(iterations=None, epochs=2).digest()}

@@ -47,7 +47,7 @@ SHAPES = {
     "labels": ["dominant", "multi-class"],
     "strategies": ["entropy-spatial", {"name": "ensemble-entropy", "labels": "dominant"}],
     "budgets": [6, 12],
-    "learner": {**SUITE["learner"], "iterations": 2},
+    "learner": {**SUITE["learner"], "iterations": 2, "pseudo_labels": True},
 }
 SHAPES_TRIALS = ("entropy-spatial dominant", "entropy-spatial multi-class", "ensemble-entropy dominant")
 LEASE_S = 4.0
