@@ -127,12 +127,16 @@ def shared_pixels(region_HW: NDArray[np.int64], stride: int, num_columns: int) -
     cell_rc = np.arange(rows)[:, None] * num_columns + np.arange(cols)
     low, high = _extremes(padded, stride)
     is_whole = low == high
-    mixed = blocks.swapaxes(1, 2)[~is_whole].reshape(-1, stride * stride)
-    num_cells = rows * num_columns
-    pair, count = np.unique((mixed * num_cells + cell_rc[~is_whole][:, None])[mixed >= 0], return_counts=True)
-    is_region = is_whole & (low >= 0)
-    region = np.concatenate([low[is_region], pair // num_cells])
-    cell = np.concatenate([cell_rc[is_region], pair % num_cells])
-    pixels = np.concatenate([np.full(is_region.sum(), stride * stride), count])
-    order = np.lexsort((cell, region))
+    # The pixels of a cell in the order of their regions: where the region changes, another pair begins.
+    mixed = np.sort(blocks.swapaxes(1, 2)[~is_whole].reshape(-1, stride * stride), axis=1)
+    is_first = np.ones(mixed.shape, dtype=np.bool_)
+    is_first[:, 1:] = mixed[:, 1:] != mixed[:, :-1]
+    first = np.flatnonzero(is_first)
+    count = np.diff(np.append(first, mixed.size))
+    region_of_pair, cell_of_pair = mixed.ravel()[first], cell_rc[~is_whole][first // (stride * stride)]
+    is_pair, is_region = region_of_pair >= 0, is_whole & (low >= 0)
+    region = np.concatenate([low[is_region], region_of_pair[is_pair]])
+    cell = np.concatenate([cell_rc[is_region], cell_of_pair[is_pair]])
+    pixels = np.concatenate([np.full(is_region.sum(), stride * stride), count[is_pair]])
+    order = np.argsort(region * (rows * num_columns) + cell)
     return Weights(region[order], cell[order], pixels[order])
