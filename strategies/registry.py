@@ -17,7 +17,20 @@ from quadrat.strategies.base import Strategy
 from quadrat.strategies.errors import PluginError, StrategyError
 from quadrat.strategies.oracle_strategies import OracleStrategy
 
-__all__ = ["STRATEGIES", "Plugin", "Registry", "available", "closest", "load", "sees_labels"]
+__all__ = [
+    "STRATEGIES",
+    "InstalledState",
+    "Plugin",
+    "Registry",
+    "available",
+    "closest",
+    "installed_state",
+    "load",
+    "sees_labels",
+]
+
+InstalledState = tuple[tuple[str, int | None], ...]
+"""The folders that distributions are found in, each with the time of its last change, ns, or None."""
 
 _LOOKED_FOR = ("needs", "space", "contents", "_select", "_select_with_truth", "asks")
 
@@ -129,11 +142,16 @@ def entry_points(group: str) -> EntryPoints:
     Reading the metadata of some hundred distributions takes a tenth of a second, and a suite asks for dozens of names.
     They are read once for each state of `sys.path`: installing a distribution adds to one of its folders.
     """
-    return _entry_points(group, tuple((path, _changed_ns(path)) for path in sys.path))
+    return _entry_points(group, installed_state())
+
+
+def installed_state() -> InstalledState:
+    """Return what changes when a distribution is installed or removed: each folder of `sys.path` with its time, ns."""
+    return tuple((path, _changed_ns(path)) for path in sys.path)
 
 
 @functools.lru_cache(maxsize=8)
-def _entry_points(group: str, state: tuple[tuple[str, int | None], ...]) -> EntryPoints:
+def _entry_points(group: str, state: InstalledState) -> EntryPoints:
     return metadata.entry_points(group=group)
 
 

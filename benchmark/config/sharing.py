@@ -1,5 +1,7 @@
 """Rounds that trials share, and the training steps they need: known from their specs before they run."""
 
+import functools
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,7 +10,7 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator, TrialSpec, identity
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import Needs, load
-from quadrat.strategies.registry import Registry
+from quadrat.strategies.registry import InstalledState, Registry, installed_state
 
 __all__ = [
     "Fits",
@@ -108,7 +110,7 @@ def fitted_models(spec: TrialSpec, round_: int) -> int:
     """Return how many models a trial trains on the labels of a round: 1, or the members of an ensemble."""
     if spec.strategy == FULL_SUPERVISION or round_ == spec.num_rounds - 1:
         return 1
-    return SharedNeeds.of([load(spec.strategy, **spec.params).needs]).num_models
+    return _needs_of_strategy(spec).num_models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +140,7 @@ class SharedNeeds:
     @property
     def num_models(self) -> int:
         """Models that the signals read: 1, or the members of an ensemble."""
-        registry = Registry(group="quadrat.signals", kind="signal")
-        return max((getattr(registry.get(name), "num_models", 1) for name in self.signals), default=1)
+        return _num_models(self.signals, installed_state())
 
     def __str__(self) -> str:
         """Return the names of all that the pass computes."""
@@ -152,6 +153,22 @@ class SharedNeeds:
             and other.features <= self.features
             and set(other.profiles) <= set(self.profiles)
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _num_models(signals: tuple[str, ...], state: InstalledState) -> int:
+    registry = Registry(group="quadrat.signals", kind="signal")
+    return max((getattr(registry.get(name), "num_models", 1) for name in signals), default=1)
+
+
+def _needs_of_strategy(spec: TrialSpec) -> SharedNeeds:
+    """Return what the strategy of a trial needs; it is loaded once for all trials with its parameters."""
+    return _loaded_needs(spec.strategy, canonical_json(spec.params), installed_state())
+
+
+@functools.lru_cache(maxsize=1024)
+def _loaded_needs(strategy: str, params: str, state: InstalledState) -> SharedNeeds:
+    return SharedNeeds.of([load(strategy, **json.loads(params)).needs])
 
 
 def needs_of_suite(suite: Suite) -> SharedNeeds:
@@ -169,7 +186,7 @@ def needs_of_trial(spec: TrialSpec, round_: int, suite_needs: SharedNeeds) -> Sh
     """
     if spec.strategy == FULL_SUPERVISION:
         return SharedNeeds()
-    own = SharedNeeds.of([load(spec.strategy, **spec.params).needs])
+    own = _needs_of_strategy(spec)
     return suite_needs if round_ == 0 and suite_needs.covers(own) else own
 
 
@@ -197,8 +214,10 @@ def expected_steps(spec: TrialSpec, *, num_images: int, num_done: int = 0) -> in
         num_images: Images of the pool.
         num_done: Rounds that have a record.
     """
+    last = spec.num_rounds - 1
+    num_models = fitted_models(spec, 0)  # of every round but the last, which has one
     return sum(
-        round_steps(spec, round_, num_images=num_images) * fitted_models(spec, round_)
+        round_steps(spec, round_, num_images=num_images) * (num_models if round_ < last else 1)
         for round_ in range(num_done, spec.num_rounds)
     )
 

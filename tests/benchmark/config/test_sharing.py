@@ -1,10 +1,14 @@
 """Rounds that trials share, and the training steps they need."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import pytest
 from support.fake_trials import make_suite
 
+from quadrat.benchmark.config import sharing
 from quadrat.benchmark.config.sharing import (
     SharedNeeds,
     count_fits,
@@ -15,7 +19,7 @@ from quadrat.benchmark.config.sharing import (
     planned_round,
 )
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec
-from quadrat.strategies import Needs
+from quadrat.strategies import Needs, Strategy, load
 
 
 def trials(**changes: Any) -> list[TrialSpec]:
@@ -91,6 +95,22 @@ def test_a_trial_with_an_ensemble_is_as_long_as_its_fits_and_is_started_first() 
     assert expected_steps(ensemble, num_images=100) == 50 * (5 + 5 + 1)
     assert expected_steps(ensemble, num_images=100, num_done=2) == 50
     assert longest_first([random, ensemble], num_images=100) == [ensemble, random]
+
+
+@pytest.mark.parametrize("ask", [partial(longest_first, num_images=10), count_fits])
+def test_a_strategy_is_loaded_once_for_all_its_trials(
+    ask: Callable[[list[TrialSpec]], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def counted(name: str, **params: Any) -> Strategy:
+        calls.append(name)
+        return load(name, **params)
+
+    many = make_suite(strategies=["random", "ensemble-entropy"], seeds=list(range(50))).trials()
+    monkeypatch.setattr(sharing, "load", counted)
+    ask(many)
+    assert len(calls) <= 2  # fewer where another test has loaded them
 
 
 def test_trials_that_differ_in_their_label_alone_share_every_fit() -> None:
