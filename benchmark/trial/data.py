@@ -4,7 +4,7 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,10 @@ __all__ = ["OnPack", "TrialData", "check_data_set", "list_splits", "open_data"]
 
 OnPack = Callable[[str, int, int], None]
 """Called with (what is done, such as "packing train", images or files done, those in all) before trials can run."""
+
+
+_TESTS: Final = ("test", "search_test")
+"""Keys of suite.json that describe a split to compare on."""
 
 
 class ListedSplits(NamedTuple):
@@ -83,9 +87,12 @@ class TrialData:
         pool: Packed split whose regions can be labelled.
         test: Packed split that is reported on.
         click_source: Source of the vertices of clicks, where it is known without the data set.
+        search_test: See below.
         warnings: See below.
 
     Attributes:
+        search_test: Packed split that a study compares its candidates on; None where that is the test split, and on
+            workers.
         warnings: What makes results on these splits wrong or unfair unless it is meant so, a sentence each. The driver
             says them; workers have none.
     """
@@ -97,9 +104,11 @@ class TrialData:
         pool: PackedSplit,
         test: PackedSplit,
         click_source: ClickSource | None = None,
+        search_test: PackedSplit | None = None,
         warnings: Sequence[str] = (),
     ) -> None:
         self._load = load
+        self.search_test = search_test
         self._click_source = click_source
         self.pool = pool
         self.test = test
@@ -164,9 +173,12 @@ class TrialData:
         Raises:
             ResultsError: When the storage cannot be reached, or the disk is full.
         """
-        if (described["pool"]["split"], described["test"]["split"]) != (spec.pool, spec.test):
-            return None  # the splits of a study may be others
-        pool, test = (find_shared_pack(results_dir, described[split], cache_dir, remote) for split in ("pool", "test"))
+        tests = {described[name]["split"]: described[name] for name in _TESTS if name in described}
+        if described["pool"]["split"] != spec.pool or spec.test not in tests:
+            return None
+        pool, test = (
+            find_shared_pack(results_dir, split, cache_dir, remote) for split in (described["pool"], tests[spec.test])
+        )
         if pool is None or test is None:
             return None
         return cls(
@@ -184,9 +196,10 @@ class TrialData:
         Raises:
             DataError: When a split of the same name has other ones.
         """
-        for name, split in (("pool", self.pool), ("test", self.test)):
-            there = described[name]
-            if there["split"] == split.split and there["fingerprint"] != split.fingerprint:
+        pairs = [("pool", self.pool), *((name, self.test) for name in _TESTS)]
+        for name, split in pairs:
+            there = described.get(name)
+            if there and there["split"] == split.split and there["fingerprint"] != split.fingerprint:
                 raise DataError(
                     f"{split.split} of {split.name} has other images or masks here (fingerprint "
                     f"{split.fingerprint[:12]}) than where the run was started ({there['fingerprint'][:12]}): its "
@@ -194,15 +207,16 @@ class TrialData:
                 )
 
     def share(self, suite: Suite, remote: Remote) -> None:
-        """Put both packed splits beside the results at a URL, with the clicks of all regions that trials label.
+        """Put the packed splits beside the results at a URL, with the clicks of all regions that trials label.
 
         Raises:
             ResultsError: When the storage cannot be reached or written.
         """
         for region_size, regions in cuts(suite.trials()):
             self.clicks(region_size, regions)
-        for split in (self.pool, self.test):
-            share_pack(split, remote)
+        for split in (self.pool, self.test, self.search_test):
+            if split is not None:
+                share_pack(split, remote)
 
     def layout(
         self,
@@ -286,6 +300,7 @@ class TrialData:
             "colours": [list(colour) for colour in self.pool.colours],
             "pool": pool,
             "test": _describe(self.test, results_dir),
+            **({} if self.search_test is None else {"search_test": _describe(self.search_test, results_dir)}),
             "warnings": list(self.warnings),
         }
 
@@ -330,7 +345,9 @@ def open_data(suite: Suite, cache_dir: Path, on_pack: OnPack | None = None) -> T
         on_cut = functools.partial(on_pack, f"cutting {suite.dataset.pool} into {regions.title}") if on_pack else None
         data.layout(region_size, regions, on_cut)
     if suite.study is not None and suite.study.test not in (None, suite.dataset.test):
-        data.warnings += TrialData.open(search_dataset(suite), cache_dir, on_pack).warnings
+        searched = TrialData.open(search_dataset(suite), cache_dir, on_pack)
+        data.search_test = searched.test
+        data.warnings += searched.warnings
         data.warnings = tuple(dict.fromkeys(data.warnings))
     return data
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 from support.layouts import write_cityscapes, write_folder
 
+from quadrat.benchmark.config.candidates import search_dataset, search_suite
 from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.errors import DataError, SuiteError
 from quadrat.benchmark.storage.local_copy import find_copy
 from quadrat.benchmark.storage.remote import Remote, working_folder
 from quadrat.benchmark.trial.context import TrialContext
-from quadrat.benchmark.trial.data import check_data_set, list_splits
+from quadrat.benchmark.trial.data import TrialData, check_data_set, list_splits
 from quadrat.cluster.runner.engine import benchmark_engine
 
 Machine = Callable[[str], None]
@@ -84,6 +86,53 @@ def test_one_machine_packs_and_the_others_fetch_the_pack(
             assert np.array_equal(found.masks.mask(index), split.masks.mask(index))
     assert np.array_equal(data.clicks(8), expected.clicks(8)) and find_copy(url) is None
     assert described["pool"]["fingerprint"] == data.pool.fingerprint
+
+
+def test_workers_that_start_together_on_a_node_fetch_each_file_of_a_pack_once(
+    write_suite: Callable[..., Path], machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = suite_of(write_suite, f"file://{write_folder(tmp_path / 'camera')}")
+    results = f"file://{tmp_path}/results"
+    machine("head")
+    prepare(suite, results)
+    machine("node")
+    fetched: list[str] = []
+    download = Remote.download
+
+    def counted(self: Remote, name: str, path: Path) -> bool:
+        fetched.append(name)
+        return download(self, name, path)
+
+    monkeypatch.setattr(Remote, "download", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: open_worker(suite, results).data.pool.fingerprint, range(4)))
+    assert len(set(found)) == 1
+    packs = {path.relative_to(tmp_path / "results").as_posix() for path in (tmp_path / "results/packs").rglob("*.*")}
+    assert sorted(fetched) == sorted(packs) and len(packs) > 2
+
+
+def test_the_split_of_a_search_comes_with_the_pack(
+    write_suite: Callable[..., Path], machine: Machine, storage: str, tmp_path: Path
+) -> None:
+    on_disk = write_folder(tmp_path / "camera", splits={"train": "abc", "test": "de", "val": "fg"})
+    root, results = put(on_disk, f"{storage}/camera"), f"{storage}/results"
+    study = {"strategy": "entropy-spatial", "candidates": 1, "search_seeds": [7], "test": "val"}
+
+    def suite_at(root: Path | str) -> Suite:
+        dataset = {"name": "folder", "root": str(root)}
+        return load_suite(write_suite(dataset=dataset, region_size=8, budgets=[3, 6], study=study))
+
+    suite = suite_at(root)
+    machine("head")
+    prepare(suite, results)
+    machine("node")
+    searched = open_worker(search_suite(suite, suite.strategies[0]), results).data
+    reported = open_worker(suite, results).data
+    assert find_copy(root) is None and not any(working_folder(root).glob("*"))
+    expected = TrialData.open(search_dataset(suite_at(on_disk)), tmp_path / "plain")
+    assert searched.test.split == "val" and searched.test.fingerprint == expected.test.fingerprint
+    assert reported.test.split == "test" and reported.test.fingerprint != searched.test.fingerprint
+    assert searched.pool.fingerprint == reported.pool.fingerprint == expected.pool.fingerprint
 
 
 def test_clicks_from_polygons_come_with_the_pack(
