@@ -12,7 +12,7 @@ from quadrat.benchmark.reporting.formatting import interval, mean_std, parameter
 from quadrat.benchmark.results.study_results import StudyResults, read_study
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["fates", "report_values", "study_headline", "study_sentence"]
+__all__ = ["fates", "report_values", "study_entry", "study_headline", "study_sentence"]
 
 
 def study_headline(results: Results) -> str | None:
@@ -69,7 +69,7 @@ def study_sentence(
     strategies: Mapping[str, str],
     fates: Mapping[str, str],
 ) -> str:
-    """Return the best candidate, its gain over the suite's own setting on the report seeds, and how to use it.
+    """Return the best candidate and its gain over the suite's own setting on the report seeds.
 
     The suite's own is the same strategy as the suite gives it, or the best strategy of the suite where it has none or
     several.
@@ -94,9 +94,8 @@ def study_sentence(
     rest = {label: seeds for label, seeds in values.items() if label not in {one.label for one in found.best}}
     text = f"{chosen} On the report seeds its {DISPLAY_TITLE[objective]} is {mean_std(summarise(mine.values()), 2)}"
     text += f" ({fates[best.label]})" if best.label in fates else ""
-    use = f" To use it, as one of a suite's strategies: {_entry(found, candidate)}"
     if not rest:
-        return f"{text}.{use}"
+        return f"{text}."
     sign = 1 if found.directions[0] == "maximize" else -1
     own = [label for label in rest if strategies.get(label) == found.study.strategy]
     ahead = own[0] if len(own) == 1 else max(rest, key=lambda label: sign * statistics.fmean(rest[label].values()))
@@ -104,15 +103,20 @@ def study_sentence(
     text += f", against {mean_std(summarise(rest[ahead].values()), 2)} of {ahead}, {what}"
     difference = paired_difference(mine, rest[ahead])
     if difference is None:
-        return f"{text}; they share no seed.{use}"
+        return f"{text}; they share no seed."
     text += f": a difference of {signed(difference.summary.mean)}"
     if difference.half_width is None:
-        return f"{text} over {difference.summary.num} shared seed{'s' if difference.summary.num > 1 else ''}.{use}"
-    return f"{text} (95 % interval {interval(difference)}; exploratory).{use}"
+        return f"{text} over {difference.summary.num} shared seed{'s' if difference.summary.num > 1 else ''}."
+    return f"{text} (95 % interval {interval(difference)}; exploratory)."
+
+
+def study_entry(results: Results) -> str | None:
+    """Return the best candidate as an entry of a suite's `strategies`, YAML in one line; None where there is none."""
+    found = read_study(results.path)
+    return _entry(found, found.candidates[found.best[0].candidate]) if found is not None and found.best else None
 
 
 def _entry(found: StudyResults, candidate: Candidate) -> str:
-    """Return the entry of a suite's `strategies`, YAML in one line."""
     params = {**found.study.params, **candidate.params}
     region_size = params.pop("region_size", None)
     shown = ", ".join(f"{name}: {json.dumps(value)}" for name, value in params.items())

@@ -16,7 +16,7 @@ from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.reporting.caveats import caveats
 from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
-from quadrat.benchmark.reporting.study_sentence import study_headline
+from quadrat.benchmark.reporting.study_sentence import study_entry, study_headline
 from quadrat.benchmark.reporting.tables.analysis import or_lost
 from quadrat.benchmark.reporting.tables.cells import NamedTable, Table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, gains_table, pair_name
@@ -39,6 +39,7 @@ class ReportSummary:
             study: its best candidate against the suite's own, on the report seeds; the other sentence then follows.
         answer: More: where the two costs disagree, what the seeds at hand can tell, and under which query each strategy
             is highest over clicks.
+        entry: Of a study: its best candidate as an entry of a suite's `strategies`, YAML in one line; else None.
         gains: The table of the primary analysis; None where nothing can be compared.
         queries: The table of the comparison of queries with its caption; None where the suite has one.
         findings: Further sentences, exploratory, the most important first.
@@ -48,6 +49,7 @@ class ReportSummary:
 
     headline: str
     answer: tuple[str, ...]
+    entry: str | None
     gains: Table | None
     queries: NamedTable | None
     findings: tuple[str, ...]
@@ -75,6 +77,7 @@ def report_summary(results: Results, cost: Cost = FRACTION) -> ReportSummary:
             *_power(found.primary),
             *(query_sentences(found.primary.queries) if found.primary.queries is not None else ()),
         ),
+        entry=study_entry(results),
         gains=gains_table(found.primary) if found.primary.comparisons else None,
         queries=None if found.primary.queries is None else named_queries(found.primary.queries),
         findings=(

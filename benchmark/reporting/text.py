@@ -52,6 +52,8 @@ def _lines(results: Results, cost: Cost, columns: int | None) -> Iterator[str]:
             yield f"  {trial.state}  {trial.label} seed {trial.seed}, {len(trial.records)} rounds{why}"
         yield ""
     yield from (summary.headline, *summary.answer)
+    if summary.entry is not None:
+        yield from ("The best candidate, as one of a suite's strategies:", f"  {summary.entry}")
     if summary.gains is not None:
         yield from ("", *to_text(summary.gains, columns).splitlines(), GAINS_CAPTION)
     if summary.queries is not None:

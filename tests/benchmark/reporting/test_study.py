@@ -143,7 +143,8 @@ def test_the_results_of_a_study_begin_with_its_best_against_the_suites_own(folde
     assert "50.00" not in summary.headline  # of the search
     # The sentence on Random follows, and the entry can be pasted.
     assert "significant" in summary.answer[0]
-    entry = StrategyEntry.model_validate(load_yaml(summary.headline.partition("suite's strategies: ")[2]))
+    assert summary.entry is not None and f"\n  {summary.entry}\n" in as_text(results)
+    entry = StrategyEntry.model_validate(load_yaml(summary.entry))
     assert (entry.name, entry.params, entry.region_size) == ("entropy-spatial", {"norm": 1, "cutoff": 2.0}, 8)
     assert as_text(results).startswith("Best of 8 candidates")
     # Without one setting of its own it is the best of the suite; without a study there is no such sentence.
