@@ -39,10 +39,10 @@ def number(value: float) -> str:
     """Return a number with two significant digits below 10, whole and with thousands grouped from 10 on.
 
     Examples:
-        >>> number(3.27), number(42.16), number(55700.4)
-        ('3.3', '42', '55,700')
+        >>> number(3.27), number(5.0), number(42.16), number(55700.4)
+        ('3.3', '5.0', '42', '55,700')
     """
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 9.95 or value == 0 else f"{value:#.2g}"
 
 
 def signed(value: float) -> str:

@@ -51,7 +51,7 @@ Band = Literal["std", "range", "pointed"]
 BANDS: Mapping[Band, str] = {
     "std": "± 1 standard deviation",
     "range": "lowest to highest seed",
-    "pointed": "± 1 standard deviation, of the strategy that is pointed at",
+    "pointed": "± 1 std of the strategy pointed at",
 }
 """The band around a mean line, and its title in the menu."""
 

@@ -4,6 +4,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
+  const NARROW = 680; // pixels of a chart below which plots stand one above the other
   // ast: Vega's interpreter evaluates its expressions, so that the page needs no unsafe-eval.
   const options = { renderer: "svg", ast: true, actions: { export: true, source: false, compiled: false, editor: false } };
   const draw = (id, spec) =>
@@ -61,12 +62,21 @@
     return draw(id, spec);
   }
 
+  // In a narrow window the title of an axis, wider than the plot, takes two lines, and there are fewer ticks.
+  function folded(layers) {
+    for (const { encoding } of layers) {
+      if (!encoding.x || !encoding.x.axis) continue;
+      encoding.x.title = encoding.x.title.replace(" (", "\n(").split("\n");
+      encoding.x.axis.tickCount = 5;
+    }
+  }
+
   // Pixels and clicks are always both there; the one that is chosen comes first.
   function gains() {
     const spec = structuredClone(data.gains);
     const plots = byId("cost").value === "clicks" ? spec.hconcat.reverse() : spec.hconcat;
     const room = byId("gains-chart").clientWidth;
-    const isNarrow = room < 680;
+    const isNarrow = room < NARROW;
     plots.forEach((plot, place) => {
       plot.width = isNarrow ? Math.max(120, room - 215) : Math.max(200, Math.min(620, (room - 250) / 2));
       for (const { encoding } of plot.layer) {
@@ -74,17 +84,24 @@
       }
     });
     if (isNarrow) {
+      for (const plot of plots) folded(plot.layer);
       spec.vconcat = plots;
       delete spec.hconcat;
     }
     return draw("gains-chart", spec);
   }
 
+  function differences() {
+    const spec = structuredClone(data.differences[byId("baseline").value]);
+    if (byId("differences-chart").clientWidth < NARROW) folded(spec.layer);
+    return draw("differences-chart", spec);
+  }
+
   function heads() {
     const texts = data.heads[byId("cost").value];
     for (const table of document.querySelectorAll("table[data-by-round]")) {
       [...table.tHead.rows[0].cells].slice(1, 1 + texts.length).forEach((cell, round) => {
-        (cell.querySelector("button") || cell).firstChild.textContent = texts[round];
+        (cell.querySelector("button") || cell).firstChild.textContent = texts[round].replace(" %", "\u00a0%");
         const small = cell.querySelector("small");
         if (small) small.textContent = byId("cost").value === "regions" ? data.heads["labelled-fraction"][round] : data.heads.regions[round] + " regions";
       });
@@ -119,7 +136,7 @@
     }
     if (byId("baseline") && any("baseline")) {
       show("baseline", byId("baseline").value);
-      if (data.differences) drawn.push(draw("differences-chart", structuredClone(data.differences[byId("baseline").value])));
+      if (data.differences) drawn.push(differences());
     }
     if (data.curves && any("cost", "second-cost", "metric", "band", "seeds", "log", "shown")) {
       drawn.push(curves("curves-chart", byId("cost").value), curves("second-curves-chart", byId("second-cost").value));

@@ -211,6 +211,23 @@ def test_nothing_but_wide_tables_is_wider_than_the_window(tab: Tab, page: Path, 
         assert tab.evaluate("document.querySelector('main').getBoundingClientRect().width") > 2000
 
 
+def test_no_text_of_a_chart_or_menu_is_cut_on_a_phone(tab: Tab, page: Path) -> None:
+    tab.open(page, width=390)
+    cut = tab.evaluate(
+        "[...document.querySelectorAll('.chart svg')].flatMap((svg) => [...svg.querySelectorAll('text')]"
+        ".filter((one) => one.textContent && one.getBoundingClientRect().right > svg.getBoundingClientRect().right + 1)"
+        ".map((one) => one.textContent))"
+    )
+    assert cut == []
+    wider = tab.evaluate(
+        "[...document.querySelectorAll('select')].filter((one) => one.checkVisibility()).flatMap((one) => {"
+        " const pen = document.createElement('canvas').getContext('2d'); pen.font = getComputedStyle(one).font;"
+        " return [...one.options].map((option) => option.text)"
+        ".filter((text) => pen.measureText(text).width > one.clientWidth - 28); })"
+    )
+    assert wider == []
+
+
 def test_tables_on_a_phone_keep_the_names_of_their_rows_in_sight(tab: Tab, page: Path) -> None:
     tab.open(page, width=390)
     left = tab.evaluate(

@@ -80,6 +80,6 @@ def test_column_heads_are_ranges_where_the_strategies_means_differ(whole: Path) 
         trials.append(replace(trial, records=tuple(records)))
     changed = replace(results, trials=tuple(trials))
     rounds = results.num_rounds
-    assert round_heads(changed, FRACTION) == ("1 to 2 %",) * rounds
+    assert round_heads(changed, FRACTION) == ("1.0 to 2.0 %",) * rounds
     assert round_heads(changed, CLICKS) == ("1,500",) * rounds
     assert round_heads(changed, REGIONS) == tuple(f"{budget:,}" for budget in results.suite["budgets"])
