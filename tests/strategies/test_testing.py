@@ -2,6 +2,7 @@
 
 import random
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -85,6 +86,26 @@ def test_a_draw_from_a_global_generator_is_found(source: str, message: str, monk
     monkeypatch.setattr(contract, "name", "drawing", raising=False)
     with pytest.raises(AssertionError, match=message):
         contract.test_the_global_generator_is_not_used()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unchecked(Strategy):
+    """Takes any value of its parameter."""
+
+    name = "unchecked"
+    weight: float = 0.0
+
+    def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        return Selection.of(pool.candidates[:budget])
+
+
+def test_a_parameter_without_a_check_is_named_with_what_checks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    contract = StrategyContract()
+    monkeypatch.setattr(contract, "strategy", Unchecked, raising=False)
+    monkeypatch.setattr(contract, "name", "unchecked", raising=False)
+    monkeypatch.setattr("quadrat.strategies.testing.load", lambda name, **params: Unchecked(**params))
+    with pytest.raises(pytest.fail.Exception, match=r"unchecked takes weight=.*check_number, check_count"):
+        contract.test_an_invalid_parameter_is_refused_with_its_name()
 
 
 def test_the_contract_leaves_the_global_generators_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
