@@ -50,7 +50,7 @@ def show(
         for part in render_suite(suite, results_dir):
             print_part(part)
         if not is_planned:  # not in a table, whose lines could not be pasted
-            click.echo(f"\nhow long it takes here:\n  {_plan_command(suite_name, settings, results)}")
+            click.echo(f"\nhours, memory and disk here:\n  {_plan_command(suite_name, settings, results)}")
     if is_planned:
         _plan(suite, results_dir, devices, is_json=is_json)
 

@@ -180,7 +180,7 @@ def _work(suite: Suite, extent: DataExtent) -> dict[str, str]:
         "work": f"{work.num_fits:,} fits, {most}{work.num_iterations:,} iterations together; "
         f"{work.num_evaluations:,} evaluations of {extent.num_test:,} images; "
         f"{work.num_scorings:,} scorings of {extent.num_pool:,} images ({scorings or 'nothing is scored'})",
-        "disk": f"{show_bytes(extent.packed_bytes)} of packed images; models and features: --plan",
+        "disk": f"{show_bytes(extent.packed_bytes)} of packed images",
     }
 
 

@@ -218,6 +218,12 @@ class LiveTable:
         """Print `text` above the table."""
         self._live.console.print(Text(text))
 
+    def print_line(self, line: Text) -> None:
+        """Print a line above the table, what is wider than the terminal in further lines, indented."""
+        console, indent = self._live.console, "  "
+        for number, part in enumerate(line.wrap(console, max(1, console.width - len(indent)))):
+            console.print(part if number == 0 else Text(indent).append_text(part))
+
 
 class LiveDisplay(LiveTable):
     """A table of the trials in flight, below one line for each trial that is complete.
@@ -244,7 +250,7 @@ class LiveDisplay(LiveTable):
             f"   {row.num_done} {'round' if row.num_done == 1 else 'rounds'}   mIoU {percent(row.miou)}   {took}",
             style="dim",
         )
-        self._live.console.print(line)
+        self.print_line(line)
 
 
 def draw(progress: RunProgress, title: str, columns: int = WIDE, lines: int = _MAX_ROWS + 6) -> RenderableType:

@@ -110,7 +110,9 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = resolve(address)
     if ray.is_initialized():
-        yield Path(ray.init(ignore_reinit_error=True, log_to_driver=False).address_info["session_dir"]) / "logs"
+        # At INFO Ray writes that it is initialised again, into the live table of a study.
+        again = ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
+        yield Path(again.address_info["session_dir"]) / "logs"
         return
     if address is not None:
         check_command_line()

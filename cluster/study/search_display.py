@@ -191,12 +191,12 @@ class _Live(LiveTable):
 
     def candidate_ended(self, number: int, how: str, values: str, params: dict[str, Any]) -> None:
         """Print a line above the table."""
-        line = Text(no_wrap=True, overflow="ellipsis")
+        line = Text()
         line.append("✓ " if how == "done" else "- ", style="green" if how == "done" else "dim")
         line.append(f"candidate {number}")
         line.append(f"  {values}" + ("" if how == "done" else f"  {how}"))
         line.append(f"  {show_params(params)}", style="dim")
-        self._live.console.print(line)
+        self.print_line(line)
 
 
 def draw(state: SearchState, columns: int, lines: int) -> RenderableType:

@@ -1,16 +1,18 @@
 """Displays of a run: lines for a pipe, a table for a terminal."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 from support.fake_trials import (
     make_progress,
     make_record,
     make_suite,
 )
 
-from quadrat.cluster.progress.display import LineDisplay, draw, open_display
+from quadrat.cluster.progress.display import LineDisplay, LiveDisplay, draw, open_display
 from quadrat.cluster.progress.progress import RunProgress
 
 SUITE = make_suite()
@@ -85,3 +87,17 @@ def test_a_label_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
         display.refresh()
     assert "top[/x] [red]a[/red] :smile:" in text.getvalue()
     assert "[/x] failed" in text.getvalue()
+
+
+def test_a_line_that_is_wider_than_the_terminal_goes_on_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = _Terminal()
+    words = [f"parameter_{number}=0.123" for number in range(5)]
+    with open_display(RunProgress(TRIALS), "fake", text) as display:
+        assert isinstance(display, LiveDisplay)
+        display.print_line(Text("candidate 1  " + "  ".join(words)))
+    printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue()).replace("\r", "")
+    lines = [line.rstrip() for line in printed.splitlines() if line.strip()]
+    assert " ".join(printed.split()) == "candidate 1 " + " ".join(words)  # nothing is cut off
+    assert max(map(len, lines)) <= 40
+    assert lines[0].startswith("candidate 1") and all(line.startswith("  ") for line in lines[1:])
