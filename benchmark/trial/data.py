@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.config.candidates import search_dataset
+from quadrat.benchmark.config.study import REGION_SIZE, values_of
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import GRID_REGIONS, DatasetSpec, RegionsSpec, cuts
 from quadrat.benchmark.data import Dataset, Layout, PackedSplit, RegionGrid, items_of, load_dataset, pack
@@ -207,13 +208,15 @@ class TrialData:
                 )
 
     def share(self, suite: Suite, remote: Remote) -> None:
-        """Put the packed splits beside the results at a URL, with the clicks of all regions that trials label.
+        """Put the packed splits beside the results at a URL, with the clicks of all regions that trials may label.
 
         Raises:
             ResultsError: When the storage cannot be reached or written.
         """
         for region_size, regions in cuts(suite.trials()):
             self.clicks(region_size, regions)
+        for region_size in _searched_sizes(suite):
+            self.clicks(region_size, suite.regions)
         for split in (self.pool, self.test, self.search_test):
             if split is not None:
                 share_pack(split, remote)
@@ -322,6 +325,12 @@ class TrialData:
 
 def _key(region_size: int, regions: RegionsSpec) -> str:
     return regions.map_name(region_size)
+
+
+def _searched_sizes(suite: Suite) -> tuple[int, ...]:
+    """Return the region sizes that the candidates of a study may have, where it searches them."""
+    space = {} if suite.study is None else suite.study.distributions()
+    return values_of(space[REGION_SIZE]) if REGION_SIZE in space else ()
 
 
 def open_data(suite: Suite, cache_dir: Path, on_pack: OnPack | None = None) -> TrialData:

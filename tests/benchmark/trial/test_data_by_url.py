@@ -153,6 +153,25 @@ def test_clicks_from_polygons_come_with_the_pack(
     assert np.array_equal(data.clicks(16), expected.clicks(16)) and find_copy(str(suite.dataset.url)) is not None
 
 
+def test_clicks_of_the_region_sizes_of_a_search_come_with_the_pack(
+    write_suite: Callable[..., Path], machine: Machine, tmp_path: Path
+) -> None:
+    root, results = write_cityscapes(tmp_path / "cities"), f"file://{tmp_path}/results"
+    dataset = {"name": "cityscapes", "root": f"file://{root}", "pool": "train", "test": "val"}
+    study = {
+        "strategy": "entropy-spatial", "candidates": 1, "search_seeds": [7], "space": {"region_size": [8, 16]},
+    }  # fmt: skip
+    suite = load_suite(write_suite(dataset=dataset, region_size=8, budgets=[3, 6], study=study))
+    machine("head")
+    prepare(suite, results)
+    machine("node")
+    data = open_worker(suite, results).data
+    expected = TrialData.open(suite.dataset.model_copy(update={"root": root}), tmp_path / "plain")
+    for region_size in (8, 16):
+        assert np.array_equal(data.clicks(region_size), expected.clicks(region_size))
+    assert find_copy(str(suite.dataset.url)) is None
+
+
 @pytest.mark.parametrize("fault", ["gone", "damaged"])
 def test_a_node_that_finds_no_pack_makes_it_of_the_data_set(
     write_suite: Callable[..., Path], machine: Machine, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
