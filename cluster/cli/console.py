@@ -14,7 +14,17 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["filled", "filled_error", "make_table", "pasteable", "print_part", "reflowed", "say", "text_columns"]
+__all__ = [
+    "command_again",
+    "filled",
+    "filled_error",
+    "make_table",
+    "pasteable",
+    "print_part",
+    "reflowed",
+    "say",
+    "text_columns",
+]
 
 _PIPE_COLUMNS = 200
 _COMMAND = re.compile(r"`[^`]*`|pip install \S+")
@@ -27,6 +37,14 @@ def pasteable(*arguments: object) -> str:
     Without an activated environment `quadrat` is not on the PATH, and the script is named as it was called.
     """
     return shlex.join([*_program(), *map(str, arguments)])
+
+
+def command_again() -> str:
+    """Return the command line that goes on with what this one did: of a job, the one that sent it. No passwords."""
+    from quadrat.benchmark.redaction import redact, redact_argv
+    from quadrat.benchmark.results.environment import COMMAND  # here: it imports the suite
+
+    return redact(os.environ.get(COMMAND, "")) or pasteable(*redact_argv(sys.argv[1:]))
 
 
 def _program() -> list[str]:

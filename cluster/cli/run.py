@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.cli.console import filled, pasteable
+from quadrat.cluster.cli.console import command_again, filled, pasteable
 from quadrat.cluster.cli.options import (
     cache_option,
     experiment_option,
@@ -128,10 +128,9 @@ def conclude(outcome: "Outcome", options: "RunOptions", *, has_report: bool, exi
         has_report: Whether to write the report (never of a run that was stopped).
         exit_code: Code to exit with; None for the outcome's own.
     """
-    from quadrat.benchmark.redaction import redact_argv
     from quadrat.cluster.progress.display import short
 
-    command = pasteable(*redact_argv(sys.argv[1:]))
+    command = command_again()
     results_dir, remote = options.results_dir, options.remote
     shown = short(results_dir) if remote is None else remote.shown
     click.echo(f"\n{outcome.num_complete} of {outcome.num_trials} trials complete in {shown}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.cli.console import pasteable
+from quadrat.cluster.cli.console import command_again
 from quadrat.cluster.cli.options import (
     cache_option,
     experiment_option,
@@ -104,7 +104,6 @@ def study(
 
 def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     """Print the numbers of candidates by state, the best, failures, and how to resume an unfinished search."""
-    from quadrat.benchmark.redaction import redact_argv
     from quadrat.benchmark.results.study_results import study_dir
     from quadrat.benchmark.storage.sqlite import sqlite_url
     from quadrat.cluster.progress.display import short
@@ -135,7 +134,7 @@ def _print_candidates(outcome: "StudyOutcome", options: "RunOptions") -> None:
     if counts["failed"]:
         click.echo(f"tracebacks in {shown}/failures.jsonl")
     click.echo(f"search    optuna-dashboard {shlex.quote(sqlite_url(folder / DATABASE))}")
-    command = pasteable(*redact_argv(sys.argv[1:]))
+    command = command_again()
     if outcome.report is None and outcome.stop_code is not None:
         click.echo(f"stopped; nothing is lost. To resume:\n  {command}")
     elif counts["failed"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from quadrat.cluster.cli.console import filled, filled_error, pasteable, say, text_columns
+from quadrat.cluster.cli.console import command_again, filled, filled_error, pasteable, say, text_columns
 from quadrat.cluster.cli.listing import REGISTRIES
 from quadrat.cluster.cli.verify import _by_trial
 
@@ -157,3 +157,11 @@ def test_rounds_of_a_trial_that_cannot_be_checked_for_one_reason_are_one_line() 
         "a: b",
         "a seed 0 round 3: damaged",
     ]
+
+
+def test_a_job_goes_on_by_the_command_that_submitted_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["quadrat", "run", "my suite.yaml"])
+    monkeypatch.delenv("QUADRAT_COMMAND", raising=False)
+    assert command_again() == "quadrat run 'my suite.yaml'"
+    monkeypatch.setenv("QUADRAT_COMMAND", "quadrat submit mine.yaml --results s3://me:s3cr3t@bucket/a")
+    assert command_again() == "quadrat submit mine.yaml --results s3://bucket/a"
