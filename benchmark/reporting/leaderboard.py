@@ -31,6 +31,8 @@ from quadrat.benchmark.storage.atomic import atomic_write
 
 __all__ = ["leaderboard_text", "write_leaderboard"]
 
+_LEFT_OUT = "On the page only: trials, areas in % of Random's and of full supervision's."
+
 
 def write_leaderboard(found: Leaderboard, folders: Mapping[str, Results], out_dir: Path) -> Path:
     """Write the page of a leaderboard and return it; tables (CSV, LaTeX) and figures (SVG, PDF) lie in `files`.
@@ -102,15 +104,20 @@ def leaderboard_text(found: Leaderboard, folders: Mapping[str, Results], columns
     Args:
         found: The comparison.
         folders: Name -> contents of a results folder.
-        columns: Width of the terminal; without one a paragraph is a line.
+        columns: Width of the terminal; without one a paragraph is a line. Where the table is wider, it has fewer
+            columns, and says which are left out.
     """
 
     def lines() -> Iterator[str]:
         yield from filled(leaderboard_headline(found), columns)
-        for sentence in leaderboard_ranks(found):
+        for sentence in leaderboard_ranks(found, with_means=False):
             yield from filled(sentence, columns)
         if found.standings:
-            yield from ("", *to_text(standings_table(found), columns).splitlines(), "")
+            table = to_text(standings_table(found))
+            if columns is not None and max(map(len, table.splitlines())) > columns:
+                table = to_text(standings_table(found, is_brief=True), columns)
+                table += "\n".join(filled(_LEFT_OUT, columns)) + "\n"
+            yield from ("", *table.splitlines(), "")
         for sentence in found.found.kept_apart:
             yield from filled(f"- {sentence}", columns)
         for sentence in leaderboard_caveats(found, folders):

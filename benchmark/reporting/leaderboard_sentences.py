@@ -53,12 +53,17 @@ def _claims(found: Leaderboard, cost_key: str) -> str:
     return ", ".join(parts) or "no ranked strategy differs significantly from Random"
 
 
-def leaderboard_ranks(found: Leaderboard) -> tuple[str, ...]:
-    """Return who is ranked where, and the mean ranks over each cost."""
-    return tuple(_ranks(found))
+def leaderboard_ranks(found: Leaderboard, *, with_means: bool = True) -> tuple[str, ...]:
+    """Return who is ranked where, and the mean ranks over each cost.
+
+    Args:
+        found: The comparison.
+        with_means: Whether to name the mean ranks, which the table has as well.
+    """
+    return tuple(_ranks(found, with_means=with_means))
 
 
-def _ranks(found: Leaderboard) -> Iterator[str]:
+def _ranks(found: Leaderboard, *, with_means: bool) -> Iterator[str]:
     if not found.ranked_settings:
         return
     num_data_sets = len({one.data_set for one in found.found.settings if one.name in found.ranked_settings})
@@ -68,11 +73,13 @@ def _ranks(found: Leaderboard) -> Iterator[str]:
         ranks = {line.name: rank for line in found.standings if (rank := line.scores[cost.key].rank) is not None}
         order = orders[cost.key] = sorted(ranks, key=lambda name: (ranks[name], name))
         shown = ", ".join(f"{name} {ranks[name]:.2f}" for name in order[:_MOST])
-        parts.append(f"over {SHORT_TITLES[cost.key]} {shown}{', ...' if len(order) > _MOST else ''}")
+        rest = f" and {len(order) - _MOST} more" if len(order) > _MOST else ""
+        parts.append(f"over {SHORT_TITLES[cost.key]} {shown}{rest}")
+    means = f" Mean rank, 1 is best: {'; '.join(parts)}." if with_means else ""
     yield (
         f"Ranked: {len(found.ranked)} strategies in {_num(len(found.ranked_settings), 'setting')} on "
         f"{_num(num_data_sets, 'data set')}, of {len(found.standings)} strategies in "
-        f"{_num(len(found.found.settings), 'setting')}. Mean rank, 1 is best: {'; '.join(parts)}."
+        f"{_num(len(found.found.settings), 'setting')}.{means}"
     )
     firsts = {cost.key: orders[cost.key][0] for cost in COSTS}
     if len(set(firsts.values())) > 1:

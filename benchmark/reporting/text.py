@@ -1,19 +1,25 @@
 """The output of `quadrat stats`: the statistics as plain text for a terminal, and as JSON for other programs."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.analysis.measures import COSTS, FRACTION, Cost, Metric
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.formatting import filled
-from quadrat.benchmark.reporting.summary import report_summary
+from quadrat.benchmark.reporting.summary import ReportSummary, report_summary
 from quadrat.benchmark.reporting.tables.contents import GAINS_CAPTION
 from quadrat.benchmark.reporting.tables.export import to_text
+from quadrat.benchmark.reporting.tables.primary import gains_table
 from quadrat.benchmark.results.trials import Results, Trial
 
-__all__ = ["as_json", "as_text", "cost_of_key"]
+__all__ = ["as_brief_text", "as_json", "as_text", "cost_of_key"]
+
+_BRIEF_CAPTION: Final = (
+    "Gain in mean mIoU over the budget (area under the curve) in points; intervals that hold all together, with at "
+    "least 95 %. * significant."
+)
 
 
 def cost_of_key(key: str) -> Cost:
@@ -29,21 +35,42 @@ def cost_of_key(key: str) -> Cost:
 
 
 def as_text(results: Results, cost: Cost = FRACTION, columns: int | None = None) -> str:
-    """Return unfinished trials, headline, findings, caveats and average ranks, as lines of text.
+    """Return unfinished trials, headline, findings, average ranks and caveats, as lines of text.
 
     Args:
         results: The results.
         cost: The unit of exploratory numbers.
         columns: Width of the terminal; without one a paragraph is a line.
     """
-    lines = (line for text in _lines(results, cost, columns) for line in filled(text, columns))
-    return "\n".join(lines) + "\n"
-
-
-def _lines(results: Results, cost: Cost, columns: int | None) -> Iterator[str]:
     summary = report_summary(results, cost)
-    unfinished, ranks = summary.analysis.unfinished, summary.analysis.ranks
-    if unfinished:
+    return _joined((*_opening(results, summary), *_details(summary, columns)), columns)
+
+
+def as_brief_text(results: Results, columns: int | None = None, more: str = "") -> str:
+    """Return what a terminal of 24 lines holds: unfinished trials, headline, gains, and what there is besides.
+
+    What is wrong with the data set is said here too.
+
+    Args:
+        results: The results.
+        columns: Width of the terminal; without one a paragraph is a line.
+        more: The command line that prints all of `as_text`.
+    """
+    summary = report_summary(results)
+    warnings = [f"! {one}" for one in results.dataset.get("warnings", ())]  # the first of the caveats
+    num_left = len(summary.caveats) - len(warnings)
+    parts = (*_opening(results, summary), *_gains(summary, columns), "", *warnings, *_more(summary, num_left))
+    text = _joined(parts, columns)
+    return f"{text}  {more}\n"  # in one line, since it is pasted
+
+
+def _joined(paragraphs: Iterable[str], columns: int | None) -> str:
+    return "\n".join(line for text in paragraphs for line in filled(text, columns)) + "\n"
+
+
+def _opening(results: Results, summary: ReportSummary) -> Iterator[str]:
+    """Yield the trials that are not complete, and what was found."""
+    if unfinished := summary.analysis.unfinished:
         yield (
             f"{len(unfinished)} of {len(results.trials)} trials are failed or missing; areas and costs leave them out:"
         )
@@ -54,19 +81,44 @@ def _lines(results: Results, cost: Cost, columns: int | None) -> Iterator[str]:
     yield from (summary.headline, *summary.answer)
     if summary.entry is not None:
         yield from ("The best candidate, as one of a suite's strategies:", f"  {summary.entry}")
+
+
+def _gains(summary: ReportSummary, columns: int | None) -> Iterator[str]:
+    """Yield the gains without p-values and seeds."""
+    if summary.gains is not None:
+        yield from ("", *to_text(gains_table(summary.analysis.primary, is_brief=True), columns).splitlines())
+        yield _BRIEF_CAPTION
+
+
+def _more(summary: ReportSummary, num_caveats: int) -> Iterator[str]:
+    """Yield what `as_text` has besides: its limitations count, and so does their number."""
+    parts = [
+        *(["p-values, seeds needed"] if summary.gains is not None else []),
+        *(["the comparison of queries"] if summary.queries is not None else []),
+        *([_num(len(summary.findings), "exploratory finding")] if summary.findings else []),
+        *([_num(num_caveats, "limitation")] if num_caveats else []),
+    ]
+    yield f"More{': ' if parts else ''}{', '.join(parts)}:"
+
+
+def _num(num: int, what: str) -> str:
+    return f"{num} {what}{'' if num == 1 else 's'}"
+
+
+def _details(summary: ReportSummary, columns: int | None) -> Iterator[str]:
+    """Yield the tables, the exploratory findings and the caveats."""
     if summary.gains is not None:
         yield from ("", *to_text(summary.gains, columns).splitlines(), GAINS_CAPTION)
     if summary.queries is not None:
         yield from ("", *to_text(summary.queries.table, columns).splitlines(), summary.queries.caption)
     if summary.findings:
         yield from ("", "Exploratory:", *(f"- {finding}" for finding in summary.findings))
-    yield from ("", *(f"! {caveat}" for caveat in summary.caveats))
-    if ranks is not None:
+    if (ranks := summary.analysis.ranks) is not None:
         order = sorted(ranks.mean, key=lambda label: ranks.mean[label])
-        yield ""
-        yield f"Average rank over rounds and {ranks.num_seeds} seeds (1 is best): " + ", ".join(
+        yield f"- Average rank over rounds and {ranks.num_seeds} seeds (1 is best): " + ", ".join(
             f"{label} {ranks.mean[label]:.2f}" for label in order
         )
+    yield from ("", *(f"! {caveat}" for caveat in summary.caveats))
 
 
 def as_json(found: Analysis) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from quadrat.cluster.cli.console import say, text_columns
+from quadrat.cluster.cli.console import pasteable, say, text_columns
 from quadrat.cluster.cli.extras import require_extras
 from quadrat.cluster.cli.options import experiment_option, mlflow_option, results_argument, tracking_of, trackio_option
 from quadrat.cluster.cli.places import local_copy, remote_of
@@ -60,29 +60,36 @@ def report(results: Path | str, out: Path | None, readme: Path | None, cache: Pa
     "cost_key",
     "--cost",
     metavar="COST",
-    default="labelled-fraction",
-    show_default=True,
-    help="Cost of labels: regions, labelled-fraction, clicks or images-opened",
+    help="Cost of labels in exploratory numbers: regions, labelled-fraction, clicks or images-opened. Default: "
+    "labelled-fraction. Implies --all",
+)
+@click.option(
+    "--all", "is_all", is_flag=True, help="p-values, seeds needed, exploratory findings and limitations as well"
 )
 @click.option("--json", "is_json", is_flag=True, help="All statistics as JSON instead of sentences")
-def stats(results: Path | str, cost_key: str, is_json: bool) -> None:
+def stats(results: Path | str, cost_key: str | None, is_all: bool, is_json: bool) -> None:
     """Print the statistical comparison of a results folder.
 
-    Which strategies are significantly better than Random over labelled pixels and over clicks, by how much, and how
-    many seeds would settle the open ones; then exploratory numbers, such as the cost to reach a share of full
-    supervision.
+    Which strategies are significantly better than Random over labelled pixels and over clicks, and by how much. With
+    --all also p-values, how many seeds would settle the open comparisons, limitations, and exploratory numbers, such
+    as the cost to reach a share of full supervision.
     """
     import json
 
     from quadrat.benchmark.analysis.analyse import analyse
-    from quadrat.benchmark.reporting.text import as_json, as_text, cost_of_key
+    from quadrat.benchmark.redaction import redact
+    from quadrat.benchmark.reporting.text import as_brief_text, as_json, as_text, cost_of_key
     from quadrat.benchmark.results.trials import read_results
 
-    found, cost = read_results(local_copy(results)), cost_of_key(cost_key)
+    cost = cost_of_key("labelled-fraction" if cost_key is None else cost_key)
+    found = read_results(local_copy(results))
     if is_json:
         click.echo(json.dumps(as_json(analyse(found, cost)), indent=1))
-    else:
+    elif is_all or cost_key is not None:
         click.echo(as_text(found, cost, text_columns()), nl=False)
+    else:
+        more = pasteable("stats", redact(str(results)), "--all")
+        click.echo(as_brief_text(found, text_columns(), more), nl=False)
 
 
 @click.command()

@@ -60,14 +60,13 @@ def to_text(table: Table, columns: int | None = None) -> str:
     heads = [table.corner, *_heads(table, " ({})")]
     rows = [[row.label, *(_text(cell) for cell in _cells(table, row))] for row in table.rows]
     widths = [max(len(line[place]) for line in [heads, *rows]) for place in range(len(heads))]
-    lines = [heads, *rows]
+    parts = [[head] for head in heads]
     if columns is not None and sum(widths) + 2 * (len(widths) - 1) > columns:
         widths = [
             max(len(part) for part in [*head.split(), *(row[place] for row in rows)])
             for place, head in enumerate(heads)
         ]
         parts = [textwrap.wrap(head, width, break_on_hyphens=False) for head, width in zip(heads, widths, strict=True)]
-        lines = [*map(list, itertools.zip_longest(*parts, fillvalue="")), *rows]
     blocks, used = [[0]], widths[0]
     for place in range(1, len(widths)):
         if columns is not None and len(blocks[-1]) > 1 and used + 2 + widths[place] > columns:
@@ -75,9 +74,20 @@ def to_text(table: Table, columns: int | None = None) -> str:
             used = widths[0]
         blocks[-1].append(place)
         used += 2 + widths[place]
-    return "\n".join(
-        "".join("  ".join(line[place].ljust(widths[place]) for place in block).rstrip() + "\n" for line in lines)
-        for block in blocks
+    return "\n".join(_block(block, widths, parts, rows) for block in blocks)
+
+
+def _block(
+    block: Sequence[int], widths: Sequence[int], heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]
+) -> str:
+    """Return some columns of a table as text, heads as high as those columns need."""
+    lines = [
+        *itertools.zip_longest(*(heads[place] for place in block), fillvalue=""),
+        *([row[place] for place in block] for row in rows),
+    ]
+    return "".join(
+        "  ".join(text.ljust(widths[place]) for place, text in zip(block, line, strict=True)).rstrip() + "\n"
+        for line in lines
     )
 
 

@@ -81,8 +81,13 @@ _STANDINGS: Final = (
 )
 
 
-def standings_table(found: Leaderboard) -> Table:
-    """Return one row per strategy: ranks, gains and relative areas, over pixels and over clicks side by side."""
+def standings_table(found: Leaderboard, *, is_brief: bool = False) -> Table:
+    """Return one row per strategy: ranks, gains and relative areas, over pixels and over clicks side by side.
+
+    Args:
+        found: The comparison.
+        is_brief: Whether to leave out relative areas and numbers of trials, for a narrow terminal.
+    """
     best = {
         cost.key: min(
             (round(rank, 2) for line in found.standings if (rank := line.scores[cost.key].rank) is not None),
@@ -90,20 +95,24 @@ def standings_table(found: Leaderboard) -> Table:
         )
         for cost in COSTS
     }
-    heads = ("mean rank", "gain over Random", "% of Random", "% of full supervision")
+    heads = ("mean rank", "gain over Random", *(() if is_brief else ("% of Random", "% of full supervision")))
+    titles = {cost.key: SHORT_TITLES[cost.key].removeprefix("labelled " if is_brief else "") for cost in COSTS}
     return Table(
         corner="strategy",
         columns=("settings", *(head for head in heads for _ in COSTS)),
-        subheads=("", *(SHORT_TITLES[cost.key] for _ in heads for cost in COSTS)),
+        subheads=("", *(titles[cost.key] for _ in heads for cost in COSTS)),
         rows=tuple(
             Row(
                 label=line.name,
                 cells=(
-                    Cell(text=f"{line.num_settings} of {len(found.found.settings)}", note=_trials(line)),
+                    Cell(
+                        text=f"{line.num_settings} of {len(found.found.settings)}",
+                        note=_labels_seen(line) if is_brief else _trials(line),
+                    ),
                     *(_rank(line.scores[cost.key], best[cost.key]) for cost in COSTS),
                     *(_signed(line.scores[cost.key].gain) for cost in COSTS),
-                    *(_number(line.scores[cost.key].of_random) for cost in COSTS),
-                    *(_number(line.scores[cost.key].of_full) for cost in COSTS),
+                    *(() if is_brief else (_number(line.scores[cost.key].of_random) for cost in COSTS)),
+                    *(() if is_brief else (_number(line.scores[cost.key].of_full) for cost in COSTS)),
                 ),
             )
             for line in found.standings
@@ -119,7 +128,11 @@ def _cut(found: Leaderboard) -> str:
 
 def _trials(line: Standing) -> str:
     trials = f"{line.num_trials} trial{'s' if line.num_trials > 1 else ''}"
-    return f"{trials}, sees labels" if sees_labels(line.entry.strategy) else trials
+    return ", ".join(filter(None, (trials, _labels_seen(line))))
+
+
+def _labels_seen(line: Standing) -> str:
+    return "sees labels" if sees_labels(line.entry.strategy) else ""
 
 
 def _rank(score: Score, best: float | None) -> Cell:

@@ -7,7 +7,7 @@ from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.reporting.formatting import ABSENT, p_value, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 
-__all__ = ["SHORT_TITLES", "gains_table", "ordered_pairs", "pair_name"]
+__all__ = ["SHORT_TITLES", "gains_table", "not_tested", "ordered_pairs", "pair_name"]
 
 SHORT_TITLES = {FRACTION.key: "labelled pixels", CLICKS.key: "clicks"}
 """What the costs of the primary analysis are called in sentences and heads of columns."""
@@ -26,18 +26,27 @@ def ordered_pairs(primary: PrimaryAnalysis) -> list[tuple[str, str]]:
     return sorted(gains, key=lambda pair: -gains[pair])
 
 
-def gains_table(primary: PrimaryAnalysis) -> Table:
-    """Return one row per comparison: its gain over each cost, and how many seeds would settle it."""
+def gains_table(primary: PrimaryAnalysis, *, is_brief: bool = False) -> Table:
+    """Return one row per comparison: its gain over each cost, and how many seeds would settle it.
+
+    Args:
+        primary: The primary analysis.
+        is_brief: Whether to leave out p-values and seeds, so that two costs fit in 80 columns.
+    """
     costs = [axis.cost for axis in primary.axes]
     by_pair = {(found.label, found.baseline, found.cost.key): found for found in primary.comparisons}
     rows = []
     for label, baseline in ordered_pairs(primary):
         found = [by_pair.get((label, baseline, cost.key)) for cost in costs]
         name = next(pair_name(one, primary) for one in found if one is not None)
-        rows.append(Row(label=name, cells=(*map(_gain, found), *map(_seeds, found))))
+        gains = [_gain(one, is_brief=is_brief) for one in found]
+        rows.append(Row(label=name, cells=(*gains, *(() if is_brief else map(_seeds, found)))))
     return Table(
         corner="strategy" if primary.is_against_random else "pair",
-        columns=(*(f"gain over {_title(cost)}" for cost in costs), *(f"seeds, {_title(cost)}" for cost in costs)),
+        columns=(
+            *(f"gain over {_title(cost)}" for cost in costs),
+            *(() if is_brief else (f"seeds, {_title(cost)}" for cost in costs)),
+        ),
         rows=tuple(rows),
     )
 
@@ -46,16 +55,22 @@ def _title(cost: Cost) -> str:
     return SHORT_TITLES[cost.key]
 
 
-def _gain(found: AreaComparison | None) -> Cell:
+def _gain(found: AreaComparison | None, *, is_brief: bool) -> Cell:
     if found is None:
         return Cell(text=ABSENT)
     if found.simultaneous_low is None or found.simultaneous_high is None or found.adjusted_p is None:
-        return Cell(text=signed(found.gain), note=f"{found.num_seeds} seeds: not tested")
+        return Cell(text=signed(found.gain), note=not_tested(found))
     adjusted = p_value(found.adjusted_p)
     p = f"p {adjusted}" if adjusted.startswith("<") else f"p = {adjusted}"
     interval = f"{signed(found.simultaneous_low)} to {signed(found.simultaneous_high)}"
     is_claim = found.verdict in ("better", "worse")
-    return Cell(text=f"{signed(found.gain)}{' *' if is_claim else ''}", note=f"{interval}, {p}", is_best=is_claim)
+    note = interval if is_brief else f"{interval}, {p}"
+    return Cell(text=f"{signed(found.gain)}{' *' if is_claim else ''}", note=note, is_best=is_claim)
+
+
+def not_tested(found: AreaComparison) -> str:
+    """Return that a comparison is not tested, and on how many seeds it is."""
+    return f"{found.num_seeds} seed{'' if found.num_seeds == 1 else 's'}: not tested"
 
 
 def _seeds(found: AreaComparison | None) -> Cell:

@@ -6,6 +6,7 @@ from quadrat.benchmark.analysis.area_tests import AreaComparison
 from quadrat.benchmark.analysis.queries import QueryAnalysis
 from quadrat.benchmark.reporting.formatting import ABSENT, p_value, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
+from quadrat.benchmark.reporting.tables.primary import not_tested
 
 __all__ = ["named_queries", "queries_table", "query_sentences"]
 
@@ -54,7 +55,7 @@ def _cell(found: QueryAnalysis, label: str | None, best: float) -> Cell:
 def _note(comparison: AreaComparison) -> str:
     low, high = comparison.simultaneous_low, comparison.simultaneous_high
     if low is None or high is None or comparison.adjusted_p is None:
-        return f"{signed(comparison.gain)}, {comparison.num_seeds} seeds: not tested"
+        return f"{signed(comparison.gain)}, {not_tested(comparison)}"
     mark = " *" if comparison.verdict in ("better", "worse") else ""
     return f"{signed(comparison.gain)}{mark} ({signed(low)} to {signed(high)})"
 

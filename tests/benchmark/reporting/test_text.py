@@ -28,7 +28,7 @@ def stats(*arguments: object) -> str:
 
 
 def test_the_text_has_significance_pairs_cost_to_target_label_efficiency_and_ranks(folder: Path) -> None:
-    text = stats(folder)
+    text = stats(folder, "--all")
     claim = "entropy-spatial and entropy are significantly better than Random"
     assert text.startswith(f"On tiny (test), over labelled pixels as over clicks {claim}.")
     table = [line.split("  ")[0] for line in text.splitlines()]
@@ -37,6 +37,34 @@ def test_the_text_has_significance_pairs_cost_to_target_label_efficiency_and_ran
     assert "Cost to reach 95 % of full supervision (" in text and "of the pool's pixels: " in text
     assert "in % of its labelled pixels: entropy-spatial" in text
     assert "Average rank over rounds and 5 seeds (1 is best): entropy-spatial 1.00, entropy 2.00, random 3.00" in text
+
+
+def test_in_80_columns_the_answer_the_gains_and_a_pointer_to_the_rest_fit_in_24_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["random", "entropy", "entropy-random", "core-set", "feature-spatial", "entropy-feature"]
+    names += ["entropy-spatial", "entropy-feature-spatial"]
+    path = write_fake_results(tmp_path, strategies=names, seeds=(0, 1, 2, 3, 4), noise=0.02, budgets=BUDGETS)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = stats(path).splitlines()
+    assert len(lines) < 24 and max(map(len, lines[:-1])) <= 80  # the last is a command line to paste
+    every = stats(path, "--all")
+    assert lines[:3] == every.splitlines()[:3]
+    start = lines.index("strategy                 gain over labelled pixels  gain over clicks") + 1
+    table = {line.split()[0]: line for line in lines[start : start + 7]}
+    assert set(table) == set(names) - {"random"}
+    gains = json.loads(stats(path, "--json"))["primary"]["comparisons"]
+    for one in gains:
+        shown = f"{one['gain']:+.2f}".replace("-", "\N{MINUS SIGN}")
+        assert f"  {shown} " in table[one["label"]]
+    findings, limitations = every.count("\n- ") - 1, every.count("\n! ")  # the average rank is no finding
+    assert f"{findings} exploratory findings" in lines[-2] + lines[-3]
+    assert f"{limitations} limitation" in lines[-2] + lines[-3]
+    assert lines[-1].split()[-3:] == ["stats", str(path), "--all"]
+
+
+def test_a_cost_is_of_exploratory_numbers_so_they_are_printed(folder: Path) -> None:
+    assert stats(folder, "--cost", "labelled-fraction") == stats(folder, "--all") != stats(folder)
 
 
 def test_costs_can_be_counted_in_clicks(folder: Path) -> None:
