@@ -56,6 +56,11 @@ class PairwiseTests:
     pairs: Mapping[tuple[str, str], Comparison]
 
     @property
+    def num_tests(self) -> int:
+        """Pairs that are tested: those with at least `MIN_SEEDS` shared seeds."""
+        return sum(found.adjusted_p is not None for found in self.pairs.values())
+
+    @property
     def below_level(self) -> tuple[tuple[str, str], ...]:
         """The pairs whose adjusted p is below 1 - LEVEL, the higher one first."""
         return tuple(

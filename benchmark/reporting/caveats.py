@@ -33,7 +33,7 @@ def caveats(results: Results, values: Values, found: Analysis) -> tuple[str, ...
         *_void(results),
         *_classes_of_the_mean(results),
         *_incomplete(results, found),
-        *_few_seeds(found.primary),
+        *_few_seeds(results, found.primary),
         *_full_supervision(results),
         *_methods(found),
         *_not_compared(results, values, found.to_random),
@@ -100,8 +100,10 @@ def _incomplete(results: Results, found: Analysis) -> Iterator[str]:
         )
 
 
-def _few_seeds(primary: PrimaryAnalysis) -> Iterator[str]:
+def _few_seeds(results: Results, primary: PrimaryAnalysis) -> Iterator[str]:
+    """Yield who is not tested for want of seeds, but for Random, and that few seeds tell little."""
     few = [excluded.label for excluded in primary.exclusions if excluded.reason == "too few shared seeds"]
+    few = [label for label in few if label not in results.baselines.values()]
     if few:
         yield (
             f"Not tested, since fewer than {MIN_SEEDS} finished seeds are shared with what "

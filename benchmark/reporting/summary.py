@@ -202,7 +202,7 @@ def settled_by(needed: Sequence[int | None]) -> str:
 def pairwise_finding(found: Analysis) -> str | None:
     """Return which pairs of strategies differ at the last round with p < 0.05, or None where there is no pair."""
     tests = found.pairwise
-    if tests is None or not any(comparison.adjusted_p is not None for comparison in tests.pairs.values()):
+    if tests is None or not tests.num_tests:
         return None
     opening = f"Of {len(tests.pairs)} pairs at round {found.round}"
     if not tests.below_level:

@@ -1,5 +1,6 @@
 """Where results are: the folder or URL that an argument names, and a suite with the folder of its results."""
 
+import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ def locate_results(target: str) -> Path | str:
         SuiteError: When it is neither a folder nor a suite.
     """
     from quadrat.benchmark.config.suite import shipped_suites
-    from quadrat.benchmark.errors import ResultsError
+    from quadrat.benchmark.errors import ResultsError, SuiteError
     from quadrat.benchmark.storage.remote import is_url
 
     folder = Path(target).expanduser()
@@ -88,6 +89,12 @@ def locate_results(target: str) -> Path | str:
         return folder
     if not is_suite and len(folder.parts) > 1 and not folder.suffix:
         raise ResultsError(f"{folder}: expected a results folder with suite.json, got no such folder")
+    if not is_suite:
+        close = difflib.get_close_matches(target, shipped_suites(), n=1)
+        raise SuiteError(
+            f"{folder}: expected a results folder with suite.json, or a suite (a YAML file, or one of "
+            f"`{pasteable('list', 'suites')}`), got neither.{f' Did you mean {close[0]}?' if close else ''}"
+        )
     name = open_suite(target, ()).suite.name
     roots = [results_root()]
     if roots[0] == DEFAULT_RESULTS:

@@ -1,6 +1,7 @@
 """Sentences of the summary: significance, too few seeds, pairs of strategies, against values worked out by hand."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,8 @@ def test_one_or_two_seeds_are_not_tested(tmp_path: Path, seeds: tuple[int, ...])
     found = report_summary(read_results(write_fake_results(tmp_path, **FEW, seeds=seeds, noise=0.01)))
     assert "too few to test" in found.headline
     assert {comparison.verdict for comparison in found.analysis.primary.comparisons} == {"not tested"}
+    untested = next(caveat for caveat in found.caveats if caveat.startswith("Not tested"))
+    assert not re.search(r"\brandom\b", untested.partition(":")[2])  # by which the others would be tested
 
 
 def test_strategies_with_too_few_shared_seeds_are_named(tmp_path: Path) -> None:

@@ -42,11 +42,19 @@ def test_every_command_has_a_help_text(quadrat: Callable[..., Result]) -> None:
 
 
 def test_an_unknown_suite_names_the_known_ones(quadrat: Callable[..., Result]) -> None:
-    for command in (["run"], ["show"], ["trial", "--strategy", "random", "--seed", "0"], ["data", "pack"], ["ui"]):
+    for command in (["run"], ["show"], ["trial", "--strategy", "random", "--seed", "0"], ["data", "pack"]):
         result = quadrat(*command, "quickstrat")
         assert result.exit_code == 2
         assert result.stderr.startswith("error: expected a suite file or a shipped suite")
         assert "Did you mean quickstart?" in result.stderr
+
+
+def test_what_is_neither_results_nor_a_suite_is_said_so_with_a_suggestion(quadrat: Callable[..., Result]) -> None:
+    for command in ("stats", "report", "ui"):
+        result = quadrat(command, "quickstrat")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: quickstrat: expected a results folder with suite.json, or a suite")
+        assert "Did you mean quickstart?" in result.stderr and "cityscapes" not in result.stderr
 
 
 @pytest.mark.parametrize(
