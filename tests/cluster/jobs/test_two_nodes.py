@@ -13,13 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
 import yaml
+from support.layouts import write_folder
 from support.tiny_suite import TINY_SUITE
 
 from quadrat.benchmark.config.suite import load_suite
@@ -185,20 +189,89 @@ def test_a_stopped_job_with_a_plugin_goes_on_from_s3_on_nodes_that_have_no_folde
     print(f"stopped after {num_before} of 6 records\n{again.stdout}")
 
 
-def test_a_study_is_submitted_to_nodes_that_have_no_folder_in_common(nodes: Nodes, tmp_path: Path) -> None:
-    suite_file, url = tmp_path / "suite.yaml", "s3://results/searched"
-    study = {"strategy": "entropy-spatial", "candidates": 2, "search_seeds": [7], "pruner": "none"}
-    suite_file.write_text(yaml.safe_dump({**TINY_SUITE, "strategies": ["random"], "study": study}))
-    arguments = ["--study", "--address", nodes.url, "--results", url, "--mlflow", "none"]
-    submitted = nodes.call("quadrat", "submit", str(suite_file), *arguments, timeout_s=600)
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-    assert "2 of 2 candidates: 2 done" in submitted.stdout
-    assert "2 of 2 trials complete" in submitted.stdout  # the reference and the best candidate, on the suite's seed
-    searched, reported = (
+@pytest.fixture
+def gets(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what is read from the S3 server: GET requests of each object, by bucket and key."""
+    from moto.s3.responses import S3Response
+
+    found: Counter[str] = Counter()
+    get_object = S3Response.get_object
+
+    def counted(self: S3Response) -> Any:
+        found[unquote(urlparse(self.uri).path).lstrip("/")] += 1
+        return get_object(self)
+
+    monkeypatch.setattr(S3Response, "get_object", counted)
+    return found
+
+
+def test_a_study_on_images_at_a_url_is_stopped_and_goes_on_and_each_node_fetches_the_packs_once(
+    nodes: Nodes, gets: Counter[str], tmp_path: Path
+) -> None:
+    splits = {"train": [f"t{n}" for n in range(8)], "val": ["v0", "v1"], "test": ["e0", "e1"]}
+    images, url = write_folder(tmp_path / "camera", splits=splits, height=48, width=64), "s3://results/by-url"
+    source = Remote("s3://results/camera")
+    for path in images.rglob("*.*"):
+        source.upload(path.relative_to(images).as_posix(), path)
+    study = {
+        "strategy": "entropy-spatial", "params": {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0},
+        "space": {"cutoff": {"float": [1, 4]}}, "candidates": 3, "search_seeds": [7], "test": "val",
+        "sampler": "RandomSampler", "pruner": "none",
+    }  # fmt: skip
+    learner = {**TINY_SUITE["learner"], "iterations": 60}
+    dataset = {"name": "folder", "root": source.url}
+    suite = {**TINY_SUITE, "dataset": dataset, "learner": learner, "strategies": ["random"], "study": study}
+    suite_file = tmp_path / "suite.yaml"
+    suite_file.write_text(yaml.safe_dump(suite))
+
+    def submit(*options: str) -> "subprocess.CompletedProcess[str]":
+        arguments = ["--study", "--no-ship", "--address", nodes.url, "--results", url, "--mlflow", "none", *options]
+        return nodes.call("quadrat", "submit", str(suite_file), *arguments, timeout_s=600)
+
+    def searched() -> list[tuple[str, int]]:
+        lines = (Remote(url).read("study/records.jsonl") or b"").splitlines()
+        return [(json.loads(line)["trial_id"], json.loads(line)["round"]) for line in lines]
+
+    submitted = submit("--no-wait")
+    assert submitted.returncode == 0, submitted.stderr
+    job = submitted.stdout.strip()
+    await_(searched, 600, "the first round of a candidate")
+    stopped = nodes.call("quadrat", "stop", job, "--address", nodes.url)
+    assert (stopped.returncode, stopped.stdout) == (0, f"{job} is asked to stop\n")
+    followed = nodes.call("quadrat", "status", job, "--follow", "--address", nodes.url, timeout_s=300)
+    assert followed.returncode != 0, followed.stdout
+    log = nodes.call("ray", "job", "logs", job, "--address", nodes.url).stdout
+    assert "candidate 0" in log and "To resume:\n  quadrat submit " in log, log
+    before = searched()
+    assert 1 <= len(before) < 9, "the search had ended before it was stopped"
+
+    again = submit()
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "3 of 3 candidates: 3 done" in again.stdout
+    assert "2 of 2 trials complete" in again.stdout  # the reference and the best candidate, on the suite's seed
+    assert len(searched()) == len(set(searched())) == 9 and set(before) <= set(searched())
+    on_seeds = [
         {json.loads(line)["seed"] for line in (Remote(url).read(name) or b"").splitlines()}
         for name in ("study/records.jsonl", "records.jsonl")
-    )
-    assert (searched, reported) == ({7}, {0})
+    ]
+    assert on_seeds == [{7}, {0}]
+
+    # The head's driver has fetched the images, once in two jobs; the nodes have its packs alone, once each.
+    document = json.loads(Remote(url).read("suite.json") or b"")["dataset"]
+    packs = {document[name]["fingerprint"] for name in ("pool", "test", "search_test")}
+    folders = {path.parent.parent.name for path in (nodes.folder / "work").glob("*/camera-*/files")}
+    assert folders == {"head"}
+    of_images = {key: num for key, num in gets.items() if key.startswith("results/camera/")}
+    assert of_images == {f"results/camera/{name}": 1 for name in source.names()}
+    print(f"stopped after {len(before)} of 9 records")
+    found = [
+        json.loads(path.read_text())["fingerprint"]
+        for node in ("one", "two")
+        for path in (nodes.folder / "work" / node).rglob("meta.json")
+    ]
+    assert set(found) == packs and found.count(document["pool"]["fingerprint"]) == 2  # both nodes were at work
+    for key in Remote(url).names("packs"):
+        assert gets[f"results/by-url/{key}"] == found.count(key.split("/")[1]), key
 
 
 def test_a_job_that_loses_a_node_ends_complete_with_the_records_of_one_node(nodes: Nodes, tmp_path: Path) -> None:
