@@ -26,11 +26,17 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 
 def test_names_are_offered_and_the_version_is_that_of_the_distribution() -> None:
-    assert {"load", "run", "trial", "__version__", "strategies"} <= {*dir(quadrat), "strategies"}
+    offered = {name for name in dir(quadrat) if not name.startswith("_")}
+    assert offered == {"Figure", "QuadratError", "SuiteResults", "Summary", "load", "run", "strategies", "trial"}
+    for name in offered:
+        assert getattr(quadrat, name) is not None
+    assert "__version__" in dir(quadrat)
     assert quadrat.__version__[0].isdigit()
     assert "load" in (quadrat.__doc__ or "")
     with pytest.raises(AttributeError, match="no attribute 'lood'"):
         _ = quadrat.lood  # type: ignore[attr-defined]
+    with pytest.raises(quadrat.QuadratError, match="nowhere: expected a results folder"):
+        quadrat.load("nowhere")
 
 
 def test_the_frame_has_a_row_for_each_record(folder: Path, lines: list[dict[str, object]]) -> None:
