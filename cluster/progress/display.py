@@ -196,6 +196,7 @@ class LiveTable:
         self._draw = draw
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._drawn_s = float("-inf")
+        self._said = ""  # what was printed last, so that the table need not say it again
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -216,6 +217,7 @@ class LiveTable:
 
     def print(self, text: str) -> None:
         """Print `text` above the table."""
+        self._said = text
         self._live.console.print(Text(text))
 
     def print_line(self, line: Text) -> None:
@@ -235,7 +237,7 @@ class LiveDisplay(LiveTable):
     """
 
     def __init__(self, progress: RunProgress, title: str, console: Console) -> None:
-        super().__init__(lambda columns, lines: draw(progress, title, columns, lines), console)
+        super().__init__(lambda columns, lines: draw(progress, title, columns, lines, said=self._said), console)
         self._progress = progress
 
     def round_done(self, record: Record) -> None:
@@ -253,7 +255,9 @@ class LiveDisplay(LiveTable):
         self.print_line(line)
 
 
-def draw(progress: RunProgress, title: str, columns: int = WIDE, lines: int = _MAX_ROWS + 6) -> RenderableType:
+def draw(
+    progress: RunProgress, title: str, columns: int = WIDE, lines: int = _MAX_ROWS + 6, *, said: str = ""
+) -> RenderableType:
     """Return the table of the trials in flight and the bar of the whole run.
 
     Rounds are counted from 0, as in records: "2/3" is the round that runs, of 0 to 3.
@@ -263,6 +267,7 @@ def draw(progress: RunProgress, title: str, columns: int = WIDE, lines: int = _M
         title: Name of the suite.
         columns: Of the terminal.
         lines: Of the terminal.
+        said: What stands above the table: an activity that it names is not repeated.
     """
     is_wide = columns >= WIDE
     table = Table(box=None, padding=(0, 2 if is_wide else 1, 0, 0), header_style="dim")
@@ -288,7 +293,8 @@ def draw(progress: RunProgress, title: str, columns: int = WIDE, lines: int = _M
         ]
         table.add_row(*cells, *([row.host] if len(hosts) > 1 else []))
     if not progress.rows:
-        return Group(Text(), Text(progress.activity, style="dim"), Text(), _overall(progress, title, is_wide=is_wide))
+        activity = [] if progress.activity == said else [Text(progress.activity, style="dim"), Text()]
+        return Group(Text(), *activity, _overall(progress, title, is_wide=is_wide))
     hidden = len(progress.rows) - num_rows
     rest = [Text(f"... and {hidden} more in flight", style="dim")] if hidden > 0 else []
     return Group(Text(), table, *rest, Text(), _overall(progress, title, is_wide=is_wide))

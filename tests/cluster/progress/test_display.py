@@ -101,3 +101,18 @@ def test_a_line_that_is_wider_than_the_terminal_goes_on_indented(monkeypatch: py
     assert " ".join(printed.split()) == "candidate 1 " + " ".join(words)  # nothing is cut off
     assert max(map(len, lines)) <= 40
     assert lines[0].startswith("candidate 1") and all(line.startswith("  ") for line in lines[1:])
+
+
+def test_an_activity_that_was_printed_is_not_repeated_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text, progress = _Terminal(), RunProgress(TRIALS)
+    with open_display(progress, "fake", text) as display:
+        for activity, has_line in (("packing  1/2", False), ("loading torch in the workers", True)):
+            progress.activity = activity
+            if has_line:
+                display.print(activity)
+            text.truncate(0)
+            monkeypatch.setattr(display, "_drawn_s", float("-inf"))
+            display.refresh()
+            assert (activity in text.getvalue()) != has_line
+            assert "0/4 trials" in text.getvalue()
