@@ -67,6 +67,14 @@ def test_a_failed_trial_is_recorded_the_rest_goes_on_and_the_exit_code_says_so(t
     assert (failure.label, failure.seed, failure.round) == ("random", 1, 1)
 
 
+@pytest.mark.parametrize("what", ["raise", "reject"])
+def test_the_exit_code_tells_what_to_try_again_from_what_to_mend_first(tmp_path: Path, what: str) -> None:
+    plan(tmp_path, TRIALS[0], what="raise", times=1)
+    plan(tmp_path, TRIALS[1], what=what, times=1)
+    outcome = run_in_foreground(SUITE, TRIALS, options(tmp_path))
+    assert (outcome.exit_code, len(outcome.failures)) == (1 if what == "raise" else 2, 2)
+
+
 def test_a_failure_is_forgotten_once_the_trial_has_finished(tmp_path: Path) -> None:
     plan(tmp_path, TRIALS[1], what="raise", times=1)
     run_in_foreground(SUITE, TRIALS, options(tmp_path))

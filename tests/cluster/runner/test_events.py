@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from support.fake_trials import (
     make_progress,
     make_record,
@@ -13,6 +14,7 @@ from support.fake_trials import (
 )
 
 from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.errors import DataError, SuiteError, TrainingError, UnavailableError
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
@@ -62,3 +64,25 @@ def test_a_trial_that_is_to_stop_ends_at_its_next_progress(tmp_path: Path) -> No
     asked.append(True)
     *_, last = events
     assert isinstance(first, Progress) and last == Stopped()
+
+
+@pytest.mark.parametrize(
+    ("error", "needs_mending", "is_of_environment"),
+    [
+        (OSError("no space left on device"), False, True),
+        (MemoryError(), False, True),
+        (RuntimeError("CUDA error: device-side assert"), False, True),
+        (ImportError("libcudart.so.12"), False, True),
+        (UnavailableError("the storage does not answer"), False, True),
+        (DataError("no such folder"), True, True),  # the node's where the driver has the data, else everyone's
+        (TrainingError("the loss is not finite"), True, True),
+        (SuiteError("no such layer"), True, False),
+        (TypeError("a plugin's mistake"), True, False),
+        (NotImplementedError("a plugin's gap"), True, False),
+    ],
+)
+def test_what_any_machine_would_raise_is_told_from_what_another_may_not(
+    error: Exception, needs_mending: bool, is_of_environment: bool
+) -> None:
+    raised = Raised.of(TRIALS[0], error, num_rounds_done=1)
+    assert (raised.failure.needs_mending, raised.is_of_environment) == (needs_mending, is_of_environment)
