@@ -159,9 +159,8 @@ def _methods(found: Leaderboard) -> Iterator[str]:
         )
     elif found.ranked:
         yield (
-            "Which strategies are ranked follows from who is in which setting and not from results: in the order of "
-            "how many settings have them, as many as make the largest table without a gap. The option --strategy ranks "
-            "others."
+            "Ranked are the strategies of most settings, as many as make the largest table without a gap; results play "
+            "no part in it. --strategy ranks others."
         )
 
 

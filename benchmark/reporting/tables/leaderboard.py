@@ -95,7 +95,8 @@ def standings_table(found: Leaderboard, *, is_brief: bool = False) -> Table:
         )
         for cost in COSTS
     }
-    heads = ("mean rank", "gain over Random", *(() if is_brief else ("% of Random", "% of full supervision")))
+    whole = ("mean rank", "gain over Random", "% of Random", "% of full supervision")
+    heads = ("mean rank", "gain") if is_brief else whole
     titles = {cost.key: SHORT_TITLES[cost.key].removeprefix("labelled " if is_brief else "") for cost in COSTS}
     return Table(
         corner="strategy",

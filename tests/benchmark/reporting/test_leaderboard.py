@@ -15,13 +15,14 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.leaderboard import leaderboard
 from quadrat.benchmark.errors import QuadratError
+from quadrat.benchmark.reporting.leaderboard import leaderboard_text
 from quadrat.benchmark.reporting.leaderboard_sentences import (
     leaderboard_caveats,
     leaderboard_headline,
     leaderboard_ranks,
 )
 from quadrat.benchmark.reporting.tables.leaderboard import leaderboard_tables
-from quadrat.benchmark.results.trials import Results
+from quadrat.benchmark.results.trials import Results, read_results
 from quadrat.cluster.cli.leaderboard import folder_names
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -69,7 +70,7 @@ def test_settings_of_one_data_set_and_other_machines_are_said() -> None:
 def test_strategies_that_were_named_by_hand_are_said_to_be() -> None:
     folders = {"a": flat("one", random=10, x=20, y=30)}
     by_rule, by_hand = (leaderboard_caveats(leaderboard(folders, names), folders) for names in ((), ("random", "y")))
-    assert any(caveat.startswith("Which strategies are ranked follows from who is in which") for caveat in by_rule)
+    assert any(caveat.startswith("Ranked are the strategies of most settings") for caveat in by_rule)
     assert any(caveat.startswith("The ranked strategies were named by hand (--strategy)") for caveat in by_hand)
     assert not any(caveat.startswith("Which strategies") for caveat in by_hand)
 
@@ -111,6 +112,20 @@ def page(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     assert result.stdout.startswith("Nothing can be tested over data sets")
     assert result.stdout.splitlines()[-1] == str(out / "index.html")
     return out / "index.html"
+
+
+def test_eight_strategies_fit_on_a_screen_of_80_by_24(tmp_path: Path) -> None:
+    names = ["random", "entropy", "entropy-random", "core-set", "feature-spatial", "entropy-feature"]
+    names += ["entropy-spatial", "entropy-feature-spatial"]
+    folders = {"fake": read_results(write_fake_results(tmp_path, strategies=names, noise=0.02, has_pool=False))}
+    found = leaderboard(folders)
+    lines = leaderboard_text(found, folders, 80).splitlines()
+    assert len(lines) < 23 and max(map(len, lines)) <= 80  # besides the path of the page and the prompt
+    ranks = {line.name: f"{line.scores['clicks'].rank:.2f}" for line in found.standings}
+    rows = {line.split()[0]: line.split()[1:] for line in lines if " of 1 " in line and line.split()[0] in ranks}
+    assert len(rows) == 8 and {name: row[4] for name, row in rows.items()} == ranks
+    assert any("on the page" in line for line in lines)
+    assert "supervision" in leaderboard_text(found, folders)  # where there is room, the table is whole
 
 
 @pytest.mark.slow
