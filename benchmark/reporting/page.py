@@ -47,7 +47,9 @@ RANDOM: Final = "Random"
 """The baseline at first: for each strategy the Random with its region size."""
 
 
-def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: Path | None = None) -> Path:
+def write_report(
+    results_dir: Path, out_dir: Path | None = None, *, cache_dir: Path | None = None, page_only: bool = False
+) -> Path:
     """Write the report of a results folder, finished or not, and return the page.
 
     The page needs no network and no other file. Figures (SVG, PDF) and tables (CSV, LaTeX) lie in `files` beside it.
@@ -56,6 +58,7 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
         results_dir: What `quadrat run` wrote.
         out_dir: Where to write; by default `report` inside `results_dir`.
         cache_dir: Where else to look for the packed pool, whose images the galleries show.
+        page_only: Leave `files` and the links to it out, for a page that is sent or published alone.
 
     Raises:
         ResultsError: When `results_dir` is not a results folder, is damaged, or the page can't be written.
@@ -76,8 +79,10 @@ def write_report(results_dir: Path, out_dir: Path | None = None, *, cache_dir: P
     selections, pool = read_selections(results), open_pool(results, cache_dir)
     gallery, viewer = draw_gallery(results, selections, pool), draw_round_viewer(results, selections, pool)
     with unchecked(), locked_folder(folder):
-        write_files(folder / FOLDER, figures, tables.values(), results, metrics)
-        atomic_write(page, _render(results, looks, found, tables, metrics, figures, gallery, viewer).encode())
+        if not page_only:
+            write_files(folder / FOLDER, figures, tables.values(), results, metrics)
+        files = None if page_only else FOLDER
+        atomic_write(page, _render(results, looks, found, tables, metrics, figures, gallery, viewer, files).encode())
     return page
 
 
@@ -108,6 +113,7 @@ def _render(
     figures: Mapping[str, dict[str, Any]],
     gallery: Gallery | Unavailable,
     viewer: RoundViewer | None,
+    file_folder: str | None,
 ) -> str:
     choices = _baselines(found)
     default_cost = _default_cost(results)
@@ -125,7 +131,7 @@ def _render(
             looks=looks,
             shown=[label for label in results.labels if label in recorded],
             drawn_seeds=DRAWN_SEEDS,
-            file_folder=FOLDER,
+            file_folder=file_folder,
             bands=BANDS,
             band=band_of(results),
             baselines=tuple(choices),

@@ -36,17 +36,20 @@ __all__ = ["COMMANDS"]
     metavar="DIR",
     help="Cache folder of another run on the same images, for the galleries where these results have none",
 )
-def report(results: Path | str, out: Path | None, readme: Path | None, cache: Path | None) -> None:
+@click.option("--page-only", is_flag=True, help="Write no files/ and no links to it, for a page that is sent alone")
+def report(results: Path | str, out: Path | None, readme: Path | None, cache: Path | None, page_only: bool) -> None:
     """Write the HTML report of a results folder.
 
     Its figures (SVG, PDF) and tables (CSV, LaTeX) lie beside it in files/.
     """
+    if readme is not None and page_only:
+        raise click.UsageError("--readme shows a figure of files/, which --page-only leaves out: give one of them")
     require_extras(["report"], what="quadrat report")
     from quadrat.benchmark.reporting import update_readme, write_report
     from quadrat.benchmark.results.lock import upload_report
 
     folder = local_copy(results, "selections", "previews")
-    page = write_report(folder, out, cache_dir=cache)
+    page = write_report(folder, out, cache_dir=cache, page_only=page_only)
     if readme is not None:
         update_readme(readme, folder, page)
     if out is None and (remote := remote_of(results)) is not None:

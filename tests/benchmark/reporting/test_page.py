@@ -118,6 +118,14 @@ def test_report_goes_where_it_is_told(tmp_path: Path) -> None:
     assert not (folder / "report").exists()
 
 
+def test_a_page_that_is_sent_alone_links_no_file(whole: Path, html: str, tmp_path: Path) -> None:
+    page = write_report(whole, tmp_path / "alone", page_only=True)
+    assert [path.name for path in page.parent.iterdir()] == ["index.html"]
+    links = r'<a href="(?!#)([^"]*)"'
+    assert not any(link.startswith("files/") for link in re.findall(links, page.read_text(encoding="utf-8")))
+    assert any(link.startswith("files/") for link in re.findall(links, html))
+
+
 def test_page_has_every_section_with_trials_first(html: str) -> None:
     assert re.findall(r'<section id="(\w+)">', html) == [
         "trials",
