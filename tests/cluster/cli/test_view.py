@@ -15,6 +15,7 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.reporting import write_report
+from quadrat.benchmark.storage.atomic import atomic_write
 from quadrat.cluster.cli import view
 from quadrat.cluster.cli.view import Site, open_server, watch
 
@@ -156,14 +157,14 @@ def test_it_is_written_again_when_records_come_and_only_then(tmp_path: Path) -> 
     try:
         until(lambda: len(looks) > 3)
         assert written == []  # no suite.json yet
-        (folder / "suite.json").write_text("{}")
+        atomic_write(folder / "suite.json", b"{}")
         until(lambda: site.version == 1)
         until(lambda: looks.count(1) > 5)
         assert site.version == 1
         faults.append(ResultsError("the storage is away"))
         until(lambda: "the storage is away" in site.text)
         faults.clear()
-        (folder / "records.jsonl").write_text("one\n")
+        atomic_write(folder / "records.jsonl", b"one\n")
         until(lambda: site.version == 2 and site.text == "going")
         assert written == ["", "one\n"]
     finally:

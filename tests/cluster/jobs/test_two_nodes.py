@@ -215,7 +215,7 @@ def test_a_study_on_images_at_a_url_is_stopped_and_goes_on_and_each_node_fetches
         source.upload(path.relative_to(images).as_posix(), path)
     study = {
         "strategy": "entropy-spatial", "params": {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0},
-        "space": {"cutoff": {"float": [1, 4]}}, "candidates": 3, "search_seeds": [7], "test": "val",
+        "space": {"cutoff": {"float": [1, 4]}}, "candidates": 2, "search_seeds": [7], "test": "val",
         "sampler": "RandomSampler", "pruner": "none",
     }  # fmt: skip
     learner = {**TINY_SUITE["learner"], "iterations": 60}
@@ -243,13 +243,13 @@ def test_a_study_on_images_at_a_url_is_stopped_and_goes_on_and_each_node_fetches
     log = nodes.call("ray", "job", "logs", job, "--address", nodes.url).stdout
     assert "candidate 0" in log and "To resume:\n  quadrat submit " in log, log
     before = searched()
-    assert 1 <= len(before) < 9, "the search had ended before it was stopped"
+    assert 1 <= len(before) < 6, "the search had ended before it was stopped"
 
     again = submit()
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "3 of 3 candidates: 3 done" in again.stdout
+    assert "2 of 2 candidates: 2 done" in again.stdout
     assert "2 of 2 trials complete" in again.stdout  # the reference and the best candidate, on the suite's seed
-    assert len(searched()) == len(set(searched())) == 9 and set(before) <= set(searched())
+    assert len(searched()) == len(set(searched())) == 6 and set(before) <= set(searched())
     on_seeds = [
         {json.loads(line)["seed"] for line in (Remote(url).read(name) or b"").splitlines()}
         for name in ("study/records.jsonl", "records.jsonl")
@@ -263,12 +263,13 @@ def test_a_study_on_images_at_a_url_is_stopped_and_goes_on_and_each_node_fetches
     assert folders == {"head"}
     of_images = {key: num for key, num in gets.items() if key.startswith("results/camera/")}
     assert of_images == {f"results/camera/{name}": 1 for name in source.names()}
-    print(f"stopped after {len(before)} of 9 records")
-    found = [
+    print(f"stopped after {len(before)} of 6 records")
+    there = [
         json.loads(path.read_text())["fingerprint"]
         for node in ("one", "two")
         for path in (nodes.folder / "work" / node).rglob("meta.json")
     ]
+    found = [fingerprint for fingerprint in there if fingerprint in packs]  # other tests have left theirs
     assert set(found) == packs and found.count(document["pool"]["fingerprint"]) == 2  # both nodes were at work
     for key in Remote(url).names("packs"):
         assert gets[f"results/by-url/{key}"] == found.count(key.split("/")[1]), key
