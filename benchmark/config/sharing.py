@@ -202,7 +202,7 @@ def round_steps(spec: TrialSpec, round_: int, *, num_images: int) -> int:
         num_images: Images of the pool.
     """
     num_labelled = spec.budgets[round_] if spec.budgets else num_images  # full supervision has no budgets
-    num_fits = 2 if spec.learner.pseudo_labels and spec.labels == "multi-class" else 1
+    num_fits = spec.learner.num_fits(of_sets=spec.labels == "multi-class")
     return num_fits * spec.learner.num_steps(min(num_labelled, num_images))
 
 

@@ -138,14 +138,11 @@ class Learner:
                 or the checkpoint belongs to another fit.
         """
         with torch_settings(self._device, self._threads):
-            if not self._trains_twice(labels):
+            if self.recipe.num_fits(of_sets=labels.sets_KC is not None) == 1:
                 return self._fit_once(
                     labels, self._checkpoint_file(checkpoint, labels, seed, round), on_step, seed, round
                 )
             return self._fit_twice(labels, checkpoint, on_step, seed, round)
-
-    def _trains_twice(self, labels: Labels) -> bool:
-        return self.recipe.pseudo_labels and labels.sets_KC is not None
 
     def _fit_twice(
         self, labels: Labels, checkpoint: Path | None, on_step: OnStep | None, seed: int, round: int

@@ -193,6 +193,14 @@ class Recipe(BaseModel):
         copied.__dict__.pop("_digests", None)
         return copied
 
+    def num_fits(self, *, of_sets: bool) -> int:
+        """Return how many fits follow each other, each of `num_steps` iterations: 2 where pseudo labels are made.
+
+        Args:
+            of_sets: Whether labels are sets of classes.
+        """
+        return 2 if self.pseudo_labels and of_sets else 1
+
     def num_steps(self, num_images: int) -> int:
         """Return the number of iterations of a fit when `num_images` images have a label."""
         if self.iterations is not None:

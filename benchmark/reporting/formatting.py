@@ -12,6 +12,7 @@ __all__ = [
     "ABSENT",
     "cost",
     "cost_interval",
+    "counted",
     "filled",
     "interval",
     "listed",
@@ -43,6 +44,16 @@ def number(value: float) -> str:
         ('3.3', '5.0', '42', '55,700')
     """
     return f"{value:,.0f}" if value >= 9.95 or value == 0 else f"{value:#.2g}"
+
+
+def counted(num: int, what: str) -> str:
+    """Return a number of things.
+
+    Examples:
+        >>> counted(1, "seed"), counted(3, "seed")
+        ('1 seed', '3 seeds')
+    """
+    return f"{num} {what}{'' if num == 1 else 's'}"
 
 
 def signed(value: float) -> str:

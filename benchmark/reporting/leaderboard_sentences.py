@@ -11,7 +11,7 @@ from quadrat.benchmark.analysis.leaderboard import Leaderboard
 from quadrat.benchmark.analysis.setting_areas import COSTS
 from quadrat.benchmark.analysis.settings import Setting
 from quadrat.benchmark.analysis.statistics import LEVEL
-from quadrat.benchmark.reporting.formatting import listed, p_value, percent, signed
+from quadrat.benchmark.reporting.formatting import counted, listed, p_value, percent, signed
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
 from quadrat.benchmark.results.trials import Results
 
@@ -77,18 +77,14 @@ def _ranks(found: Leaderboard, *, with_means: bool) -> Iterator[str]:
         parts.append(f"over {SHORT_TITLES[cost.key]} {shown}{rest}")
     means = f" Mean rank, 1 is best: {'; '.join(parts)}." if with_means else ""
     yield (
-        f"Ranked: {len(found.ranked)} strategies in {_num(len(found.ranked_settings), 'setting')} on "
-        f"{_num(num_data_sets, 'data set')}, of {len(found.standings)} strategies in "
-        f"{_num(len(found.found.settings), 'setting')}.{means}"
+        f"Ranked: {len(found.ranked)} strategies in {counted(len(found.ranked_settings), 'setting')} on "
+        f"{counted(num_data_sets, 'data set')}, of {len(found.standings)} strategies in "
+        f"{counted(len(found.found.settings), 'setting')}.{means}"
     )
     firsts = {cost.key: orders[cost.key][0] for cost in COSTS}
     if len(set(firsts.values())) > 1:
         lowest = listed([f"{firsts[cost.key]} over {SHORT_TITLES[cost.key]}" for cost in COSTS])
         yield f"Pixels and clicks disagree: the lowest mean rank is that of {lowest}."
-
-
-def _num(num: int, what: str) -> str:
-    return f"{num} {what}{'' if num == 1 else 's'}"
 
 
 def leaderboard_caveats(found: Leaderboard, folders: Mapping[str, Results]) -> tuple[str, ...]:
@@ -126,7 +122,7 @@ def _machines(settings: Sequence[Setting], folders: Mapping[str, Results]) -> It
         commits = {str(one.get("commit") or "unknown")[:12] for one in environments}
         devices = {", ".join(one.get("gpus") or ()) or str(one.get("processor") or "unknown") for one in environments}
         parts = [
-            f"{_num(len(group), kind)} ({listed(sorted(group))})"
+            f"{counted(len(group), kind)} ({listed(sorted(group))})"
             for kind, group in (("commit", commits), ("device", devices))
             if len(group) > 1
         ]

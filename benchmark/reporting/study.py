@@ -11,6 +11,7 @@ from markupsafe import Markup
 from quadrat.benchmark.analysis.importance import importance_of
 from quadrat.benchmark.analysis.objective import DISPLAY_TITLE
 from quadrat.benchmark.reporting.figures.slices import slice_chart, slice_title
+from quadrat.benchmark.reporting.formatting import counted
 from quadrat.benchmark.reporting.study_sentence import fates, report_values, study_sentence
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.study import best_table, candidate_table, importance_table
@@ -102,7 +103,7 @@ def _caveats(found: StudyResults, results: Results) -> tuple[str, ...]:
             "The search was evaluated on the images of the report, with other seeds; study.test can name another split."
         )
     if (num := len(found.study.search_seeds)) < 3:
-        seeds = f"{num} seed{'s' if num > 1 else ''}"
+        seeds = counted(num, "seed")
         caveats.append(
             f"Each candidate was evaluated with {seeds}: part of the differences between candidates is chance."
         )

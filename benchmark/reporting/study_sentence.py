@@ -8,7 +8,7 @@ from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE, f
 from quadrat.benchmark.analysis.statistics import paired_difference, summarise
 from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.study import Objective
-from quadrat.benchmark.reporting.formatting import interval, mean_std, parameter, signed
+from quadrat.benchmark.reporting.formatting import counted, interval, mean_std, parameter, signed
 from quadrat.benchmark.results.study_results import StudyResults, read_study
 from quadrat.benchmark.results.trials import Results
 
@@ -106,7 +106,7 @@ def study_sentence(
         return f"{text}; they share no seed."
     text += f": a difference of {signed(difference.summary.mean)}"
     if difference.half_width is None:
-        return f"{text} over {difference.summary.num} shared seed{'s' if difference.summary.num > 1 else ''}."
+        return f"{text} over {counted(difference.summary.num, 'shared seed')}."
     return f"{text} (95 % interval {interval(difference)}; exploratory)."
 
 

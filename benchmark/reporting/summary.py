@@ -15,7 +15,16 @@ from quadrat.benchmark.analysis.power import MAX_SEEDS, POWER
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.analysis.statistics import LEVEL, Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.reporting.caveats import caveats
-from quadrat.benchmark.reporting.formatting import cost_interval, interval, listed, mean_std, number, percent, signed
+from quadrat.benchmark.reporting.formatting import (
+    cost_interval,
+    counted,
+    interval,
+    listed,
+    mean_std,
+    number,
+    percent,
+    signed,
+)
 from quadrat.benchmark.reporting.study_sentence import study_entry, study_headline
 from quadrat.benchmark.reporting.tables.analysis import or_lost
 from quadrat.benchmark.reporting.tables.cells import NamedTable, Table
@@ -223,7 +232,7 @@ def _difference(label: str, comparison: Comparison) -> str:
     text = f"{label} {signed(difference.summary.mean)}"
     if difference.half_width is None:
         num = difference.summary.num
-        return f"{text} (higher in {difference.num_ahead} of {num} seed{'s' if num > 1 else ''})"
+        return f"{text} (higher in {difference.num_ahead} of {counted(num, 'seed')})"
     return f"{text} ({percent(LEVEL)} interval {interval(difference)})"
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from quadrat.benchmark.analysis.analyse import Analysis
 from quadrat.benchmark.analysis.measures import COSTS, FRACTION, Cost, Metric
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.reporting.formatting import filled
+from quadrat.benchmark.reporting.formatting import counted, filled
 from quadrat.benchmark.reporting.summary import ReportSummary, report_summary
 from quadrat.benchmark.reporting.tables.contents import GAINS_CAPTION
 from quadrat.benchmark.reporting.tables.export import to_text
@@ -95,14 +95,10 @@ def _more(summary: ReportSummary, num_caveats: int) -> Iterator[str]:
     parts = [
         *(["p-values, seeds needed"] if summary.gains is not None else []),
         *(["the comparison of queries"] if summary.queries is not None else []),
-        *([_num(len(summary.findings), "exploratory finding")] if summary.findings else []),
-        *([_num(num_caveats, "limitation")] if num_caveats else []),
+        *([counted(len(summary.findings), "exploratory finding")] if summary.findings else []),
+        *([counted(num_caveats, "limitation")] if num_caveats else []),
     ]
     yield f"More{': ' if parts else ''}{', '.join(parts)}:"
-
-
-def _num(num: int, what: str) -> str:
-    return f"{num} {what}{'' if num == 1 else 's'}"
 
 
 def _details(summary: ReportSummary, columns: int | None) -> Iterator[str]:

@@ -74,7 +74,7 @@ def stats(results: Path | str, cost_key: str | None, is_all: bool, is_json: bool
     """Print the statistical comparison of a results folder.
 
     Which strategies are significantly better than Random over labelled pixels and over clicks, and by how much. With
-    --all also p-values, how many seeds would settle the open comparisons, limitations, and exploratory numbers, such
+    --all also p-values, how many seeds would decide the open comparisons, limitations, and exploratory numbers, such
     as the cost to reach a share of full supervision.
     """
     import json

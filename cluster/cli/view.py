@@ -162,7 +162,7 @@ def watch(
         try:
             source = fetch()
             now = _signature(source)
-            if now != seen and now and now[0][0] == "suite.json":
+            if now != seen and any(name == "suite.json" for name, *_ in now):
                 begin_s = time.monotonic()
                 write(source, site.report)
                 pause_s = max(poll_s, _REST * (time.monotonic() - begin_s))

@@ -17,7 +17,7 @@ References:
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,20 +89,17 @@ class PseudoLabels:
 
 
 @torch.inference_mode()
-def disambiguate(
-    predict: Predict, labels: Labels, folder: Path, on_image: Callable[[int, int], None] | None = None
-) -> PseudoLabels:
+def disambiguate(predict: Predict, labels: Labels, folder: Path) -> PseudoLabels:
     """Return pseudo labels in the place of sets of classes.
 
     Args:
         predict: Indices of images of the pool to their prediction by the network that was trained on the sets.
         labels: The sets, with `sets_KC`.
         folder: Where they are kept.
-        on_image: Called with (images done, images in total).
     """
     assert labels.sets_KC is not None
-    found, images = PseudoLabels(labels, folder), labelled_images(labels).tolist()
-    for number, image in enumerate(images):
+    found = PseudoLabels(labels, folder)
+    for image in labelled_images(labels).tolist():
         height, width = labels.layout.sizes[image].tolist()
         prediction = predict([image])
         prob_CHW = upsample(prediction.logits_BChw, CELL)[0, :, :height, :width].softmax(dim=0)
@@ -115,8 +112,6 @@ def disambiguate(
             set_HW,
             labels.sets_KC,
         )
-        if on_image is not None:
-            on_image(number + 1, len(images))
     return found
 
 
@@ -152,7 +147,7 @@ def label_image(
     for region in np.unique(region_HW[has_class_K[set_HW] & (region_HW >= 0)]).tolist():
         rows, columns = _pixels(region_HW, layout, [region])
         class_K = np.flatnonzero(sets_KC[set_HW[rows[0], columns[0]]])
-        best_K = prob_CHW[class_K][:, rows, columns].argmax(axis=1)
+        best_K = prob_CHW[class_K[:, None], rows, columns].argmax(axis=1)
         prototype_KD = unit_hwD[rows[best_K] // CELL, columns[best_K] // CELL]
         similarity_PK = unit_hwD[rows // CELL, columns // CELL] @ prototype_KD.T
         nearest_P, own_P = similarity_PK.argmax(axis=1), similarity_PK.max(axis=1)

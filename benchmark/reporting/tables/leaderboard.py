@@ -9,7 +9,7 @@ from quadrat.benchmark.analysis.primary import primary_analysis
 from quadrat.benchmark.analysis.setting_areas import COSTS
 from quadrat.benchmark.analysis.settings import Setting
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
-from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, signed
+from quadrat.benchmark.reporting.formatting import ABSENT, counted, mean_std, signed
 from quadrat.benchmark.reporting.summary import primary_headline
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
@@ -128,7 +128,7 @@ def _cut(found: Leaderboard) -> str:
 
 
 def _trials(line: Standing) -> str:
-    trials = f"{line.num_trials} trial{'s' if line.num_trials > 1 else ''}"
+    trials = counted(line.num_trials, "trial")
     return ", ".join(filter(None, (trials, _labels_seen(line))))
 
 

@@ -27,7 +27,7 @@ def ordered_pairs(primary: PrimaryAnalysis) -> list[tuple[str, str]]:
 
 
 def gains_table(primary: PrimaryAnalysis, *, is_brief: bool = False) -> Table:
-    """Return one row per comparison: its gain over each cost, and how many seeds would settle it.
+    """Return one row per comparison: its gain over each cost, and how many seeds would decide it.
 
     Args:
         primary: The primary analysis.

@@ -8,15 +8,13 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import inspect
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.interpreted import HAS_TRITON, check_interpreted, needs_interpreter
 
 from quadrat.strategies.diversity import (
     CoreSet,
@@ -31,7 +29,6 @@ from quadrat.strategies.greedy.engine import maximise, maximise_reference
 from quadrat.strategies.greedy.lazy import maximise_lazily
 from quadrat.strategies.pool import Pool
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
 pytestmark = pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
 
 WITH_FEATURES: list[type[Diversification]] = [CoreSet, FeatureSpatial, EntropyFeature, EntropyFeatureSpatial]
@@ -101,33 +98,19 @@ def with_small_sizes() -> None:
 
 
 CODE = """
-import sys
-sys.path.insert(0, {folder!r})
-import torch
-torch.set_num_threads(1)
 import test_device
 test_device.check_sums("cpu", (1, 7, 8, 9, 128, 300))
 from quadrat.strategies.greedy import device
 device.compile_kernels(3, "cpu")
 test_device.with_small_sizes()
 test_device.check_small_pools("cpu")
-print("equal")
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    HAS_TRITON
-    and importlib.metadata.version("triton").startswith("3.6.")
-    and np.lib.NumpyVersion(np.__version__) >= "2.4.0",
-    reason="the interpreter of Triton 3.6 makes an int of an array of one number, which numpy 2.4 refuses",
-)
+@needs_interpreter
 def test_the_interpreted_kernels_equal_the_reference_bit_for_bit() -> None:
-    environment = dict(os.environ, TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    code = CODE.format(folder=str(Path(__file__).parent))
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.stdout == "equal\n", done.stderr
+    check_interpreted(CODE, Path(__file__).parent)
 
 
 @pytest.mark.slow

@@ -4,24 +4,17 @@ Without a CUDA device the kernels run on the CPU by Triton's interpreter, in a p
 tested in `test_gpu.py`.
 """
 
-import importlib.metadata
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.interpreted import HAS_TRITON, check_interpreted, needs_interpreter
 from support.learning_fakes import tiny_recipe
 from torch import nn
 
 from quadrat.benchmark.learning.network.depthwise import DilatedDepthwise, convolve_depthwise, use_depthwise_kernels
 from quadrat.benchmark.learning.network.model import Network, build_decoder, build_encoder
-
-HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
 def check_values_and_gradients(size: tuple[int, int], kernel: int, dilation: int, *, has_bias: bool) -> None:
@@ -41,33 +34,19 @@ def check_values_and_gradients(size: tuple[int, int], kernel: int, dilation: int
 
 
 CODE = """
-import sys
-sys.path.insert(0, {folder!r})
-import torch
-torch.set_num_threads(1)
 from test_depthwise import check_values_and_gradients
 from quadrat.benchmark.learning.network import depthwise_kernels
 depthwise_kernels._PARTS = 3  # the interpreter takes milliseconds for each program
 for size, kernel, dilation in (((1, 1), 3, 2), ((7, 9), 5, 2), ((9, 8), 3, 6), ((4, 25), 3, 18)):
     check_values_and_gradients(size, kernel, dilation, has_bias=kernel == 5)
-print("equal")
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
-@pytest.mark.skipif(
-    HAS_TRITON
-    and importlib.metadata.version("triton").startswith("3.6.")
-    and np.lib.NumpyVersion(np.__version__) >= "2.4.0",
-    reason="the interpreter of Triton 3.6 makes an int of an array of one number, which numpy 2.4 refuses",
-)
+@needs_interpreter
 def test_values_and_gradients_are_those_of_torch() -> None:
-    environment = dict(os.environ, TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    code = CODE.format(folder=str(Path(__file__).parent))
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.stdout == "equal\n", done.stderr
+    check_interpreted(CODE, Path(__file__).parent)
 
 
 @pytest.mark.parametrize("has_bias", [False, True])
