@@ -14,7 +14,7 @@ from quadrat.strategies.base import Strategy
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Parameter", "describe", "references"]
+__all__ = ["Parameter", "describe", "references", "show_distribution"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def describe(strategy: type[Strategy]) -> list[Parameter]:
             name=item.name,
             type=str(item.type if isinstance(item.type, str) else getattr(item.type, "__name__", item.type)),
             default=None if item.default is MISSING else repr(item.default),
-            searched=_show(strategy.space[item.name]) if item.name in strategy.space else "",
+            searched=show_distribution(strategy.space[item.name]) if item.name in strategy.space else "",
             meaning=meanings.get(item.name, ""),
         )
         for item in fields(strategy)
@@ -78,11 +78,13 @@ def _meanings(owner: type[Any]) -> dict[str, str]:
     return found
 
 
-def _show(distribution: BaseDistribution) -> str:
-    """Return the bounds or the choices of one dimension of a space."""
+def show_distribution(distribution: BaseDistribution) -> str:
+    """Return the bounds or the choices of one dimension of a space, as text."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
         return "one of " + ", ".join(map(str, distribution.choices))
     assert isinstance(distribution, FloatDistribution | IntDistribution), f"unknown distribution {distribution}"
-    return f"{distribution.low:g} to {distribution.high:g}" + (", logarithmic" if distribution.log else "")
+    log = ", logarithmic" if distribution.log else ""
+    step = "" if distribution.step in (None, 1) else f" in steps of {distribution.step:g}"
+    return f"{distribution.low:g} to {distribution.high:g}{log}{step}"

@@ -23,6 +23,7 @@ __all__ = [
     "print_part",
     "reflowed",
     "say",
+    "show_progress",
     "text_columns",
 ]
 
@@ -120,6 +121,12 @@ def say(text: str) -> None:
         if columns is not None and len(line) > columns:
             line = filled(line, " " * (len(line) - len(line.lstrip()) + 2))
         click.echo(line)
+
+
+def show_progress(what: str, done: int, total: int) -> None:
+    """Show progress on a terminal, in one line of the standard error that the next output replaces."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{what}  {done}/{total}" if done < total else "\r\033[K", nl=False, err=True)
 
 
 def make_table(*columns: str) -> "Table":

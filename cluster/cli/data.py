@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from quadrat.cluster.cli.console import pasteable, say
+from quadrat.cluster.cli.console import pasteable, say, show_progress
 from quadrat.cluster.cli.options import read_params, results_option, root_option, suite_arguments
 from quadrat.cluster.cli.places import open_suite
 
@@ -46,15 +46,15 @@ def check(
     from quadrat.benchmark.storage.local_copy import fetch
 
     if isinstance(root, str):
-        root = fetch(root, functools.partial(_show_progress, f"fetching {name}"))
+        root = fetch(root, functools.partial(show_progress, f"fetching {name}"))
     dataset = load_dataset(name, root, **read_params(params))
-    report = check_dataset(dataset, splits or None, _show_progress)
+    report = check_dataset(dataset, splits or None, show_progress)
     if regions is not None:
         from quadrat.benchmark.data.shapes import load_kind
         from quadrat.benchmark.data.shapes.inspection import region_findings
 
         kind = load_kind("files", folder=regions) if Path(regions).is_dir() else load_kind(regions)
-        found = region_findings(dataset, splits or dataset.splits, kind, region_size, _show_progress)
+        found = region_findings(dataset, splits or dataset.splits, kind, region_size, show_progress)
         report = dataclasses.replace(report, findings=(*report.findings, *found))
     say(report.render())
     sys.exit(1 if report.problems else 0)
@@ -103,17 +103,11 @@ def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, c
     from quadrat.benchmark.trial.data import open_data
 
     suite, results_dir = open_suite(suite_name, settings, results)
-    data = open_data(suite, cache.absolute() if cache else results_dir / "cache", _show_progress)
+    data = open_data(suite, cache.absolute() if cache else results_dir / "cache", show_progress)
     for split in (data.pool, data.test):
         click.echo(f"{split.split}: {len(split.ids)} images, fingerprint {split.fingerprint[:12]}, {split.path}")
     for warning in data.warnings:
         click.echo(f"! {warning}", err=True)
-
-
-def _show_progress(split: str, done: int, total: int) -> None:
-    """Show progress on a terminal, in one line that is overwritten."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{split}  {done}/{total}" if done < total else "\r\033[K", nl=False, err=True)
 
 
 COMMANDS: Final = (data,)

@@ -34,17 +34,17 @@ def doctor(results: Path | str | None) -> None:
 
     The exit code is 1 when something is bad. With --results, check that folder's disk or that URL.
     """
-    is_well = True
+    is_ok = True
     if (remote := remote_of(results)) is not None:
         remote.check()
     folder = results_root() if results is None or isinstance(results, str) else results
     for finding in _findings(folder.absolute()):
-        mark = "ok  " if finding.is_well else "BAD "
-        is_well &= finding.is_well
+        mark = "ok  " if finding.is_ok else "BAD "
+        is_ok &= finding.is_ok
         # Filled without colour, whose codes have no width.
         shown = "\n".join(filled(line, " " * 16) for line in f"{mark} {finding.name:<10} {finding.text}".splitlines())
-        click.echo(click.style(mark, fg="green" if finding.is_well else "red") + shown.removeprefix(mark))
-    sys.exit(0 if is_well else 1)
+        click.echo(click.style(mark, fg="green" if finding.is_ok else "red") + shown.removeprefix(mark))
+    sys.exit(0 if is_ok else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,12 @@ class _Finding:
 
     Attributes:
         name: Name of the check.
-        is_well: Whether runs can work with what was found.
+        is_ok: Whether runs can work with it.
         text: What was found.
     """
 
     name: str
-    is_well: bool
+    is_ok: bool
     text: str
 
 
@@ -77,10 +77,10 @@ def _findings(results_dir: Path) -> Iterator[_Finding]:
     }
     for name, check in checks.items():
         try:
-            is_well, text = check()
+            is_ok, text = check()
         except Exception as error:  # the purpose is to say what is broken, whatever it raises
-            is_well, text = False, f"{type(error).__name__}: {error}"
-        yield _Finding(name=name, is_well=is_well, text=text)
+            is_ok, text = False, f"{type(error).__name__}: {error}"
+        yield _Finding(name=name, is_ok=is_ok, text=text)
 
 
 def _versions() -> tuple[bool, str]:

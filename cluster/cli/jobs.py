@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from quadrat.cluster.cli.console import pasteable
-from quadrat.cluster.cli.options import select_trials, suite_arguments
+from quadrat.cluster.cli.options import select_trials, suite_arguments, trial_options
 from quadrat.cluster.cli.places import locate_results, open_suite
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def _address_option(command: _Command) -> _Command:
     is_flag=True,
     help="Search the parameters of the suite's study: `quadrat study` on the cluster",
 )
-@click.option("labels", "--strategy", metavar="LABEL", multiple=True, help="Only the trials of this label (repeatable)")
-@click.option("seeds", "--seed", type=int, multiple=True, help="Only the trials of this seed (repeatable)")
+@trial_options
 @click.option("mlflow_uri", "--mlflow", metavar="URI|none", help="As for run; the cluster must reach it")
 @click.option("--experiment", metavar="NAME", help="As for run")
 @click.option("--cache", metavar="DIR", help="As for run; a path on the cluster's nodes")

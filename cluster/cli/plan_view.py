@@ -14,6 +14,7 @@ from quadrat.benchmark.planning.estimate import Estimate
 from quadrat.benchmark.planning.extent import DataExtent
 from quadrat.benchmark.planning.measure import Measured
 from quadrat.benchmark.planning.work import Workload
+from quadrat.cluster.cli.console import make_table
 from quadrat.cluster.cli.suite_view import facts_table, region_counts, show_bytes
 from quadrat.cluster.progress.display import seconds
 
@@ -52,7 +53,7 @@ def render_plan(
 ) -> Iterator[RenderableType]:
     """Yield the parts of the text."""
     unit, cost = "GPU" if measured.is_gpu else "CPU core", measured.cores
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = make_table()
     is_scaled = measured.host_bytes is None
     word, show_time = ("minutes", minutes) if plan.device_s < 3600 else ("hours", hours)
     for name in ("work", "how much", "measured and scaled" if is_scaled else "measured", f"{unit} {word}"):

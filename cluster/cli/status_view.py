@@ -3,22 +3,19 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.table import Table
 
-from quadrat.cluster.cli.console import print_part, text_columns
-from quadrat.cluster.progress.display import percent, seconds
+from quadrat.cluster.cli.console import make_table, print_part, text_columns
+from quadrat.cluster.progress.display import WIDE, percent, seconds
 from quadrat.cluster.progress.status import STALE_S
 
 if TYPE_CHECKING:
     from quadrat.cluster.jobs.client import Job
 
 __all__ = ["print_jobs", "print_status", "totals"]
-
-_WIDE: Final = 110
-"""Columns from which on times, nodes and processes are shown too."""
 
 
 def print_jobs(jobs: Sequence["Job"]) -> None:
@@ -46,7 +43,7 @@ def print_status(status: dict[str, Any], stale_s: float = STALE_S) -> None:
     if not status["in_flight"]:
         click.echo(status["activity"])
         return
-    is_wide = (text_columns() or _WIDE) >= _WIDE
+    is_wide = (text_columns() or WIDE) >= WIDE
     columns: list[tuple[str, Literal["left", "right"]]] = [
         ("trial", "left"), ("seed", "right"), ("round", "right"), ("phase", "left"), ("mIoU", "right"),
         ("left", "right"), ("machine", "left"),
@@ -85,7 +82,7 @@ def totals(status: dict[str, Any]) -> str:
 
 
 def _table(*columns: tuple[str, Literal["left", "right"]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = make_table()
     for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=True)
     return table

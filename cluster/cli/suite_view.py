@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -18,11 +17,10 @@ from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.planning.extent import DataExtent, data_extent, data_warnings
 from quadrat.benchmark.planning.work import count_study_fits, count_work
 from quadrat.benchmark.results.folder import finished_trials
+from quadrat.cluster.cli.console import make_table
 from quadrat.cluster.progress.display import percent, short
 from quadrat.strategies import sees_labels
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from quadrat.strategies.parameters import show_distribution
 
 __all__ = ["facts_table", "region_counts", "render_suite", "show_bytes"]
 
@@ -139,7 +137,7 @@ def _budgets(trials: list[TrialSpec], extent: DataExtent | None) -> Table:
     """Return cumulative budgets by region size and round, in regions and as a share of the pool's pixels."""
     by_cut = {(spec.region_size, spec.regions.title): spec for spec in trials if spec.budgets}
     by_size = {spec.region_size: spec.budgets for spec in by_cut.values()}
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = make_table()
     table.add_column("budget after round")
     for round_ in range(max(map(len, by_size.values()))):
         table.add_column(str(round_), justify="right")
@@ -210,7 +208,7 @@ def _warnings(suite: Suite, extent: DataExtent | None) -> Iterator[str]:
 
 def _strategies(trials: list[TrialSpec]) -> Table:
     """Return each strategy with its parameters, those of its first seed."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = make_table()
     table.add_column("strategy", overflow="fold", max_width=32)
     table.add_column("parameters", overflow="fold")
     first: dict[str, TrialSpec] = {}
@@ -226,7 +224,7 @@ def _strategies(trials: list[TrialSpec]) -> Table:
 
 def _trials(trials: list[TrialSpec], complete: set[str]) -> Table:
     """Return one line a trial."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = make_table()
     for name in ("trial", "label", "seed", "rounds", ""):
         table.add_column(name, no_wrap=True, justify="right" if name in ("seed", "rounds") else "left")
     for spec in trials:
@@ -245,7 +243,7 @@ def _study(suite: Suite) -> dict[str, str]:
         "study": f"{study.candidates} candidates of {study.strategy}, compared by "
         f"{' and '.join(study.objective)} on search seeds {', '.join(map(str, study.search_seeds))}"
         f" and split {study.test or suite.dataset.test}",
-        "space": "\n".join(f"{name}  {_show_distribution(found)}" for name, found in study.distributions().items()),
+        "space": "\n".join(f"{name}  {show_distribution(found)}" for name, found in study.distributions().items()),
         "fixed": ", ".join(f"{name}={value}" for name, value in study.params.items()) or "nothing",
         "proposed by": f"{study.sampler.name}; "
         + ("no candidate is pruned" if pruner == "NopPruner" else f"{pruner} prunes after each round"),
@@ -255,15 +253,3 @@ def _study(suite: Suite) -> dict[str, str]:
         f"{fits.report.shared} for the report ({fits.report.alone}); fewer when candidates are pruned or select the "
         "same regions",
     }
-
-
-def _show_distribution(distribution: "BaseDistribution") -> str:
-    """Return a dimension of a space, its bounds or choices, as text."""
-    from optuna.distributions import CategoricalDistribution
-
-    if isinstance(distribution, CategoricalDistribution):
-        return "one of " + ", ".join(map(str, distribution.choices))
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    log = ", logarithmic" if distribution.log else ""  # type: ignore[attr-defined]
-    step = distribution.step  # type: ignore[attr-defined]
-    return f"{low:g} to {high:g}{log}" + (f" in steps of {step:g}" if step not in (None, 1) else "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quadrat.cluster.cli.console import say
+from quadrat.cluster.cli.console import say, show_progress
 from quadrat.cluster.cli.options import results_argument, root_option
 from quadrat.cluster.cli.places import local_copy
 
@@ -71,7 +71,7 @@ def verify(
         if scratch is None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quadrat-verify-")))
         context = open_scratch(
-            published, scratch.absolute(), cache_dir=cache.absolute() if cache else None, on_pack=_show_progress
+            published, scratch.absolute(), cache_dir=cache.absolute() if cache else None, on_pack=show_progress
         )
         num_faults = _check_selections(published, context)
         chosen = sample(published, None if is_all else num_rounds)
@@ -132,7 +132,7 @@ def _recompute(published: "Published", context: "TrialContext", record: "Record"
     from quadrat.benchmark.trial.verify import recompute
 
     check = recompute(
-        published, context, record, lambda progress: _show_progress(progress.phase, progress.done, progress.total)
+        published, context, record, lambda progress: show_progress(progress.phase, progress.done, progress.total)
     )
     if check.differences:
         _show(check)
@@ -158,12 +158,6 @@ def _conclude(published: "Published", num_trained: int, num_faults: int) -> None
     else:
         say(f"the same, as far as it was checked: {num_trained} rounds trained again{unchecked}")
     sys.exit(1 if num_faults or left or not published.rounds else 0)
-
-
-def _show_progress(what: str, done: int, total: int) -> None:
-    """Show progress on a terminal, in one line that the next output replaces."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{what}  {done}/{total}" if done < total else "\r\033[K", nl=False, err=True)
 
 
 COMMANDS: Final = (verify,)
