@@ -15,7 +15,7 @@ from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 
-__all__ = ["PROGRESS_EVERY_S", "Event", "Raised", "Stopped", "failure_of", "stream"]
+__all__ = ["PROGRESS_EVERY_S", "Event", "Raised", "Stopped", "Throttle", "failure_of", "stream"]
 
 PROGRESS_EVERY_S: Final = 0.4
 """Progress within a phase is reported at most this often; a training step may take milliseconds."""
@@ -98,12 +98,13 @@ def stream(
         must_stop: Called with each progress, an iteration of a fit among others: whether the trial is to end.
     """
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-    pass_on = _Throttle(events.put, every_s)
+    throttle = Throttle(every_s)
 
     def on_progress(progress: Progress) -> None:
         if must_stop():
             raise StopRequested
-        pass_on(progress)
+        if throttle.passes(progress):
+            events.put(progress)
 
     def work() -> None:
         num_rounds_done = 0
@@ -124,18 +125,23 @@ def stream(
         yield event
 
 
-class _Throttle:
-    """Passes progress on when the phase changes or there is a note, and otherwise at most every `every_s`."""
+class Throttle:
+    """Which progress is reported: that of a new phase or with a note, and otherwise one every `every_s`."""
 
-    def __init__(self, put: Callable[[Event], None], every_s: float) -> None:
-        self._put = put
+    def __init__(self, every_s: float = PROGRESS_EVERY_S) -> None:
         self._every_s = every_s
-        self._last: tuple[int, str] | None = None
+        self._last: tuple[str, int, str] | None = None
         self._last_s = 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def passes(self, progress: Progress) -> bool:
+        """Return whether to report `progress`; if so, the time until the next one begins."""
         now_s = time.monotonic()
-        place = (progress.round, progress.phase)
-        if progress.note or place != self._last or now_s - self._last_s >= self._every_s:
-            self._last, self._last_s = place, now_s
-            self._put(progress)
+        phase = (progress.trial_id, progress.round, progress.phase)
+        if not progress.note and phase == self._last and now_s - self._last_s < self._every_s:
+            return False
+        self._last, self._last_s = phase, now_s
+        return True
+
+    def restart(self) -> None:
+        """Begin the time until the next one anew, after a report that took long."""
+        self._last_s = time.monotonic()

@@ -25,7 +25,7 @@ from quadrat.cluster.runner.metrics import GpuMemory
 from quadrat.cluster.runner.ray_session import num_slots, slots_by_node
 from quadrat.cluster.runner.schedule import MAX_WORKER_DEATHS
 from quadrat.cluster.study.candidate_runner import CandidateRunner
-from quadrat.cluster.study.mailbox import Mailbox, Sender
+from quadrat.cluster.study.progress_channel import ProgressChannel, ProgressReporter
 from quadrat.cluster.study.search import Search
 
 __all__ = ["CandidateSource", "run_candidates"]
@@ -68,24 +68,24 @@ def run_candidates(context: RunContext, search: Search, *, is_own: bool) -> None
         os.environ.setdefault(name, value)
     need, results_dir = context.suite.resources, context.options.results_dir
     search.find_nodes = lambda: slots_by_node(need).keys()
-    mailbox = Mailbox()
+    channel = ProgressChannel()
 
     def refresh() -> None:
-        letters = mailbox.read()
-        for number, progress in letters.latest.items():
+        received = channel.read()
+        for number, progress in received.latest.items():
             search.on_progress(number, progress)
-        for number, progress in letters.notes:
+        for number, progress in received.notes:
             search.note(number, progress)
         context.refresh()
 
-    source = CandidateSource(search, context.stop, refresh, mailbox.request_stop)
+    source = CandidateSource(search, context.stop, refresh, channel.request_stop)
     scratch = study_dir(results_dir) / _SCRATCH
     actor = tune.with_parameters(
         _CandidateActor,
         suite=context.suite,
         results_dir=results_dir,
         open_runner=context.options.engine.open_runner,
-        report=mailbox.sender,
+        report=channel.reporter,
     )
     tuner = tune.Tuner(
         tune.with_resources(actor, partial(_resources, need)),
@@ -135,7 +135,7 @@ class _CandidateActor(tune.Trainable):  # type: ignore[misc]
     """A worker: Tune's actor around a `CandidateRunner`. A step is one round of a candidate."""
 
     def setup(
-        self, config: dict[str, Any], suite: Suite, results_dir: Path, open_runner: OpenRunner, report: Sender
+        self, config: dict[str, Any], suite: Suite, results_dir: Path, open_runner: OpenRunner, report: ProgressReporter
     ) -> None:
         self._runner = CandidateRunner(suite, results_dir, open_runner, report)
         self._gpu_memory = GpuMemory(suite.name)

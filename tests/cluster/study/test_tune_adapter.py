@@ -29,7 +29,7 @@ def test_an_error_of_tune_after_the_last_candidate_is_said_and_ends_nothing(
             raise RuntimeError("the raylet died")
 
     monkeypatch.setattr(tune, "Tuner", Tuner)
-    monkeypatch.setattr(tune_adapter, "Mailbox", lambda: SimpleNamespace(sender=None, request_stop=None))
+    monkeypatch.setattr(tune_adapter, "ProgressChannel", lambda: SimpleNamespace(reporter=None, request_stop=None))
     said: list[str] = []
     search = SimpleNamespace(is_done=is_done, num_open=0, display=SimpleNamespace(print=said.append))
     suite = make_suite(strategies=["random"], study=STUDY)
