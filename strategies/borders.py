@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Neighbourhood", "borders_of_cells"]
+__all__ = ["Neighbourhood", "borders_of_cells", "positions_in_rows"]
 
 
 def borders_of_cells(image: NDArray[Any], row: NDArray[Any], col: NDArray[Any]) -> NDArray[np.int64]:
@@ -61,5 +61,14 @@ class Neighbourhood(NamedTuple):
         """Return the neighbours of several regions, and the position in ``regions`` that each is a neighbour of."""
         begin = self.first[regions]
         length = self.first[regions + 1] - begin
-        slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
-        return self.neighbour[slot], np.repeat(np.arange(len(regions)), length)
+        return self.neighbour[positions_in_rows(begin, length)], np.repeat(np.arange(len(regions)), length)
+
+
+def positions_in_rows(begin: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of some compressed sparse rows, one row after the other, (sum of length,).
+
+    >>> positions_in_rows(np.array([5, 0]), np.array([2, 3]))
+    array([5, 6, 0, 1, 2])
+    """
+    positions: NDArray[np.int64] = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
+    return positions

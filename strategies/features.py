@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,19 +176,10 @@ def assign_clusters(
         (R,) number of the nearest centre. O(20 len(rows) C D + R C D) for C centres.
     """
     faiss = _faiss()
-    num_regions, num_features = features_RD.shape
-    kmeans = faiss.Kmeans(
-        num_features,
-        len(initial),
-        niter=20,
-        # The limits of points per centroid at which faiss warns or samples.
-        min_points_per_centroid=1,
-        max_points_per_centroid=-(-len(rows) // len(initial)),
-    )
-    cluster_R = np.empty(num_regions, np.int64)
+    cluster_R = np.empty(len(features_RD), np.int64)
     with _single_thread(faiss):
-        kmeans.train(_taken(features_RD, rows), init_centroids=np.ascontiguousarray(features_RD[initial]))
-        for start in range(0, num_regions, _BLOCK):
+        kmeans = _fitted_kmeans(faiss, features_RD, rows, initial)
+        for start in range(0, len(features_RD), _BLOCK):
             block = np.ascontiguousarray(features_RD[start : start + _BLOCK])
             cluster_R[start : start + _BLOCK] = kmeans.index.search(block, 1)[1][:, 0]
     return cluster_R
@@ -208,22 +199,31 @@ def weighted_centres(
         initial: Row numbers of the initial centres.
     """
     faiss = _faiss()
+    with _single_thread(faiss):
+        kmeans = _fitted_kmeans(faiss, features_ND, rows, initial, np.ascontiguousarray(weight_N[rows], np.float32))
+    centre_CD: NDArray[np.float32] = kmeans.centroids
+    return centre_CD
+
+
+def _fitted_kmeans(
+    faiss: ModuleType,
+    features_RD: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    initial: NDArray[np.int64],
+    weights: NDArray[np.float32] | None = None,
+) -> Any:
+    """Return faiss's k-means after 20 iterations on ``rows``, from the centres ``initial``."""
     kmeans = faiss.Kmeans(
-        features_ND.shape[1],
+        features_RD.shape[1],
         len(initial),
         niter=20,
         # The limits of points per centroid at which faiss warns or samples.
         min_points_per_centroid=1,
         max_points_per_centroid=-(-len(rows) // len(initial)),
     )
-    with _single_thread(faiss):
-        kmeans.train(
-            _taken(features_ND, rows),
-            weights=np.ascontiguousarray(weight_N[rows], np.float32),
-            init_centroids=np.ascontiguousarray(features_ND[initial]),
-        )
-    centre_CD: NDArray[np.float32] = kmeans.centroids
-    return centre_CD
+    initial_CD = np.ascontiguousarray(features_RD[initial])
+    kmeans.train(_taken(features_RD, rows), weights=weights, init_centroids=initial_CD)
+    return kmeans
 
 
 def nearest_in_order(

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quadrat.strategies.borders import positions_in_rows
+
 __all__ = ["DistanceBlock", "Images", "Norm", "Pairs", "SpatialDistance", "length_of"]
 
 Norm = Literal[1, 2, "inf"]
@@ -60,8 +62,7 @@ class Images(NamedTuple):
         """Return the regions of several images, one image after the other, and the number of each."""
         begin = self.first[indices]
         length = self.first[indices + 1] - begin
-        slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
-        return self.order[slot], length
+        return self.order[positions_in_rows(begin, length)], length
 
     def spans(self, axis: NDArray[Any]) -> NDArray[Any]:
         """Return the largest less the smallest value of each image, (I,), of an (R,) coordinate."""
@@ -137,8 +138,7 @@ class SpatialDistance(ABC):
         ordered = image[order]
         begin, end = np.searchsorted(ordered, ordered), np.searchsorted(ordered, ordered, side="right")
         length = end - begin
-        slot = np.repeat(begin - (np.cumsum(length) - length), length) + np.arange(length.sum())
-        return np.repeat(order, length), order[slot], length
+        return np.repeat(order, length), order[positions_in_rows(begin, length)], length
 
     def same_image(self, region: int) -> NDArray[np.int64]:
         """Return the row numbers of all regions of the image that contains ``region``, ascending."""
