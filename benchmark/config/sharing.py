@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, Annotator, TrialSpec, identity
+from quadrat.benchmark.learning.scoring.signals import load_signals
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import Needs, load
-from quadrat.strategies.registry import InstalledState, Registry, installed_state
+from quadrat.strategies.registry import InstalledState, installed_state
 
 __all__ = [
     "Fits",
@@ -157,8 +158,7 @@ class SharedNeeds:
 
 @functools.lru_cache(maxsize=1024)
 def _num_models(signals: tuple[str, ...], state: InstalledState) -> int:
-    registry = Registry(group="quadrat.signals", kind="signal")
-    return max((getattr(registry.get(name), "num_models", 1) for name in signals), default=1)
+    return max((signal.num_models for signal in load_signals(signals).values()), default=1)
 
 
 def _needs_of_strategy(spec: TrialSpec) -> SharedNeeds:

@@ -25,10 +25,10 @@ from quadrat.benchmark.config.trial import (
 )
 from quadrat.benchmark.errors import SuiteError
 from quadrat.benchmark.learning.recipe import Recipe
+from quadrat.benchmark.learning.scoring.signals import SIGNALS
 from quadrat.benchmark.redaction import secret_in
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import load
-from quadrat.strategies.registry import Registry
 
 __all__ = ["FullSupervision", "Resources", "StrategyEntry", "Suite", "load_suite", "shipped_suites"]
 
@@ -103,7 +103,7 @@ class StrategyEntry(BaseModel):
             raise ValueError(f"a label other than '{FULL_SUPERVISION}', which names the trial with all labels")
         # Unknown names, parameters and signals are errors here, before anything runs.
         needs = load(self.name, **self.params).needs
-        known = Registry(group="quadrat.signals", kind="signal").names()
+        known = SIGNALS.names()
         if unknown := sorted(set(needs.signals) - set(known)):
             raise ValueError(f"a strategy of known signals ({', '.join(known)}); there is no signal '{unknown[0]}'")
         return self
@@ -225,11 +225,10 @@ class Suite(BaseModel):
     def _dropout_where_it_is_needed(self) -> Self:
         if self.learner.dropout:
             return self
-        signals = Registry(group="quadrat.signals", kind="signal")
         searched = [] if self.study is None else [(self.study.strategy, params) for params in self.study.corners()]
         for name, params in [*((entry.name, entry.params) for entry in self.strategies), *searched]:
             for signal in load(name, **params).needs.signals:
-                if getattr(signals.get(signal), "needs_dropout", False):
+                if SIGNALS.get(signal).needs_dropout:
                     raise ValueError(
                         f"learner.dropout above 0, such as 0.5: '{name}' reads the signal '{signal}', which compares "
                         "passes with dropout; without it all are the same"

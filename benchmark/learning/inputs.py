@@ -9,11 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quadrat.benchmark.data import Layout
+from quadrat.benchmark.data import VOID, Layout
 
 __all__ = ["VOID", "Images", "Labels", "Masks", "labelled_images"]
-
-VOID = 255
 
 
 class Images(Protocol):
