@@ -19,9 +19,9 @@ from typing import Literal
 
 import numpy as np
 
-from quadrat.benchmark.analysis.measures import FRACTION, Cost
+from quadrat.benchmark.analysis.measures import FRACTION, PRIMARY_COSTS, Cost
 from quadrat.benchmark.analysis.ranks import friedman_p, rank
-from quadrat.benchmark.analysis.setting_areas import COSTS, SettingAreas
+from quadrat.benchmark.analysis.setting_areas import SettingAreas
 from quadrat.benchmark.analysis.settings import Entry
 from quadrat.benchmark.analysis.statistics import LEVEL, holm
 
@@ -98,7 +98,7 @@ def tests_over_data_sets(
     others = [entry for entry in ranked if entry.strategy != "random"] if random is not None else []
     of_settings = {key: [of_cost[name] for name in settings] for key, of_cost in by_cost.items()}
     data_sets = sorted({found.setting.data_set for found in of_settings[FRACTION.key]})
-    num_tests = len(others) * len(COSTS)
+    num_tests = len(others) * len(PRIMARY_COSTS)
     needed = data_sets_needed(num_tests) if num_tests else 0
     if not num_tests or len(data_sets) < needed:
         return LeaderboardTests(
@@ -106,7 +106,7 @@ def tests_over_data_sets(
         )
     gains = {
         (entry, cost.key): [_gain_on(of_settings[cost.key], entry, data_set) for data_set in data_sets]
-        for cost in COSTS
+        for cost in PRIMARY_COSTS
         for entry in others
     }
     p_values = {key: _signed_rank_p(values) for key, values in gains.items()}
@@ -120,7 +120,7 @@ def tests_over_data_sets(
             adjusted_p=adjusted[entry, cost.key],
             verdict=_verdict(gains[entry, cost.key], adjusted[entry, cost.key]),
         )
-        for cost in COSTS
+        for cost in PRIMARY_COSTS
         for entry in others
     )
     return LeaderboardTests(
@@ -128,7 +128,7 @@ def tests_over_data_sets(
         num_tests=num_tests,
         data_sets=tuple(data_sets),
         num_needed=needed,
-        friedman_p={cost.key: _friedman_p([gains[entry, cost.key] for entry in others]) for cost in COSTS}
+        friedman_p={cost.key: _friedman_p([gains[entry, cost.key] for entry in others]) for cost in PRIMARY_COSTS}
         if len(others) >= 2
         else {},
     )

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.analysis.data_sets import LeaderboardTests, tests_over_data_sets
-from quadrat.benchmark.analysis.measures import FRACTION
+from quadrat.benchmark.analysis.measures import FRACTION, PRIMARY_COSTS
 from quadrat.benchmark.analysis.ranks import rank
-from quadrat.benchmark.analysis.setting_areas import COSTS, SettingAreas, areas_of
+from quadrat.benchmark.analysis.setting_areas import SettingAreas, areas_of
 from quadrat.benchmark.analysis.settings import Entry, Setting, Settings, find_settings
 from quadrat.benchmark.analysis.statistics import LEVEL
 from quadrat.benchmark.errors import ResultsError
@@ -123,7 +123,7 @@ def leaderboard(folders: Mapping[str, Results], strategies: Sequence[str] = ()) 
         ResultsError: When there is no such entry.
     """
     found = find_settings(folders)
-    by_cost = {cost.key: dict(areas_of(found.settings, cost)) for cost in COSTS}
+    by_cost = {cost.key: dict(areas_of(found.settings, cost)) for cost in PRIMARY_COSTS}
     names = _names(found.settings)
     ranked, settings = _ranked(found.settings, by_cost, names, strategies)
     ranks = {key: _ranks([of_cost[name] for name in settings], ranked) for key, of_cost in by_cost.items()}

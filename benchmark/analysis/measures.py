@@ -15,7 +15,9 @@ __all__ = [
     "IMAGES",
     "LABEL_ACCURACY",
     "MIOU",
+    "PRIMARY_COSTS",
     "REGIONS",
+    "SELECT_SECONDS",
     "VOID_SHARE",
     "Cost",
     "Metric",
@@ -43,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One way to score a model, in percent.
+    """One way to score a model, in percent unless it says otherwise.
 
     Attributes:
         key: Its name in figures and files.
@@ -67,9 +69,14 @@ IMAGES = Cost(key="images-opened", title="images opened", format=",d", of=lambda
 CLICKS = Cost(key="clicks", title="clicks", format="~s", of=lambda record: record.clicks)
 COSTS = (REGIONS, FRACTION, CLICKS, IMAGES)
 """Every cost, in the order of the menus."""
+PRIMARY_COSTS = (FRACTION, CLICKS)
+"""The costs that claims are made over: labelled pixels and clicks."""
 
 MIOU = Metric(key="miou", title="mIoU (%)", of=lambda record: 100 * record.miou)
 ACCURACY = Metric(key="pixel-accuracy", title="pixel accuracy (%)", of=lambda record: 100 * record.pixel_accuracy)
+
+SELECT_SECONDS = Metric(key="select", title="seconds", of=lambda record: record.seconds.get("select"))
+"""Time of a round's selection. It describes the strategy, not a model."""
 
 
 def _diversity(record: Record) -> float | None:

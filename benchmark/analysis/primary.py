@@ -19,14 +19,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quadrat.benchmark.analysis.area_tests import AreaAxis, AreaComparison, corrected, fit_areas
-from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, MIOU, Cost, Metric
+from quadrat.benchmark.analysis.measures import MIOU, PRIMARY_COSTS, Cost, Metric
 from quadrat.benchmark.analysis.queries import QueryAnalysis, fit_queries, query_analysis
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["PRIMARY_COSTS", "Exclusion", "PrimaryAnalysis", "primary_analysis"]
-
-PRIMARY_COSTS = (FRACTION, CLICKS)
-"""The costs of the primary analysis: labelled pixels and clicks."""
+__all__ = ["Exclusion", "PrimaryAnalysis", "primary_analysis"]
 
 Reason = Literal[
     "unfinished trials",

@@ -3,16 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final
 
 from quadrat.benchmark.analysis.curves import Curves, areas, common_range, curves_of
-from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, MIOU, Cost
+from quadrat.benchmark.analysis.measures import MIOU, Cost
 from quadrat.benchmark.analysis.settings import Entry, Setting
 
-__all__ = ["COSTS", "SettingAreas", "areas_of"]
-
-COSTS: Final = (FRACTION, CLICKS)
-"""The costs that strategies are compared over: labelled pixels and clicks."""
+__all__ = ["SettingAreas", "areas_of"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.trials import Results
 from quadrat.benchmark.storage.atomic import atomic_write
 
-__all__ = ["FOLDER", "write_files"]
+__all__ = ["FOLDER", "write_figures", "write_files", "write_tables"]
 
 FOLDER = "files"
 """Their folder, beside the page."""
@@ -38,19 +38,27 @@ def write_files(
         results: For `learning-curves.csv`: one line per label, round and metric.
         metrics: The metrics in that file.
     """
-    names = []
+    tables = tuple(tables)
+    write_figures(folder, figures)
+    write_tables(folder, tables)
+    atomic_write(folder / "learning-curves.csv", _curves_csv(results, metrics).encode())
+    return (*figures, *(table.name for table in tables))
+
+
+def write_figures(folder: Path, figures: Mapping[str, dict[str, Any]]) -> None:
+    """Write figures, name -> Vega-Lite specification, as SVG and PDF."""
     for name, spec in figures.items():
         # White, since a README may be read on a dark page.
         svg = vl_convert.vegalite_to_svg({**spec, "background": "white"}, vl_version=VEGA_LITE)
         atomic_write(folder / f"{name}.svg", svg.encode())
         atomic_write(folder / f"{name}.pdf", vl_convert.svg_to_pdf(svg))
-        names.append(name)
+
+
+def write_tables(folder: Path, tables: Iterable[NamedTable]) -> None:
+    """Write tables as CSV and LaTeX."""
     for table in tables:
         atomic_write(folder / f"{table.name}.csv", to_csv(table.table).encode())
         atomic_write(folder / f"{table.name}.tex", to_latex(table.table, table.caption).encode())
-        names.append(table.name)
-    atomic_write(folder / "learning-curves.csv", _curves_csv(results, metrics).encode())
-    return tuple(names)
 
 
 def _curves_csv(results: Results, metrics: Sequence[Metric]) -> str:

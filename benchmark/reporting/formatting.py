@@ -18,6 +18,7 @@ __all__ = [
     "listed",
     "mean_std",
     "number",
+    "p_equals",
     "p_value",
     "parameter",
     "percent",
@@ -114,6 +115,17 @@ def parameter(value: object) -> str:
 def p_value(value: float) -> str:
     """Return a p-value with three digits."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_equals(value: float) -> str:
+    """Return a p-value with its name.
+
+    Examples:
+        >>> p_equals(0.0321), p_equals(1e-5)
+        ('p = 0.032', 'p < 0.001')
+    """
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:

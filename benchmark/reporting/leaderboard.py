@@ -10,10 +10,10 @@ import vl_convert
 from markupsafe import Markup
 
 from quadrat.benchmark.analysis.leaderboard import Leaderboard
-from quadrat.benchmark.analysis.setting_areas import COSTS
+from quadrat.benchmark.analysis.measures import PRIMARY_COSTS
 from quadrat.benchmark.reporting.figures.charts import unchecked
 from quadrat.benchmark.reporting.figures.standings import gains_by_setting
-from quadrat.benchmark.reporting.files import FOLDER
+from quadrat.benchmark.reporting.files import FOLDER, write_figures, write_tables
 from quadrat.benchmark.reporting.formatting import filled
 from quadrat.benchmark.reporting.leaderboard_sentences import (
     leaderboard_caveats,
@@ -21,7 +21,7 @@ from quadrat.benchmark.reporting.leaderboard_sentences import (
     leaderboard_ranks,
 )
 from quadrat.benchmark.reporting.rendering import locked_folder, read_template, script_json, template_environment
-from quadrat.benchmark.reporting.tables.export import to_csv, to_latex, to_text
+from quadrat.benchmark.reporting.tables.export import to_text
 from quadrat.benchmark.reporting.tables.leaderboard import leaderboard_tables, standings_table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
 from quadrat.benchmark.reporting.vega import VEGA_LITE
@@ -49,7 +49,9 @@ def write_leaderboard(found: Leaderboard, folders: Mapping[str, Results], out_di
     """
     tables = leaderboard_tables(found, folders)
     with unchecked():
-        figures = {f"gains-{cost.key}": spec for cost in COSTS if (spec := gains_by_setting(found, cost)) is not None}
+        figures = {
+            f"gains-{cost.key}": spec for cost in PRIMARY_COSTS if (spec := gains_by_setting(found, cost)) is not None
+        }
     svgs = {name: vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE) for name, spec in figures.items()}
     page = (
         template_environment()
@@ -62,7 +64,7 @@ def write_leaderboard(found: Leaderboard, folders: Mapping[str, Results], out_di
             caveats=leaderboard_caveats(found, folders),
             tables=tables,
             looks=looks_of({line.name: line.entry.strategy for line in found.standings}),
-            costs=COSTS,
+            costs=PRIMARY_COSTS,
             titles=SHORT_TITLES,
             figures={name: Markup(svg) for name, svg in svgs.items()},  # Vega escapes the texts in it
             figure_names=tuple(figures),
@@ -75,13 +77,8 @@ def write_leaderboard(found: Leaderboard, folders: Mapping[str, Results], out_di
     )
     out_dir = Path(out_dir)
     with locked_folder(out_dir):
-        for table in tables.values():
-            atomic_write(out_dir / FOLDER / f"{table.name}.csv", to_csv(table.table).encode())
-            atomic_write(out_dir / FOLDER / f"{table.name}.tex", to_latex(table.table, table.caption).encode())
-        for name, spec in figures.items():
-            svg = vl_convert.vegalite_to_svg({**spec, "background": "white"}, vl_version=VEGA_LITE)
-            atomic_write(out_dir / FOLDER / f"{name}.svg", svg.encode())
-            atomic_write(out_dir / FOLDER / f"{name}.pdf", vl_convert.svg_to_pdf(svg))
+        write_tables(out_dir / FOLDER, tables.values())
+        write_figures(out_dir / FOLDER, figures)
         atomic_write(out_dir / FOLDER / "areas-by-seed.csv", _areas_csv(found).encode())
         atomic_write(out_dir / "index.html", page.encode())
     return out_dir / "index.html"
@@ -133,7 +130,7 @@ def _areas_csv(found: Leaderboard) -> str:
         ["setting", "data set", "strategy", "registered name", "parameters", "seed", "cost", "from", "to", "area",
          "minus Random", "full supervision"]
     )  # fmt: skip
-    for cost in COSTS:
+    for cost in PRIMARY_COSTS:
         for areas in found.areas[cost.key].values():
             for line in found.standings:
                 gains = areas.gains(line.entry)

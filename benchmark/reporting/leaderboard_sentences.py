@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from quadrat.benchmark.analysis.data_sets import LeaderboardTest
 from quadrat.benchmark.analysis.leaderboard import Leaderboard
-from quadrat.benchmark.analysis.setting_areas import COSTS
+from quadrat.benchmark.analysis.measures import PRIMARY_COSTS
 from quadrat.benchmark.analysis.settings import Setting
 from quadrat.benchmark.analysis.statistics import LEVEL
 from quadrat.benchmark.reporting.formatting import counted, listed, p_value, percent, signed
@@ -27,7 +27,7 @@ def leaderboard_headline(found: Leaderboard) -> str:
     if not found.found.settings:
         return "No results folder has a finished trial of a strategy."
     if tests.tests:
-        parts = [f"over {SHORT_TITLES[cost.key]} {_claims(found, cost.key)}" for cost in COSTS]
+        parts = [f"over {SHORT_TITLES[cost.key]} {_claims(found, cost.key)}" for cost in PRIMARY_COSTS]
         return f"Over {len(tests.data_sets)} data sets, {'; '.join(parts)}."
     if not found.ranked:
         return "No two strategies have a setting in common, so nothing is ranked or tested; all of this is exploratory."
@@ -69,7 +69,7 @@ def _ranks(found: Leaderboard, *, with_means: bool) -> Iterator[str]:
     num_data_sets = len({one.data_set for one in found.found.settings if one.name in found.ranked_settings})
     orders = {}
     parts = []
-    for cost in COSTS:
+    for cost in PRIMARY_COSTS:
         ranks = {line.name: rank for line in found.standings if (rank := line.scores[cost.key].rank) is not None}
         order = orders[cost.key] = sorted(ranks, key=lambda name: (ranks[name], name))
         shown = ", ".join(f"{name} {ranks[name]:.2f}" for name in order[:_MOST])
@@ -81,9 +81,9 @@ def _ranks(found: Leaderboard, *, with_means: bool) -> Iterator[str]:
         f"{counted(num_data_sets, 'data set')}, of {len(found.standings)} strategies in "
         f"{counted(len(found.found.settings), 'setting')}.{means}"
     )
-    firsts = {cost.key: orders[cost.key][0] for cost in COSTS}
+    firsts = {cost.key: orders[cost.key][0] for cost in PRIMARY_COSTS}
     if len(set(firsts.values())) > 1:
-        lowest = listed([f"{firsts[cost.key]} over {SHORT_TITLES[cost.key]}" for cost in COSTS])
+        lowest = listed([f"{firsts[cost.key]} over {SHORT_TITLES[cost.key]}" for cost in PRIMARY_COSTS])
         yield f"Pixels and clicks disagree: the lowest mean rank is that of {lowest}."
 
 
@@ -138,7 +138,7 @@ def _methods(found: Leaderboard) -> Iterator[str]:
         smallest = min(found.tests.tests, key=lambda test: test.adjusted_p)
         friedman = "; ".join(
             f"{p_value(found.tests.friedman_p[cost.key])} over {SHORT_TITLES[cost.key]}"
-            for cost in COSTS
+            for cost in PRIMARY_COSTS
             if cost.key in found.tests.friedman_p
         )
         yield (

@@ -4,7 +4,7 @@ from quadrat.benchmark.analysis.analyse import Analysis, Area
 from quadrat.benchmark.analysis.label_efficiency import SHARES, CostToTarget, LabelEfficiency
 from quadrat.benchmark.analysis.measures import Cost
 from quadrat.benchmark.reporting import formatting
-from quadrat.benchmark.reporting.formatting import ABSENT, cost_interval, mean_std, p_value, percent, signed
+from quadrat.benchmark.reporting.formatting import ABSENT, cost_interval, mean_std, p_equals, p_value, percent, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table, best_marked
 
 __all__ = ["label_efficiency_table", "or_lost", "pairs_table", "penalty_table", "shares_won_table"]
@@ -62,9 +62,7 @@ def _area_difference(found: Analysis, area: Area | None) -> Cell:
     primary = found.primary.find(area.label, found.cost) if found.primary.is_against_random else None
     if primary is None or primary.adjusted_p is None:
         return Cell(text=signed(area.comparison.difference.summary.mean))
-    adjusted = p_value(primary.adjusted_p)
-    note = f"p {adjusted}" if adjusted.startswith("<") else f"p = {adjusted}"
-    return Cell(text=signed(primary.gain), note=note, is_best=primary.verdict == "better")
+    return Cell(text=signed(primary.gain), note=p_equals(primary.adjusted_p), is_best=primary.verdict == "better")
 
 
 def _cost_to_target(found: CostToTarget | None, cost: Cost) -> Cell:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from quadrat.benchmark.analysis.leaderboard import Leaderboard, Score, Standing
-from quadrat.benchmark.analysis.measures import FRACTION, MIOU, Cost
+from quadrat.benchmark.analysis.measures import FRACTION, MIOU, PRIMARY_COSTS, Cost
 from quadrat.benchmark.analysis.primary import primary_analysis
-from quadrat.benchmark.analysis.setting_areas import COSTS
 from quadrat.benchmark.analysis.settings import Setting
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
 from quadrat.benchmark.reporting.formatting import ABSENT, counted, mean_std, signed
@@ -37,7 +36,7 @@ def leaderboard_tables(found: Leaderboard, folders: Mapping[str, Results]) -> di
                 table=_wins_table(found, cost),
                 kind="heat",
             )
-            for cost in COSTS
+            for cost in PRIMARY_COSTS
         ),
         NamedTable(
             name="settings",
@@ -93,15 +92,15 @@ def standings_table(found: Leaderboard, *, is_brief: bool = False) -> Table:
             (round(rank, 2) for line in found.standings if (rank := line.scores[cost.key].rank) is not None),
             default=None,
         )
-        for cost in COSTS
+        for cost in PRIMARY_COSTS
     }
     whole = ("mean rank", "gain over Random", "% of Random", "% of full supervision")
     heads = ("mean rank", "gain") if is_brief else whole
-    titles = {cost.key: SHORT_TITLES[cost.key].removeprefix("labelled " if is_brief else "") for cost in COSTS}
+    titles = {cost.key: SHORT_TITLES[cost.key].removeprefix("labelled " if is_brief else "") for cost in PRIMARY_COSTS}
     return Table(
         corner="strategy",
-        columns=("settings", *(head for head in heads for _ in COSTS)),
-        subheads=("", *(titles[cost.key] for _ in heads for cost in COSTS)),
+        columns=("settings", *(head for head in heads for _ in PRIMARY_COSTS)),
+        subheads=("", *(titles[cost.key] for _ in heads for cost in PRIMARY_COSTS)),
         rows=tuple(
             Row(
                 label=line.name,
@@ -110,10 +109,10 @@ def standings_table(found: Leaderboard, *, is_brief: bool = False) -> Table:
                         text=f"{line.num_settings} of {len(found.found.settings)}",
                         note=_labels_seen(line) if is_brief else _trials(line),
                     ),
-                    *(_rank(line.scores[cost.key], best[cost.key]) for cost in COSTS),
-                    *(_signed(line.scores[cost.key].gain) for cost in COSTS),
-                    *(() if is_brief else (_number(line.scores[cost.key].of_random) for cost in COSTS)),
-                    *(() if is_brief else (_number(line.scores[cost.key].of_full) for cost in COSTS)),
+                    *(_rank(line.scores[cost.key], best[cost.key]) for cost in PRIMARY_COSTS),
+                    *(_signed(line.scores[cost.key].gain) for cost in PRIMARY_COSTS),
+                    *(() if is_brief else (_number(line.scores[cost.key].of_random) for cost in PRIMARY_COSTS)),
+                    *(() if is_brief else (_number(line.scores[cost.key].of_full) for cost in PRIMARY_COSTS)),
                 ),
             )
             for line in found.standings
@@ -176,7 +175,7 @@ def _areas_table(found: Leaderboard) -> Table:
             if line.entry not in setting.trials:
                 continue
             cells = []
-            for cost in COSTS:
+            for cost in PRIMARY_COSTS:
                 areas = found.areas[cost.key].get(setting.name)
                 if areas is None:
                     cells += [Cell(text=ABSENT), Cell(text=ABSENT)]
@@ -190,8 +189,8 @@ def _areas_table(found: Leaderboard) -> Table:
             rows.append(Row(label=line.name, cells=(Cell(text=setting.name), Cell(text=str(len(seeds))), *cells)))
     return Table(
         corner="strategy",
-        columns=("setting", "seeds", *(head for _ in COSTS for head in ("AUBC", "gain over Random"))),
-        subheads=("", "", *(SHORT_TITLES[cost.key] for cost in COSTS for _ in range(2))),
+        columns=("setting", "seeds", *(head for _ in PRIMARY_COSTS for head in ("AUBC", "gain over Random"))),
+        subheads=("", "", *(SHORT_TITLES[cost.key] for cost in PRIMARY_COSTS for _ in range(2))),
         rows=tuple(rows),
     )
 

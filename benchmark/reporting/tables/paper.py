@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from quadrat.benchmark.analysis.measures import IMAGES, MIOU, Metric
+from quadrat.benchmark.analysis.measures import IMAGES, MIOU, SELECT_SECONDS
 from quadrat.benchmark.analysis.statistics import Values, summarise, values_by_seed
 from quadrat.benchmark.reporting import formatting
 from quadrat.benchmark.reporting.formatting import ABSENT, mean_std, signed
@@ -23,7 +23,6 @@ PAPER: Final = "Cai et al., IEEE TIP 2021"
 """The paper by name, where one of its tables or figures is named."""
 
 _BUDGETS: Final = (2_000, 4_000, 8_000, 16_000, 32_000)
-_SELECT = Metric(key="select", title="seconds", of=lambda record: record.seconds.get("select"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +161,7 @@ def _subhead(results: Results, round_: int | None) -> str:
 
 
 def _our_values(paper: PaperTable, results: Results) -> Values:
-    return values_by_seed(results.records, MIOU if paper.is_miou else IMAGES if paper.key == "V-F" else _SELECT)
+    return values_by_seed(results.records, MIOU if paper.is_miou else IMAGES if paper.key == "V-F" else SELECT_SECONDS)
 
 
 def _pair(paper: PaperTable, name: str, label: str, ours: Values, rounds: tuple[int | None, ...]) -> Iterator[Row]:

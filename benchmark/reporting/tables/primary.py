@@ -4,7 +4,7 @@ from quadrat.benchmark.analysis.area_tests import AreaComparison
 from quadrat.benchmark.analysis.measures import CLICKS, FRACTION, Cost
 from quadrat.benchmark.analysis.power import MAX_SEEDS
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis
-from quadrat.benchmark.reporting.formatting import ABSENT, p_value, signed
+from quadrat.benchmark.reporting.formatting import ABSENT, counted, p_equals, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 
 __all__ = ["SHORT_TITLES", "gains_table", "not_tested", "ordered_pairs", "pair_name"]
@@ -60,17 +60,15 @@ def _gain(found: AreaComparison | None, *, is_brief: bool) -> Cell:
         return Cell(text=ABSENT)
     if found.simultaneous_low is None or found.simultaneous_high is None or found.adjusted_p is None:
         return Cell(text=signed(found.gain), note=not_tested(found))
-    adjusted = p_value(found.adjusted_p)
-    p = f"p {adjusted}" if adjusted.startswith("<") else f"p = {adjusted}"
     interval = f"{signed(found.simultaneous_low)} to {signed(found.simultaneous_high)}"
     is_claim = found.verdict in ("better", "worse")
-    note = interval if is_brief else f"{interval}, {p}"
+    note = interval if is_brief else f"{interval}, {p_equals(found.adjusted_p)}"
     return Cell(text=f"{signed(found.gain)}{' *' if is_claim else ''}", note=note, is_best=is_claim)
 
 
 def not_tested(found: AreaComparison) -> str:
     """Return that a comparison is not tested, and on how many seeds it is."""
-    return f"{found.num_seeds} seed{'' if found.num_seeds == 1 else 's'}: not tested"
+    return f"{counted(found.num_seeds, 'seed')}: not tested"
 
 
 def _seeds(found: AreaComparison | None) -> Cell:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from quadrat.benchmark.analysis.area_tests import AreaComparison
 from quadrat.benchmark.analysis.queries import QueryAnalysis
-from quadrat.benchmark.reporting.formatting import ABSENT, p_value, signed
+from quadrat.benchmark.reporting.formatting import ABSENT, p_equals, signed
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
 from quadrat.benchmark.reporting.tables.primary import not_tested
 
@@ -77,10 +77,5 @@ def query_sentences(found: QueryAnalysis) -> Iterator[str]:
         claim = "not tested"
         if comparison.adjusted_p is not None:
             is_claim = comparison.verdict == "better"
-            claim = f"{'significantly better' if is_claim else 'open'}, {_p(comparison.adjusted_p)}"
+            claim = f"{'significantly better' if is_claim else 'open'}, {p_equals(comparison.adjusted_p)}"
         yield f"{text}, {signed(comparison.gain)} points to {found.reference}: {claim})."
-
-
-def _p(adjusted_p: float) -> str:
-    text = p_value(adjusted_p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from quadrat.benchmark.analysis.measures import FRACTION, IMAGES, MIOU, Cost, Metric, class_iou
+from quadrat.benchmark.analysis.measures import FRACTION, IMAGES, MIOU, SELECT_SECONDS, Cost, Metric, class_iou
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, Values, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
 from quadrat.benchmark.reporting import formatting
@@ -59,11 +59,10 @@ def loss_table(results: Results) -> Table:
 
 def time_table(results: Results) -> Table:
     """Return the mean selection time in seconds, by round, and cumulative in the last column (the paper's V-G)."""
-    seconds = Metric(key="select", title="seconds", of=lambda record: record.seconds.get("select"))
-    rows = by_round(results, seconds, lambda summary: formatting.seconds(summary.mean), mark_best=False)
+    rows = by_round(results, SELECT_SECONDS, lambda summary: formatting.seconds(summary.mean), mark_best=False)
     totals = {
         label: sum(summarise(seeds.values()).mean for seeds in rounds.values())
-        for label, rounds in values_by_seed(results.records, seconds).items()
+        for label, rounds in values_by_seed(results.records, SELECT_SECONDS).items()
     }
     with_total = [
         replace(
