@@ -11,6 +11,7 @@ help: ## what can be made
 
 # Bytecode once: every worker of a test imports torch, and where PYTHONDONTWRITEBYTECODE is set each would compile it again.
 $(VENV)/.installed: requirements.lock pyproject.toml
+	@echo "installing the packages of requirements.lock into $(VENV): 4 GB to download the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip uninstall --quiet --python $(BIN)/python opencv-python-headless faiss-gpu  # older locks; the same files as contrib and faiss-cpu

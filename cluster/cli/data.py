@@ -87,6 +87,7 @@ def init(folder: Path, name: str | None, force: bool) -> None:
         f"\nwrote {manifest} and {suite}. Next:\n"
         f"  {pasteable('data', 'check', 'folder', '--root', folder)}\n"
         f"  {pasteable('show', suite, '--plan')}\n"
+        f"  {pasteable('run', suite, '--set', 'seeds=[0]')}\n"
         f"  {pasteable('run', suite)}"
     )
 
