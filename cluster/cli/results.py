@@ -107,6 +107,7 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None, t
     """
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.redaction import redact
+    from quadrat.benchmark.reporting.formatting import counted
     from quadrat.benchmark.results.folder import read_suite_json
     from quadrat.benchmark.results.lock import lock_results
     from quadrat.benchmark.tracking.addresses import default_uri, runs_page
@@ -143,11 +144,12 @@ def track(results: Path | str, mlflow_uri: str | None, experiment: str | None, t
                 f"expected an MLflow store at {redact(uri)}, got {reason.rstrip('.')}{way_on}"
             ) from error
     page = runs_page(uri, experiment or read_suite_json(results_dir)["suite"]["name"])
-    click.echo(f"{num_trials} trials are logged in {page or redact(uri)}")
+    click.echo(f"{counted(num_trials, 'trial')} logged in {page or redact(uri)}")
 
 
 def _track_in_trackio(results_dir: Path, results: Path | str, project: str) -> None:
     from quadrat.benchmark.errors import QuadratError
+    from quadrat.benchmark.reporting.formatting import counted
     from quadrat.benchmark.results.lock import lock_results
     from quadrat.benchmark.tracking.trackio_writer import log_to_trackio
 
@@ -158,7 +160,7 @@ def _track_in_trackio(results_dir: Path, results: Path | str, project: str) -> N
             raise
         except Exception as error:  # of its store: a name that it does not take, a disk that is full
             raise QuadratError(f"--trackio: expected a project that Trackio can write, got {error}") from error
-    click.echo(f"{num_trials} trials are logged; look: trackio show --project {shlex.quote(project)}")
+    click.echo(f"{counted(num_trials, 'trial')} logged; look: trackio show --project {shlex.quote(project)}")
 
 
 @click.command()
@@ -196,6 +198,7 @@ def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
 
     The exit code is 1 when they differ.
     """
+    from quadrat.benchmark.reporting.formatting import counted
     from quadrat.benchmark.results.comparison import common_trials, differences, suite_differences
     from quadrat.benchmark.results.records import read_records
 
@@ -205,12 +208,12 @@ def compare(first: Path | str, second: Path | str, only_common: bool) -> None:
     if only_common:
         common = common_trials(*folders)
         trials = {record.trial_id for record in (*records, *read_records(folders[1]))}
-        say(f"{len(common)} trials are in both, {len(trials - common)} in one of them and left out")
+        say(f"{counted(len(common), 'trial')} in both, {len(trials - common)} in one of them and left out")
         records = [record for record in records if record.trial_id in common]
     if lines and all((folder / "suite.json").is_file() for folder in folders):
         for line in suite_differences(*folders):
             say(f"! the suites differ: {line}")
-    say("\n".join(lines) or f"equal: {len(records)} records")
+    say("\n".join(lines) or f"equal: {counted(len(records), 'record')}")
     sys.exit(1 if lines else 0)
 
 

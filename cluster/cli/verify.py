@@ -147,16 +147,18 @@ def _show(check: "RoundCheck") -> None:
 
 
 def _conclude(published: "Published", num_trained: int, num_faults: int) -> None:
+    from quadrat.benchmark.reporting.formatting import counted
+
     left = len(published.uncheckable)
-    unchecked = f"; {left} rounds can't be checked" if left else ""
+    unchecked = f"; {counted(left, 'round')} can't be checked" if left else ""
     if num_faults:
-        say(f"not the same: {num_faults} checks found differences{unchecked}")
+        say(f"not the same: {counted(num_faults, 'check')} found differences{unchecked}")
     elif not published.rounds:
         say(f"nothing could be checked{unchecked}")
     elif not num_trained:
         say(f"selections and costs are as recorded; no round was trained again{unchecked}")
     else:
-        say(f"the same, as far as it was checked: {num_trained} rounds trained again{unchecked}")
+        say(f"the same, as far as it was checked: {counted(num_trained, 'round')} trained again{unchecked}")
     sys.exit(1 if num_faults or left or not published.rounds else 0)
 
 

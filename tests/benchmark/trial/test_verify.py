@@ -254,7 +254,7 @@ def test_the_command_says_the_same_and_writes_nothing_to_the_folder(copy: Path, 
     assert "selections and costs of 7 rounds, without training: 7 as recorded" in result.stdout
     assert "1 of 7 rounds are trained again, about " in result.stdout
     assert "equal    " in result.stdout
-    assert result.stdout.endswith("the same, as far as it was checked: 1 rounds trained again\n")
+    assert result.stdout.endswith("the same, as far as it was checked: 1 round trained again\n")
     assert sorted(copy.rglob("*")) == before
 
 

@@ -235,7 +235,7 @@ def test_a_suite_on_ray_equals_its_trials_in_the_foreground(
         assert quadrat("trial", suite, "--strategy", label, "--seed", 0, "--results", "here").exit_code == 0
     there, here = ([without_timings(record) for record in read_records(path)] for path in (folder, tmp_path / "here"))
     assert there == here
-    assert quadrat("track", folder).stdout.startswith("2 trials are logged in sqlite:///")
+    assert quadrat("track", folder).stdout.startswith("2 trials logged in sqlite:///")
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
