@@ -18,8 +18,7 @@ import numpy.typing as npt
 
 from quadrat.benchmark.data.statistics import SplitStatistics
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.storage.atomic import canonical_json
-from quadrat.benchmark.storage.digest import digest_of, is_intact_once
+from quadrat.benchmark.storage.digest import is_intact_once, with_digest, without_digest
 
 __all__ = [
     "DECODING_VERSION",
@@ -309,7 +308,7 @@ def _read_meta(path: Path) -> _Meta:
         raise damaged(path, f"{META} is not JSON ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("version") != _META_VERSION:
         raise damaged(path, f"{META} does not say format {FORMAT!r}, version {_META_VERSION}")
-    if content.pop("digest", None) != _meta_digest(content):
+    if without_digest(content) is None:
         raise damaged(path, f"{META} has another content than was written")
     try:
         sizes = np.array(content["sizes"], dtype=np.int32).reshape(-1, 2)
@@ -332,12 +331,7 @@ def _read_meta(path: Path) -> _Meta:
 
 def meta_content(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of `meta.json`: `values` with format, version, and a digest over all of it."""
-    content = {"format": FORMAT, "version": _META_VERSION, **values}
-    return {**content, "digest": _meta_digest(content)}
-
-
-def _meta_digest(content: Mapping[str, Any]) -> str:
-    return digest_of(canonical_json(content).encode())
+    return with_digest({"format": FORMAT, "version": _META_VERSION, **values})
 
 
 def _colours(colours: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:

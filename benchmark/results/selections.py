@@ -107,8 +107,10 @@ class Selections:
     def find(self, trial_id: str, round_: int) -> Place | None:
         """Return the file of a round's selection, None when it has not been made."""
         path = selection_path(self._results_dir, trial_id, round_)
-        if path.is_file() or self._archive is None:
-            return path if path.is_file() else None
+        if path.is_file():
+            return path
+        if self._archive is None:
+            return None
         packed = self._archive / trial_id / round_name(round_)
         return packed if packed.is_file() else None
 

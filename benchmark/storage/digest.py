@@ -1,4 +1,4 @@
-"""Digests of files, by which a flipped bit is noticed: XXH3 of 128 bits, several times faster than a disk reads.
+"""Digests of files and of JSON, which show a flipped bit: XXH3 of 128 bits, several times faster than a disk reads.
 
 A digest says that a file is what was written, not who wrote it: XXH3 is no cryptographic hash.
 """
@@ -7,9 +7,11 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import xxhash
+
+from quadrat.benchmark.storage.atomic import canonical_json
 
 __all__ = [
     "digest_of",
@@ -19,6 +21,8 @@ __all__ = [
     "find_damage",
     "is_intact_once",
     "new_digest",
+    "with_digest",
+    "without_digest",
 ]
 
 new_digest = xxhash.xxh3_128
@@ -30,6 +34,17 @@ _BLOCK: Final = 4 * 2**20
 def digest_of(data: bytes) -> str:
     """Return the digest of `data`."""
     return new_digest(data).hexdigest()
+
+
+def with_digest(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `content`, which is JSON-plain, with the digest of all of it under the key `digest`."""
+    return {**content, "digest": digest_of(canonical_json(content).encode())}
+
+
+def without_digest(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the content that `with_digest` was given; None where it has changed since, or has no digest."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    return content if document == with_digest(content) else None
 
 
 def digest_of_file(path: Path) -> str:

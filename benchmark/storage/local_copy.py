@@ -14,16 +14,14 @@ request for a thousand files, and fetches what has changed.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from quadrat.benchmark.errors import ResultsError, UnavailableError
 from quadrat.benchmark.storage.atomic import clear_disk_errors, make_folders, remove_all_temporaries, write_json
+from quadrat.benchmark.storage.file_lock import file_lock
 from quadrat.benchmark.storage.names import is_part
 from quadrat.benchmark.storage.remote import Listed, Remote, working_folder
 
@@ -31,8 +29,6 @@ __all__ = ["fetch", "find_copy", "require_files"]
 
 _THREADS: Final = 8
 """Files that are fetched at a time: small ones wait for the storage's answer more than for the network."""
-
-_POLL_S: Final = 1.0
 
 _OnProgress = Callable[[int, int], None]
 
@@ -79,8 +75,16 @@ def fetch(url: str, on_progress: _OnProgress | None = None) -> Path:
     if place.complete.is_file() and not _lacking(place, listed) and not _superfluous(place.root, listed):
         return place.root
     _require_no_file_for_a_folder(listed, remote.shown)
-    with clear_disk_errors(place.root), _locked(place, len(listed), on_progress):
-        _update(remote, place, listed, on_progress)
+
+    def report_other() -> None:
+        """Report the progress of the process that fetches."""
+        if on_progress is not None:
+            on_progress(min(len(_read(place.journal)), len(listed)), len(listed))
+
+    with clear_disk_errors(place.root):
+        make_folders(place.lock.parent)
+        with file_lock(place.lock, report_other):
+            _update(remote, place, listed, on_progress)
     return place.root
 
 
@@ -104,24 +108,6 @@ def _place(url: str) -> _Place:
     folder, name = working_folder(url), url.rstrip("/").rpartition("/")[2]
     root = folder / "files" / (name if is_part(name) else "files")
     return _Place(root, folder / "files.jsonl", folder / "files.json", folder / "files.lock")
-
-
-@contextmanager
-def _locked(place: _Place, total: int, on_progress: _OnProgress | None) -> Iterator[None]:
-    """Hold the lock of a copy; while another process has it, its progress is reported."""
-    make_folders(place.lock.parent)
-    lock = FileLock(place.lock)
-    while True:
-        try:
-            lock.acquire(timeout=_POLL_S)
-            break
-        except Timeout:
-            if on_progress is not None:
-                on_progress(min(len(_read(place.journal)), total), total)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _update(remote: Remote, place: _Place, listed: Mapping[str, Listed], on_progress: _OnProgress | None) -> None:

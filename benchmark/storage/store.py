@@ -11,12 +11,10 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
-
-from filelock import FileLock, Timeout
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.storage.atomic import (
@@ -27,7 +25,8 @@ from quadrat.benchmark.storage.atomic import (
     make_folders,
     remove_temporaries_of,
 )
-from quadrat.benchmark.storage.digest import digest_of, digests_of, find_damage
+from quadrat.benchmark.storage.digest import digests_of, find_damage, with_digest, without_digest
+from quadrat.benchmark.storage.file_lock import file_lock
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
 
@@ -158,7 +157,10 @@ class Store:
         if (found := self.get(kind, key)) is not None:
             return found
         path = self.path(kind, key)
-        with self._lock(path.name, on_wait), self._lease(path.name, on_wait):
+        locks = self._root / "locks"
+        with clear_disk_errors(locks):
+            make_folders(locks)
+        with file_lock(locks / f"{path.name}.lock", on_wait), self._lease(path.name, on_wait):
             if (found := self.get(kind, key)) is not None:
                 return found
             remove_temporaries_of(path)
@@ -170,8 +172,8 @@ class Store:
                 compute(temporary)
                 elapsed_s = time.perf_counter() - start
                 digests = digests_of(temporary)
-                meta = {"kind": kind, "elapsed_s": elapsed_s, "key": dict(key), "files": digests}
-                _write_description(temporary / _META, meta)
+                meta = with_digest({"kind": kind, "elapsed_s": elapsed_s, "key": dict(key), "files": digests})
+                (temporary / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
                 if self._remote is not None:
                     for file in sorted(temporary.iterdir(), key=lambda file: file.name == _META):
                         self._remote.upload(f"{kind}/{path.name}/{file.name}", file)
@@ -244,9 +246,7 @@ class Store:
         path = self.path(kind, key)
         if self._remote is not None:
             names = self._remote.names(f"{kind}/{path.name}")
-            for name in sorted(
-                names, key=lambda name: not name.endswith(_META)
-            ):  # first: without it the rest is ignored
+            for name in sorted(names, key=lambda name: not name.endswith(_META)):  # first: the rest is ignored then
                 self._remote.delete(name)
         discard(path)
 
@@ -270,49 +270,21 @@ class Store:
             return contextlib.nullcontext()
         return acquire_lease(self._remote, f"locks/{name}", on_wait=on_wait)
 
-    @contextlib.contextmanager
-    def _lock(self, name: str, on_wait: Callable[[], None] | None) -> Iterator[None]:
-        """Hold the file lock that keeps other processes of this file system from computing the same artefact."""
-        folder = self._root / "locks"
-        with clear_disk_errors(folder):
-            make_folders(folder)
-        lock = FileLock(folder / f"{name}.lock")
-        while True:
-            try:
-                lock.acquire(timeout=1.0)
-                break
-            except Timeout:
-                if on_wait is not None:
-                    on_wait()
-        try:
-            yield
-        finally:
-            lock.release()
-
 
 class _DroppedError(Exception):
     """The artefact was dropped while it was downloaded."""
-
-
-def _write_description(path: Path, meta: dict[str, Any]) -> None:
-    digest = digest_of(canonical_json(meta).encode())
-    path.write_text(json.dumps({**meta, "digest": digest}, indent=1), encoding="utf-8")
 
 
 def _read(path: Path) -> Artefact | None:
     """Return the artefact of a folder; None where there is no description, or none that can be read."""
     try:
         meta = json.loads((path / _META).read_text(encoding="utf-8"))
-        if "files" in meta or "digest" in meta:
-            expected = meta.pop("digest", None)
-            if expected != digest_of(canonical_json(meta).encode()):
-                return None
+        if ("files" in meta or "digest" in meta) and without_digest(meta) is None:
+            return None
         files = meta.get("files")
         digests = None if files is None else {str(name): str(digest) for name, digest in files.items()}
         return Artefact(path=path, elapsed_s=float(meta["elapsed_s"]), digests=digests)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged: it describes nothing
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged: it describes nothing
         return None
 
 

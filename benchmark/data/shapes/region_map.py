@@ -20,8 +20,7 @@ import numpy.typing as npt
 from quadrat.benchmark.data.packed import META, Mapped, PackedSplit, damaged
 from quadrat.benchmark.data.regions import Box
 from quadrat.benchmark.errors import DataError
-from quadrat.benchmark.storage.atomic import canonical_json
-from quadrat.benchmark.storage.digest import digest_of, is_intact_once
+from quadrat.benchmark.storage.digest import is_intact_once, with_digest, without_digest
 
 __all__ = ["IDS", "REGIONS", "RegionMap", "Shapes", "map_meta", "packed_maps"]
 
@@ -175,8 +174,7 @@ def packed_maps(pool: PackedSplit, described: Mapping[str, Any]) -> dict[str, Re
 
 def map_meta(values: dict[str, Any]) -> dict[str, Any]:
     """Return the content of `meta.json`: `values` with format, version, and a digest over all of it."""
-    content = {"format": FORMAT, "version": _META_VERSION, **values}
-    return {**content, "digest": digest_of(canonical_json(content).encode())}
+    return with_digest({"format": FORMAT, "version": _META_VERSION, **values})
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
@@ -187,13 +185,12 @@ def _read_meta(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(file.read_bytes())
         if content.get("format") != FORMAT or content.get("version") != _META_VERSION:
             raise damaged(path, f"{META} does not say format {FORMAT!r}, version {_META_VERSION}")
-        digest = content.pop("digest")
-        is_whole = digest == digest_of(canonical_json(content).encode())
+        whole = without_digest(content)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise damaged(path, f"{META} cannot be read ({error!r})") from error
-    if not is_whole:
+    if whole is None:
         raise damaged(path, f"{META} has another content than was written")
-    return content
+    return whole
 
 
 def _read_shapes(path: Path, digest: str) -> Shapes:

@@ -30,12 +30,11 @@ from quadrat.benchmark.learning.training.augment import empty_labels
 from quadrat.benchmark.learning.training.sampler import Draw
 from quadrat.benchmark.storage.atomic import (
     atomic_directory,
-    canonical_json,
     clear_disk_errors,
     discard,
     make_folders,
 )
-from quadrat.benchmark.storage.digest import digest_of, is_intact_once, new_digest
+from quadrat.benchmark.storage.digest import is_intact_once, new_digest, with_digest, without_digest
 
 __all__ = ["FeatureCrops", "FeatureMaps", "cut_feature_crops", "feature_key", "open_or_encode"]
 
@@ -56,9 +55,8 @@ class FeatureMaps:
             DataError: A file is missing, or has another content than was written.
         """
         try:
-            meta = json.loads((path / "meta.json").read_text())
-            digest = meta.pop("digest")
-            if digest != digest_of(_canonical(meta)):
+            meta = without_digest(json.loads((path / "meta.json").read_text()))
+            if meta is None:
                 raise OSError("meta.json has another content than was written")
             for name, digest in meta["digests"].items():
                 if not is_intact_once(path / name, digest):
@@ -223,11 +221,7 @@ def _write(
         "high_shapes": shapes["high"],
         "digests": {name: found.hexdigest() for name, found in digests.items()},
     }
-    (folder / "meta.json").write_text(json.dumps({**meta, "digest": digest_of(_canonical(meta))}), encoding="utf-8")
-
-
-def _canonical(meta: dict[str, Any]) -> bytes:
-    return canonical_json(meta).encode()
+    (folder / "meta.json").write_text(json.dumps(with_digest(meta)), encoding="utf-8")
 
 
 def _to_float16(feature_1Exx: Tensor) -> NDArray[np.float16]:
