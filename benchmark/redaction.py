@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["has_secret", "redact", "redact_argv", "redact_url", "secret_in"]
+__all__ = ["first_line", "has_secret", "redact", "redact_argv", "redact_url", "secret_in"]
 
 HIDDEN: Final = "***"
 _CLOSING: Final = "'\"`).,;:>]}"
@@ -61,6 +61,12 @@ def redact(text: str) -> str:
         "no answer from 'http://host:5000', dsn=*** password=***"
     """
     return "".join(map(_redact_word, re.split(r"(\s+)", text)))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that is not empty, redacted, at most 300 characters of it."""
+    line = next((line.strip() for line in redact(str(error)).splitlines() if line.strip()), "no reason is known")
+    return line if len(line) <= 300 else line[:297] + "..."
 
 
 def redact_argv(argv: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from quadrat.benchmark.data.check import glance
 from quadrat.benchmark.data.dataset import DATASETS
 from quadrat.benchmark.data.overlap import LISTED
 from quadrat.benchmark.errors import DataError
+from quadrat.benchmark.redaction import first_line
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.trial.data import list_splits
 
@@ -202,7 +203,7 @@ def _of_dataset(suite: Suite) -> DataExtent:
             height=published.height,
             width=published.width,
             num_classes=published.num_classes,
-            source=f"as published; {_first_line(error)}",
+            source=f"as published; {first_line(error)}",
         )
     return DataExtent(
         num_pool=len(pool),
@@ -212,8 +213,3 @@ def _of_dataset(suite: Suite) -> DataExtent:
         num_classes=len(dataset.classes),
         source="the first image's size",
     )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).partition("\n")[0]
-    return text if len(text) <= 300 else text[:297] + "..."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from quadrat.benchmark.redaction import redact
+from quadrat.benchmark.redaction import first_line, redact
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.tracking.addresses import default_uri
 from quadrat.benchmark.tracking.client import State
@@ -113,7 +113,7 @@ class TrackingLogger:
                 self._tasks[0](writer)
             except Exception as error:  # a store raises what it likes; none of it may stop the run
                 writer = None  # what it knew of the store may be outdated
-                self._warn_once(f"{type(error).__name__}: {_first_line(error)}")
+                self._warn_once(f"{type(error).__name__}: {first_line(error)}")
                 if self._ending.is_set():
                     return
                 self._ending.wait(_RETRY_S)
@@ -199,8 +199,3 @@ class Loggers:
     def finish(self, wait_s: float | None = None) -> tuple[str, ...]:
         """Wait at most `wait_s` (30 s) each for what has not been logged yet; return the names of what lacks some."""
         return tuple([logger.name for logger in self._loggers if not logger.finish(wait_s)])
-
-
-def _first_line(error: Exception) -> str:
-    text = redact(str(error)).strip().partition("\n")[0]
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -8,6 +8,8 @@ from typing import Final
 
 from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayError
 
+from quadrat.benchmark.redaction import first_line
+
 __all__ = ["explain_death"]
 
 _SMALLER: Final = (
@@ -34,14 +36,10 @@ def explain_death(error: RayError) -> str | None:
         used = "" if found is None else " ({} of {} GB used)".format(*(part for part in found.groups() if part))
         return f"Ray killed it because its node ran low on memory{used}: {_SMALLER}"
     if isinstance(error, NodeDiedError):
-        return f"its node is gone ({_first_line(text)}): see that it runs, then run the same command again"
+        return f"its node is gone ({first_line(error)}): see that it runs, then run the same command again"
     if isinstance(error, ActorDiedError) and _KERNEL in text:
         return (
             "it was killed from outside, most often by the kernel because memory ran out (`dmesg` on the node tells), "
             f"else by `ray stop --force` or a crash in native code; if it was memory, {_SMALLER}"
         )
     return None
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason is known")

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import QuadratError
-from quadrat.benchmark.redaction import redact
+from quadrat.benchmark.redaction import first_line, redact
 from quadrat.cluster.runner.actor import Place, Started, TrialActor
 from quadrat.cluster.runner.engine import OpenRunner, WarmUp
 from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, Raised, Stopped
@@ -333,7 +333,8 @@ class WorkerPool:
                 yield WorkerFailedToStart(reason=_reason(error))
             elif self._num_failed_starts >= _MAX_FAILED_STARTS:
                 cause = explain_death(error) or (
-                    f"{_first_line(error)}. Every node needs quadrat and the suite's plugins, the same versions as here"
+                    f"{type(error).__name__}: {first_line(error)}. Every node needs quadrat and the suite's plugins, "
+                    "the same versions as here"
                 )
                 raise ClusterError(
                     f"expected workers to start, got {self._num_failed_starts} in a row that died before they were "
@@ -390,8 +391,4 @@ class WorkerPool:
 
 
 def _reason(error: RayError) -> str:
-    return redact(explain_death(error) or _first_line(error))
-
-
-def _first_line(error: RayError) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return redact(explain_death(error) or f"{type(error).__name__}: {first_line(error)}")

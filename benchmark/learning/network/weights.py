@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from quadrat.benchmark.errors import TrainingError
+from quadrat.benchmark.redaction import first_line
 
 __all__ = ["PACKAGED_ENCODER", "EncoderWeights", "fit_to", "load_weights", "packaged_state", "tensors_sha256"]
 
@@ -168,7 +169,7 @@ def _from_hub(encoder: str) -> EncoderWeights:
     except Exception as error:  # the hub client's exceptions share no base class; the cause is chained
         raise TrainingError(
             f"could not get the ImageNet weights of {encoder!r} from timm's hub ({type(error).__name__}: "
-            f"{_first_line(error)}). Two ways on without it: set weights to the path of a file saved from the same "
+            f"{first_line(error)}). Two ways on without it: set weights to the path of a file saved from the same "
             f"timm model, or encoder to {PACKAGED_ENCODER!r} with weights 'packaged', which come with quadrat."
         ) from error
     state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
@@ -189,7 +190,7 @@ def _from_file(encoder: str, path: Path) -> EncoderWeights:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors raise different exceptions; the cause is chained
         raise TrainingError(
-            f"could not read {str(path)!r} as weights ({type(error).__name__}: {_first_line(error)}): expected a file "
+            f"could not read {str(path)!r} as weights ({type(error).__name__}: {first_line(error)}): expected a file "
             "of tensors by name, saved with torch.save(model.state_dict(), path) or as safetensors"
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
@@ -201,7 +202,3 @@ def _from_file(encoder: str, path: Path) -> EncoderWeights:
 def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "no message")
