@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quadrat.benchmark.data import Layout, PackedMasks
+from quadrat.benchmark.data import VOID, Layout, PackedMasks
 from quadrat.benchmark.trial.annotation import Annotation
 from quadrat.benchmark.trial.labels import LabelState
 
-__all__ = ["VOID", "LabelCost", "Oracle", "RevealedLabels", "number_sets"]
-
-VOID = 255
-"""Value of a pixel without a label, in the ground truth or because its region is not labelled."""
+__all__ = ["LabelCost", "Oracle", "RevealedLabels", "number_sets"]
 
 
 @dataclass(frozen=True, kw_only=True)

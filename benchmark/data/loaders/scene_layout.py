@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CLASSES", "COLOURS", "Layout", "Thing", "draw_layout"]
+__all__ = ["CLASSES", "COLOURS", "Street", "Thing", "draw_street"]
 
 CLASSES: Final = (
     "sky",
@@ -67,7 +67,7 @@ class Thing(NamedTuple):
     detail: float
 
 
-class Layout(NamedTuple):
+class Street(NamedTuple):
     """Layout of a street.
 
     Attributes:
@@ -101,7 +101,7 @@ class Layout(NamedTuple):
     things: tuple[Thing, ...]
 
 
-def draw_layout(rng: np.random.Generator, *, pedestrians: bool, bicyclists: bool) -> Layout:
+def draw_street(rng: np.random.Generator, *, pedestrians: bool, bicyclists: bool) -> Street:
     """Return a random street.
 
     Args:
@@ -115,7 +115,7 @@ def draw_layout(rng: np.random.Generator, *, pedestrians: bool, bicyclists: bool
     grey = rng.uniform(95, 190, (num_facades, 1))
     pavement = rng.uniform(0.35, 0.7)
     brightness = rng.uniform(0.72, 1.12)
-    return Layout(
+    return Street(
         horizon=rng.uniform(0.36, 0.5),
         vanishing=rng.uniform(0.35, 0.65),
         road=rng.uniform(0.42, 0.7),

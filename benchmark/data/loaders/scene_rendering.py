@@ -20,7 +20,7 @@ from quadrat.benchmark.data.loaders.scene_layout import (
     SIGN,
     SKY,
     TREE,
-    Layout,
+    Street,
     Thing,
 )
 
@@ -31,23 +31,23 @@ __all__ = ["render"]
 TEXTURE: Final = np.array([3, 9, 5, 9, 24, 6, 5, 6, 10, 10], dtype=np.float32)
 
 
-def render(layout: Layout, frame: int, height: int, width: int, noise: float, rng: np.random.Generator) -> Sample:
+def render(street: Street, frame: int, height: int, width: int, noise: float, rng: np.random.Generator) -> Sample:
     """Return image, uint8 (H, W, 3), and mask, uint8 (H, W), of frame number `frame` of a street.
 
     Args:
-        layout: The street.
+        street: The street.
         frame: Index of the frame.
         height: H.
         width: W.
         noise: Scale of texture and sensor noise; 1 is the default difficulty.
         rng: Generator of texture and sensor noise, which differ between frames.
     """
-    canvas = _Canvas(layout, frame, height, width)
-    for thing in sorted(layout.things, key=canvas.depth):
+    canvas = _Canvas(street, frame, height, width)
+    for thing in sorted(street.things, key=canvas.depth):
         canvas.draw(thing)
     mask, colour = canvas.mask, canvas.colour
-    if layout.bonnet:
-        rows = slice(height - max(1, round(layout.bonnet * height)), height)
+    if street.bonnet:
+        rows = slice(height - max(1, round(street.bonnet * height)), height)
         mask[rows], colour[rows] = VOID, (38, 40, 46)
     coarse = rng.standard_normal((-(-height // 3), -(-width // 3)), dtype=np.float32)
     texture = coarse.repeat(3, axis=0)[:height].repeat(3, axis=1)[:, :width]
@@ -55,7 +55,7 @@ def render(layout: Layout, frame: int, height: int, width: int, noise: float, rn
     # One tap of blur in each direction mixes the colours at borders, as a lens does.
     colour[1:-1] += (colour[:-2] + colour[2:] - 2 * colour[1:-1]) * np.float32(0.2)
     colour[:, 1:-1] += (colour[:, :-2] + colour[:, 2:] - 2 * colour[:, 1:-1]) * np.float32(0.2)
-    colour *= layout.light
+    colour *= street.light
     colour += rng.standard_normal(colour.shape, dtype=np.float32) * np.float32(8 * noise)
     return Sample(np.clip(colour, 0, 255).astype(np.uint8), mask)
 
@@ -63,34 +63,34 @@ def render(layout: Layout, frame: int, height: int, width: int, noise: float, rn
 class _Canvas:
     """Mask and colours of one frame while it is rendered."""
 
-    def __init__(self, layout: Layout, frame: int, height: int, width: int) -> None:
+    def __init__(self, street: Street, frame: int, height: int, width: int) -> None:
         """Render sky, facades, road and pavement."""
-        self.layout, self.frame, self.height, self.width = layout, frame, height, width
-        self.horizon = layout.horizon * height
-        self.middle = layout.vanishing * width
-        self.half_road = layout.road * width
+        self.street, self.frame, self.height, self.width = street, frame, height, width
+        self.horizon = street.horizon * height
+        self.middle = street.vanishing * width
+        self.half_road = street.road * width
         y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None]
-        zoom = (1 + layout.pace) ** frame
+        zoom = (1 + street.pace) ** frame
         x_far = (self.middle + (x[0] - self.middle) / zoom) / width
-        facade = np.searchsorted(layout.facade_edges, x_far).clip(max=len(layout.facade_tops) - 1)
-        tree = layout.facade_is_tree[facade]
-        top = layout.horizon - (layout.horizon - layout.facade_tops[facade]) * zoom
+        facade = np.searchsorted(street.facade_edges, x_far).clip(max=len(street.facade_tops) - 1)
+        tree = street.facade_is_tree[facade]
+        top = street.horizon - (street.horizon - street.facade_tops[facade]) * zoom
         # Facades fall towards the vanishing point; treetops are round, roofs are flat.
-        fall = 0.45 + 0.55 * np.minimum(np.abs(x_far - layout.vanishing) * 2.2, 1)
-        top = layout.horizon - (layout.horizon - top) * fall * np.where(tree, 0.6 + 0.08 * np.sin(x_far * 70), 1)
+        fall = 0.45 + 0.55 * np.minimum(np.abs(x_far - street.vanishing) * 2.2, 1)
+        top = street.horizon - (street.horizon - top) * fall * np.where(tree, 0.6 + 0.08 * np.sin(x_far * 70), 1)
         depth = np.maximum((y - self.horizon) / (height - self.horizon), 0)
         lateral = np.abs(x - self.middle) / (self.half_road * np.maximum(depth, 1e-3))
         below = y > self.horizon
-        road, pavement = below & (lateral <= 1), below & (lateral > 1) & (lateral <= 1 + layout.pavement)
+        road, pavement = below & (lateral <= 1), below & (lateral > 1) & (lateral <= 1 + street.pavement)
         wall = np.where(tree, TREE, BUILDING)[None]
         behind = np.where((y / height > top) | below, wall, SKY)
         self.mask = np.where(road, ROAD, np.where(pavement, PAVEMENT, behind)).astype(np.uint8)
 
         windows = ((y // 4 % 2 == 1) & (x // 3 % 2 == 1) & (y / height > top + 0.03)).astype(np.float32)
-        paint = np.where(tree[:, None], np.array([58, 86, 46], dtype=np.float32), layout.facade_paint[facade])
+        paint = np.where(tree[:, None], np.array([58, 86, 46], dtype=np.float32), street.facade_paint[facade])
         facade_colour = paint[None] * (1 - np.float32(0.4) * (windows * ~tree))[:, :, None]
-        sky_colour = layout.sky + (y / self.horizon)[:, :, None] * np.float32(30)
-        dashes = (lateral < 0.035) & (np.mod(1 / np.maximum(depth, 0.05) + 2 * layout.pace * frame * 4, 2) < 1)
+        sky_colour = street.sky + (y / self.horizon)[:, :, None] * np.float32(30)
+        dashes = (lateral < 0.035) & (np.mod(1 / np.maximum(depth, 0.05) + 2 * street.pace * frame * 4, 2) < 1)
         road_colour = np.where(dashes, np.float32(200), np.float32(92) + 14 * depth)[:, :, None]
         pavement_colour = np.array([146, 138, 130], dtype=np.float32)
         self.colour = np.select(
@@ -101,7 +101,7 @@ class _Canvas:
 
     def depth(self, thing: Thing) -> float:
         """Return d of the foot of `thing` in this frame."""
-        return thing.depth * (1 + self.layout.pace + thing.speed) ** self.frame
+        return thing.depth * (1 + self.street.pace + thing.speed) ** self.frame
 
     def draw(self, thing: Thing) -> None:
         """Render `thing` unless the camera has passed it."""

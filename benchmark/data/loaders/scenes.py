@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.data.dataset import Sample
-from quadrat.benchmark.data.loaders.scene_layout import CLASSES, COLOURS, draw_layout
+from quadrat.benchmark.data.loaders.scene_layout import CLASSES, COLOURS, draw_street
 from quadrat.benchmark.data.loaders.scene_rendering import render
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.seeds import rng
@@ -154,7 +154,7 @@ class SceneItem:
         scenes, street, frame = self.scenes, self.street, self.frame
         street_rng = rng(scenes.seed, "scenes", self.split, "street", street)
         share = float(street_rng.choice(WIDTHS)) if scenes.varied_sizes else 1.0
-        layout = draw_layout(
+        layout = draw_street(
             street_rng,
             pedestrians=self._has(street, "pedestrians", PEDESTRIAN_STREETS),
             bicyclists=self._has(street, "bicyclists", BICYCLIST_STREETS),

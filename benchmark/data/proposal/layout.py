@@ -14,7 +14,7 @@ from quadrat.benchmark.data.loaders.reading import IMAGE_SUFFIXES, read_mask_val
 from quadrat.benchmark.data.loaders.user_files import first_files, same_name, walk
 from quadrat.benchmark.errors import DataError
 
-__all__ = ["SPLIT", "Layout", "find_layout"]
+__all__ = ["SPLIT", "FileLayout", "find_layout"]
 
 SPLIT: Final = re.compile(
     r"(?<![a-z])(trainval|training|train|validation|valid|val|testing|test|dev|eval)(?![a-z])(?!annot)", re.IGNORECASE
@@ -33,7 +33,7 @@ _SEPARATOR: Final = re.compile(r"(?=[_\-. ])")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FileLayout:
     """Where images and masks lie.
 
     Attributes:
@@ -80,7 +80,7 @@ class _Match(NamedTuple):
     num: int
 
 
-def find_layout(root: Path) -> Layout:
+def find_layout(root: Path) -> FileLayout:
     """Return where images and masks of a folder lie.
 
     Raises:
@@ -124,7 +124,7 @@ def _why_none(groups: Sequence[_Group]) -> str:
     return ""
 
 
-def _folder_for_each(root: Path, files: Iterable[Path]) -> Layout | None:
+def _folder_for_each(root: Path, files: Iterable[Path]) -> FileLayout | None:
     """Return the layout where each image has a folder of its own, such as `case 7/image.png` and `case 7/mask.png`."""
     by_folder: dict[tuple[str, ...], dict[str, Path]] = defaultdict(dict)
     for path in files:
@@ -146,7 +146,7 @@ def _folder_for_each(root: Path, files: Iterable[Path]) -> Layout | None:
     start = "/".join((*templates.pop(), "{id}"))
     rest = [name for name in sorted(names) if name not in (images[0], mask)]
     left_out = (f"left out: {', '.join(rest)}",) if rest else ()
-    return Layout(image=f"{start}/{images[0]}", mask=f"{start}/{mask}", masks=dict(by_split), left_out=left_out)
+    return FileLayout(image=f"{start}/{images[0]}", mask=f"{start}/{mask}", masks=dict(by_split), left_out=left_out)
 
 
 def _few(by_folder: Mapping[tuple[str, ...], dict[str, Path]]) -> list[dict[str, Path]]:
@@ -244,7 +244,7 @@ def _split_of(folder: Sequence[str], other: Sequence[str] = ()) -> str | None:
     return None
 
 
-def _layout(matches: Sequence[_Match], images: Sequence[_Group], masks: Sequence[_Group]) -> Layout:
+def _layout(matches: Sequence[_Match], images: Sequence[_Group], masks: Sequence[_Group]) -> FileLayout:
     templates: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[str | None, _Match]]] = defaultdict(list)
     for match in matches:
         split = _split_of(match.images.folder, match.masks.folder)
@@ -271,7 +271,7 @@ def _layout(matches: Sequence[_Match], images: Sequence[_Group], masks: Sequence
         f"{'/'.join(parts)}{next(iter(found)) if len(found) == 1 else '.*'}"
         for parts, found in zip((image, mask), suffixes, strict=True)
     ]
-    return Layout(image=texts[0], mask=texts[1], masks=dict(by_split), left_out=left_out)
+    return FileLayout(image=texts[0], mask=texts[1], masks=dict(by_split), left_out=left_out)
 
 
 def _with_split(part: str, split: str | None) -> str:

@@ -11,7 +11,7 @@ import yaml
 
 from quadrat.benchmark.data.loaders.pattern import Pattern
 from quadrat.benchmark.data.loaders.reading import DEEP, IMAGE_SUFFIXES, deep_grey_maximum, read_rgb
-from quadrat.benchmark.data.proposal.layout import SPLIT, Layout, find_layout
+from quadrat.benchmark.data.proposal.layout import SPLIT, FileLayout, find_layout
 from quadrat.benchmark.data.proposal.values import find_meaning
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.seeds import rng
@@ -126,7 +126,7 @@ class _Splits:
     num_pool: int
 
 
-def _splits(root: Path, layout: Layout) -> tuple[_Splits, str, str, list[str]]:
+def _splits(root: Path, layout: FileLayout) -> tuple[_Splits, str, str, list[str]]:
     """Return the splits, the names of pool and test set, and what was assumed."""
     names = [split for split in layout.masks if split is not None]
     pool, test = _pool_and_test(layout)
@@ -157,7 +157,7 @@ def _splits(root: Path, layout: Layout) -> tuple[_Splits, str, str, list[str]]:
     return found, "train", "test", [note]
 
 
-def _pool_and_test(layout: Layout) -> tuple[str | None, str | None]:
+def _pool_and_test(layout: FileLayout) -> tuple[str | None, str | None]:
     """Return the splits to take: those of the usual names, else the largest; None where there are fewer than two."""
     left = sorted((name for name in layout.masks if name is not None), key=lambda name: -len(layout.masks[name]))
     if len(left) < 2:

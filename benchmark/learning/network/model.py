@@ -7,6 +7,7 @@ Upsampling uses `align_corners=False`: a cell is the square of pixels that it co
 a crop and on a whole image of any size, and a region's features are those of the pixels inside it. The head of
 segmentation-models-pytorch aligns corners, which stretches maps by a factor that depends on the size of the input.
 
+[Cai2021]   Cai, Xu, Zhang, Foo. Exploring spatial diversity for region-based active learning. TIP 2021.
 [Chen2018]  Chen, Zhu, Papandreou, Schroff, Adam. Encoder-decoder with atrous separable convolution. ECCV 2018.
 """
 

@@ -8,8 +8,8 @@ thousands of numbers is never held in memory for every pixel.
 
 [Ash2020]    Ash, Zhang, Krishnamurthy, Langford, Agarwal. Deep batch active learning by diverse, uncertain gradient
              lower bounds. ICLR 2020.
-[Hwang2023]  Hwang, Lee, Kim, Kwak. Active learning for semantic segmentation with multi-class label query. NeurIPS
-             2023.
+[Hwang2023]  Hwang, Lee, Kim, Oh, Ok, Kwak. Active learning for semantic segmentation with multi-class label query.
+             NeurIPS 2023.
 [Luth2026]   Lueth, Traub, Kahl, Bungert, Klein, Kraemer, Jaeger, Maier-Hein, Isensee. Finally outshining the random
              baseline: a simple and effective solution for active learning in 3D biomedical imaging. TMLR 2026.
 [Xie2022]    Xie, Yuan, Li, Liu, Cheng. Towards fewer annotations: active learning via region impurity and prediction

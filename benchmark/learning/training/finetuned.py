@@ -162,7 +162,3 @@ class Prefetched(Generic[Result]):
             if other not in self._ahead:
                 self._ahead[other] = self._executor.submit(self._function, other)
         return self._ahead.pop(step).result()
-
-    def close(self) -> None:
-        """End the threads and discard results that were not asked for."""
-        self._executor.shutdown(wait=True, cancel_futures=True)

@@ -5,7 +5,7 @@ Axes: B images, C classes, K sets of classes, H W pixels, h w cells of 4 pixels,
 All losses are means over the labelled pixels of the batch, and 0 with zero gradients (not NaN) where there are none.
 
 References:
-    [Hwang23] Hwang, Lee, Kim, Oh, Ok, Kwak, "Active learning for semantic segmentation with multi-class label query",
+    [Hwang2023] Hwang, Lee, Kim, Oh, Ok, Kwak, "Active learning for semantic segmentation with multi-class label query",
         NeurIPS 2023, and its code (MulActSeg).
 """
 
@@ -105,8 +105,8 @@ def pixel_merged_positive(logits_BCHW: Tensor, label_BHW: Tensor, sets_KC: Tenso
     """Return the merged positive loss, in nats: the mean over labelled pixels x of -log sum_{c in Y(x)} P(c | x).
 
     Y(x) is the set of classes that the annotator saw in the region of x; which of them x has is not known. So the
-    classes of the set count as one, merged class [Hwang23, merged positive loss; `MultiChoiceCE` in its code]. Of a set
-    of one class it is the cross-entropy.
+    classes of the set count as one, merged class [Hwang2023, merged positive loss; `MultiChoiceCE` in its code]. Of a
+    set of one class it is the cross-entropy.
 
     All labelled pixels weigh the same here. The paper's code takes the means over regions of one class and of several
     apart, weighs them 16 to 8, adds a prototypical pixel loss (cross-entropy of the most probable pixel of each class

@@ -1,4 +1,4 @@
-"""Pseudo labels: the class of every pixel of regions of which only the set of classes is known [Hwang23].
+"""Pseudo labels: the class of every pixel of regions of which only the set of classes is known [Hwang2023].
 
 A network that was trained on the sets decides. In a region the pixel with the highest probability of a class is that
 class's prototype; a pixel gets the class of the prototype whose features are most similar to its own (cosine). Pixels
@@ -12,7 +12,7 @@ by two pixels.
 Axes: C classes, D features, H W pixels, h w cells, P pixels of a region and of those around it, K classes of a region.
 
 References:
-    [Hwang23] Hwang, Lee, Kim, Oh, Ok, Kwak, "Active learning for semantic segmentation with multi-class label query",
+    [Hwang2023] Hwang, Lee, Kim, Oh, Ok, Kwak, "Active learning for semantic segmentation with multi-class label query",
         NeurIPS 2023, section 4.2 and code (MulActSeg).
 """
 
@@ -51,7 +51,7 @@ class PseudoLabels:
     sets_KC: NDArray[np.bool_] | None = None
 
     def __init__(self, labels: Labels, folder: Path) -> None:
-        """Make room for the images that have labels, in a file of `folder` that has no name and goes with this.
+        """Allocate the labels of the images that have some, in an unnamed file that is deleted with this object.
 
         Args:
             labels: The sets.

@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from quadrat.benchmark.data import RegionGrid
+from quadrat.benchmark.data import VOID, RegionGrid
 from quadrat.benchmark.trial.labels import LabelState
-from quadrat.benchmark.trial.oracle import VOID, Oracle
+from quadrat.benchmark.trial.oracle import Oracle
 
 
 class Masks:

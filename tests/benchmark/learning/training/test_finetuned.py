@@ -14,7 +14,6 @@ from quadrat.benchmark.learning.training.finetuned import Prefetched
 def test_results_do_not_depend_on_the_order_of_calls() -> None:
     prefetched = Prefetched(lambda step: step * step)
     assert [prefetched(step) for step in (0, 1, 2, 7, 8, 3, 3)] == [0, 1, 4, 49, 64, 9, 9]
-    prefetched.close()
 
 
 def test_the_next_iterations_are_computed_ahead() -> None:
@@ -28,7 +27,6 @@ def test_the_next_iterations_are_computed_ahead() -> None:
     prefetched = Prefetched(cut)
     assert prefetched(0) == 0
     assert cut_ahead.wait(timeout=60)
-    prefetched.close()
 
 
 def test_an_error_on_the_thread_is_raised_with_its_batch() -> None:
@@ -41,7 +39,6 @@ def test_an_error_on_the_thread_is_raised_with_its_batch() -> None:
     assert prefetched(0) == 0
     with pytest.raises(OSError, match="gone"):
         prefetched(1)
-    prefetched.close()
 
 
 def test_a_fit_ends_with_the_same_bits_when_batches_are_cut_ahead(
