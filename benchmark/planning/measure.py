@@ -163,22 +163,12 @@ def measure(
         side_by_side = 1.0
         if device == "cpu" and num_beside > 0:
             report(f"fit, {min(num_beside, MAX_BESIDE) + 1} side by side")
-            small = recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop)})
-            plain = (small if factor > 1 else recipe).model_copy(update={"compile": None})
+            plain = (_small(recipe, limits) if factor > 1 else recipe).model_copy(update={"compile": None})
             fit = _Fit(size, extent.num_classes, region_size, threads, limits.phase_s, plain)
-            alone_s = fit.iteration_s(data, Path(folder))
-            with beside(num_beside, fit) as have_begun:
-                if have_begun:
-                    side_by_side = max(1.0, fit.iteration_s(data, Path(folder)) / alone_s)
-                else:
-                    notes.append("what running side by side costs was not measured: other processes did not start")
-            if num_beside > MAX_BESIDE:
-                notes.append(f"what running side by side costs was measured with {MAX_BESIDE + 1} trials")
+            side_by_side = _slowdown(data, fit, num_beside, Path(folder), notes)
         if factor > 1:
             notes.append(f"an iteration was measured with two crops of {limits.cpu_crop} px and scaled by {factor:.0f}")
-        once = recipe.model_copy(
-            update={"iterations": 1, "batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop), "compile": None}
-        )
+        once = _small(recipe, limits).model_copy(update={"iterations": 1, "compile": None})
         learner = data.learner(once, Path(folder))
         fitted = learner.fit(data.labels, seed=0, round=0)
         path = Path(folder) / "fitted.pt"
@@ -315,14 +305,32 @@ class _Fit:
         data = _RandomData(self.size, self.num_classes, self.region_size, "cpu", self.threads, self.phase_s)
         data.learner(self.recipe, folder).fit(data.labels, seed=0, round=0, on_step=on_step)
 
-    def iteration_s(self, data: _RandomData, folder: Path) -> float:
-        """Return the seconds of an iteration in this process, on `data`."""
-        learner = data.learner(self.recipe, folder)
-        return _seconds_per_item(
-            data,
-            lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step),
-            warm_up=_WARM_UP_STEPS[data.device],
-        )
+
+def _small(recipe: Recipe, limits: Limits) -> Recipe:
+    """Return a recipe with two small crops a batch, for what is measured smaller on a CPU."""
+    return recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop)})
+
+
+def _seconds_per_iteration(data: _RandomData, recipe: Recipe, folder: Path) -> float:
+    learner = data.learner(recipe, folder)
+    return _seconds_per_item(
+        data,
+        lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step),
+        warm_up=_WARM_UP_STEPS[data.device],
+    )
+
+
+def _slowdown(data: _RandomData, fit: _Fit, num_beside: int, folder: Path, notes: list[str]) -> float:
+    """Return how many times as long an iteration takes while others run beside it; `notes` gets the caveats."""
+    alone_s, slowdown = _seconds_per_iteration(data, fit.recipe, folder), 1.0
+    with beside(num_beside, fit) as have_begun:
+        if have_begun:
+            slowdown = max(1.0, _seconds_per_iteration(data, fit.recipe, folder) / alone_s)
+        else:
+            notes.append("what running side by side costs was not measured: other processes did not start")
+    if num_beside > MAX_BESIDE:
+        notes.append(f"what running side by side costs was measured with {MAX_BESIDE + 1} trials")
+    return slowdown
 
 
 def _seconds_per_item(data: _RandomData, work: Callable[[Callable[[int, int], None]], Any], *, warm_up: int) -> float:
@@ -365,15 +373,10 @@ def _iteration_s(data: _RandomData, recipe: Recipe, folder: Path, limits: Limits
             begin_s = time.monotonic()
             data.learner(recipe.model_copy(update={"iterations": 1}), folder).fit(data.labels, seed=0, round=0)
             compile_s = time.monotonic() - begin_s
-        learner = data.learner(recipe, folder)
-        return _seconds_per_item(
-            data,
-            lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step),
-            warm_up=_WARM_UP_STEPS[data.device],
-        )
+        return _seconds_per_iteration(data, recipe, folder)
 
-    if data.device_name() == "cpu":
-        small = recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop)})
+    if data.device == "cpu":
+        small = _small(recipe, limits)
         factor = recipe.batch_size * recipe.crop**2 / (small.batch_size * small.crop**2)
         if factor > 1 and (small_s := run(small)) * factor > limits.cpu_step_s:
             return small_s * factor, factor, compile_s
