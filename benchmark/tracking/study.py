@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from quadrat.benchmark.results.study_results import read_study
-from quadrat.benchmark.tracking.client import Experiment, Run
+from quadrat.benchmark.tracking.client import Experiment
 from quadrat.benchmark.tracking.values import SuiteFacts
 
 __all__ = ["log_candidates"]
@@ -31,7 +31,7 @@ def log_candidates(experiment: Experiment, results_dir: Path, facts: SuiteFacts)
         "dataset": facts.dataset_name,
     }
     search = experiment.run("search", "search", {**tags, "kind": "search", "candidate": "search"}, {})
-    _link_datasets(experiment, search, facts)
+    experiment.link_datasets(search, facts.splits, facts.dataset_name, facts.dataset_source)
     tags |= {"mlflow.parentRunId": search.run_id, "seeds": ", ".join(map(str, found.study.search_seeds))}
     ranks = {best.candidate: str(rank) for rank, best in enumerate(found.best, start=1)}
     width = len(str(found.candidates[-1].number))
@@ -40,7 +40,7 @@ def log_candidates(experiment: Experiment, results_dir: Path, facts: SuiteFacts)
         params = {"strategy": found.study.strategy, "dataset.name": facts.dataset_name}
         params |= {param: str(value) for param, value in candidate.params.items()}
         run = experiment.run(key, name, {**tags, "kind": "candidate", "candidate": key}, params)
-        _link_datasets(experiment, run, facts)
+        experiment.link_datasets(run, facts.splits, facts.dataset_name, facts.dataset_source)
         for num_rounds, value in enumerate(candidate.running, start=1):
             if num_rounds not in experiment.points(run, _RUNNING):
                 experiment.log(run, num_rounds, {_RUNNING: value})
@@ -53,8 +53,3 @@ def log_candidates(experiment: Experiment, results_dir: Path, facts: SuiteFacts)
     is_running = any(candidate.state == "running" for candidate in found.candidates) or not found.best
     experiment.set_state(search, "running" if is_running else "done")
     return len(found.candidates)
-
-
-def _link_datasets(experiment: Experiment, run: Run, facts: SuiteFacts) -> None:
-    splits = {"train": facts.split("pool"), "test": facts.split("test")}
-    experiment.link_datasets(run, splits, facts.dataset_name, facts.dataset_source)

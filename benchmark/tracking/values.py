@@ -143,9 +143,10 @@ class SuiteFacts:
         first = sizes[0] if isinstance(sizes, Sequence) else sizes
         return [round(record.regions * record.region_size**2 / first**2)]
 
-    def split(self, which: str) -> dict[str, Any]:
-        """Return the description of a split, "pool" or "test"."""
-        return dict(self.dataset[which])
+    @property
+    def splits(self) -> dict[str, dict[str, Any]]:
+        """Description of the split that is trained on, and of the one that is tested on, by MLflow's context."""
+        return {"train": self.dataset["pool"], "test": self.dataset["test"]}
 
 
 def metric_name(name: str) -> str:
@@ -296,8 +297,9 @@ def results_note(facts: SuiteFacts, records: Iterable[Record]) -> str:
     by_label: dict[str, dict[int, list[float]]] = {}
     for record in records:
         rounds = by_label.setdefault(record.label, {})
-        last = record.strategy == FULL_SUPERVISION
-        rounds.setdefault(len(facts.suite["budgets"]) - 1 if last else record.round, []).append(record.miou)
+        is_full_supervision = record.strategy == FULL_SUPERVISION
+        round_ = len(facts.suite["budgets"]) - 1 if is_full_supervision else record.round
+        rounds.setdefault(round_, []).append(record.miou)
     budgets = facts.suite["budgets"]
     head = "| strategy | " + " | ".join(f"{budget:,} regions" for budget in budgets) + " |"
     rule = "|---" * (len(budgets) + 1) + "|"

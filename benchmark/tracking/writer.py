@@ -247,9 +247,9 @@ class ResultsWriter:
     def _log_pictures(self) -> None:
         """Log a picture per round of what the first seed of each strategy selected, if the packed pool is available."""
         try:
-            pool = open_packed(self._results_dir, self._facts.split("pool"))
+            pool = open_packed(self._results_dir, self._facts.dataset["pool"])
             pool.images.check()
-            maps = packed_maps(pool, self._facts.split("pool"))
+            maps = packed_maps(pool, self._facts.dataset["pool"])
         except DataError:  # a cache: results may be logged without it, or on another machine
             return
         for trial in self._facts.groups.values():
@@ -309,8 +309,8 @@ class ResultsWriter:
         return run
 
     def _link_datasets(self, run: Run) -> None:
-        splits = {"train": self._facts.split("pool"), "test": self._facts.split("test")}
-        self._experiment.link_datasets(run, splits, self._facts.dataset_name, self._facts.dataset_source)
+        facts = self._facts
+        self._experiment.link_datasets(run, facts.splits, facts.dataset_name, facts.dataset_source)
 
     def _log_new(self, run: Run, record: Record, values: dict[str, float]) -> None:
         for step in self._facts.steps(record):
