@@ -149,13 +149,13 @@ def protocol_of(results: Results, trial: Trial) -> dict[str, Any]:
     """Return all that decides a trial's numbers but for strategy, parameters and seed, by dotted key."""
     suite, spec, dataset = results.suite, trial.spec, results.dataset
     named = suite["dataset"]
-    maps = {found["name"]: found["digest"] for found in dataset.get("pool", {}).get("maps", ())}
+    maps = {found["name"]: found["digest"] for found in dataset["pool"].get("maps", ())}
     values: dict[str, Any] = {
         "data set": named["name"],
         "pool split": named.get("pool", "train"),
-        "pool images and masks": dataset.get("pool", {}).get("fingerprint"),
+        "pool images and masks": dataset["pool"]["fingerprint"],
         "test split": named.get("test", "test"),
-        "test images and masks": dataset.get("test", {}).get("fingerprint"),
+        "test images and masks": dataset["test"]["fingerprint"],
         "classes": list(results.classes),
         "region_size": trial.region_size,
         "regions": trial.regions,

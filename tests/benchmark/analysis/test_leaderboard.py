@@ -18,7 +18,12 @@ PIXELS, CLICKS = "labelled-fraction", "clicks"
 
 def on(data_set: str, results: Results) -> Results:
     """Return the results as those of another data set."""
-    dataset = {**results.dataset, "title": data_set, "pool": {"fingerprint": data_set}}
+    dataset = {
+        **results.dataset,
+        "title": data_set,
+        "pool": {"fingerprint": data_set},
+        "test": {"fingerprint": data_set},
+    }
     return replace(results, dataset=dataset)
 
 

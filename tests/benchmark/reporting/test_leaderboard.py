@@ -30,7 +30,15 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 def flat(data_set: str, **values: float) -> Results:
     results = results_of({label: {0: (value, value)} for label, value in values.items()}, pixels=(1, 3))
-    return replace(results, dataset={**results.dataset, "title": data_set, "pool": {"fingerprint": data_set}})
+    return replace(
+        results,
+        dataset={
+            **results.dataset,
+            "title": data_set,
+            "pool": {"fingerprint": data_set},
+            "test": {"fingerprint": data_set},
+        },
+    )
 
 
 def test_nothing_is_called_significant_where_nothing_can_be_tested() -> None:
