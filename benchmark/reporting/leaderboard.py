@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from quadrat.benchmark.analysis.leaderboard import Leaderboard
 from quadrat.benchmark.analysis.measures import PRIMARY_COSTS
-from quadrat.benchmark.reporting.figures.charts import unchecked
 from quadrat.benchmark.reporting.figures.standings import gains_by_setting
+from quadrat.benchmark.reporting.figures.style import unchecked
 from quadrat.benchmark.reporting.files import FOLDER, write_figures, write_tables
 from quadrat.benchmark.reporting.formatting import filled
 from quadrat.benchmark.reporting.leaderboard_sentences import (
@@ -21,7 +21,7 @@ from quadrat.benchmark.reporting.leaderboard_sentences import (
     leaderboard_ranks,
 )
 from quadrat.benchmark.reporting.rendering import locked_folder, read_template, script_json, template_environment
-from quadrat.benchmark.reporting.tables.export import to_text
+from quadrat.benchmark.reporting.tables.export import csv_text, to_text
 from quadrat.benchmark.reporting.tables.leaderboard import leaderboard_tables, standings_table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
 from quadrat.benchmark.reporting.vega import VEGA_LITE
@@ -135,14 +135,9 @@ def _areas_csv(found: Leaderboard) -> str:
             for line in found.standings:
                 gains = areas.gains(line.entry)
                 for seed, value in areas.by_entry.get(line.entry, {}).items():
-                    row: list[Any] = [areas.setting.name, areas.setting.data_set, line.name, *line.entry, seed]
+                    names = map(csv_text, (areas.setting.name, areas.setting.data_set, line.name, *line.entry))
                     writer.writerow(
-                        [*map(_safe, row), cost.key, areas.low, areas.high, value, gains.get(seed, ""),
+                        [*names, seed, cost.key, areas.low, areas.high, value, gains.get(seed, ""),
                          "" if areas.full_supervision is None else areas.full_supervision]
                     )  # fmt: skip
     return buffer.getvalue()
-
-
-def _safe(value: Any) -> Any:
-    """Return a text that no spreadsheet runs as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

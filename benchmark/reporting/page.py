@@ -12,7 +12,6 @@ from quadrat.benchmark.analysis.pairwise import against
 from quadrat.benchmark.analysis.statistics import Comparison
 from quadrat.benchmark.reporting.figures.charts import (
     BANDS,
-    DRAWN_SEEDS,
     axis_of,
     band_of,
     curve_rows,
@@ -20,13 +19,13 @@ from quadrat.benchmark.reporting.figures.charts import (
     is_doubling,
     learning_curves,
     metrics_shown,
-    unchecked,
     with_cost,
 )
 from quadrat.benchmark.reporting.figures.gains import gains
 from quadrat.benchmark.reporting.figures.gallery import Gallery, draw_gallery
 from quadrat.benchmark.reporting.figures.pictures import Unavailable, open_pool, read_selections
 from quadrat.benchmark.reporting.figures.round_viewer import RoundViewer, draw_round_viewer
+from quadrat.benchmark.reporting.figures.style import DRAWN_SEEDS, unchecked
 from quadrat.benchmark.reporting.files import FOLDER, write_files
 from quadrat.benchmark.reporting.provenance import all_settings, facts, strategy_settings
 from quadrat.benchmark.reporting.rendering import locked_folder, read_template, script_json, template_environment

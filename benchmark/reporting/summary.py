@@ -32,11 +32,11 @@ from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, gains_table
 from quadrat.benchmark.reporting.tables.queries import named_queries, query_sentences
 from quadrat.benchmark.results.trials import Results
 
+__all__ = ["HARDLY_LEARNS", "ReportSummary", "pairwise_finding", "primary_headline", "report_summary", "settled_by"]
+
 HARDLY_LEARNS: Final = 25.0
 """mIoU in percent of full supervision below which a recipe is said to hardly learn: a convention of ours. What labels
 could add is then small, and so are the differences between strategies."""
-
-__all__ = ["HARDLY_LEARNS", "ReportSummary", "pairwise_finding", "primary_headline", "report_summary", "settled_by"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,6 @@ def open_scratch(
                 context.data.dataset,
                 functools.partial(on_pack, f"comparing {packed.split}") if on_pack else None,
             )
-    if cache_dir is not None:
         _check_maps(context, on_pack)
     for split, here in (("pool", context.data.pool), ("test", context.data.test)):
         there = published.dataset[split]["fingerprint"]

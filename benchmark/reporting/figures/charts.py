@@ -4,13 +4,10 @@ The learning curves hold every metric and every cost; parameters of the chart ch
 those parameters and the axis titles, so a static figure and the page can't disagree.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import altair as alt
-from altair.utils import schemapi
 
 from quadrat.benchmark.analysis.measures import (
     COSTS,
@@ -24,28 +21,23 @@ from quadrat.benchmark.analysis.measures import (
 )
 from quadrat.benchmark.analysis.statistics import Comparison, Summary, summarise, values_by_seed
 from quadrat.benchmark.config.trial import FULL_SUPERVISION
+from quadrat.benchmark.reporting.figures.style import DRAWN_SEEDS, Spec, drawn, finished, short
 from quadrat.benchmark.results.palette import Look
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.results.trials import Results
 
 __all__ = [
     "BANDS",
-    "DRAWN_SEEDS",
     "axis_of",
     "band_of",
     "curve_rows",
     "differences",
-    "drawn",
-    "finished",
     "is_doubling",
     "learning_curves",
     "metrics_shown",
-    "short",
-    "unchecked",
     "with_cost",
 ]
 
-Spec = dict[str, Any]
 Band = Literal["std", "range", "pointed"]
 
 BANDS: Mapping[Band, str] = {
@@ -55,12 +47,7 @@ BANDS: Mapping[Band, str] = {
 }
 """The band around a mean line, and its title in the menu."""
 
-DRAWN_SEEDS: Final = 100
-"""Single seeds that a figure draws; means and intervals are over all. More marks hide each other, and fill the page."""
-
-_DIGITS = 6
 _MAX_BANDS = 4
-_FONT = "Arial, 'Liberation Sans', sans-serif"  # of the same widths wherever a figure is drawn or opened
 
 
 def learning_curves(
@@ -336,42 +323,3 @@ def _scale(is_log: bool) -> alt.Scale:
 
 def _ordinal(domain: Sequence[str], values: Sequence[Any]) -> alt.Scale:
     return alt.Scale(domain=list(domain), range=list(values))
-
-
-def drawn(by_seed: Mapping[int, float]) -> list[tuple[int, float]]:
-    """Return seeds with their values, as many as a figure draws."""
-    return list(itertools.islice(by_seed.items(), DRAWN_SEEDS))
-
-
-def short(value: float) -> float:
-    """Return `value` with the digits that a chart can show, which keeps the page small."""
-    return float(f"{value:.{_DIGITS}g}")
-
-
-def finished(chart: alt.LayerChart | alt.HConcatChart) -> Spec:
-    """Return the specification of a chart in the style of the report.
-
-    Args:
-        chart: Made for this call: it is given its configuration in place. Each method of Altair that returns a changed
-            chart copies all of it, layers with their encodings too, which takes longer than everything else here.
-    """
-    chart.config = alt.Config(
-        font=_FONT,
-        background="transparent",
-        view=alt.ViewConfig(stroke=None),
-        axis=alt.AxisConfig(
-            labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e6e6e6", domainColor="#888"
-        ),
-        legend=alt.LegendConfig(labelFontSize=12, labelLimit=260),
-    )
-    spec: Spec = chart.to_dict(validate=schemapi.DEBUG_MODE)
-    return spec
-
-
-def unchecked() -> AbstractContextManager[None]:
-    """Return a context in which Altair does not hold each part of a chart against Vega-Lite's JSON schema.
-
-    That takes longer than to draw it, and finds mistakes of a programmer: the tests draw all charts with it.
-    """
-    context: AbstractContextManager[None] = schemapi.debug_mode(False)
-    return context

@@ -6,13 +6,11 @@ from typing import Any
 import altair as alt
 
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis
-from quadrat.benchmark.reporting.figures.charts import drawn, finished, short
+from quadrat.benchmark.reporting.figures.style import Spec, drawn, finished, short
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, ordered_pairs, pair_name
 from quadrat.benchmark.results.palette import Look
 
 __all__ = ["gains"]
-
-Spec = dict[str, Any]
 
 _OTHER = "#444444"  # of a pair, which has no colour of its own
 

@@ -1,11 +1,11 @@
 """Slices of a study: the objective against one searched dimension, as in the paper's figures 5 to 7."""
 
-from typing import Any, Final
+from typing import Final
 
 import altair as alt
-from altair.utils import schemapi
 
 from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE
+from quadrat.benchmark.reporting.figures.style import Spec, finished
 from quadrat.benchmark.results.study_results import StudyResults
 
 __all__ = ["slice_chart", "slice_title"]
@@ -24,7 +24,7 @@ def slice_title(name: str) -> str:
     return _TITLES.get(name, name)
 
 
-def slice_chart(found: StudyResults, name: str) -> dict[str, Any]:
+def slice_chart(found: StudyResults, name: str) -> Spec:
     """Return the first objective against one dimension: done as circles, pruned as crosses, the best ringed."""
     from optuna.distributions import CategoricalDistribution, json_to_distribution
 
@@ -63,11 +63,4 @@ def slice_chart(found: StudyResults, name: str) -> dict[str, Any]:
             size=260, strokeWidth=2, color=_COLOURS["best"]
         ),
     ]
-    chart = alt.layer(*layers, width=250, height=190)
-    chart.config = alt.Config(
-        font="Arial, 'Liberation Sans', sans-serif",
-        background="transparent",
-        view=alt.ViewConfig(stroke=None),
-        axis=alt.AxisConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#e6e6e6"),
-    )
-    return dict(chart.to_dict(validate=schemapi.DEBUG_MODE))
+    return finished(alt.layer(*layers, width=250, height=190))

@@ -7,12 +7,10 @@ import altair as alt
 
 from quadrat.benchmark.analysis.leaderboard import Leaderboard
 from quadrat.benchmark.analysis.measures import Cost
-from quadrat.benchmark.reporting.figures.charts import finished, short
+from quadrat.benchmark.reporting.figures.style import Spec, finished, short
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
 
 __all__ = ["gains_by_setting"]
-
-Spec = dict[str, Any]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#782ae8", "#a06a00", "#cc3080", "#444444")
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")

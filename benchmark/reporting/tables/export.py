@@ -11,7 +11,7 @@ from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.cells import Cell, Row, Table
 from quadrat.benchmark.results.markdown import markdown
 
-__all__ = ["to_csv", "to_latex", "to_markdown", "to_text"]
+__all__ = ["csv_text", "to_csv", "to_latex", "to_markdown", "to_text"]
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -43,9 +43,9 @@ def to_csv(table: Table) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(map(_csv, [table.corner, *_heads(table, " ({})")]))
+    writer.writerow(map(csv_text, [table.corner, *_heads(table, " ({})")]))
     for row in table.rows:
-        writer.writerow(map(_csv, [row.label, *(_text(cell) for cell in _cells(table, row))]))
+        writer.writerow(map(csv_text, [row.label, *(_text(cell) for cell in _cells(table, row))]))
     return buffer.getvalue()
 
 
@@ -163,7 +163,8 @@ def _latex_line(texts: Sequence[str]) -> str:
     return " & ".join(map(_latex, texts)) + r" \\"
 
 
-def _csv(text: str) -> str:
+def csv_text(text: str) -> str:
+    """Return a text that no spreadsheet runs as a formula; a number stays as it is."""
     return f"'{text}" if text.startswith(_FORMULA) and not set(text) <= _NUMBER else text
 
 

@@ -7,7 +7,8 @@ import pytest
 from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.measures import CLICKS, COSTS, MIOU, REGIONS, Cost
-from quadrat.benchmark.reporting.figures.charts import learning_curves, unchecked, with_cost
+from quadrat.benchmark.reporting.figures.charts import learning_curves, with_cost
+from quadrat.benchmark.reporting.figures.style import unchecked
 from quadrat.benchmark.results.palette import looks_of
 from quadrat.benchmark.results.trials import read_results
 

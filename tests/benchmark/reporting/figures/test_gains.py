@@ -8,7 +8,7 @@ import vl_convert
 from support.curve_results import results_of
 
 from quadrat.benchmark.analysis.primary import PrimaryAnalysis, primary_analysis
-from quadrat.benchmark.reporting.figures import charts
+from quadrat.benchmark.reporting.figures import style
 from quadrat.benchmark.reporting.figures.gains import gains
 from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.palette import looks_of
@@ -59,7 +59,7 @@ def test_it_can_be_drawn_also_for_pairs_without_random() -> None:
 
 def test_of_many_seeds_the_first_are_drawn_and_the_mean_is_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
     primary, whole = analysed()
-    monkeypatch.setattr(charts, "DRAWN_SEEDS", 2)
+    monkeypatch.setattr(style, "DRAWN_SEEDS", 2)
     _, spec = analysed()
     assert {row["seed"] for row in spec["datasets"]["seeds"]} == {0, 1}
     assert spec["datasets"]["means"] == whole["datasets"]["means"]

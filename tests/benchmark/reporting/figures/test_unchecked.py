@@ -9,7 +9,8 @@ from support.fake_results import write_fake_results
 
 from quadrat.benchmark.analysis.measures import FRACTION, MIOU
 from quadrat.benchmark.reporting import page, write_report
-from quadrat.benchmark.reporting.figures.charts import learning_curves, unchecked
+from quadrat.benchmark.reporting.figures.charts import learning_curves
+from quadrat.benchmark.reporting.figures.style import unchecked
 from quadrat.benchmark.results.palette import looks_of
 from quadrat.benchmark.results.trials import read_results
 
