@@ -14,11 +14,12 @@ from typing import Any
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import DataError, TrainingError
-from quadrat.benchmark.results.records import Record
+from quadrat.benchmark.results.records import Record, read_records, without_timings
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.actor import here
+from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.engine import Engine, OnPack, TrialRunner
 from quadrat.strategies import StrategyError
 
@@ -279,3 +280,13 @@ def _find_a_gpu(suite: Suite) -> None:
 
 ON_GPU = replace(ENGINE, warm_up=_find_a_gpu)
 """An engine whose workers hold 3 GiB of a GPU."""
+
+
+def run_options(results_dir: Path, address: str | None = None) -> RunOptions:
+    """Return the options of a run of fake trials."""
+    return RunOptions(results_dir=results_dir, engine=ENGINE, logs_to_mlflow=False, ray_address=address)
+
+
+def plain_records(results_dir: Path) -> list[dict[str, Any]]:
+    """Return the records of a results folder without what differs between two runs."""
+    return [without_timings(record) for record in read_records(results_dir)]

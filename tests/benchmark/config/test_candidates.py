@@ -1,9 +1,9 @@
 """Candidates of a study: their trials, the best of them, and the suite that reports those."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.candidates import done, suite_with
 from support.fake_trials import make_suite
 
 from quadrat.benchmark.config.candidates import (
@@ -14,26 +14,8 @@ from quadrat.benchmark.config.candidates import (
     search_trials,
     study_of,
 )
-from quadrat.benchmark.config.suite import Suite, load_suite
+from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.errors import SuiteError
-
-STUDY = {
-    "strategy": "entropy-spatial",
-    "params": {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0},
-    "space": {"cutoff": {"float": [1, 4]}, "region_size": [16, 8]},
-    "candidates": 4,
-    "search_seeds": [10, 11],
-}
-
-
-def suite_with(**changes: Any) -> Suite:
-    study = changes.pop("study", {})
-    return make_suite(strategies=["random", "entropy-spatial"], study={**STUDY, **study}, **changes)
-
-
-def done(number: int, *values: float, **changes: Any) -> Candidate:
-    params = {"cutoff": 1.0 + number, "region_size": 16}
-    return Candidate(**{"number": number, "state": "done", "params": params, "values": values, **changes})
 
 
 def test_the_trials_of_a_candidate_run_on_the_search_seeds_at_the_same_number_of_pixels() -> None:

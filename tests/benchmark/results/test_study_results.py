@@ -3,10 +3,9 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.fake_trials import make_suite
+from support.candidates import done, suite_with
 
 from quadrat.benchmark.config.candidates import Candidate, study_of
 from quadrat.benchmark.config.suite import Suite
@@ -19,24 +18,6 @@ from quadrat.benchmark.results.study_results import (
     study_dir,
     write_study,
 )
-
-STUDY = {
-    "strategy": "entropy-spatial",
-    "params": {"norm": 2, "d2_d1": 2.0, "d3_d2": 1.0, "w_spatial": 1.0},
-    "space": {"cutoff": {"float": [1, 4]}, "region_size": [16, 8]},
-    "candidates": 4,
-    "search_seeds": [10, 11],
-}
-
-
-def suite_with(**changes: Any) -> Suite:
-    study = changes.pop("study", {})
-    return make_suite(strategies=["random", "entropy-spatial"], study={**STUDY, **study}, **changes)
-
-
-def done(number: int, *values: float, **changes: Any) -> Candidate:
-    params = {"cutoff": 1.0 + number, "region_size": 16}
-    return Candidate(**{"number": number, "state": "done", "params": params, "values": values, **changes})
 
 
 def results_of(suite: Suite, *candidates: Candidate) -> StudyResults:

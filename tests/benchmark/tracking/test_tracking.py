@@ -7,13 +7,13 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.fake_trials import make_record, make_suite, write_suite_json
+from support.waiting import await_
 
 from quadrat.benchmark.data import RegionGrid, pack
 from quadrat.benchmark.data.loaders.scenes import Scenes
@@ -332,7 +332,7 @@ def test_a_server_that_comes_back_gets_everything(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(logger_module, "_RETRY_S", 0.05)
     live = MlflowLogger(folder, None, warnings.append)
     live.start()
-    _await(lambda: bool(warnings))
+    await_(lambda: bool(warnings))
     is_up.set()
     assert live.finish()
     assert len(runs(folder)) == 6
@@ -572,13 +572,6 @@ def test_class_names_become_metric_names_that_mlflow_takes(folder: Path) -> None
     (folder / "suite.json").write_text(json.dumps(document))
     log_results(folder)
     assert "class_iou/road _x28_paved_x29_" in runs(folder)["random seed 0"].data.metrics
-
-
-def _await(condition: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until_s, "waited too long"
-        time.sleep(0.02)
 
 
 def test_the_store_of_a_folder_with_percent_and_question_mark_lies_in_it(empty_store: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ import pytest
 import yaml
 from support.layouts import write_folder
 from support.tiny_suite import TINY_SUITE
+from support.waiting import await_
 
 from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.results.comparison import differences
@@ -44,14 +45,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def await_(condition: Callable[[], object], timeout_s: float, what: str) -> None:
-    """Wait for a condition that is cheap to ask for: a command takes seconds of the workers' CPUs."""
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, f"waited too long for {what}"
-        time.sleep(0.3)
 
 
 @dataclass

@@ -7,28 +7,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.fake_trials import (
-    ENGINE,
-    REFUSED,
-    make_suite,
-    plan,
-    times_run,
-)
+from support.fake_trials import REFUSED, make_suite, plain_records, plan, run_options, times_run
 from support.ray_nodes import ray_nodes
+from support.waiting import await_
 
 from quadrat.benchmark.errors import ResultsError, TrainingError
 from quadrat.benchmark.results.failures import read_failures
 from quadrat.benchmark.results.lock import lock_results
-from quadrat.benchmark.results.records import read_records, without_timings
+from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.storage.atomic import write_json
 from quadrat.cluster.progress.display import LineDisplay
 from quadrat.cluster.progress.progress import RunProgress
-from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import _warn_of_exhaustion, run_in_foreground, run_on_ray
 from quadrat.cluster.runner.interrupt import StopRequest
 
@@ -36,24 +30,16 @@ SUITE = make_suite()
 TRIALS = SUITE.trials()
 
 
-def options(results_dir: Path, address: str | None = None) -> RunOptions:
-    return RunOptions(results_dir=results_dir, engine=ENGINE, logs_to_mlflow=False, ray_address=address)
-
-
-def plain(results_dir: Path) -> list[dict[str, object]]:
-    return [without_timings(record) for record in read_records(results_dir)]
-
-
 def test_a_finished_trial_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_in_foreground(SUITE, TRIALS[:2], options(tmp_path))
-    outcome = run_in_foreground(SUITE, TRIALS, options(tmp_path))
+    run_in_foreground(SUITE, TRIALS[:2], run_options(tmp_path))
+    outcome = run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
     assert outcome.exit_code == 0
     assert [times_run(tmp_path, spec) for spec in TRIALS] == [1, 1, 1, 1]
     assert "2 of 4 trials are complete" in capsys.readouterr().out
 
 
 def test_records_end_up_in_the_order_of_the_suite(tmp_path: Path) -> None:
-    run_in_foreground(SUITE, TRIALS[::-1], options(tmp_path))
+    run_in_foreground(SUITE, TRIALS[::-1], run_options(tmp_path))
     assert [record.key for record in read_records(tmp_path)] == [
         (spec.trial_id, round_) for spec in TRIALS for round_ in range(3)
     ]
@@ -61,7 +47,7 @@ def test_records_end_up_in_the_order_of_the_suite(tmp_path: Path) -> None:
 
 def test_a_failed_trial_is_recorded_the_rest_goes_on_and_the_exit_code_says_so(tmp_path: Path) -> None:
     plan(tmp_path, TRIALS[1], what="raise", times=1)
-    outcome = run_in_foreground(SUITE, TRIALS, options(tmp_path))
+    outcome = run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
     assert (outcome.exit_code, outcome.num_complete) == (1, 3)
     (failure,) = read_failures(tmp_path)
     assert (failure.label, failure.seed, failure.round) == ("random", 1, 1)
@@ -71,14 +57,14 @@ def test_a_failed_trial_is_recorded_the_rest_goes_on_and_the_exit_code_says_so(t
 def test_the_exit_code_tells_what_to_try_again_from_what_to_mend_first(tmp_path: Path, what: str) -> None:
     plan(tmp_path, TRIALS[0], what="raise", times=1)
     plan(tmp_path, TRIALS[1], what=what, times=1)
-    outcome = run_in_foreground(SUITE, TRIALS, options(tmp_path))
+    outcome = run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
     assert (outcome.exit_code, len(outcome.failures)) == (1 if what == "raise" else 2, 2)
 
 
 def test_a_failure_is_forgotten_once_the_trial_has_finished(tmp_path: Path) -> None:
     plan(tmp_path, TRIALS[1], what="raise", times=1)
-    run_in_foreground(SUITE, TRIALS, options(tmp_path))
-    assert run_in_foreground(SUITE, TRIALS, options(tmp_path)).exit_code == 0
+    run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
+    assert run_in_foreground(SUITE, TRIALS, run_options(tmp_path)).exit_code == 0
     assert read_failures(tmp_path) == []
     assert times_run(tmp_path, TRIALS[1]) == 2
     assert len(read_records(tmp_path)) == 12
@@ -88,17 +74,17 @@ def test_a_second_driver_on_a_folder_is_refused(tmp_path: Path) -> None:
     lock = lock_results(tmp_path)
     try:
         with pytest.raises(ResultsError, match="in use by another quadrat run"):
-            run_in_foreground(SUITE, TRIALS, options(tmp_path))
+            run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
     finally:
         lock.release()
-    assert run_in_foreground(SUITE, TRIALS[:1], options(tmp_path)).exit_code == 0
+    assert run_in_foreground(SUITE, TRIALS[:1], run_options(tmp_path)).exit_code == 0
 
 
 def test_the_folder_of_another_suite_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    run_in_foreground(SUITE, TRIALS[:1], options(tmp_path))
+    run_in_foreground(SUITE, TRIALS[:1], run_options(tmp_path))
     other = make_suite(budgets=[4, 8])
     with pytest.raises(ResultsError, match="budgets"):
-        run_in_foreground(other, other.trials(), options(tmp_path))
+        run_in_foreground(other, other.trials(), run_options(tmp_path))
 
 
 def test_a_budget_beyond_the_pool_is_reported_before_anything_runs(tmp_path: Path) -> None:
@@ -109,10 +95,10 @@ def test_a_budget_beyond_the_pool_is_reported_before_anything_runs(tmp_path: Pat
 
 
 def test_time_that_is_up_stops_a_run_which_goes_on_later(tmp_path: Path) -> None:
-    late = replace(options(tmp_path), until_s=time.monotonic())
+    late = replace(run_options(tmp_path), until_s=time.monotonic())
     outcome = run_in_foreground(SUITE, TRIALS, late)
     assert (outcome.exit_code, outcome.num_complete, outcome.failures) == (75, 0, ())
-    assert run_in_foreground(SUITE, TRIALS, options(tmp_path)).exit_code == 0
+    assert run_in_foreground(SUITE, TRIALS, run_options(tmp_path)).exit_code == 0
     assert run_in_foreground(SUITE, TRIALS, late).exit_code == 0  # nothing was left to do
 
 
@@ -145,10 +131,10 @@ def test_ctrl_c_leaves_a_folder_that_the_same_call_completes(tmp_path: Path) -> 
     plan(tmp_path, TRIALS[1], what="hang", times=1)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    outcome = run_in_foreground(SUITE, TRIALS, options(tmp_path))
+    outcome = run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
     assert (outcome.exit_code, outcome.num_complete) == (130, 1)
     assert len(read_records(tmp_path)) == 4
-    assert run_in_foreground(SUITE, TRIALS, options(tmp_path)).exit_code == 0
+    assert run_in_foreground(SUITE, TRIALS, run_options(tmp_path)).exit_code == 0
     assert len(read_records(tmp_path)) == 12
 
 
@@ -161,17 +147,17 @@ def address() -> Iterator[str]:
 
 @pytest.mark.cluster
 def test_records_on_ray_equal_those_of_the_foreground(tmp_path: Path, address: str) -> None:
-    run_in_foreground(SUITE, TRIALS, options(tmp_path / "here"))
-    outcome = run_on_ray(SUITE, TRIALS, options(tmp_path / "ray", address))
+    run_in_foreground(SUITE, TRIALS, run_options(tmp_path / "here"))
+    outcome = run_on_ray(SUITE, TRIALS, run_options(tmp_path / "ray", address))
     assert (outcome.exit_code, outcome.num_complete) == (0, 4)
-    assert plain(tmp_path / "ray") == plain(tmp_path / "here")
+    assert plain_records(tmp_path / "ray") == plain_records(tmp_path / "here")
 
 
 @pytest.mark.cluster
 def test_a_recipe_that_is_wrong_ends_the_run_as_one_clear_error_and_not_as_a_failure_of_every_trial(
     tmp_path: Path, address: str
 ) -> None:
-    refused = replace(options(tmp_path, address), engine=REFUSED)
+    refused = replace(run_options(tmp_path, address), engine=REFUSED)
     for run in (run_on_ray, run_in_foreground):
         with pytest.raises(TrainingError, match="unknown encoder 'test_resnet'"):
             run(SUITE, TRIALS, refused)
@@ -189,7 +175,7 @@ def test_on_ray_trials_that_raise_or_lose_their_worker_do_not_stop_the_others(tm
     plan(tmp_path, wrong, what="reject", times=99)
     plan(tmp_path, dies, what="die", times=1)
     plan(tmp_path, dies_always, what="die", times=99)
-    outcome = run_on_ray(suite, trials, options(tmp_path, address))
+    outcome = run_on_ray(suite, trials, run_options(tmp_path, address))
     assert (outcome.exit_code, outcome.num_complete) == (2, 4)  # 2: one of the failures must be mended first
     assert [times_run(tmp_path, spec) for spec in trials] == [2, 1, 2, 4, 1, 1]
     failures = {failure.trial_id: failure for failure in outcome.failures}
@@ -221,21 +207,14 @@ def test_a_driver_that_is_stopped_or_killed_is_continued_by_the_same_command(
     command = [sys.executable, "-c", _DRIVER, str(tmp_path), address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
         try:
-            _await(lambda: times_run(tmp_path, TRIALS[2]) == 1 and times_run(tmp_path, TRIALS[3]) == 1)
+            await_(lambda: times_run(tmp_path, TRIALS[2]) == 1 and times_run(tmp_path, TRIALS[3]) == 1)
             time.sleep(0.5)
             driver.send_signal(number)
             assert driver.wait(30) == code
         finally:
             driver.kill()
-    outcome = run_on_ray(SUITE, TRIALS, options(tmp_path, address))
+    outcome = run_on_ray(SUITE, TRIALS, run_options(tmp_path, address))
     assert outcome.exit_code == 0
     assert [record.key for record in read_records(tmp_path)] == [
         (spec.trial_id, round_) for spec in TRIALS for round_ in range(3)
     ]
-
-
-def _await(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, "waited too long"
-        time.sleep(0.1)

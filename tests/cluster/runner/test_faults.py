@@ -15,12 +15,23 @@ from typing import Any
 
 import psutil
 import pytest
-from support.fake_trials import ENGINE, NO_DATA, NO_PACKAGE, STUDY, make_suite, num_refused, pids_of, plan, times_run
+from support.fake_trials import (
+    NO_DATA,
+    NO_PACKAGE,
+    STUDY,
+    make_suite,
+    num_refused,
+    pids_of,
+    plain_records,
+    plan,
+    run_options,
+    times_run,
+)
 from support.paths import TESTS
 from support.ray_nodes import add_node, ray_nodes
+from support.waiting import await_
 
-from quadrat.benchmark.results.records import read_records, without_timings
-from quadrat.cluster.runner.context import RunOptions
+from quadrat.benchmark.results.records import read_records
 from quadrat.cluster.runner.driver import Outcome, run_in_foreground, run_on_ray
 from quadrat.cluster.runner.engine import Engine
 from quadrat.cluster.study.driver import run_study
@@ -36,21 +47,6 @@ def nodes() -> Iterator[Any]:
     """A head node that runs no trials: the test adds those that do."""
     with ray_nodes(0) as cluster:
         yield cluster
-
-
-def options(results_dir: Path, address: str | None) -> RunOptions:
-    return RunOptions(results_dir=results_dir, engine=ENGINE, logs_to_mlflow=False, ray_address=address)
-
-
-def plain(results_dir: Path) -> list[dict[str, object]]:
-    return [without_timings(record) for record in read_records(results_dir)]
-
-
-def await_(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, "waited too long"
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager
@@ -84,11 +80,11 @@ def test_a_node_that_is_lost_costs_its_trial_nothing_but_the_rounds_in_flight(tm
         nodes.remove_node(lost, allow_graceful=False)
 
     with meanwhile(lose_the_node_of_the_first_trial):
-        outcome = run_on_ray(SUITE, TRIALS, options(tmp_path / "ray", nodes.address))
+        outcome = run_on_ray(SUITE, TRIALS, run_options(tmp_path / "ray", nodes.address))
     assert (outcome.exit_code, outcome.num_complete) == (0, 4)
     assert times_run(tmp_path / "ray", TRIALS[0]) == 2
-    run_in_foreground(SUITE, TRIALS, options(tmp_path / "here", None))
-    assert plain(tmp_path / "ray") == plain(tmp_path / "here")
+    run_in_foreground(SUITE, TRIALS, run_options(tmp_path / "here"))
+    assert plain_records(tmp_path / "ray") == plain_records(tmp_path / "here")
 
 
 def test_a_node_that_joins_is_used_and_an_actor_that_is_killed_is_replaced(tmp_path: Path, nodes: Any) -> None:
@@ -106,7 +102,7 @@ def test_a_node_that_joins_is_used_and_an_actor_that_is_killed_is_replaced(tmp_p
         os.kill(pids_of(tmp_path, TRIALS[0])[0], signal.SIGKILL)
 
     with meanwhile(grow_then_kill):
-        outcome = run_on_ray(SUITE, TRIALS, options(tmp_path, nodes.address))
+        outcome = run_on_ray(SUITE, TRIALS, run_options(tmp_path, nodes.address))
     assert (outcome.exit_code, outcome.num_complete) == (0, 4)
     assert [times_run(tmp_path, spec) for spec in TRIALS] == [2, 1, 1, 1]
     assert len(read_records(tmp_path)) == 12
@@ -129,7 +125,7 @@ def test_a_broken_node_costs_no_trial_and_is_named(
         (tmp_path / "plans" / "release").touch()
 
     with meanwhile(release_once_the_node_has_raised):
-        outcome = run_on_ray(suite, suite.trials(), replace(options(tmp_path, nodes.address), engine=engine))
+        outcome = run_on_ray(suite, suite.trials(), replace(run_options(tmp_path, nodes.address), engine=engine))
     assert (outcome.exit_code, outcome.num_complete, outcome.failures) == (0, 12, ())
     assert len(read_records(tmp_path)) == 36
     lines = [line for line in capsys.readouterr().out.splitlines() if "in this run" in line]
@@ -143,7 +139,7 @@ def test_a_broken_node_costs_no_candidate_of_a_study(tmp_path: Path, nodes: Any)
     suite = make_suite(
         strategies=["random", "entropy-spatial"], resources={"retries": 0}, study=STUDY, description=str(refused)
     )
-    outcome = run_study(suite, replace(options(tmp_path, nodes.address), engine=NO_DATA))
+    outcome = run_study(suite, replace(run_options(tmp_path, nodes.address), engine=NO_DATA))
     assert num_refused(suite) >= 2
     assert [candidate.state for candidate in outcome.study.candidates] == ["done"] * 4
     assert outcome.exit_code == 0 and not (tmp_path / "study" / "failures.jsonl").exists()
@@ -166,7 +162,7 @@ def test_four_trials_of_half_a_gpu_are_in_flight_on_two_gpus(tmp_path: Path, nod
         (tmp_path / "plans" / "release").touch()
 
     with meanwhile(count_then_release):
-        outcome = run_on_ray(suite, trials, options(tmp_path, nodes.address))
+        outcome = run_on_ray(suite, trials, run_options(tmp_path, nodes.address))
     assert most == 4
     assert (outcome.exit_code, outcome.num_complete) == (0, 6)
 
@@ -215,5 +211,5 @@ def test_a_driver_whose_own_ray_dies_says_so_and_the_same_command_goes_on(tmp_pa
     assert driver.returncode == 1
     assert "expected Ray on this machine to go on, got no node that is alive" in text
     assert "run the same command again" in text
-    outcome: Outcome = run_in_foreground(SUITE, TRIALS, options(tmp_path, None))
+    outcome: Outcome = run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
     assert (outcome.exit_code, outcome.num_complete) == (0, 4)

@@ -12,23 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 import ray
-from support.fake_trials import (
-    ENGINE,
-    make_suite,
-)
+from support.fake_trials import ENGINE, make_suite, run_options
 from support.ray_nodes import ray_nodes
 
-from quadrat.cluster.runner.context import RunOptions
 from quadrat.cluster.runner.driver import run_in_foreground, run_on_ray
 from quadrat.cluster.runner.ray_session import ClusterError, ray_session
 from quadrat.cluster.runner.worker_pool import Worker, WorkerPool
 
 SUITE = make_suite()
 TRIALS = SUITE.trials()
-
-
-def options(results_dir: Path, address: str | None = None) -> RunOptions:
-    return RunOptions(results_dir=results_dir, engine=ENGINE, logs_to_mlflow=False, ray_address=address)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +86,7 @@ def test_sigterm_while_ray_starts_ends_with_143_and_not_with_what_rays_handler_e
 
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.shutdown", lambda: ended.append("shutdown"))
-    outcome = run_on_ray(SUITE, TRIALS, options(tmp_path))
+    outcome = run_on_ray(SUITE, TRIALS, run_options(tmp_path))
     assert outcome.exit_code == 128 + signal.SIGTERM
     assert ended == ["shutdown"]
 
@@ -123,8 +115,8 @@ def test_a_cluster_that_cannot_be_joined_is_a_clear_error_in_seconds(
     tmp_path: Path, address: str, message: str
 ) -> None:
     with pytest.raises(ClusterError, match=message):
-        run_on_ray(SUITE, TRIALS, options(tmp_path, address))
-    assert run_in_foreground(SUITE, TRIALS, options(tmp_path)).exit_code == 0
+        run_on_ray(SUITE, TRIALS, run_options(tmp_path, address))
+    assert run_in_foreground(SUITE, TRIALS, run_options(tmp_path)).exit_code == 0
 
 
 @pytest.mark.cluster
@@ -136,7 +128,7 @@ def test_a_cluster_is_not_told_the_password_of_an_endpoint(
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://me:s3cr3t@127.0.0.1:9")
     monkeypatch.setenv("AWS_REGION", "a-region")
-    assert run_on_ray(SUITE, TRIALS, options(tmp_path, address)).exit_code == 0
+    assert run_on_ray(SUITE, TRIALS, run_options(tmp_path, address)).exit_code == 0
     assert "! AWS_ENDPOINT_URL: not sent to the workers" in capsys.readouterr().out
     shown = str(GcsClient(address=address).get_all_job_info())
     assert "a-region" in shown and "QUADRAT_NEEDED" in shown

@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.counted import SUITE, counted_options, iterations
 from support.paths import TESTS
 from support.ray_nodes import ray_nodes
+from support.waiting import await_
 
 from quadrat.benchmark.results.records import read_records, without_timings
 from quadrat.benchmark.results.study_results import study_dir
@@ -89,7 +89,7 @@ def _interrupt_in_the_second_fit(folder: Path, address: str, kind: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as driver:
         try:
-            _await(lambda: len(iterations(folder)) >= NUM_ITERATIONS + 30)
+            await_(lambda: len(iterations(folder)) >= NUM_ITERATIONS + 30, 300, every_s=0.02)
             driver.send_signal(signal.SIGINT)
             printed, _ = driver.communicate(timeout=120)
         finally:
@@ -97,10 +97,3 @@ def _interrupt_in_the_second_fit(folder: Path, address: str, kind: str) -> None:
     assert driver.returncode == 130
     assert "stopping: running fits write a checkpoint first; Ctrl-C again: at once" in printed
     assert NUM_ITERATIONS + 30 <= len(iterations(folder)) < 2 * NUM_ITERATIONS
-
-
-def _await(condition: Callable[[], bool], timeout_s: float = 300.0) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, "waited too long"
-        time.sleep(0.02)
