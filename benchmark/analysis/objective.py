@@ -14,7 +14,7 @@ from quadrat.benchmark.analysis.curves import area, first_crossing
 from quadrat.benchmark.config.study import Objective
 from quadrat.benchmark.results.records import Record
 
-__all__ = ["DISPLAY_SCALE", "DISPLAY_TITLE", "cost_or_penalty", "fate_of_target", "value_of"]
+__all__ = ["DISPLAY_SCALE", "DISPLAY_TITLE", "cost_or_penalty", "target_outcome", "value_of"]
 
 _SHARE: Final = 0.95
 """Of full supervision, the target of `cost-95`: the paper's yardstick."""
@@ -62,7 +62,7 @@ def value_of(objective: Objective, records: Sequence[Record], full_supervision: 
     )
 
 
-def fate_of_target(records: Sequence[Record], full_supervision: Record) -> Literal["kept", "lost again", "not reached"]:
+def target_outcome(records: Sequence[Record], full_supervision: Record) -> Literal["kept", "lost again", "not reached"]:
     """Return whether the curve of a trial reaches the target of `cost-95`, and is still there after the last round.
 
     Args:

@@ -12,7 +12,7 @@ from quadrat.benchmark.analysis.importance import importance_of
 from quadrat.benchmark.analysis.objective import DISPLAY_TITLE
 from quadrat.benchmark.reporting.figures.slices import slice_chart, slice_title
 from quadrat.benchmark.reporting.formatting import counted
-from quadrat.benchmark.reporting.study_sentence import fates, report_values, study_sentence
+from quadrat.benchmark.reporting.study_sentence import report_values, study_sentence, target_outcomes
 from quadrat.benchmark.reporting.tables.cells import NamedTable
 from quadrat.benchmark.reporting.tables.study import best_table, candidate_table, importance_table
 from quadrat.benchmark.reporting.vega import VEGA_LITE
@@ -68,7 +68,7 @@ def study_section(results: Results) -> StudySection | None:
     values = report_values(results, found.study.objective[0])
     importance = importance_of(found)
     return StudySection(
-        headline=study_sentence(found, values, results.strategies, fates(results, found.study.objective[0])),
+        headline=study_sentence(found, values, results.strategies, target_outcomes(results, found.study.objective[0])),
         facts=_facts(found, results),
         caveats=_caveats(found, results),
         best=best_table(found, results, values) if any(best.label in values for best in found.best) else None,

@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Mapping
 
-from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE, fate_of_target, value_of
+from quadrat.benchmark.analysis.objective import DISPLAY_SCALE, DISPLAY_TITLE, target_outcome, value_of
 from quadrat.benchmark.analysis.statistics import paired_difference, summarise
 from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.study import Objective
@@ -12,7 +12,7 @@ from quadrat.benchmark.reporting.formatting import counted, interval, mean_std, 
 from quadrat.benchmark.results.study_results import StudyResults, read_study
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["fates", "report_values", "study_entry", "study_headline", "study_sentence"]
+__all__ = ["report_values", "study_entry", "study_headline", "study_sentence", "target_outcomes"]
 
 
 def study_headline(results: Results) -> str | None:
@@ -24,7 +24,9 @@ def study_headline(results: Results) -> str | None:
     if found is None or not found.candidates:
         return None
     objective = found.study.objective[0]
-    return study_sentence(found, report_values(results, objective), results.strategies, fates(results, objective))
+    return study_sentence(
+        found, report_values(results, objective), results.strategies, target_outcomes(results, objective)
+    )
 
 
 def report_values(results: Results, objective: Objective) -> dict[str, dict[int, float]]:
@@ -40,7 +42,7 @@ def report_values(results: Results, objective: Objective) -> dict[str, dict[int,
     return values
 
 
-def fates(results: Results, objective: Objective) -> dict[str, str]:
+def target_outcomes(results: Results, objective: Objective) -> dict[str, str]:
     """Return label -> in how many report seeds the target of `cost-95` is not reached, or reached and lost again.
 
     Empty for other objectives, and a label is left out where every seed reaches the target and keeps it.
@@ -51,12 +53,12 @@ def fates(results: Results, objective: Objective) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for trial in results.trials:
         if not trial.is_full_supervision and trial.state == "done" and trial.seed in full:
-            found.setdefault(trial.label, []).append(fate_of_target(trial.records, full[trial.seed]))
+            found.setdefault(trial.label, []).append(target_outcome(trial.records, full[trial.seed]))
     said = {
         label: ", ".join(
-            f"{fate} in {of_seeds.count(fate)} of {len(of_seeds)} seeds"
-            for fate in ("not reached", "lost again")
-            if fate in of_seeds
+            f"{outcome} in {of_seeds.count(outcome)} of {len(of_seeds)} seeds"
+            for outcome in ("not reached", "lost again")
+            if outcome in of_seeds
         )
         for label, of_seeds in found.items()
     }
@@ -67,7 +69,7 @@ def study_sentence(
     found: StudyResults,
     values: Mapping[str, Mapping[int, float]],
     strategies: Mapping[str, str],
-    fates: Mapping[str, str],
+    outcomes: Mapping[str, str],
 ) -> str:
     """Return the best candidate and its gain over the suite's own setting on the report seeds.
 
@@ -78,7 +80,7 @@ def study_sentence(
         found: The search.
         values: Label -> report seed -> objective as displayed.
         strategies: Label -> registered name.
-        fates: Label -> what became of the target, see `fates`.
+        outcomes: Label -> what became of the target, see `target_outcomes`.
     """
     objective = found.study.objective[0]
     if not found.best:
@@ -93,7 +95,7 @@ def study_sentence(
     mine = values[best.label]
     rest = {label: seeds for label, seeds in values.items() if label not in {one.label for one in found.best}}
     text = f"{chosen} On the report seeds its {DISPLAY_TITLE[objective]} is {mean_std(summarise(mine.values()), 2)}"
-    text += f" ({fates[best.label]})" if best.label in fates else ""
+    text += f" ({outcomes[best.label]})" if best.label in outcomes else ""
     if not rest:
         return f"{text}."
     sign = 1 if found.directions[0] == "maximize" else -1

@@ -96,7 +96,7 @@ class Search:
 
     @property
     def num_open(self) -> int:
-        """Candidates that `start` would still hand out."""
+        """Candidates that `start` would still return."""
         return self._storage.num_open
 
     @property

@@ -88,7 +88,7 @@ class CandidateStorage:
 
     @property
     def num_open(self) -> int:
-        """Candidates that `next` would still hand out."""
+        """Candidates that `next` would still return."""
         num_known = len(self.candidates())
         return len(self._interrupted) + len(self._failed) + max(0, self._definition.candidates - num_known)
 

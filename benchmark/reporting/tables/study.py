@@ -9,7 +9,7 @@ from quadrat.benchmark.analysis.statistics import paired_difference, summarise
 from quadrat.benchmark.config.candidates import Candidate
 from quadrat.benchmark.config.study import Objective
 from quadrat.benchmark.reporting.formatting import ABSENT, interval, mean_std, parameter, percent, signed
-from quadrat.benchmark.reporting.study_sentence import fates
+from quadrat.benchmark.reporting.study_sentence import target_outcomes
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
 from quadrat.benchmark.results.study_results import StudyResults
 from quadrat.benchmark.results.trials import Results
@@ -63,7 +63,7 @@ def best_table(found: StudyResults, results: Results, values: Mapping[str, Mappi
     final = {label: [100 * trial.records[-1].miou for trial in done if trial.label == label] for label in values}
     order = [*dict.fromkeys(one.label for one in found.best if one.label in values)]
     order += [label for label in values if label not in order]
-    said = fates(results, objective)
+    said = target_outcomes(results, objective)
     sign = 1 if found.directions[0] == "maximize" else -1
     ahead = max(order, key=lambda label: sign * statistics.fmean(values[label].values()))
     rows = []

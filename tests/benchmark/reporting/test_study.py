@@ -24,7 +24,7 @@ from quadrat.benchmark.reporting.figures.slices import slice_chart
 from quadrat.benchmark.reporting.formatting import ABSENT, signed
 from quadrat.benchmark.reporting.page import write_report
 from quadrat.benchmark.reporting.study import study_section
-from quadrat.benchmark.reporting.study_sentence import fates, report_values, study_sentence
+from quadrat.benchmark.reporting.study_sentence import report_values, study_sentence, target_outcomes
 from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.study import best_table, importance_table
 from quadrat.benchmark.reporting.text import as_text
@@ -115,14 +115,14 @@ def test_a_cost_whose_target_is_lost_again_is_no_plain_saving() -> None:
         pixels=(10, 48, 90),
         full_supervision=dict.fromkeys(seeds, 40.0),
     )
-    assert fates(results, "cost-95") == {BEST: "not reached in 1 of 3 seeds, lost again in 1 of 3 seeds"}
-    assert fates(results, "area") == {}
+    assert target_outcomes(results, "cost-95") == {BEST: "not reached in 1 of 3 seeds, lost again in 1 of 3 seeds"}
+    assert target_outcomes(results, "area") == {}
     found = replace(make_results(objective="cost-95"), directions=("minimize",))
     values = report_values(results, "cost-95")
     assert values[BEST][0] == values[BEST][1] == pytest.approx(48)
     best = best_table(found, results, values).table.rows[0]
     assert best.label == BEST and best.cells[0].note == "not reached in 1 of 3 seeds, lost again in 1 of 3 seeds"
-    sentence = study_sentence(found, values, results.strategies, fates(results, "cost-95"))
+    sentence = study_sentence(found, values, results.strategies, target_outcomes(results, "cost-95"))
     assert " (not reached in 1 of 3 seeds, lost again in 1 of 3 seeds), against " in sentence
 
 
