@@ -11,7 +11,7 @@ import mmap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,12 +71,39 @@ class _Meta(NamedTuple):
     statistics: SplitStatistics
 
 
-class PackedImages:
-    """The images of a packed split, without any access to labels.
+class _PackedFile:
+    """The images or the masks of a packed split, memory-mapped; pickled by path, so that processes map the same file.
 
     Attributes:
         path: The packed folder.
         sizes: int32 (N, 2), height and width.
+    """
+
+    def __init__(self, path: Path, meta: _Meta, name: str, channels: int) -> None:
+        self.path = path
+        self.sizes = meta.sizes
+        self._starts = _starts(meta.sizes, channels)
+        self._mapped = Mapped(path / name, int(self._starts[-1]), meta.digests[name])
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (self.path,)
+
+    def check(self) -> None:
+        """Check the digest of the file, once a process; the first read of an image or mask does it too.
+
+        Raises:
+            DataError: When it has another content than was written.
+        """
+        self._mapped.check()
+
+
+class PackedImages(_PackedFile):
+    """The images of a packed split, without any access to labels.
+
+    Attributes:
         fingerprint: sha256 over the pixels and sizes of all images; independent of the masks.
     """
 
@@ -87,26 +114,8 @@ class PackedImages:
             DataError: When the folder is damaged.
         """
         meta = _read_meta(path)
-        self.path = path
-        self.sizes = meta.sizes
+        super().__init__(path, meta, IMAGES, channels=3)
         self.fingerprint = meta.images_fingerprint
-        self._starts = _starts(meta.sizes, channels=3)
-        self._mapped = Mapped(path / IMAGES, int(self._starts[-1]), meta.digests[IMAGES])
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __reduce__(self) -> tuple[type["PackedImages"], tuple[Path]]:
-        """Pickle by path, so that another process maps the same file."""
-        return type(self), (self.path,)
-
-    def check(self) -> None:
-        """Check the digest of the file, once a process; the first read of an image does it too.
-
-        Raises:
-            DataError: When it has another content than was written.
-        """
-        self._mapped.check()
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return image `index` as a read-only view of the map, uint8 (H, W, 3)."""
@@ -114,12 +123,10 @@ class PackedImages:
         return self._mapped.bytes(self._starts[index], height * width * 3).reshape(height, width, 3)
 
 
-class PackedMasks:
+class PackedMasks(_PackedFile):
     """The masks of a packed split, for the oracle and the evaluator only.
 
     Attributes:
-        path: The packed folder.
-        sizes: int32 (N, 2), height and width.
         num_classes: Number of classes; mask values are below it, or 255 for void.
     """
 
@@ -130,26 +137,8 @@ class PackedMasks:
             DataError: When the folder is damaged.
         """
         meta = _read_meta(path)
-        self.path = path
-        self.sizes = meta.sizes
+        super().__init__(path, meta, MASKS, channels=1)
         self.num_classes = len(meta.classes)
-        self._starts = _starts(meta.sizes, channels=1)
-        self._mapped = Mapped(path / MASKS, int(self._starts[-1]), meta.digests[MASKS])
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __reduce__(self) -> tuple[type["PackedMasks"], tuple[Path]]:
-        """Pickle by path, so that another process maps the same file."""
-        return type(self), (self.path,)
-
-    def check(self) -> None:
-        """Check the digest of the file, once a process; the first read of a mask does it too.
-
-        Raises:
-            DataError: When it has another content than was written.
-        """
-        self._mapped.check()
 
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
         """Return mask `index` as a read-only view of the map, uint8 (H, W)."""
@@ -175,7 +164,7 @@ class PackedSplit:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the packed folder `path`, as `PackedSplit.open` does.
+        """Open the packed folder `path`.
 
         Raises:
             DataError: When there is no packed folder at `path`, or it is damaged.
@@ -188,19 +177,10 @@ class PackedSplit:
         self.images = PackedImages(path)
         self.masks = PackedMasks(path)
 
-    @classmethod
-    def open(cls, path: str | Path) -> "PackedSplit":
-        """Open the packed folder `path`.
-
-        Raises:
-            DataError: When there is no packed folder at `path`, or it is damaged.
-        """
-        return cls(Path(path))
-
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __reduce__(self) -> tuple[type["PackedSplit"], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         """Pickle by path, so that another process maps the same files."""
         return type(self), (self.path,)
 
@@ -241,13 +221,13 @@ def open_packed(results_dir: Path, described: Mapping[str, Any], *, cache_dir: P
         if meta.parent.name.startswith("."):  # being written
             continue
         with contextlib.suppress(DataError):  # of another version, or damaged: not what is looked for
-            found = PackedSplit.open(meta.parent)
+            found = PackedSplit(meta.parent)
             if found.fingerprint == described["fingerprint"]:
                 return found
     path = results_dir / described["path"]
     if not path.is_dir():
         raise DataError("the packed images are not there any more: they are a cache")
-    split = PackedSplit.open(path)
+    split = PackedSplit(path)
     if split.fingerprint != described["fingerprint"]:
         raise DataError("the packed images are not those that these results were computed from")
     return split

@@ -108,7 +108,7 @@ def _key(dataset: Dataset, split: str, items: Sequence[Item]) -> str:
 
 def _opened(path: Path) -> PackedSplit:
     """Return the packed split at `path` with its digests checked."""
-    found = PackedSplit.open(path)
+    found = PackedSplit(path)
     found.check()
     return found
 

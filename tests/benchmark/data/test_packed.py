@@ -53,7 +53,7 @@ def test_packed_images_and_masks_equal_the_source_at_varying_sizes(tmp_path: Pat
 def test_open_needs_neither_data_set_nor_root(tmp_path: Path) -> None:
     packed = pack(Folder(root=write_folder(tmp_path / "root")), "train", tmp_path)
     shutil.rmtree(tmp_path / "root")
-    again = PackedSplit.open(packed.path)
+    again = PackedSplit(packed.path)
     assert (again.fingerprint, again.ids, again.classes) == (packed.fingerprint, packed.ids, packed.classes)
     np.testing.assert_array_equal(again.images.image(2), packed.images.image(2))
 
@@ -301,7 +301,7 @@ def test_damaged_folder_is_named_when_opened_and_replaced_when_packed(
     fingerprint, image = packed.fingerprint, packed.images.image(3).copy()
     damage(packed, how)
     with pytest.raises(DataError, match=f"{packed.path.name} is damaged: .*{DAMAGES[how]}.*Delete that folder"):
-        PackedSplit.open(packed.path).check()
+        PackedSplit(packed.path).check()
     again = pack(SCENES, "train", tmp_path)
     assert again.fingerprint == fingerprint
     np.testing.assert_array_equal(again.images.image(3), image)
@@ -348,12 +348,12 @@ def test_a_pack_is_compared_with_the_data_set_and_not_with_what_it_says_of_itsel
     values["digests"]["masks.bin"] = digest.digest_of(bytes(data))
     (packed.path / "meta.json").write_text(json.dumps(meta_content(values)))
     with pytest.raises(DataError, match=r"expected the images and masks of scenes train in .*, got others"):
-        check_against_data_set(PackedSplit.open(packed.path), SCENES)
+        check_against_data_set(PackedSplit(packed.path), SCENES)
 
 
 def test_open_of_a_folder_without_pack_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no packed split at .*quadrat data pack"):
-        PackedSplit.open(tmp_path)
+        PackedSplit(tmp_path)
 
 
 def test_num_px_and_commonest_size_are_those_of_the_images(tmp_path: Path) -> None:

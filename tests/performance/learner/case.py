@@ -55,7 +55,7 @@ class Case:
 
     def split(self) -> PackedSplit:
         """Return the packed pool."""
-        return PackedSplit.open(self.packed)
+        return PackedSplit(self.packed)
 
     def describe(self) -> dict[str, Any]:
         """Return the setting of a measurement, JSON-plain: recipe, images, and the machine with its load now."""
