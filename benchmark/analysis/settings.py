@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from quadrat.benchmark.config.trial import Annotator
-from quadrat.benchmark.results.comparison import leaves
+from quadrat.benchmark.results.folder import leaves
 from quadrat.benchmark.results.records import differing_fields
 from quadrat.benchmark.results.trials import Query, Results, Trial
 from quadrat.benchmark.storage.atomic import canonical_json

@@ -118,7 +118,7 @@ def _alike(found: Leaderboard) -> Iterator[str]:
 def _machines(settings: Sequence[Setting], folders: Mapping[str, Results]) -> Iterator[str]:
     """Yield where folders of several versions or devices are pooled: an equal seed is then not an equal model."""
     for setting in settings:
-        environments = [folders[name].environment for name in setting.folders]
+        environments = [one for name in setting.folders for one in folders[name].environments]
         commits = {str(one.get("commit") or "unknown")[:12] for one in environments}
         devices = {", ".join(one.get("gpus") or ()) or str(one.get("processor") or "unknown") for one in environments}
         parts = [

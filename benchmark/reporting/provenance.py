@@ -26,7 +26,7 @@ def facts(results: Results) -> tuple[Fact, ...]:
 
 
 def _facts(results: Results) -> Iterator[Fact]:
-    suite, dataset, environment = results.suite, results.dataset, results.environment
+    suite, dataset = results.suite, results.dataset
     pool, test = dataset["pool"], dataset["test"]
     named = suite["dataset"]
     yield Fact("suite", suite["name"] + (f": {suite['description']}" if suite.get("description") else ""))
@@ -48,10 +48,10 @@ def _facts(results: Results) -> Iterator[Fact]:
         f"{' under the same query' if results.has_several_queries else ''}",
     )
     yield Fact("recipe", _recipe(suite["learner"]))
-    yield Fact("code", _code(environment))
-    yield Fact("hardware", _hardware(environment))
-    if environment.get("command"):
-        yield Fact("command", environment["command"])
+    for term, text_of in (("code", _code), ("hardware", _hardware)):
+        yield Fact(term, "; ".join(dict.fromkeys(text_of(one) for one in results.environments)))
+    if commands := dict.fromkeys(one["command"] for one in results.environments if one.get("command")):
+        yield Fact("command", "; ".join(commands))
 
 
 def _labels(results: Results) -> str | None:

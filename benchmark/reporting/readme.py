@@ -6,6 +6,7 @@ from typing import Final
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.files import FOLDER
+from quadrat.benchmark.reporting.formatting import listed
 from quadrat.benchmark.reporting.summary import report_summary
 from quadrat.benchmark.reporting.tables.export import to_markdown
 from quadrat.benchmark.reporting.tables.results import budget_table
@@ -101,8 +102,9 @@ def _made(results: Results) -> str:
     environment = results.environment
     command = str(environment.get("command") or "").replace("`", "'")
     parts = [f"`{command}`"] if command else []
-    if environment.get("commit"):
-        parts.append(f"commit `{environment['commit'][:12]}`")
+    commits = list(dict.fromkeys(f"`{one['commit'][:12]}`" for one in results.environments if one.get("commit")))
+    if commits:
+        parts.append(f"commit{'s' if len(commits) > 1 else ''} {listed(commits)}")
     gpus = environment.get("gpus")
     if gpus:
         parts.append(", ".join(gpus))

@@ -1,14 +1,14 @@
 """Comparison of two results folders: the same records, timings aside?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from quadrat.benchmark.errors import ResultsError
-from quadrat.benchmark.results.folder import read_suite_json
+from quadrat.benchmark.results.folder import leaves, read_suite_json
 from quadrat.benchmark.results.records import Record, differing_fields, read_records
 
-__all__ = ["common_trials", "differences", "leaves", "suite_differences"]
+__all__ = ["common_trials", "differences", "suite_differences"]
 
 _IGNORED: Final = ("name", "description", "dataset.root")
 """Settings that cannot change a number; the same images may lie in another folder."""
@@ -59,15 +59,6 @@ def suite_differences(first_dir: Path, second_dir: Path) -> list[str]:
         for key in keys
         if first.get(key) != second.get(key)
     ]
-
-
-def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of nested settings."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def common_trials(first_dir: Path, second_dir: Path) -> set[str]:

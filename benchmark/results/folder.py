@@ -3,9 +3,9 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import GRID_REGIONS, PRECISE, Annotator, DatasetSpec, TrialSpec, identity
@@ -16,8 +16,11 @@ from quadrat.benchmark.results.records import Record, by_trial, is_complete, rea
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
 
 __all__ = [
+    "FrameDifference",
     "check_results",
     "finished_trials",
+    "frame_difference",
+    "leaves",
     "prepare_results",
     "read_environment",
     "read_suite_json",
@@ -53,21 +56,47 @@ def check_results(results_dir: Path, suite: Suite) -> None:
         raise ResultsError(
             f"{results_dir} holds results of suite '{old['name']}', got suite '{new['name']}'; give another --results"
         )
-    for key in _FRAME:
-        first, second = {**_ADDED, **old}, dict(new)
-        if key == "dataset":  # the same images may lie in another folder
-            first["dataset"], second["dataset"] = (
-                identity(DatasetSpec.model_validate(found["dataset"])) for found in (first, second)
-            )
-        if key == "regions":  # maps count by their content, see `prepare_results`
-            first["regions"], second["regions"] = (_without_folder(found["regions"]) for found in (first, second))
-        if key == "learner":  # a weight file counts by its content, which is part of a trial's id
-            first["learner"], second["learner"] = (_without_path(found["learner"]) for found in (first, second))
-        if canonical_json(first[key]) != canonical_json(second[key]):
-            raise ResultsError(
-                f"{results_dir} holds results of suite '{old['name']}' with {key} = {_short(first[key])}, got {key} = "
-                f"{_short(second[key])}; give another --results (or another name) to keep both"
-            )
+    if (found := frame_difference(old, new)) is not None:
+        raise ResultsError(
+            f"{results_dir} holds results of suite '{old['name']}' with {found.key} = {found.first}, got {found.key} = "
+            f"{found.second}; give another --results (or another name) to keep both"
+        )
+
+
+class FrameDifference(NamedTuple):
+    """A setting that two suites do not share and that must be one within a results folder, such as `learner.lr`."""
+
+    key: str
+    first: str
+    second: str
+
+
+def frame_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> FrameDifference | None:
+    """Return the first setting, with both values, that keeps two suites out of one results folder; or None.
+
+    Args:
+        first: A suite, as `suite` in suite.json.
+        second: Another one.
+    """
+    suites = [{**_ADDED, **suite} for suite in (first, second)]
+    for suite in suites:
+        suite["dataset"] = identity(DatasetSpec.model_validate(suite["dataset"]))  # the same images in another folder
+        suite["regions"] = _without_folder(suite["regions"])  # maps count by their content, see `prepare_results`
+        suite["learner"] = _without_path(suite["learner"])  # a weight file counts by its content, in a trial's id
+    one, other = (dict(leaves({key: suite[key] for key in _FRAME})) for suite in suites)
+    for key in {**one, **other}:
+        if canonical_json(one.get(key)) != canonical_json(other.get(key)):
+            return FrameDifference(key, _short(one.get(key)), _short(other.get(key)))
+    return None
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested settings."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def prepare_results(

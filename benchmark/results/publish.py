@@ -61,9 +61,11 @@ def publish(source: Path, target: Path) -> None:
             atomic_write(target / name, (source / name).read_bytes())
     for name, of_report in _FIGURES_OF_REPORT.items():
         found = next((path for path in (source / of_report, source / name) if path.is_file()), None)
-        if found is not None:
+        if found is None:
+            (target / name).unlink(missing_ok=True)  # of other records
+        else:
             atomic_write(target / name, found.read_bytes())
-    pack_selections(source, target / ARCHIVE)
+    pack_selections([source], target / ARCHIVE)
 
 
 def _clean_suite(source: Path, target: Path) -> None:
@@ -110,9 +112,10 @@ def _shorten(values: dict[str, Any], name: str) -> None:
 
 def _clean_environment(source: Path, target: Path) -> None:
     document = json.loads(source.read_bytes())
-    if document.get("command"):
-        document["command"] = _command_without_paths(document["command"])
-    _shorten(document, "weights")
+    for environment in (document, *document.get("others", ())):
+        if environment.get("command"):
+            environment["command"] = _command_without_paths(environment["command"])
+        _shorten(environment, "weights")
     write_json(target, _redacted(document))
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -198,19 +198,32 @@ def _gap(selections: Selections, record: Record) -> str | None:
     return None if selection_digest(file.selection) == record.picks_digest else "is not the recorded one"
 
 
-def pack_selections(results_dir: Path, destination: Path) -> None:
-    """Write all selections of a results folder to the zip file `destination`: equal selections give equal bytes.
+def pack_selections(results_dirs: Sequence[Path], destination: Path) -> None:
+    """Write all selections of results folders to the zip file `destination`: equal selections give equal bytes.
 
-    Where they are in a zip file only, it is copied as it is: a damaged round shows when it is read.
+    Where they are in the zip file of one folder only, it is copied as it is: a damaged round shows when it is read.
+    Where several folders hold a round, the first counts.
 
     Raises:
-        ResultsError: When there are files and a zip file, and the zip file is damaged.
+        ResultsError: When there are files and a zip file, or several folders, and a zip file is damaged.
     """
-    results_dir = Path(results_dir)
+    if len(results_dirs) == 1 and not (results_dirs[0] / FOLDER).is_dir():
+        if (published := results_dirs[0] / ARCHIVE).is_file():
+            atomic_write(destination, published.read_bytes())
+            return
+    files: dict[str, bytes] = {}
+    for results_dir in reversed(results_dirs):
+        files |= _selection_files(results_dir)
+    with atomic_file(destination) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name)  # of 1980, not of today
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, files[name], compresslevel=9)
+
+
+def _selection_files(results_dir: Path) -> dict[str, bytes]:
+    """Return the content of every selection file by its name in a zip file; a file in the folder counts first."""
     folder, published = results_dir / FOLDER, results_dir / ARCHIVE
-    if published.is_file() and not folder.is_dir():
-        atomic_write(destination, published.read_bytes())
-        return
     files: dict[str, bytes] = {}
     if published.is_file():
         try:
@@ -220,8 +233,4 @@ def pack_selections(results_dir: Path, destination: Path) -> None:
             raise ResultsError(f"{published}: expected the selections of a suite, got a damaged zip file") from error
     for trial in folder.iterdir() if folder.is_dir() else ():
         files |= {f"{trial.name}/{path.name}": path.read_bytes() for path in rounds_in(trial).values()}
-    with atomic_file(destination) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name in sorted(files):
-            entry = zipfile.ZipInfo(name)  # of 1980, not of today
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, files[name], compresslevel=9)
+    return files

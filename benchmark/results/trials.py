@@ -112,6 +112,11 @@ class Results:
     num_foreign_records: int
 
     @property
+    def environments(self) -> tuple[Mapping[str, Any], ...]:
+        """`environment`, then those of other commits, machines or versions where several folders were united."""
+        return self.environment, *self.environment.get("others", ())
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of `Record.iou`."""
         return tuple(self.dataset["classes"])

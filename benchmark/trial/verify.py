@@ -74,7 +74,7 @@ def open_scratch(
         DataError: When the cache holds other images or masks than the data set.
         ResultsError: When the data are not those of the published results.
     """
-    pack_selections(published.path, scratch_dir / ARCHIVE)
+    pack_selections([published.path], scratch_dir / ARCHIVE)
     context = TrialContext.open(published.suite, scratch_dir, cache_dir=cache_dir, on_pack=on_pack)
     if cache_dir is not None:
         for packed in (context.data.pool, context.data.test):

@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+import tempfile
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -164,27 +166,38 @@ def _track_in_trackio(results_dir: Path, results: Path | str, project: str) -> N
 
 
 @click.command()
-@results_argument()
+@results_argument("places", is_many=True)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder of the bundle. Default: published/ in the results folder",
+    help="Folder of the bundle. Default: published/ in the results folder; required with several",
 )
 @click.option(
     "license_id", "--license", metavar="ID", help="License that the card states, as the hub calls it, such as cc-by-4.0"
 )
-def publish(results: Path | str, out: Path | None, license_id: str | None) -> None:
-    """Write a bundle of a results folder, ready to upload.
+def publish(places: tuple[Path | str, ...], out: Path | None, license_id: str | None) -> None:
+    """Write a bundle of results, ready to upload.
 
     Records, selections (one zip file), suite, environment and figures, without passwords, paths and host names, and a
     card in Hugging Face's format. Every command that takes a results folder takes the bundle.
+
+    Several folders of one suite, such as seeds that ran in different places, become one bundle. Their figures are left
+    out: `quadrat report` draws those of all.
     """
     from quadrat.benchmark.reporting.bundle import write_bundle
+    from quadrat.benchmark.results.union import unite
 
-    folder = local_copy(results, "selections")
-    target = folder / "published" if out is None else out
-    write_bundle(folder, target, license=license_id)
+    if out is None and len(places) > 1:
+        raise click.UsageError("several results need --out: the folder of their bundle")
+    folders = [local_copy(place, "selections") for place in places]
+    target = folders[0] / "published" if out is None else out
+    with ExitStack() as stack:
+        source = folders[0]
+        if len(folders) > 1:
+            source = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quadrat-publish-")))
+            unite(folders, source)
+        write_bundle(source, target, license=license_id)
     num_bytes = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     click.echo(f"{target}: {num_bytes / 2**20:.1f} MiB")
 

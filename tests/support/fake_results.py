@@ -218,6 +218,7 @@ def write_fake_results(
         "region_size": region_size,
         "budgets": list(budgets),
         "learner": Recipe(weights="packaged", frozen=True, iterations=300, crop=256).model_dump(mode="json"),
+        "strategies": [{"name": label, "label": label, "params": {}} for label in strategies],
         "seeds": list(seeds),
     }
     inside = packed.path.is_relative_to(folder)

@@ -266,13 +266,16 @@ def _folders_table(folders: Mapping[str, Results]) -> Table:
     rows = []
     for name, results in folders.items():
         done = sum(trial.state == "done" for trial in results.trials)
-        environment = results.environment
+        commits = dict.fromkeys(str(one.get("commit") or ABSENT)[:12] for one in results.environments)
+        devices = dict.fromkeys(
+            ", ".join(one.get("gpus") or ()) or str(one.get("processor") or ABSENT) for one in results.environments
+        )
         headline = primary_headline(results, values_by_seed(results.records, MIOU), primary_analysis(results))
         texts = (
             str(results.suite["name"]),
             f"{done} of {len(results.trials)}",
-            str(environment.get("commit") or ABSENT)[:12],
-            ", ".join(environment.get("gpus") or ()) or str(environment.get("processor") or ABSENT),
+            "; ".join(commits),
+            "; ".join(devices),
             headline,
         )
         rows.append(Row(label=name, cells=tuple(Cell(text=text) for text in texts)))

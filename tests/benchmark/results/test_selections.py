@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_selection_reads_back_as_it_was_written_from_the_folder_and_from_the_zip_file(
     folder: Path, tmp_path: Path
 ) -> None:
-    pack_selections(folder, tmp_path / "packed" / "selections.zip")
+    pack_selections([folder], tmp_path / "packed" / "selections.zip")
     for place in (folder, tmp_path / "packed"):
         file = Selections(place).read("b-s0", 1, GRID)
         assert file is not None
@@ -44,18 +44,18 @@ def test_a_selection_reads_back_as_it_was_written_from_the_folder_and_from_the_z
 
 
 def test_equal_selections_are_packed_into_equal_bytes(folder: Path, tmp_path: Path) -> None:
-    pack_selections(folder, tmp_path / "first.zip")
+    pack_selections([folder], tmp_path / "first.zip")
     shutil.copytree(folder, tmp_path / "copy")
     for path in (tmp_path / "copy").rglob("*.npz"):
         path.touch()
-    pack_selections(tmp_path / "copy", tmp_path / "second.zip")
+    pack_selections([tmp_path / "copy"], tmp_path / "second.zip")
     assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
 
 
 def test_what_a_run_adds_to_a_published_folder_is_packed_with_the_rest(folder: Path, tmp_path: Path) -> None:
-    pack_selections(folder, tmp_path / "grown" / "selections.zip")
+    pack_selections([folder], tmp_path / "grown" / "selections.zip")
     write_selection(selection_path(tmp_path / "grown", "a-s0", 2), Selection.of(np.array([8])), GRID)
-    pack_selections(tmp_path / "grown", tmp_path / "again" / "selections.zip")
+    pack_selections([tmp_path / "grown"], tmp_path / "again" / "selections.zip")
     selections = Selections(tmp_path / "again")
     assert [selections.find("a-s0", round_) is not None for round_ in range(4)] == [True, True, True, False]
 
@@ -80,16 +80,16 @@ def damage(archive: Path, name: str) -> None:
 
 
 def test_a_damaged_round_of_a_zip_file_is_named_and_hides_no_other(folder: Path, tmp_path: Path) -> None:
-    pack_selections(folder, tmp_path / "published" / "selections.zip")
+    pack_selections([folder], tmp_path / "published" / "selections.zip")
     damage(tmp_path / "published" / "selections.zip", "a-s0/round-1.npz")
-    pack_selections(tmp_path / "published", tmp_path / "scratch" / "selections.zip")  # as verify does
+    pack_selections([tmp_path / "published"], tmp_path / "scratch" / "selections.zip")  # as verify does
     selections = Selections(tmp_path / "scratch")
     with pytest.raises(ResultsError, match=r"a-s0/round-1\.npz: expected a selection with the arrays"):
         selections.read("a-s0", 1)
     assert selections.read("a-s0", 0) is not None
     write_selection(selection_path(tmp_path / "published", "a-s0", 2), Selection.of(np.array([8])), GRID)
     with pytest.raises(ResultsError, match=r"selections\.zip: expected the selections of a suite, got a damaged zip"):
-        pack_selections(tmp_path / "published", tmp_path / "merged.zip")
+        pack_selections([tmp_path / "published"], tmp_path / "merged.zip")
 
 
 @pytest.mark.parametrize("other", [RegionGrid(GRID.sizes, 8), RegionGrid(GRID.sizes[:1], 16)])
