@@ -24,7 +24,7 @@ edge.
 References:
     [CEREALS] Mackowiak et al., "CEREALS - cost-effective region-based active learning for semantic segmentation", BMVC
         2018: cost in clicks, including those where outlines meet the rectangle.
-    [Cai21] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
+    [Cai2021b] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
         annotation costs", CVPR 2021, and its code (compute_anno_cost.py): the three terms, void as a label.
     [Cordts] Cordts et al., "The Cityscapes dataset for semantic urban scene understanding", CVPR 2016: drawing back to
         front, so that no border is drawn twice.

@@ -7,13 +7,13 @@ Everything starts from the pixels of each class in each region. The annotator *n
 
 Clicks of a region, beside those of precise labels (`quadrat.benchmark.data.clicks`):
 
-- *dominant*: one, for the name [Cai21],
+- *dominant*: one, for the name [Cai2021b],
 - *multi-class*: one for each class that is named, at least one, for saying that there is none [Hwang2023].
 
 The border of a region is given by the tool and costs nothing, whatever the type.
 
 References:
-    [Cai21] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
+    [Cai2021b] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
         annotation costs", CVPR 2021: dominant labels.
     [Hwang2023] Hwang, Lee, Kim, Oh, Ok, Kwak, "Active learning for semantic segmentation with multi-class label query",
         NeurIPS 2023: multi-class labels.

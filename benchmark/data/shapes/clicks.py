@@ -1,6 +1,6 @@
 """Annotation cost of regions of any shape in clicks: the terms of `quadrat.benchmark.data.clicks` inside an outline.
 
-The outline of a region is given, as a superpixel's is in [Cai21], so it costs nothing. Inside it an annotator clicks
+The outline of a region is given, as a superpixel's is in [Cai2021b], so it costs nothing. Inside it an annotator clicks
 
 - *components*: once to name each 8-connected component of one label inside the region,
 - *crossings*: once where a border between labels meets the outline, that is each change of label between pixels that
@@ -10,7 +10,7 @@ The outline of a region is given, as a superpixel's is in [Cai21], so it costs n
 On a square these are the counts of the rectangle tool.
 
 References:
-    [Cai21] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
+    [Cai2021b] Cai, Xu, Liew, Foo, "Revisiting superpixels for active learning in semantic segmentation with realistic
         annotation costs", CVPR 2021: superpixels are given, polygons inside a region are drawn by clicks.
 """
 

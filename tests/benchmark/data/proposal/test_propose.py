@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 from support.layouts import pixels, save, write_camvid, write_cityscapes, write_voc
 
-from quadrat.benchmark.config.suite import Suite
+from quadrat.benchmark.config.suite import Suite, load_suite
 from quadrat.benchmark.data import VOID, check, load_dataset
-from quadrat.benchmark.data.proposal.propose import Proposal, propose
+from quadrat.benchmark.data.proposal.propose import LEARNER, Proposal, propose
 from quadrat.benchmark.errors import DataError
 
 HEIGHT, WIDTH = 16, 24
@@ -212,3 +212,8 @@ def test_masks_that_cannot_be_read_are_named_with_the_reason(tmp_path: Path) -> 
     write(tmp_path, "images/{split}/{id}.png", "masks/{split}/{id}.jpg", [0, 1])
     with pytest.raises(DataError, match=r"found only images .*masks/te.*\.jpg is a JPEG file: compression with loss"):
         propose(tmp_path, "own")
+
+
+def test_the_recipe_that_is_proposed_is_that_of_camvid_cpu() -> None:
+    recipe = load_suite("camvid-cpu").learner.model_dump()
+    assert {key: recipe[key] for key in LEARNER} == LEARNER
