@@ -152,9 +152,9 @@ def protocol_of(results: Results, trial: Trial) -> dict[str, Any]:
     maps = {found["name"]: found["digest"] for found in dataset["pool"].get("maps", ())}
     values: dict[str, Any] = {
         "data set": named["name"],
-        "pool split": named.get("pool", "train"),
+        "pool split": named["pool"],
         "pool images and masks": dataset["pool"]["fingerprint"],
-        "test split": named.get("test", "test"),
+        "test split": named["test"],
         "test images and masks": dataset["test"]["fingerprint"],
         "classes": list(results.classes),
         "region_size": trial.region_size,

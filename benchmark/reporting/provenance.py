@@ -33,9 +33,9 @@ def _facts(results: Results) -> Iterator[Fact]:
     regions = ", ".join(f"{num:,} regions of {size} px" for size, num in pool["num_regions"].items())
     yield Fact(
         "data set",
-        f"{results.title}, {len(results.classes)} classes. Pool “{named.get('pool', 'train')}”: "
+        f"{results.title}, {len(results.classes)} classes. Pool “{named['pool']}”: "
         f"{pool['num_images']:,} images, {regions}, "
-        f"{pool['num_px']:,} pixels. Evaluated on “{named.get('test', 'test')}”: {test['num_images']:,} images.",
+        f"{pool['num_px']:,} pixels. Evaluated on “{named['test']}”: {test['num_images']:,} images.",
     )
     yield Fact(
         "budgets", f"{', '.join(f'{budget:,}' for budget in suite['budgets'])} labelled regions after each round"

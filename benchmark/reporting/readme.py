@@ -59,7 +59,7 @@ def results_block(results: Results, base: Path, page: Path) -> str:
         raise ResultsError(f"{results.path}: expected records of a strategy, got none; run the suite first")
     suite, seeds = results.suite, len(results.seeds)
     summary = report_summary(results)
-    what = markdown(f"{results.title} {suite['dataset'].get('test', 'test')}")
+    what = markdown(f"{results.title} {suite['dataset']['test']}")
     spread = f"mean (std) over {seeds} seeds" if seeds > 1 else "one seed"
     made = [
         f"mIoU in % on {what}, {spread}, by labelled regions of {_sizes(results)} px and their share of the pool's "

@@ -121,7 +121,7 @@ def primary_headline(results: Results, values: Values, primary: PrimaryAnalysis)
         seeds = "One seed is" if num == 1 else f"{num} seeds are"
         whom = "any strategy against Random" if primary.is_against_random else "the strategies against each other"
         return f"{seeds} too few to test {whom}."
-    where = f"On {results.title} ({results.suite['dataset'].get('test', 'test')})"
+    where = f"On {results.title} ({results.suite['dataset']['test']})"
     parts = [f"over {SHORT_TITLES[axis.cost.key]} {_claims(primary, primary.over(axis.cost))}" for axis in primary.axes]
     if len({_claims(primary, primary.over(axis.cost)) for axis in primary.axes}) == 1:
         both = " as over ".join(SHORT_TITLES[axis.cost.key] for axis in primary.axes)
