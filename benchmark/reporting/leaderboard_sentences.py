@@ -13,6 +13,7 @@ from quadrat.benchmark.analysis.settings import Setting
 from quadrat.benchmark.analysis.statistics import LEVEL
 from quadrat.benchmark.reporting.formatting import counted, listed, p_value, percent, signed
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
+from quadrat.benchmark.results.environment import device_of
 from quadrat.benchmark.results.trials import Results
 
 __all__ = ["leaderboard_caveats", "leaderboard_headline", "leaderboard_ranks"]
@@ -120,7 +121,7 @@ def _machines(settings: Sequence[Setting], folders: Mapping[str, Results]) -> It
     for setting in settings:
         environments = [one for name in setting.folders for one in folders[name].environments]
         commits = {str(one.get("commit") or "unknown")[:12] for one in environments}
-        devices = {", ".join(one.get("gpus") or ()) or str(one.get("processor") or "unknown") for one in environments}
+        devices = {device_of(one) or "unknown" for one in environments}
         parts = [
             f"{counted(len(group), kind)} ({listed(sorted(group))})"
             for kind, group in (("commit", commits), ("device", devices))

@@ -99,18 +99,18 @@ def _sizes(results: Results) -> str:
 
 
 def _made(results: Results) -> str:
-    environment = results.environment
-    command = str(environment.get("command") or "").replace("`", "'")
-    parts = [f"`{command}`"] if command else []
-    commits = list(dict.fromkeys(f"`{one['commit'][:12]}`" for one in results.environments if one.get("commit")))
+    """Return commands, commits and hardware of the runs; several where folders were united."""
+    environments = results.environments
+    commands = [str(one["command"]).replace("`", "'") for one in environments if one.get("command")]
+    commits = list(dict.fromkeys(f"`{one['commit'][:12]}`" for one in environments if one.get("commit")))
+    parts = [f"`{command}`" for command in dict.fromkeys(commands)]
     if commits:
         parts.append(f"commit{'s' if len(commits) > 1 else ''} {listed(commits)}")
-    gpus = environment.get("gpus")
-    if gpus:
-        parts.append(", ".join(gpus))
-    elif environment.get("cores"):
-        parts.append(f"{environment['cores']} CPU cores")
-    return ", ".join(parts)
+    hardware = [
+        ", ".join(one.get("gpus") or ()) or (f"{one['cores']} CPU cores" if one.get("cores") else "")
+        for one in environments
+    ]
+    return ", ".join([*parts, *filter(None, dict.fromkeys(hardware))])
 
 
 def _link(path: Path, base: Path) -> str:

@@ -12,7 +12,15 @@ from typing import Any, Final
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.redaction import redact, redact_argv
 
-__all__ = ["COMMAND", "COMMIT_FILE", "commit_of", "describe_environment", "environment_differences", "own_commit"]
+__all__ = [
+    "COMMAND",
+    "COMMIT_FILE",
+    "commit_of",
+    "describe_environment",
+    "device_of",
+    "environment_differences",
+    "own_commit",
+]
 
 COMMIT_FILE: Final = "COMMIT"
 """File in a wheel's metadata that `quadrat submit` adds: commit and changes of the checkout that it was built from."""
@@ -58,6 +66,11 @@ def describe_environment(suite: Suite, device: str) -> dict[str, Any]:
         "command": redact(os.environ.get(COMMAND, ""))
         or " ".join([Path(sys.argv[0]).name, *redact_argv(sys.argv[1:])]),
     }
+
+
+def device_of(environment: Mapping[str, Any]) -> str | None:
+    """Return the GPUs of an environment, else its processor; None where neither is recorded."""
+    return ", ".join(environment.get("gpus") or ()) or environment.get("processor") or None
 
 
 def environment_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

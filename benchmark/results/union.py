@@ -37,7 +37,8 @@ def unite(sources: Sequence[Path], target: Path) -> None:
         _check_belongs(sources[0], documents[0], source, document)
     records = {source: read_records_so_far(source) for source in sources}
     _check_rounds(records)
-    trials = list({trial["trial_id"]: trial for document in documents for trial in document["trials"]}.values())
+    trials = {trial["trial_id"]: trial for document in documents for trial in document["trials"]}
+    _check_round_0(records, trials)
     suites = [document["suite"] for document in documents]
     strategies = list({entry["label"]: entry for suite in suites for entry in suite["strategies"]}.values())
     seeds = sorted({seed for suite in suites for seed in suite["seeds"]})
@@ -47,15 +48,14 @@ def unite(sources: Sequence[Path], target: Path) -> None:
         **documents[0],
         "id": hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:16],
         "suite": {**suites[0], "strategies": strategies, "seeds": seeds},
-        "trials": trials,
+        "trials": list(trials.values()),
     }
     write_json(target / "suite.json", document)
     write_json(target / "environment.json", _united(environments))
-    _check_round_0(records, {trial["trial_id"]: trial for trial in trials})
     lines = ["".join(record.to_line() for record in found).encode() for found in records.values()]
     atomic_write(target / "records.jsonl", merge_records(*lines))
     write_failures(target, [failure for source in sources for failure in read_failures(source)])
-    finalise(target, {trial["trial_id"]: trial["num_rounds"] for trial in trials})
+    finalise(target, {trial_id: trial["num_rounds"] for trial_id, trial in trials.items()})
     pack_selections(sources, target / ARCHIVE)
 
 

@@ -12,6 +12,7 @@ from quadrat.benchmark.reporting.formatting import ABSENT, counted, mean_std, si
 from quadrat.benchmark.reporting.summary import primary_headline
 from quadrat.benchmark.reporting.tables.cells import Cell, NamedTable, Row, Table
 from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES
+from quadrat.benchmark.results.environment import device_of
 from quadrat.benchmark.results.trials import Results
 from quadrat.strategies import sees_labels
 
@@ -267,9 +268,7 @@ def _folders_table(folders: Mapping[str, Results]) -> Table:
     for name, results in folders.items():
         done = sum(trial.state == "done" for trial in results.trials)
         commits = dict.fromkeys(str(one.get("commit") or ABSENT)[:12] for one in results.environments)
-        devices = dict.fromkeys(
-            ", ".join(one.get("gpus") or ()) or str(one.get("processor") or ABSENT) for one in results.environments
-        )
+        devices = dict.fromkeys(device_of(one) or ABSENT for one in results.environments)
         headline = primary_headline(results, values_by_seed(results.records, MIOU), primary_analysis(results))
         texts = (
             str(results.suite["name"]),
