@@ -19,6 +19,8 @@ _SECRET: Final = (
     "private_key", "authorization", "signature",
 )  # fmt: skip
 """Parts of the names of variables, options and parameters whose values are hidden."""
+_QUOTED: Final = re.compile(r"""([\w.-]+)=(?:'[^'\n]*'|"[^"\n]*")""")
+"""An assignment whose value may have spaces."""
 _SECRET_KEYS: Final = frozenset(
     {*_SECRET, "credentials", "secret_key", "secret_access_key", "auth_token", "access_token"}
 )
@@ -45,6 +47,8 @@ def redact_url(url: str) -> str:
     authority = rest[:end]
     if ":" in authority or "@" in authority:
         rest = rest.rpartition("@")[2]
+    elif "://" in rest[end:]:  # another one behind it, without a space
+        rest = rest[:end] + _redact_word(rest[end:])
     rest, has_fragment, _ = rest.partition("#")
     rest, has_query, query = rest.partition("?")
     if has_query:
@@ -57,9 +61,10 @@ def redact(text: str) -> str:
     """Return a text, such as an error's, with the secrets hidden in the URLs and assignments that it quotes.
 
     Examples:
-        >>> redact("no answer from 'http://me:secret@host:5000', dsn=host=db password=secret")
+        >>> redact("no answer from 'http://me:secret@host:5000', dsn=host=db password='my secret'")
         "no answer from 'http://host:5000', dsn=*** password=***"
     """
+    text = _QUOTED.sub(lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], text)
     return "".join(map(_redact_word, re.split(r"(\s+)", text)))
 
 

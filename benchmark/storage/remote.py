@@ -344,10 +344,17 @@ class Remote:
         self._has_answered = True
         return result
 
+    def _hide(self, text: str) -> str:
+        """Return the text of an error without the part of the URL that is not shown: a library may quote it alone."""
+        user, mark, _ = self.url.partition("://")[2].rpartition("@")
+        return text.replace(f"{user}@", "***@") if mark and user not in self.shown else text
+
     def _explain(self, name: str, error: Exception) -> str:
         place = f"{self.shown}/{name}" if name else self.shown
         kind = type(error).__name__
-        text = f"expected storage at {place} that can be read and written, got {kind}: {redact(str(error))}. "
+        text = (
+            f"expected storage at {place} that can be read and written, got {kind}: {redact(self._hide(str(error)))}. "
+        )
         protocol = self.url.partition("://")[0]
         if isinstance(error, FileNotFoundError):
             text += "Create the bucket first, or correct its name."

@@ -52,6 +52,11 @@ def test_a_password_of_any_characters_is_hidden_in_a_url(form: str) -> None:
         "PASSWORD=a=s3cr3t",
         "http://one:5000 and http://me:s3cr3t@two",
         "http://host/#access_token=s3cr3t",
+        "host=db password='my s3cr3t' user=me",
+        'DB_PASSWORD="a s3cr3t b"',
+        "http://host/a,http://me:s3cr3t@two/b",
+        "{'a':'s3://bucket/c','b':'s3://me:s3cr3t@bucket'}",
+        "http://host/ahttps://me:x/@s3cr3t?@two",
     ],
 )
 def test_secrets_of_other_kinds_are_hidden(text: str) -> None:
@@ -164,3 +169,10 @@ def test_the_error_of_a_trial_is_recorded_without_passwords(tmp_path: Path) -> N
         "ConnectionError: http://host",
         "Traceback\n  ConnectionError: http://host\n",
     )
+
+
+def test_a_password_that_a_library_quotes_without_its_url_is_hidden() -> None:
+    remote = Remote(f"s3://me:{SECRET}@bucket/prefix")
+    with pytest.raises(ResultsError, match="Invalid bucket name") as caught:
+        remote.check()
+    assert SECRET not in str(caught.value)
