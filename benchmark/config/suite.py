@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
@@ -30,7 +30,10 @@ from quadrat.benchmark.redaction import secret_in
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import load
 
-__all__ = ["FullSupervision", "Resources", "StrategyEntry", "Suite", "load_suite", "shipped_suites"]
+__all__ = ["NAME", "FullSupervision", "Resources", "StrategyEntry", "Suite", "load_suite", "shipped_suites"]
+
+NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What the name of a suite looks like: it becomes that of a folder."""
 
 
 class Resources(BaseModel):
@@ -99,6 +102,8 @@ class StrategyEntry(BaseModel):
             raise ValueError(
                 f"a strategy, and '{FULL_SUPERVISION}' is none: write 'full_supervision: true' in the suite"
             )
+        if not (self.label.strip() and self.label.isprintable()):
+            raise ValueError("a label of printable characters, in one line")
         if self.label == FULL_SUPERVISION:
             raise ValueError(f"a label other than '{FULL_SUPERVISION}', which names the trial with all labels")
         # Unknown names, parameters and signals are errors here, before anything runs.
@@ -168,7 +173,7 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME)
     description: str = ""
     paper: str | None = None
     dataset: DatasetSpec

@@ -11,7 +11,7 @@ import vl_convert
 from quadrat.benchmark.analysis.measures import COSTS, Metric
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
 from quadrat.benchmark.reporting.tables.cells import NamedTable
-from quadrat.benchmark.reporting.tables.export import to_csv, to_latex
+from quadrat.benchmark.reporting.tables.export import csv_text, to_csv, to_latex
 from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.trials import Results
 from quadrat.benchmark.storage.atomic import atomic_write
@@ -74,5 +74,5 @@ def _curves_csv(results: Results, metrics: Sequence[Metric]) -> str:
                 found = summarise(seeds.values())
                 position = [summarise(of[label][round_].values()).mean for of in spent.values()]
                 numbers = [found.num, found.mean, found.std, found.low, found.high]
-                writer.writerow([label, round_, *position, metric.key, *numbers])
+                writer.writerow([csv_text(label), round_, *position, metric.key, *numbers])
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,14 +70,17 @@ def init(folder: Path, name: str | None, force: bool) -> None:
 
     It looks at names and mask values, and says what it assumed.
     """
+    from quadrat.benchmark.config.suite import NAME
     from quadrat.benchmark.data.proposal.propose import propose, suite_name
     from quadrat.benchmark.storage.atomic import atomic_write
 
     own = suite_name(folder) if name is None else name
+    if not re.fullmatch(NAME, own):
+        raise click.ClickException(f"--name: expected letters, digits, '.', '_' and '-', got {own!r}")
     manifest, suite = folder / "manifest.json", folder / f"{own}.yaml"
-    if not force and (there := [path.name for path in (manifest, suite) if path.exists()]):
-        raise click.ClickException(f"{folder} has {' and '.join(there)}. Remove it, or overwrite it with --force.")
+    _refuse_existing(manifest, suite, is_forced=force)
     found = propose(folder, own)
+    _refuse_existing(*(folder / file for file in found.lists), is_forced=force)
     for file, content in found.lists.items():
         atomic_write(folder / file, content.encode())
     atomic_write(manifest, f"{json.dumps(found.manifest, indent=1, ensure_ascii=False)}\n".encode())
@@ -90,6 +94,13 @@ def init(folder: Path, name: str | None, force: bool) -> None:
         f"  {pasteable('run', suite, '--set', 'seeds=[0]')}\n"
         f"  {pasteable('run', suite)}"
     )
+
+
+def _refuse_existing(*paths: Path, is_forced: bool) -> None:
+    if not is_forced and (there := [path.name for path in paths if path.exists()]):
+        raise click.ClickException(
+            f"{paths[0].parent} has {' and '.join(there)}. Remove it, or overwrite it with --force."
+        )
 
 
 @data.command()

@@ -200,4 +200,4 @@ def _require_unknown(root: Path) -> None:
 
 def suite_name(root: Path) -> str:
     """Return a name of a suite by that of a folder."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", root.absolute().name).strip("-.") or "own"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", root.absolute().name).strip("-._") or "own"

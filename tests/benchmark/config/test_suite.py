@@ -298,3 +298,9 @@ def test_a_strategy_is_loaded_once_an_entry_not_once_a_trial(
     monkeypatch.setattr(suite_module, "load", counted)
     assert len(suite.trials()) == 2 * 50 * len(suite.strategies)
     assert calls == [entry.name for entry in suite.strategies]
+
+
+@pytest.mark.parametrize("label", ["", " ", "a\nb", "\x1b[2J", "a\u2028b", "a\0"])
+def test_a_label_that_no_table_could_show_is_refused(write_suite: Callable[..., Path], label: str) -> None:
+    with pytest.raises(SuiteError, match="expected a label of printable characters, in one line"):
+        load_suite(write_suite(strategies=[{"name": "random", "label": label}]))

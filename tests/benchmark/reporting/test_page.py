@@ -10,8 +10,10 @@ import pytest
 from filelock import FileLock, Timeout
 from support.fake_results import CLASSES, STRATEGIES, write_fake_results
 
+from quadrat.benchmark.analysis.measures import MIOU
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting import page, write_report
+from quadrat.benchmark.reporting.files import write_files
 from quadrat.benchmark.reporting.tables.results import budget_table
 from quadrat.benchmark.results.trials import read_results
 
@@ -247,3 +249,13 @@ def test_page_says_that_the_packed_pool_is_gone(tmp_path: Path) -> None:
     page = page_of(folder)
     assert "the packed images are not there any more" in page.text
     assert "gallery-seed" not in page.ids
+
+
+def test_no_label_is_a_formula_in_the_numbers_of_the_curves(tmp_path: Path) -> None:
+    folder = write_fake_results(tmp_path / "results", strategies=("random", "entropy"), seeds=(0,))
+    for name in ("suite.json", "records.jsonl"):
+        text = (folder / name).read_text().replace('"label": "entropy"', '"label": "=1+1"')
+        (folder / name).write_text(re.sub(r', "checksum": "\w+"', "", text))
+    write_files(tmp_path / "files", {}, (), read_results(folder), (MIOU,))
+    labels = {line.partition(",")[0] for line in (tmp_path / "files" / "learning-curves.csv").read_text().splitlines()}
+    assert "'=1+1" in labels and "=1+1" not in labels

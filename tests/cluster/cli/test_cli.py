@@ -277,3 +277,17 @@ def test_data_init_describes_a_folder_so_that_it_can_be_checked_and_shown(
     again = quadrat("data", "init", "own")
     assert again.exit_code == 1 and "own has manifest.json and own.yaml. Remove it, or overwrite" in again.output
     assert quadrat("data", "init", "own", "--force", "--name", "mine").exit_code == 0
+    outside = quadrat("data", "init", "own", "--force", "--name", "../outside")
+    assert outside.exit_code == 1 and "--name: expected letters" in outside.output
+    assert not (tmp_path / "outside.yaml").exists()
+
+
+def test_data_init_overwrites_no_list_of_images_that_is_there(quadrat: Callable[..., Result], tmp_path: Path) -> None:
+    for number in range(6):
+        save(tmp_path / "own" / "images" / f"a{number}.jpg", pixels(str(number), 64, 64))
+        save(tmp_path / "own" / "masks" / f"a{number}.png", labels(str(number), 64, 64, (0, 1, 255)))
+    (tmp_path / "own" / "train.txt").write_text("my own")
+    result = quadrat("data", "init", "own")
+    assert result.exit_code == 1 and "own has train.txt" in result.output
+    assert (tmp_path / "own" / "train.txt").read_text() == "my own"
+    assert not (tmp_path / "own" / "manifest.json").exists()
