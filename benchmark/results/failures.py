@@ -12,7 +12,7 @@ from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.lines import append_line, as_class, as_object, whole_lines
 from quadrat.benchmark.storage.atomic import atomic_write
 
-__all__ = ["Failure", "read_failures", "record_failure", "write_failures"]
+__all__ = ["Failure", "read_failures", "record_failure", "to_line", "write_failures"]
 
 _FAILURES: Final = "failures.jsonl"
 
@@ -55,7 +55,7 @@ _FAILURE: Final = TypeAdapter(Failure)
 
 def record_failure(results_dir: Path, failure: Failure) -> None:
     """Append `failure` to the folder's failures, and fsync."""
-    append_line(Path(results_dir) / _FAILURES, _to_line(failure))
+    append_line(Path(results_dir) / _FAILURES, to_line(failure))
 
 
 def read_failures(results_dir: Path) -> list[Failure]:
@@ -77,10 +77,11 @@ def write_failures(results_dir: Path, failures: Sequence[Failure]) -> None:
     """Replace the failures of a results folder; without any there is no file."""
     path = Path(results_dir) / _FAILURES
     if failures:
-        atomic_write(path, "".join(map(_to_line, failures)).encode())
+        atomic_write(path, "".join(map(to_line, failures)).encode())
     else:
         path.unlink(missing_ok=True)
 
 
-def _to_line(failure: Failure) -> str:
+def to_line(failure: Failure) -> str:
+    """Return a failure as one JSON line."""
     return json.dumps(asdict(failure), ensure_ascii=False) + "\n"

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pydantic import ValidationError
+
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import GRID_REGIONS, PRECISE, Annotator, DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.redaction import redact
 from quadrat.benchmark.results.records import Record, by_trial, is_complete, read_records_so_far
+from quadrat.benchmark.results.suite_json import SUITE_SCHEMA, check_suite_json
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
 
 __all__ = [
@@ -27,7 +30,6 @@ __all__ = [
     "results_id",
 ]
 
-SUITE_SCHEMA: Final = 1
 _FRAME: Final = ("dataset", "region_size", "budgets", "learner", "void_regions", "regions", "labels", "annotator")
 """What must stay the same within a results folder. Strategies, seeds and resources may change between runs."""
 _ADDED: Final = {
@@ -104,7 +106,8 @@ def prepare_results(
 ) -> None:
     """Write suite.json and environment.json, or refuse a folder that belongs to other data or another suite.
 
-    Trials of an earlier run of the suite (with other strategies or seeds) stay listed.
+    Trials of an earlier run of the suite (with other strategies or seeds) stay listed. Labels are today's: a strategy
+    that has got another one has it in all its trials.
 
     Args:
         results_dir: The folder.
@@ -113,7 +116,7 @@ def prepare_results(
         environment: What `describe_environment` says of this machine.
 
     Raises:
-        ResultsError: When suite or data differ from what the folder holds.
+        ResultsError: When suite or data differ from what the folder holds, or a label names another strategy there.
     """
     check_results(results_dir, suite)
     before = _read(results_dir)
@@ -127,10 +130,7 @@ def prepare_results(
                 )
         _check_maps(results_dir, before["dataset"], dataset)
     own_id = secrets.token_hex(8) if before is None else results_id(before, read_environment(results_dir))
-    trials = [_describe_trial(spec) for spec in suite.trials()]
-    if before is not None:
-        known = {trial["trial_id"] for trial in trials}
-        trials += [trial for trial in before["trials"] if trial["trial_id"] not in known]
+    trials = _merge_trials(results_dir, suite.trials(), [] if before is None else before["trials"])
     value = {
         "schema": SUITE_SCHEMA,
         "id": own_id,
@@ -140,6 +140,47 @@ def prepare_results(
     }
     write_json(results_dir / "suite.json", value)
     write_json(results_dir / "environment.json", dict(environment))
+
+
+def _merge_trials(
+    results_dir: Path, specs: Iterable[TrialSpec], before: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the trials of a suite, then those of an earlier run that are not among them.
+
+    Raises:
+        ResultsError: When a label would name trials of several strategies, whose numbers no reader could tell apart.
+    """
+    specs = list(specs)
+    trials = {spec.trial_id: _describe_trial(spec) for spec in specs}
+    label_of = {_without_seed(spec): spec.label for spec in specs}
+    for entry in before:
+        if entry["trial_id"] in trials:
+            continue
+        spec = _spec_of(entry)
+        label = entry["label"] if spec is None else label_of.get(_without_seed(spec), entry["label"])
+        other = next((one for one in specs if one.label == label), None)
+        if other is not None and (spec is None or _without_seed(spec) != _without_seed(other)):
+            raise ResultsError(
+                f"{results_dir} holds '{label}' with {_short(entry['params'])}, got '{label}' with "
+                f"{_short(other.params)} or other settings, and tables could not tell them apart; give the new one "
+                "another label, or another --results"
+            )
+        trials[entry["trial_id"]] = {**entry, "label": label}
+    return list(trials.values())
+
+
+def _spec_of(entry: Mapping[str, Any]) -> TrialSpec | None:
+    """Return the specification of a listed trial; None where there is none that gives its id."""
+    try:
+        spec = TrialSpec.model_validate(entry.get("spec"))
+    except ValidationError:
+        return None
+    return spec if spec.trial_id == entry["trial_id"] else None
+
+
+def _without_seed(spec: TrialSpec) -> str:
+    """Return what the trials of a strategy have in common, whatever their seeds."""
+    return spec.model_copy(update={"seed": 0}).trial_id
 
 
 def _check_maps(results_dir: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -254,17 +295,20 @@ def finished_trials(
 def _read(results_dir: Path) -> dict[str, Any] | None:
     path = results_dir / "suite.json"
     value = _read_json(path)
-    if value is not None and value.get("schema", 0) > SUITE_SCHEMA:
-        raise ResultsError(f"{path}: expected schema {SUITE_SCHEMA} or older, got {value['schema']}; update quadrat")
+    if value is not None:
+        check_suite_json(path, value)
     return value
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise TypeError("no object")
+        return value
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError, IsADirectoryError) as error:
         raise ResultsError(
             f"{path}: expected JSON, got a damaged file ({error}); restore it, or run the suite in another folder"
         ) from error

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results.suite_json import first_mistake
 from quadrat.benchmark.storage.atomic import clear_disk_errors, make_folders, sync
 from quadrat.benchmark.storage.digest import digest_of
 from quadrat.benchmark.storage.names import is_part
@@ -117,11 +118,7 @@ def as_class(adapter: TypeAdapter[_Parsed], text: str, path: Path, number: int) 
     try:
         line = adapter.validate_json(text, strict=True)  # in JSON a list may be a tuple
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ResultsError(
-            f"{path}:{number}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}, got {first['input']!r:.80}. "
-            f"{WAY_ON}"
-        ) from error
+        raise ResultsError(f"{path}:{number}: {first_mistake(error)}. {WAY_ON}") from error
     if not _is_trial_id(line.trial_id):
         raise ResultsError(f"{path}:{number}: expected a `trial_id`, got {line.trial_id!r:.80}. {WAY_ON}")
     return line

@@ -10,16 +10,18 @@ only a reader of the copy meets:
 - passwords in URLs and assignments are hidden, see `quadrat.benchmark.redaction`.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.redaction import redact
+from quadrat.benchmark.results.failures import Failure, read_failures, to_line
+from quadrat.benchmark.results.folder import read_environment, read_suite_json
+from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.results.selections import ARCHIVE, pack_selections
-from quadrat.benchmark.storage.atomic import atomic_write, write_json
+from quadrat.benchmark.storage.atomic import atomic_write, json_bytes
 
 __all__ = ["CURVES", "GAINS", "publish"]
 
@@ -44,7 +46,7 @@ def publish(source: Path, target: Path) -> None:
     published again.
 
     Raises:
-        ResultsError: When `source` is no results folder, or both are one folder.
+        ResultsError: When `source` is no results folder or one of its files is damaged, or both are one folder.
     """
     source, target = Path(source), Path(target)
     for name in _REQUIRED:
@@ -52,13 +54,17 @@ def publish(source: Path, target: Path) -> None:
             raise ResultsError(f"expected a results folder with {name}, got {source}")
     if source.resolve() == target.resolve():
         raise ResultsError(f"expected another folder than the results to publish in, got {target} for both")
+    read_records(source)  # what is damaged is refused before anything is written
+    cleaned = {
+        "suite.json": json_bytes(_redacted(_clean_suite(read_suite_json(source)))),
+        "environment.json": json_bytes(_redacted(_clean_environment(read_environment(source)))),
+        "failures.jsonl": "".join(map(_clean_failure, read_failures(source))).encode(),
+    }
     for name in (*_REQUIRED, *_OPTIONAL):
         if not (source / name).is_file():
             (target / name).unlink(missing_ok=True)  # of an earlier copy: a failure that is gone
-        elif name in _CLEANED:
-            _CLEANED[name](source / name, target / name)
         else:
-            atomic_write(target / name, (source / name).read_bytes())
+            atomic_write(target / name, cleaned[name] if name in cleaned else (source / name).read_bytes())
     for name, of_report in _FIGURES_OF_REPORT.items():
         found = next((path for path in (source / of_report, source / name) if path.is_file()), None)
         if found is None:
@@ -68,8 +74,7 @@ def publish(source: Path, target: Path) -> None:
     pack_selections([source], target / ARCHIVE)
 
 
-def _clean_suite(source: Path, target: Path) -> None:
-    document = json.loads(source.read_bytes())
+def _clean_suite(document: dict[str, Any]) -> dict[str, Any]:
     for split in ("pool", "test"):
         described = document.get("dataset", {}).get(split, {})
         pack = Path(described.get("path", ""))
@@ -88,7 +93,7 @@ def _clean_suite(source: Path, target: Path) -> None:
         _shorten((part or {}).get("params") or {}, "folder")
     for trial in document.get("trials", ()):
         spec = trial.get("spec")
-        if spec is None:
+        if not spec:
             continue
         spec["dataset"] = _without_folder(spec["dataset"])
         for key in spec.get("files", {}):  # the digest is the identity, not the path
@@ -96,7 +101,7 @@ def _clean_suite(source: Path, target: Path) -> None:
             _shorten(spec["regions"]["params"] if part == "regions" else spec[part], name)
             if part == "params":
                 _shorten(trial["params"], name)
-    write_json(target, _redacted(document))
+    return document
 
 
 def _without_folder(dataset: dict[str, Any]) -> dict[str, Any]:
@@ -110,24 +115,18 @@ def _shorten(values: dict[str, Any], name: str) -> None:
         values[name] = Path(path).name
 
 
-def _clean_environment(source: Path, target: Path) -> None:
-    document = json.loads(source.read_bytes())
+def _clean_environment(document: dict[str, Any]) -> dict[str, Any]:
     for environment in (document, *document.get("others", ())):
         if environment.get("command"):
             environment["command"] = _command_without_paths(environment["command"])
         _shorten(environment, "weights")
-    write_json(target, _redacted(document))
+    return document
 
 
-def _clean_failures(source: Path, target: Path) -> None:
-    """Write failures without the names of machines; paths in tracebacks are cut."""
-    lines = []
-    for line in source.read_text(encoding="utf-8").splitlines():
-        failure = {**json.loads(line), "host": "", "node": ""}
-        for name in ("exception", "traceback"):
-            failure[name] = _PATH.sub(r"\1", redact(str(failure[name])))
-        lines.append(json.dumps(failure, ensure_ascii=False) + "\n")
-    atomic_write(target, "".join(lines).encode())
+def _clean_failure(failure: Failure) -> str:
+    """Return the line of a failure without the names of machines; paths in its traceback are cut."""
+    exception, traceback = (_PATH.sub(r"\1", redact(text)) for text in (failure.exception, failure.traceback))
+    return to_line(replace(failure, host="", node="", exception=exception, traceback=traceback))
 
 
 def _redacted(value: Any) -> Any:
@@ -154,10 +153,3 @@ def _command_without_paths(command: str) -> str:
             name = before.removeprefix("--").upper() if before.startswith("--") else Path(value).name
             words[place] = f"{option}{equals}{name}"
     return " ".join(words)
-
-
-_CLEANED: Final[Mapping[str, Callable[[Path, Path], None]]] = {
-    "suite.json": _clean_suite,
-    "environment.json": _clean_environment,
-    "failures.jsonl": _clean_failures,
-}

@@ -13,6 +13,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.records import Record, read_records
 from quadrat.benchmark.results.selections import Selections
+from quadrat.benchmark.results.suite_json import first_mistake
 
 __all__ = ["Published", "read_published"]
 
@@ -55,15 +56,15 @@ def read_published(
     described = read_suite_json(results_dir)
     try:
         suite = Suite.model_validate(described["suite"])
+        specs = {entry["trial_id"]: TrialSpec.model_validate(entry.get("spec")) for entry in described["trials"]}
     except ValidationError as error:
         raise ResultsError(
-            f"{results_dir / 'suite.json'}: expected a suite that this quadrat can run, got {error.error_count()} "
-            f"mistakes ({error.errors()[0]['msg']}); use the version of its environment.json"
+            f"{results_dir / 'suite.json'}: expected a suite and trials that this quadrat can run, got "
+            f"{error.error_count()} mistakes ({first_mistake(error)}); use the version of its environment.json"
         ) from error
     if root is not None:
         place = root.absolute() if isinstance(root, Path) else root
         suite = suite.model_copy(update={"dataset": suite.dataset.model_copy(update={"root": place})})
-    specs = {entry["trial_id"]: TrialSpec.model_validate(entry["spec"]) for entry in described["trials"]}
     order = {trial_id: index for index, trial_id in enumerate(specs)}
     records = read_records(results_dir)
     known = {record.label for record in records}, {record.seed for record in records}
@@ -97,6 +98,8 @@ def _fault(selections: Selections, specs: Mapping[str, TrialSpec], record: Recor
         return "suite.json does not describe its trial"
     if spec.trial_id != record.trial_id:
         return f"suite.json describes its trial with settings that are known as {spec.trial_id}"
+    if (spec.strategy, spec.seed) != (record.strategy, record.seed):
+        return f"suite.json describes its trial as {spec.strategy} seed {spec.seed}"
     if spec.strategy == FULL_SUPERVISION:
         return None
     for round_ in range(record.round + 1):

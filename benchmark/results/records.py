@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from quadrat.benchmark.config.trial import PRECISE, LabelType
 from quadrat.benchmark.errors import ResultsError
@@ -52,6 +52,12 @@ OLDEST_SCHEMA: Final = 2
 """A reader refuses older ones, and newer ones than `SCHEMA`."""
 
 _RECORDS: Final = "records.jsonl"
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+"""What the values of a record can be: readers refuse others, which would draw a figure from nonsense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,30 +117,30 @@ class Record:
     region_size: int
     recipe: str
     seed: int
-    round: int
-    regions: int
-    picked: int
-    labelled_px: int
-    labelled_fraction: float
-    clicks: int
-    class_px: tuple[int, ...]
+    round: _Count
+    regions: _Count
+    picked: _Count
+    labelled_px: _Count
+    labelled_fraction: _Share
+    clicks: _Count
+    class_px: tuple[_Count, ...]
     void_px: int
-    void_regions: int | None
-    images_opened: int
+    void_regions: _Count | None
+    images_opened: _Count
     exhausted: bool
-    miou: float
-    iou: tuple[float | None, ...]
-    test_classes: int | None
-    pixel_accuracy: float
-    steps: int
-    loss: float
+    miou: _Share
+    iou: tuple[_Share | None, ...]
+    test_classes: _Count | None
+    pixel_accuracy: _Share
+    steps: _Count
+    loss: _Number
     picks_digest: str
-    seconds: dict[str, float]
+    seconds: dict[str, _Number]
     labels: LabelType = PRECISE
-    label_accuracy: float = 1.0
+    label_accuracy: _Share = 1.0
     fits: int = 1
-    ended_at: float | None = None
-    usage: dict[str, float] = field(default_factory=dict)
+    ended_at: _Number | None = None
+    usage: dict[str, _Number] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:

@@ -1,13 +1,14 @@
 """The contents of a results folder: the suite's trials with their records and failures, finished or not."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, PRECISE, LabelType
 from quadrat.benchmark.data.shapes import GRID
+from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.failures import Failure, read_failures
 from quadrat.benchmark.results.folder import read_environment, read_suite_json
 from quadrat.benchmark.results.records import Record, read_records_so_far
@@ -189,25 +190,59 @@ def read_results(path: Path) -> Results:
     """Return the contents of a results folder, finished or not.
 
     Raises:
-        ResultsError: When `path` is not a results folder or one of its files is damaged.
+        ResultsError: When `path` is not a results folder, one of its files is damaged, or they contradict each other.
     """
     described = read_suite_json(path)
     records = read_records_so_far(path)
     failures = {failure.trial_id: failure for failure in read_failures(path)}
-    trials = tuple(_trials(described["trials"], records, failures))
-    known = {trial.trial_id for trial in trials}
+    entries = {entry["trial_id"]: entry for entry in described["trials"]}
+    trials = tuple(_trials(entries.values(), _as_listed(path, records, entries, described), failures))
+    seen: set[tuple[str, int]] = set()
+    for trial in trials:
+        if (trial.label, trial.seed) in seen:
+            raise ResultsError(
+                f"{path / 'suite.json'}: expected one trial of each label and seed, got several of '{trial.label}' "
+                f"seed {trial.seed}, whose numbers no table could tell apart; leave all but one out of `trials`"
+            )
+        seen.add((trial.label, trial.seed))
     return Results(
         path=path,
         suite=described["suite"],
         dataset=described["dataset"],
         environment=read_environment(path),
         trials=trials,
-        num_foreign_records=sum(record.trial_id not in known for record in records),
+        num_foreign_records=sum(record.trial_id not in entries for record in records),
     )
 
 
+def _as_listed(
+    path: Path, records: Iterable[Record], entries: Mapping[str, Mapping[str, Any]], described: Mapping[str, Any]
+) -> Iterator[Record]:
+    """Yield records with the labels that their trials have in suite.json: a label may change, it is no identity.
+
+    Raises:
+        ResultsError: When suite.json says something else of a trial than its records.
+    """
+    num_classes = len(described["dataset"]["classes"])
+    for record in records:
+        if (entry := entries.get(record.trial_id)) is None:
+            continue
+        for name in ("strategy", "seed", "region_size"):
+            if entry[name] != getattr(record, name):
+                raise ResultsError(
+                    f"{path}: {record.name} has {name} {getattr(record, name)!r} in records.jsonl and {entry[name]!r} "
+                    "in suite.json; restore both files from one place"
+                )
+        if not len(record.iou) == len(record.class_px) == num_classes:
+            raise ResultsError(
+                f"{path}: {record.name} has {len(record.iou)} classes in records.jsonl, got {num_classes} in "
+                "suite.json; restore both files from one place"
+            )
+        yield record if record.label == entry["label"] else replace(record, label=entry["label"])
+
+
 def _trials(
-    described: Sequence[Mapping[str, Any]], records: Sequence[Record], failures: Mapping[str, Failure]
+    described: Iterable[Mapping[str, Any]], records: Iterable[Record], failures: Mapping[str, Failure]
 ) -> Iterable[Trial]:
     by_trial: dict[str, dict[int, Record]] = {}
     for record in records:

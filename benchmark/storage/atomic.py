@@ -25,6 +25,7 @@ __all__ = [
     "clear_disk_errors",
     "discard",
     "is_process_gone",
+    "json_bytes",
     "machine_id",
     "make_folders",
     "remove_all_temporaries",
@@ -146,11 +147,11 @@ def discard(path: Path) -> None:
 
 @contextlib.contextmanager
 def clear_disk_errors(path: Path) -> Iterator[None]:
-    """Convert a full disk, a quota or missing rights under `path` into a `ResultsError` that says what to do."""
+    """Convert a full disk, a quota, a limit of sizes or missing rights into a `ResultsError` that says what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             raise
         raise ResultsError(
             f"cannot write {path}: {error.strerror}. Nothing half-written counts as done: "
@@ -232,8 +233,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` to `path` as indented JSON, atomically."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    atomic_write(path, text.encode())
+    atomic_write(path, json_bytes(value))
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return `value` as the content of a file of indented JSON."""
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def make_progress(spec: TrialSpec, round_: int, phase: Any, done: int, total: in
 
 def write_suite_json(suite: Suite, results_dir: Path) -> None:
     """Write what `prepare_results` writes, for a pool without images."""
-    split = {"fingerprint": "0" * 64, "path": "-", "num_images": 4, "num_px": 25600}
+    split = {"fingerprint": "0" * 64, "path": "-", "num_images": 4, "num_px": 25600, "num_regions": {"16": 100}}
     trials = [
         {
             **{

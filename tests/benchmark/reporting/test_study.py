@@ -218,6 +218,8 @@ def test_a_label_whose_region_size_has_no_random_is_not_compared(folder: Path, t
     for trial in described["trials"]:
         trial["region_size"] = 8 if trial["label"] == BEST else 16
     (copy / "suite.json").write_text(json.dumps(described))
+    records = [replace(record, region_size=8 if record.label == BEST else 16) for record in read_records(copy)]
+    (copy / "records.jsonl").write_text("".join(record.to_line() for record in records))
     found = CliRunner().invoke(cli, ["stats", str(copy), "--all"])
     assert found.exit_code == 0, found.output
     assert f"Not compared, since the suite has no Random at the same region size: {BEST}." in found.output

@@ -1,9 +1,11 @@
 """Comparison of two results folders."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.fake_results import write_fake_results
 from support.records import RECORD
 
 from quadrat.benchmark.errors import ResultsError
@@ -59,14 +61,12 @@ def test_only_common_trials_are_compared_on_request(folders: tuple[Path, Path]) 
 
 def test_settings_of_two_suites_that_differ_are_reported_with_both_values(tmp_path: Path) -> None:
     for name, learner in (("first", {"lr": 0.1, "compile": "default"}), ("second", {"lr": 0.2})):
-        suite = {
-            "name": name,
-            "description": f"the {name}",
-            "learner": learner,
-            "budgets": [1, 2],
-            "dataset": {"root": name},
-        }
-        write_json(tmp_path / name / "suite.json", {"suite": suite})
+        (tmp_path / name).mkdir()
+        path = write_fake_results(tmp_path / name, strategies=("random",), seeds=(0,)) / "suite.json"
+        document = json.loads(path.read_text())
+        document["suite"] |= {"name": name, "description": f"the {name}", "learner": learner}
+        document["suite"]["dataset"]["root"] = name
+        write_json(path, document)
     assert suite_differences(tmp_path / "first", tmp_path / "second") == [
         "learner.lr is 0.1 and 0.2",
         "learner.compile is default and not set",

@@ -49,13 +49,14 @@ def test_a_first_line_cut_off_is_replaced_as_well(tmp_path: Path) -> None:
     assert read_records(tmp_path) == [RECORD]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_leaves_the_file_as_it_was_and_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     append_record(tmp_path, RECORD)
 
     def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResultsError, match="free some space"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.fake_results import write_fake_results
 
 from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.errors import ResultsError
@@ -106,8 +107,13 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
         split: {"path": f"/home/me/cache/packed/camvid-{split}"} for split in ("pool", "test")
     }
     packed["pool"]["maps"] = [{"name": "slic", "path": "/home/me/cache/packed/camvid-pool/regions-slic-r16"}]
-    suite = {"dataset": {"name": "camvid", "root": "/home/me/data"}, "learner": {"weights": "packaged"}}
-    (folder / "suite.json").write_text(json.dumps({"suite": suite, "dataset": packed, "trials": []}))
+    data = {"name": "camvid", "root": "/home/me/data", "pool": "train", "test": "test"}
+    suite = {"dataset": data, "learner": {"weights": "packaged"}}
+    document = json.loads((write_fake_results(tmp_path) / "suite.json").read_text()) | {"trials": []}
+    document["suite"] |= suite
+    for split in ("pool", "test"):
+        document["dataset"][split] |= packed[split]
+    (folder / "suite.json").write_text(json.dumps(document))
     command = "quadrat run /home/me/my.yaml --cache /scratch/me --set learner.iterations=5 --results=/home/me/out"
     (folder / "environment.json").write_text(json.dumps({"cores": 2, "command": command}))
     curves = folder / "report" / "files" / "learning-curves-labelled-fraction.svg"
@@ -125,17 +131,13 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
         "learning-curves.svg",
         "gains.svg",
     }
-    assert json.loads((target / "suite.json").read_text()) == {
-        "suite": {**suite, "dataset": {"name": "camvid", "root": None}},
-        "dataset": {
-            "pool": {
-                "path": "cache/packed/camvid-pool",
-                "maps": [{"name": "slic", "path": "cache/packed/camvid-pool/regions-slic-r16"}],
-            },
-            "test": {"path": "cache/packed/camvid-test"},
-        },
-        "trials": [],
+    document["suite"]["dataset"]["root"] = None
+    document["dataset"]["pool"] |= {
+        "path": "cache/packed/camvid-pool",
+        "maps": [{"name": "slic", "path": "cache/packed/camvid-pool/regions-slic-r16"}],
     }
+    document["dataset"]["test"]["path"] = "cache/packed/camvid-test"
+    assert json.loads((target / "suite.json").read_text()) == document
     assert json.loads((target / "environment.json").read_text()) == {
         "cores": 2,
         "command": "quadrat run my.yaml --cache CACHE --set learner.iterations=5 --results=RESULTS",

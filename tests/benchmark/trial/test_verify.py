@@ -179,7 +179,12 @@ def test_a_suite_of_another_version_is_a_clear_error(copy: Path) -> None:
     document = json.loads(path.read_text())
     document["suite"]["of_the_future"] = 1
     path.write_text(json.dumps(document))
-    with pytest.raises(ResultsError, match=r"expected a suite that this quadrat can run, got 1 mistakes"):
+    with pytest.raises(ResultsError, match=r"that this quadrat can run, got 1 mistakes \(`of_the_future`"):
+        read_published(copy)
+    del document["suite"]["of_the_future"]
+    document["trials"][0]["spec"]["of_the_future"] = 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match=r"that this quadrat can run, got 1 mistakes \(`of_the_future`"):
         read_published(copy)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from support.fake_trials import make_suite, write_suite_json
 
 from quadrat.benchmark.results.lock import lock_results
 from quadrat.cluster.cli.clean import PARTS, sizes
@@ -21,7 +22,8 @@ def folder(tmp_path: Path) -> Path:
         path = folder / name if "." in name else folder / name / "deep" / "file"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size)
-    (folder / "suite.json").write_text('{"schema": 1}')
+    write_suite_json(make_suite(), tmp_path / "suite")
+    (tmp_path / "suite" / "suite.json").replace(folder / "suite.json")
     (folder / "notes.txt").write_text("mine")
     return folder
 
@@ -34,7 +36,9 @@ def test_sizes_are_those_of_the_files(folder: Path) -> None:
     found = sizes(folder)
     assert found["store"] == SIZES["store"]
     assert found["mlflow"] == SIZES["mlflow.db"] + SIZES["mlartifacts"]
-    assert found["records"] == sum(SIZES[name] for name in PARTS["records"]) - SIZES["suite.json"] + 13
+    assert found["records"] == sum(SIZES[name] for name in PARTS["records"]) - SIZES["suite.json"] + (
+        (folder / "suite.json").stat().st_size
+    )
 
 
 def test_records_report_and_what_is_not_quadrats_stay(quadrat: Callable[..., Result], folder: Path) -> None:
@@ -66,6 +70,8 @@ def test_nothing_is_removed_unasked_from_other_folders_or_while_a_run_writes(
     before = names(folder)
     assert quadrat("clean", folder).exit_code == 1  # no answer is no
     (tmp_path / "plain" / "store").mkdir(parents=True)
+    assert quadrat("clean", tmp_path / "plain", "--yes").exit_code == 2
+    (tmp_path / "plain" / "suite.json").write_text('{"schema": 1, "name": "of another program"}')
     assert quadrat("clean", tmp_path / "plain", "--yes").exit_code == 2
     lock = lock_results(folder)
     try:
