@@ -3,7 +3,6 @@
 Only the learner is measured; selecting, packing, starting Ray and writing files are left out.
 """
 
-import math
 import os
 import resource
 import tempfile
@@ -11,28 +10,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 from quadrat.benchmark.config.sharing import SharedNeeds
 from quadrat.benchmark.config.suite import Suite
-from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.learning.learner import Fitted, Learner
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.planning.extent import DataExtent
+from quadrat.benchmark.planning.random_data import NUM_IMAGES, RandomData, seconds_per_item
 from quadrat.benchmark.planning.side_by_side import MAX_BESIDE, beside
 from quadrat.benchmark.planning.work import Workload
-from quadrat.benchmark.seeds import rng
-from quadrat.benchmark.trial.oracle import RevealedLabels
 
 __all__ = ["Limits", "Measured", "local_devices", "measure"]
 
 # Iterations and images before the clock starts: on CUDA some are launched kernel by kernel before a graph is captured.
 _WARM_UP_STEPS: Final = {"cpu": 2, "cuda": 6}
 _WARM_UP_IMAGES: Final = {"cpu": 1, "cuda": 40}
-_NUM_IMAGES: Final = {"cpu": 8, "cuda": 96}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,16 +135,16 @@ def measure(
         image_scale = extent.height * extent.width / (size[0] * size[1])
         notes.append(f"images were measured at {size[1]} x {size[0]} and scaled by {image_scale:.1f}")
     region_size = min(suite.region_sizes[0], *size)
-    data = _RandomData(size, extent.num_classes, region_size, device, threads, limits.phase_s)
+    data = RandomData(size, extent.num_classes, region_size, device, threads, limits.phase_s)
     with tempfile.TemporaryDirectory(prefix="quadrat-plan-") as folder:
         encode_s = feature_bytes = 0.0
         if recipe.frozen:
             report("encoding")
             learner = data.learner(recipe, Path(folder))
-            encode_s = _seconds_per_item(data, lambda on_step: learner.prepare(on_step), warm_up=1) * image_scale
+            encode_s = seconds_per_item(data, lambda on_step: learner.prepare(on_step), warm_up=1) * image_scale
             learner.prepare()  # the rest of them
             kept = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-            feature_bytes = kept / (2 * _NUM_IMAGES[device]) * image_scale
+            feature_bytes = kept / (2 * NUM_IMAGES[device]) * image_scale
         report("fit")
         iteration_s, factor, compile_s = _iteration_s(data, recipe, Path(folder), limits)
         if compile_s is not None:
@@ -174,7 +167,7 @@ def measure(
         path = Path(folder) / "fitted.pt"
         fitted.save(path)
         report("evaluate")
-        evaluate_s = image_scale * _seconds_per_item(
+        evaluate_s = image_scale * seconds_per_item(
             data, lambda on_step: learner.evaluate(fitted, data.masks, on_step), warm_up=_WARM_UP_IMAGES[device]
         )
         score_s = {}
@@ -202,94 +195,6 @@ def measure(
         )
 
 
-class _Arrays:
-    """Images or masks in memory, with the interface of a packed split."""
-
-    def __init__(self, arrays: list[npt.NDArray[np.uint8]], num_classes: int) -> None:
-        self._arrays = arrays
-        self.num_classes = num_classes
-        self.sizes = np.array([array.shape[:2] for array in arrays], dtype=np.int32)
-        self.fingerprint = f"{id(self):x}"
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def image(self, index: int, /) -> npt.NDArray[np.uint8]:
-        return self._arrays[index]
-
-    def mask(self, index: int, /) -> npt.NDArray[np.uint8]:
-        return self._arrays[index]
-
-
-class _TimeLimitReached(Exception):
-    """Raised to end a phase that was measured for long enough."""
-
-
-class _RandomData:
-    """Random images and labels on a device, and the clock that times work on them."""
-
-    def __init__(
-        self, size: tuple[int, int], num_classes: int, region_size: int, device: str, threads: int, phase_s: float
-    ) -> None:
-        draw = rng(0, "plan")
-        self.device = device
-        self._threads = threads
-        self.phase_s = phase_s
-        # CPU time is what the work costs, whatever else runs on the machine.
-        self.is_cpu_time = device == "cpu"
-        self._num_classes = num_classes
-        self._pool, self._test = (
-            _Arrays(
-                [draw.integers(256, size=(*size, 3), dtype=np.uint8) for _ in range(_NUM_IMAGES[device])], num_classes
-            )
-            for _ in range(2)
-        )
-        labels = [draw.integers(num_classes, size=size, dtype=np.uint8) for _ in range(_NUM_IMAGES[device])]
-        self.masks = _Arrays(labels, num_classes)
-        self.layout = RegionGrid(self._pool.sizes, region_size)
-        # In memory instead of packed: the same attributes.
-        self.labels = RevealedLabels(self.masks, self.layout, np.ones(self.layout.num_regions, dtype=bool))  # type: ignore[arg-type]
-        if device == "cuda":
-            import torch
-
-            torch.cuda.reset_peak_memory_stats()
-
-    def learner(self, recipe: Recipe, folder: Path) -> Learner:
-        return Learner(
-            recipe,
-            train=self._pool,
-            test=self._test,
-            num_classes=self._num_classes,
-            device=self.device,
-            threads=self._threads,
-            cache_dir=folder,
-        )
-
-    def clock(self) -> float:
-        """Return seconds of work: CPU time divided by the threads, as if all of them were busy; on a GPU wall time."""
-        return time.process_time() / self._threads if self.is_cpu_time else time.perf_counter()
-
-    def wait(self) -> None:
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.synchronize()
-
-    def device_name(self) -> str:
-        if self.device != "cuda":
-            return "cpu"
-        import torch
-
-        return f"cuda ({torch.cuda.get_device_name()})"
-
-    def gpu_bytes(self) -> int | None:
-        if self.device != "cuda":
-            return None
-        import torch
-
-        return int(torch.cuda.max_memory_allocated())
-
-
 @dataclass(frozen=True)
 class _Fit:
     """A fit without an end on random data, which another process can run too."""
@@ -302,7 +207,7 @@ class _Fit:
     recipe: Recipe
 
     def __call__(self, folder: Path, on_step: Callable[[int, int], None]) -> None:
-        data = _RandomData(self.size, self.num_classes, self.region_size, "cpu", self.threads, self.phase_s)
+        data = RandomData(self.size, self.num_classes, self.region_size, "cpu", self.threads, self.phase_s)
         data.learner(self.recipe, folder).fit(data.labels, seed=0, round=0, on_step=on_step)
 
 
@@ -311,16 +216,16 @@ def _small(recipe: Recipe, limits: Limits) -> Recipe:
     return recipe.model_copy(update={"batch_size": 2, "crop": min(recipe.crop, limits.cpu_crop)})
 
 
-def _seconds_per_iteration(data: _RandomData, recipe: Recipe, folder: Path) -> float:
+def _seconds_per_iteration(data: RandomData, recipe: Recipe, folder: Path) -> float:
     learner = data.learner(recipe, folder)
-    return _seconds_per_item(
+    return seconds_per_item(
         data,
         lambda on_step: learner.fit(data.labels, seed=0, round=0, on_step=on_step),
         warm_up=_WARM_UP_STEPS[data.device],
     )
 
 
-def _slowdown(data: _RandomData, fit: _Fit, num_beside: int, folder: Path, notes: list[str]) -> float:
+def _slowdown(data: RandomData, fit: _Fit, num_beside: int, folder: Path, notes: list[str]) -> float:
     """Return how many times as long an iteration takes while others run beside it; `notes` gets the caveats."""
     alone_s, slowdown = _seconds_per_iteration(data, fit.recipe, folder), 1.0
     with beside(num_beside, fit) as have_begun:
@@ -333,37 +238,7 @@ def _slowdown(data: _RandomData, fit: _Fit, num_beside: int, folder: Path, notes
     return slowdown
 
 
-def _seconds_per_item(data: _RandomData, work: Callable[[Callable[[int, int], None]], Any], *, warm_up: int) -> float:
-    """Return seconds per item of `work`, which calls back with (items done, items in all), after `warm_up` items."""
-    start_s = 0.0
-    first = last = 0
-    until_s = math.inf
-
-    def on_step(done: int, total: int) -> None:
-        nonlocal start_s, first, last, until_s
-        if done < warm_up:
-            return
-        if first:
-            last = done
-            if time.monotonic() >= until_s:
-                raise _TimeLimitReached
-            return
-        data.wait()
-        start_s, first, until_s = data.clock(), done, time.monotonic() + data.phase_s
-
-    before_s = data.clock()
-    try:
-        work(on_step)
-    except _TimeLimitReached:
-        pass
-    data.wait()  # once, not after each: a device works on while the next item is prepared
-    if last > first:
-        return (data.clock() - start_s) / (last - first)
-    # All images went through in one batch: with its warm-up, which is the most it can be.
-    return (data.clock() - before_s) / max(first, 1)
-
-
-def _iteration_s(data: _RandomData, recipe: Recipe, folder: Path, limits: Limits) -> tuple[float, float, float | None]:
+def _iteration_s(data: RandomData, recipe: Recipe, folder: Path, limits: Limits) -> tuple[float, float, float | None]:
     """Return seconds of an iteration, the factor they were scaled by (1: not scaled), and seconds of compiling."""
     compile_s: float | None = None
 
@@ -383,8 +258,8 @@ def _iteration_s(data: _RandomData, recipe: Recipe, folder: Path, limits: Limits
     return run(recipe), 1.0, compile_s
 
 
-def _score_s(data: _RandomData, learner: Learner, fitted: Fitted, needs: SharedNeeds) -> float:
-    return _seconds_per_item(
+def _score_s(data: RandomData, learner: Learner, fitted: Fitted, needs: SharedNeeds) -> float:
+    return seconds_per_item(
         data,
         lambda on_step: learner.score(
             fitted,

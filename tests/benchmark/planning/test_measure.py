@@ -10,7 +10,8 @@ from support import companions
 from quadrat.benchmark.config.suite import load_suite
 from quadrat.benchmark.planning import side_by_side
 from quadrat.benchmark.planning.extent import DataExtent
-from quadrat.benchmark.planning.measure import Limits, _RandomData, _seconds_per_item, measure
+from quadrat.benchmark.planning.measure import Limits, measure
+from quadrat.benchmark.planning.random_data import RandomData, seconds_per_item
 from quadrat.benchmark.planning.side_by_side import beside
 from quadrat.benchmark.planning.work import count_work
 
@@ -46,7 +47,7 @@ def test_what_is_too_large_for_a_cpu_is_measured_small_and_scaled() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_time_that_other_programs_take_is_not_counted_for_any_number_of_threads(threads: int) -> None:
     """An item works for 20 ms and waits for 60, as on a busy machine: by wall time it is four times as long."""
-    data = _RandomData((16, 16), 3, 8, "cpu", threads, 5.0)
+    data = RandomData((16, 16), 3, 8, "cpu", threads, 5.0)
 
     def work(on_step: Callable[[int, int], None]) -> None:
         for done in range(1, 11):
@@ -56,7 +57,7 @@ def test_time_that_other_programs_take_is_not_counted_for_any_number_of_threads(
             time.sleep(0.06)
             on_step(done, 10)
 
-    assert _seconds_per_item(data, work, warm_up=1) == pytest.approx(0.02 / threads, rel=0.3)
+    assert seconds_per_item(data, work, warm_up=1) == pytest.approx(0.02 / threads, rel=0.3)
 
 
 def test_processes_beside_have_begun_while_the_context_is_open_and_are_gone_after_it(
