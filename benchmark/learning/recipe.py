@@ -90,7 +90,7 @@ class Recipe(BaseModel):
     momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
     weight_decay: float = Field(default=5e-4, ge=0.0, allow_inf_nan=False)
     poly_power: float = Field(default=0.9, ge=0.0, allow_inf_nan=False)
-    iterations: int | None = Field(default=None, ge=1)
+    iterations: int | None = Field(default=None, ge=1, le=10**9)
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=16, ge=2)
     crop: int = Field(default=513, ge=16)

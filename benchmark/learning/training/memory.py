@@ -15,7 +15,7 @@ from quadrat.benchmark.errors import TrainingError
 from quadrat.benchmark.learning.network.model import Network
 from quadrat.benchmark.learning.recipe import Recipe
 
-__all__ = ["check_memory", "fit_bytes", "memory_of"]
+__all__ = ["check_memory", "fit_bytes", "largest_window", "memory_of"]
 
 _CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
 """Limit of the memory of a container (cgroup v2): bytes, or "max"."""
@@ -24,9 +24,9 @@ _CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
 def fit_bytes(network: Network, recipe: Recipe) -> int:
     """Return the bytes that an iteration of a fine-tuned recipe needs at least.
 
-    Counted are weights, gradients and the optimiser's state, the batch, and all that the forward pass keeps for the
-    backward pass, from shapes alone (torch's meta device). Not counted: loss, workspaces, what an operator needs for a
-    moment. In bf16 activations count half.
+    Counted are weights, gradients and the optimiser's state, the batch, the windows that it is rescaled from where all
+    of them are the largest, and all that the forward pass keeps for the backward pass, from shapes alone (torch's meta
+    device). Not counted: loss, workspaces, what an operator needs for a moment. In bf16 activations count half.
 
     Args:
         network: The network that is trained; it is not changed.
@@ -50,7 +50,13 @@ def fit_bytes(network: Network, recipe: Recipe) -> int:
     if recipe.precision == "bf16":
         kept_bytes //= 2
     num_states = 1 if recipe.optimizer == "sgd" else 2
-    return kept_bytes + weights * (2 + num_states) + _bytes_of(images_B3HW)
+    windows_bytes = recipe.batch_size * largest_window(recipe) ** 2 * (3 + 1)  # colours and label of a pixel
+    return kept_bytes + weights * (2 + num_states) + _bytes_of(images_B3HW) + windows_bytes
+
+
+def largest_window(recipe: Recipe) -> int:
+    """Return the side of the largest window of an image that is rescaled to a crop, pixels."""
+    return max(1, round(recipe.crop / recipe.scale[0]))
 
 
 def memory_of(device: torch.device) -> int:
@@ -73,8 +79,9 @@ def check_memory(network: Network, recipe: Recipe, device: torch.device) -> None
         where = "the GPU" if device.type == "cuda" else "this machine"
         raise TrainingError(
             f"expected a fit that fits into the {there / 2**30:.1f} GiB of {where}, got one that needs at least "
-            f"{needed / 2**30:.1f} GiB: {recipe.batch_size} crops of {recipe.crop} x {recipe.crop} px an iteration. "
-            "Lower learner.batch_size or learner.crop"
+            f"{needed / 2**30:.1f} GiB: {recipe.batch_size} crops of {recipe.crop} x {recipe.crop} px an iteration, "
+            f"from windows of up to {largest_window(recipe)} px. Lower learner.batch_size or crop, or raise the "
+            "smaller learner.scale"
         )
 
 

@@ -57,7 +57,9 @@ def test_what_is_kept_for_the_backward_pass_is_counted(
     pixels = 5 * 20 * 20  # 18 px padded to 20
     kept = pixels * (3 + 8) * bytes_each  # the input of each convolution; ReLU keeps its output, which is one of them
     weights = (8 * 3 * 9 + 2 * 8) * 4
-    assert fit_bytes(Small(), recipe) == kept + copies * weights + pixels * 3 * 4  # type: ignore[arg-type]
+    windows = 5 * 36 * 36 * 4  # 18 px at half the scale: RGB and a label a pixel
+    found = fit_bytes(Small(), recipe)  # type: ignore[arg-type]
+    assert found == kept + copies * weights + pixels * 3 * 4 + windows
 
 
 def small(write_suite: Callable[..., Path], *settings: str) -> tuple[Network, Recipe]:
@@ -70,10 +72,16 @@ def test_a_fit_of_thousands_of_large_crops_is_one_sentence(write_suite: Callable
     network, recipe = small(write_suite, "learner.batch_size=4000", "learner.crop=3000")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(
-        TrainingError, match=r"of this machine, got .*4000 crops of 3000 x 3000 px.*batch_size or learn"
+        TrainingError, match=r"of this machine, got .*4000 crops of 3000 x 3000 px.*batch_size or crop"
     ):
         check_memory(network, recipe, CPU)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_windows_of_a_tiny_scale_are_one_sentence(write_suite: Callable[..., Path]) -> None:
+    network, recipe = small(write_suite, "learner.scale=[0.0001, 1.0]")
+    with pytest.raises(TrainingError, match=r"windows of up to 320000 px\. .*raise the smaller learner\.scale"):
+        check_memory(network, recipe, CPU)
 
 
 def test_a_fit_that_fits_is_not_refused(write_suite: Callable[..., Path]) -> None:
