@@ -164,7 +164,7 @@ def protocol_of(results: Results, trial: Trial) -> dict[str, Any]:
         "annotator": suite.get("annotator") or _NO_ERRORS,
         "void_regions": suite.get("void_regions", "offer"),
         "budgets": list(spec.get("budgets", suite["budgets"])),
-        "learner": spec.get("learner", suite.get("learner", {})),
+        "learner": spec.get("learner", suite["learner"]),
         "files": {key: digest for key, digest in spec.get("files", {}).items() if key.startswith("learner.")},
         _MEAN: _mean_of(trial),
     }
@@ -302,7 +302,7 @@ def _add_full_supervision(draft: _Draft, name: str, results: Results, left_out: 
     trials = [trial for trial in results.trials if trial.is_full_supervision and trial.state == "done"]
     if not trials or not draft.has_equal_full:
         return
-    protocol = dict(leaves({"learner": trials[0].spec.get("learner", results.suite.get("learner", {}))}))
+    protocol = dict(leaves({"learner": trials[0].spec.get("learner", results.suite["learner"])}))
     protocol["steps"] = trials[0].records[0].steps
     if draft.full_protocol is None:
         draft.full_protocol = protocol

@@ -75,23 +75,21 @@ def publish(source: Path, target: Path) -> None:
 
 
 def _clean_suite(document: dict[str, Any]) -> dict[str, Any]:
-    for split in ("pool", "test"):
-        described = document.get("dataset", {}).get(split, {})
-        pack = Path(described.get("path", ""))
+    dataset, suite = document["dataset"], document["suite"]
+    for described in (dataset["pool"], dataset["test"]):
+        pack = Path(described["path"])
         for found in described.get("maps", ()):
             if (path := Path(found["path"])).is_absolute():
                 found["path"] = f"cache/packed/{pack.name}/{path.name}"
         if pack.is_absolute():
             described["path"] = f"cache/packed/{pack.name}"
-    if "warnings" in document.get("dataset", {}):
-        document["dataset"]["warnings"] = [_PATH.sub(r"\1", text) for text in document["dataset"]["warnings"]]
-    suite = document.get("suite", {})
-    if "dataset" in suite:
-        suite["dataset"] = _without_folder(suite["dataset"])
-    _shorten(suite.get("learner", {}), "weights")
-    for part in (suite.get("regions"), *(suite.get("strategies") or ())):
-        _shorten((part or {}).get("params") or {}, "folder")
-    for trial in document.get("trials", ()):
+    if "warnings" in dataset:
+        dataset["warnings"] = [_PATH.sub(r"\1", text) for text in dataset["warnings"]]
+    suite["dataset"] = _without_folder(suite["dataset"])
+    _shorten(suite["learner"], "weights")
+    for part in (suite.get("regions", {}), *suite.get("strategies", ())):
+        _shorten(part.get("params") or {}, "folder")
+    for trial in document["trials"]:
         spec = trial.get("spec")
         if not spec:
             continue

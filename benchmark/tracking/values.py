@@ -76,7 +76,7 @@ class SuiteFacts:
             group = self._group_of[trial_id] = group_id(trial)
             self.groups.setdefault(group, trial)
             self._members.setdefault(group, []).append(trial_id)
-        self._seed_width = len(str(max(abs(trial["seed"]) for trial in self.trials.values())))
+        self._seed_width = len(str(max(trial["seed"] for trial in self.trials.values())))
         own = [trial for trial in self.trials.values() if trial["strategy"] != FULL_SUPERVISION]
         self._looks = looks_of(
             {trial["label"]: trial["strategy"] for trial in own},

@@ -52,6 +52,7 @@ def results_of(
             "name": "in-memory",
             "dataset": {"name": "made up", "pool": "train", "test": "test", "params": {}},
             "budgets": [10 * (round_ + 1) for round_ in range(planned)],
+            "learner": {},
             "seeds": seeds,
         },
         dataset={"classes": ["a"]},
