@@ -71,9 +71,7 @@ def small(write_suite: Callable[..., Path], *settings: str) -> tuple[Network, Re
 def test_a_fit_of_thousands_of_large_crops_is_one_sentence(write_suite: Callable[..., Path]) -> None:
     network, recipe = small(write_suite, "learner.batch_size=4000", "learner.crop=3000")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with pytest.raises(
-        TrainingError, match=r"of this machine, got .*4000 crops of 3000 x 3000 px.*batch_size or crop"
-    ):
+    with pytest.raises(TrainingError, match=r"of this machine, got .*4000 crops of 3000 x 3000 px.*batch_size or crop"):
         check_memory(network, recipe, CPU)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
