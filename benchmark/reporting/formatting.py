@@ -1,12 +1,17 @@
 """Numbers and lists as text, the same way in sentences, tables and captions."""
 
+from __future__ import annotations
+
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from quadrat.benchmark.analysis.label_efficiency import CostInterval
 from quadrat.benchmark.analysis.measures import FRACTION, Cost
-from quadrat.benchmark.analysis.statistics import Difference, Summary
+
+if TYPE_CHECKING:  # they need scipy, which commands that write no report do without
+    from quadrat.benchmark.analysis.label_efficiency import CostInterval
+    from quadrat.benchmark.analysis.statistics import Difference, Summary
 
 __all__ = [
     "ABSENT",
@@ -81,6 +86,7 @@ def cost_interval(found: CostInterval, show: Callable[[float], str]) -> str:
     """Return the interval of a cost; an open end is written as a bound.
 
     Examples:
+        >>> from quadrat.benchmark.analysis.label_efficiency import CostInterval
         >>> cost_interval(CostInterval(low=3.14, high=None), lambda value: f"{number(value)} %")
         '≥ 3.1 %'
     """

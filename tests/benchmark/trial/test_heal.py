@@ -11,8 +11,8 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.learning.learner import Learner
 from quadrat.benchmark.results.previews import previews_path, read_previews
-from quadrat.benchmark.results.publish import publish
 from quadrat.benchmark.results.records import Record, without_timings
+from quadrat.benchmark.results.selections import pack_selections
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.loop import run_trial
 from quadrat.benchmark.trial.progress import Progress
@@ -129,12 +129,8 @@ def test_flipped_test_masks_are_packed_again_and_the_records_are_the_same(
 def test_a_damaged_published_selection_is_an_error_that_names_the_file_and_the_way_on(
     original: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "published").mkdir()
-    source = Path(shutil.copytree(original, tmp_path / "source"))
-    for name in ("records.jsonl", "suite.json", "environment.json"):
-        (source / name).write_text("{}\n")
-    publish(source, tmp_path / "published")
     archive = tmp_path / "published" / "selections.zip"
+    pack_selections([original], archive)
     data = bytearray(archive.read_bytes())
     data[data.index(b"round-1.npz") + 40] ^= 1
     archive.write_bytes(data)

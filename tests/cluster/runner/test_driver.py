@@ -18,9 +18,9 @@ from support.waiting import await_
 
 from quadrat.benchmark.errors import ResultsError, TrainingError
 from quadrat.benchmark.results.failures import read_failures
+from quadrat.benchmark.results.folder import prepare_results
 from quadrat.benchmark.results.lock import lock_results
 from quadrat.benchmark.results.records import read_records
-from quadrat.benchmark.storage.atomic import write_json
 from quadrat.cluster.progress.display import LineDisplay
 from quadrat.cluster.progress.progress import RunProgress
 from quadrat.cluster.runner.driver import _warn_of_exhaustion, run_in_foreground, run_on_ray
@@ -88,7 +88,9 @@ def test_the_folder_of_another_suite_is_refused_before_anything_runs(tmp_path: P
 
 
 def test_a_budget_beyond_the_pool_is_reported_before_anything_runs(tmp_path: Path) -> None:
-    write_json(tmp_path / "suite.json", {"schema": 1, "dataset": {"pool": {"num_regions": {"16": 10}}}})
+    split = {"fingerprint": "0" * 64, "path": "pool", "num_images": 2, "num_px": 2560, "num_regions": {"16": 10}}
+    dataset = {"classes": ["one", "two"], "colours": [[0, 0, 0]] * 2, "pool": split, "test": split}
+    prepare_results(tmp_path, SUITE, dataset=dataset, environment={})
     out = io.StringIO()
     _warn_of_exhaustion(tmp_path, TRIALS, LineDisplay(RunProgress(TRIALS), out))
     assert "the pool has 10 regions of 16 px, fewer than the largest budget, 16" in out.getvalue()
