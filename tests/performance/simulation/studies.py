@@ -1,7 +1,7 @@
 """Simulated studies: learning curves of strategies whose true curves are known, many studies at once.
 
-Levels and spreads are those of `results/camvid-cpu`: round 0 is shared within a seed, later rounds have a deviation
-that the strategies of a seed share and one of their own.
+Levels and spreads are like those of the suite `camvid-cpu`: round 0 is shared within a seed, later rounds have a
+deviation that the strategies of a seed share and one of their own.
 """
 
 from collections.abc import Sequence
