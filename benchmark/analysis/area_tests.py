@@ -45,7 +45,7 @@ class AreaComparison:
         adjusted_p: After Holm's correction over the whole family.
         verdict: `better` or `worse` where `adjusted_p` is below 1 - LEVEL.
         by_seed: Seed -> difference of the areas, of every seed that both have.
-        seeds_needed: Planning figure for an open comparison: the seeds, in all, that would settle it with 80 % power
+        seeds_needed: Planning figure for an open comparison: the seeds, in all, that would decide it with 80 % power
             if the true gain were the one observed. None where it isn't open, and where more than
             `power.MAX_SEEDS` would be needed.
     """

@@ -32,7 +32,7 @@ from quadrat.benchmark.reporting.tables.primary import SHORT_TITLES, gains_table
 from quadrat.benchmark.reporting.tables.queries import named_queries, query_sentences
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["HARDLY_LEARNS", "ReportSummary", "pairwise_finding", "primary_headline", "report_summary", "settled_by"]
+__all__ = ["HARDLY_LEARNS", "ReportSummary", "decided_by", "pairwise_finding", "primary_headline", "report_summary"]
 
 HARDLY_LEARNS: Final = 25.0
 """mIoU in percent of full supervision below which a recipe is said to hardly learn: a convention of ours. What labels
@@ -178,7 +178,7 @@ def _disagreements(primary: PrimaryAnalysis) -> Iterator[str]:
 
 
 def _power(primary: PrimaryAnalysis) -> Iterator[str]:
-    """Yield which gains the seeds can detect, and how many seeds would settle what is open."""
+    """Yield which gains the seeds can detect, and how many seeds would decide what is open."""
     detectable = [
         f"{axis.detectable_gain:.1f} points over {SHORT_TITLES[axis.cost.key]}"
         for axis in primary.axes
@@ -189,23 +189,23 @@ def _power(primary: PrimaryAnalysis) -> Iterator[str]:
     num_seeds = max(found.num_seeds for found in primary.comparisons)
     text = f"{num_seeds} seeds detect a gain of {listed(detectable)} with {percent(POWER)} power"
     needed = [found.seeds_needed for found in primary.comparisons if found.verdict == "open"]
-    yield f"{text}{f'. {settled_by(needed)}' if needed else '; nothing is open'}."
+    yield f"{text}{f'. {decided_by(needed)}' if needed else '; nothing is open'}."
 
 
-def settled_by(needed: Sequence[int | None]) -> str:
-    """Return how many seeds would settle the open comparisons; None stands for more than MAX_SEEDS."""
+def decided_by(needed: Sequence[int | None]) -> str:
+    """Return how many seeds would decide the open comparisons; None stands for more than MAX_SEEDS."""
     within = sorted({num for num in needed if num is not None})
     num_within, num_beyond = sum(num is not None for num in needed), needed.count(None)
     if len(needed) == 1:
         seeds = f"{within[0]} seeds" if within else f"more than {MAX_SEEDS} seeds"
-        return f"One comparison is open: if the gain observed were true, {seeds} would settle it"
+        return f"One comparison is open: if the gain observed were true, {seeds} would decide it"
     opening = f"{len(needed)} comparisons are open: if the gains observed were true,"
     spans = f"{within[0]} to {within[-1]}" if len(within) > 1 else f"{within[0]}" if within else ""
     if not num_beyond:
-        return f"{opening} {spans} seeds would settle them"
+        return f"{opening} {spans} seeds would decide them"
     if not num_within:
-        return f"{opening} more than {MAX_SEEDS} seeds would settle them"
-    return f"{opening} {spans} seeds would settle {num_within} of them, {num_beyond} need more than {MAX_SEEDS}"
+        return f"{opening} more than {MAX_SEEDS} seeds would decide them"
+    return f"{opening} {spans} seeds would decide {num_within} of them, {num_beyond} need more than {MAX_SEEDS}"
 
 
 def pairwise_finding(found: Analysis) -> str | None:

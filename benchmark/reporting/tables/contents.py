@@ -39,7 +39,7 @@ __all__ = ["GAINS_CAPTION", "tables_of"]
 
 GAINS_CAPTION = (
     "Gain in mean mIoU over the budget (area under the curve) in points; intervals that hold all together, with at "
-    "least 95 %; p after Holm's correction over all of it. * significant. Seeds: how many, in all, would settle an "
+    "least 95 %; p after Holm's correction over all of it. * significant. Seeds: how many, in all, would decide an "
     "open comparison with 80 % power if the gain observed were the true one."
 )
 

@@ -75,5 +75,5 @@ def _seeds(found: AreaComparison | None) -> Cell:
     if found is None or found.verdict == "not tested":
         return Cell(text=ABSENT)
     if found.verdict != "open":
-        return Cell(text="settled")
+        return Cell(text="decided")
     return Cell(text=f"> {MAX_SEEDS}" if found.seeds_needed is None else str(found.seeds_needed))

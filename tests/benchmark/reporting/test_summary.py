@@ -15,7 +15,7 @@ from support.fake_results import write_fake_results
 from quadrat.benchmark.analysis.measures import COSTS
 from quadrat.benchmark.analysis.pairwise import pairwise_tests
 from quadrat.benchmark.reporting.provenance import facts
-from quadrat.benchmark.reporting.summary import pairwise_finding, report_summary, settled_by
+from quadrat.benchmark.reporting.summary import decided_by, pairwise_finding, report_summary
 from quadrat.benchmark.reporting.tables.analysis import label_efficiency_table
 from quadrat.benchmark.reporting.text import as_text
 from quadrat.benchmark.results.trials import Results, read_results
@@ -46,23 +46,23 @@ def test_only_the_primary_analysis_is_called_significant(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("needed", "sentence"),
     [
-        ([12], "One comparison is open: if the gain observed were true, 12 seeds would settle it"),
-        ([None], "One comparison is open: if the gain observed were true, more than 100 seeds would settle it"),
-        ([4, 54, 6], "3 comparisons are open: if the gains observed were true, 4 to 54 seeds would settle them"),
-        ([7, 7], "2 comparisons are open: if the gains observed were true, 7 seeds would settle them"),
+        ([12], "One comparison is open: if the gain observed were true, 12 seeds would decide it"),
+        ([None], "One comparison is open: if the gain observed were true, more than 100 seeds would decide it"),
+        ([4, 54, 6], "3 comparisons are open: if the gains observed were true, 4 to 54 seeds would decide them"),
+        ([7, 7], "2 comparisons are open: if the gains observed were true, 7 seeds would decide them"),
         (
             [None, None],
-            "2 comparisons are open: if the gains observed were true, more than 100 seeds would settle them",
+            "2 comparisons are open: if the gains observed were true, more than 100 seeds would decide them",
         ),
         (
             [9, None, 5],
-            "3 comparisons are open: if the gains observed were true, 5 to 9 seeds would settle 2 of them, 1 need more "
+            "3 comparisons are open: if the gains observed were true, 5 to 9 seeds would decide 2 of them, 1 need more "
             "than 100",
         ),
     ],
 )
 def test_the_seeds_that_open_comparisons_need_are_in_one_sentence(needed: list[int | None], sentence: str) -> None:
-    assert settled_by(needed) == sentence
+    assert decided_by(needed) == sentence
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
