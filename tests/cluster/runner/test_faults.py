@@ -90,15 +90,15 @@ def test_a_node_that_is_lost_costs_its_trial_nothing_but_the_rounds_in_flight(tm
 def test_a_node_that_joins_is_used_and_an_actor_that_is_killed_is_replaced(tmp_path: Path, nodes: Any) -> None:
     add_node(nodes, num_cpus=1)
     plan(tmp_path, TRIALS[0], what="hang", times=1)
-    seen: dict[str, Any] = {}
+    seen: list[dict[str, Any]] = []
 
     def grow_then_kill() -> None:
         await_(lambda: times_run(tmp_path, TRIALS[0]) == 1)
         add_node(nodes, num_cpus=1)
         others = {spec.trial_id for spec in TRIALS[1:]}
         await_(lambda: {name for name, round_ in read_keys(tmp_path) if round_ == 2} == others)
-        await_(lambda: (tmp_path / "status.json").is_file())
-        seen.update(json.loads((tmp_path / "status.json").read_text()))
+        await_(lambda: len(in_flight(tmp_path)) == 1)
+        seen.extend(in_flight(tmp_path))
         os.kill(pids_of(tmp_path, TRIALS[0])[0], signal.SIGKILL)
 
     with meanwhile(grow_then_kill):
@@ -106,7 +106,7 @@ def test_a_node_that_joins_is_used_and_an_actor_that_is_killed_is_replaced(tmp_p
     assert (outcome.exit_code, outcome.num_complete) == (0, 4)
     assert [times_run(tmp_path, spec) for spec in TRIALS] == [2, 1, 1, 1]
     assert len(read_records(tmp_path)) == 12
-    assert seen["in_flight"][0]["label"] == TRIALS[0].label and seen["in_flight"][0]["node"]
+    assert [trial["label"] for trial in seen] == [TRIALS[0].label] and seen[0]["node"]
 
 
 @pytest.mark.parametrize(("engine", "count"), [(NO_DATA, 3), (NO_PACKAGE, 1)], ids=["no data", "no package"])
@@ -165,6 +165,12 @@ def test_four_trials_of_half_a_gpu_are_in_flight_on_two_gpus(tmp_path: Path, nod
         outcome = run_on_ray(suite, trials, run_options(tmp_path, nodes.address))
     assert most == 4
     assert (outcome.exit_code, outcome.num_complete) == (0, 6)
+
+
+def in_flight(results_dir: Path) -> list[dict[str, Any]]:
+    """Return the trials that `status.json` names as running; it is written every few seconds."""
+    path = results_dir / "status.json"
+    return json.loads(path.read_text())["in_flight"] if path.is_file() else []
 
 
 def running(results_dir: Path, trials: list[Any]) -> list[Any]:
