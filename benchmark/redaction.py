@@ -1,7 +1,8 @@
 """What leaves the process (messages, command lines, published files) without passwords.
 
 One function a kind of text; when in doubt they hide too much. Hidden are user and password of a URL, the values of its
-query, and whatever is assigned to a name that sounds secret.
+query, headers of a request that log in, and whatever is assigned to a name that sounds secret (`NAME=VALUE`, or
+`NAME: VALUE` as in JSON and YAML).
 """
 
 import itertools
@@ -15,12 +16,19 @@ HIDDEN: Final = "***"
 _CLOSING: Final = "'\"`).,;:>]}"
 """What a sentence may put behind a URL."""
 _SECRET: Final = (
-    "password", "passwd", "pwd", "secret", "token", "dsn", "credential", "apikey", "api_key", "access_key",
-    "private_key", "authorization", "signature",
+    "password", "passwd", "passphrase", "pwd", "secret", "token", "dsn", "credential", "apikey", "api_key",
+    "access_key", "private_key", "authorization", "signature",
 )  # fmt: skip
 """Parts of the names of variables, options and parameters whose values are hidden."""
 _QUOTED: Final = re.compile(r"""([\w.-]+)=(?:'[^'\n]*'|"[^"\n]*")""")
 """An assignment whose value may have spaces."""
+_HEADER: Final = re.compile(
+    r"""((?:proxy-)?authorization|(?:set-)?cookie)(['"]?[ \t]*:(?![ \t]*['"]?\*{3})[ \t]*['"]?)[^'"\n]+""",
+    re.IGNORECASE,
+)
+"""A header of HTTP whose whole value is a secret; not one that is hidden already."""
+_PAIR: Final = re.compile(r"""([\w.-]+)(['"]?[ \t]*:[ \t]*)("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\s,;}\])'"/]+)""")
+"""A key and its value, as in JSON, in YAML and in a header."""
 _SECRET_KEYS: Final = frozenset(
     {*_SECRET, "credentials", "secret_key", "secret_access_key", "auth_token", "access_token"}
 )
@@ -63,7 +71,11 @@ def redact(text: str) -> str:
     Examples:
         >>> redact("no answer from 'http://me:secret@host:5000', dsn=host=db password='my secret'")
         "no answer from 'http://host:5000', dsn=*** password=***"
+        >>> redact('sent {"password": "my secret"} with Authorization: Bearer secret')
+        'sent {"password": ***} with Authorization: ***'
     """
+    text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
+    text = _PAIR.sub(lambda found: f"{found[1]}{found[2]}{HIDDEN}" if _is_secret(found[1]) else found[0], text)
     text = _QUOTED.sub(lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], text)
     return "".join(map(_redact_word, re.split(r"(\s+)", text)))
 
@@ -153,4 +165,4 @@ def _redact_quoted(url: str) -> str:
 
 def _is_secret(name: str) -> bool:
     name = name.lower().replace("-", "_")
-    return any(part in name for part in _SECRET)
+    return any(part in name for part in _SECRET) or name.rpartition("_")[2] == "pass"

@@ -12,7 +12,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,16 @@ from numpy.typing import NDArray
 from quadrat.strategies.errors import QuadratError
 from quadrat.strategies.pool import Coordinates, Selection
 
-__all__ = ["Place", "SelectionFile", "folders_matching", "round_name", "rounds_in"]
+__all__ = ["Place", "SelectionFile", "folders_matching", "read_place", "round_name", "rounds_in", "trials_in"]
 
 Place = Path | zipfile.Path
 """A file or folder, on the disk or inside a zip file."""
 
 # RuntimeError: a flipped bit that says "encrypted" or another version of zip
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+_MAX_UNCHECKED = 64 * 2**20
+_MAX_RATIO = 100
+"""Compressed content over the first number of bytes may be this many times as large as its file, not more."""
 _ROUND = re.compile(r"round-(\d+)\.npz")
 
 
@@ -82,17 +85,50 @@ class SelectionFile:
             QuadratError: The file is damaged, or lacks an array.
         """
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            content = io.BytesIO(read_place(path))
+            _check_size(path, zipfile.ZipFile(content).infolist(), content.getbuffer().nbytes)
+            with np.load(content, allow_pickle=False) as file:
                 # The seconds may be missing: another tool that publishes a selection has none.
                 wanted = [field.name for field in fields(cls) if field.default is MISSING or field.name in file.files]
                 arrays = {name: file[name] for name in wanted}
         except _DAMAGED as error:
-            names = ", ".join(cls.__dataclass_fields__)
-            raise QuadratError(f"{path}: expected a selection with the arrays {names}, got {error}") from error
+            raise _damaged(path, error) from error
         if problem := _problem(arrays):
             raise QuadratError(f"{path}: expected a selection, got {problem}")
         scalars: dict[str, Any] = {"region_size": int, "score_s": float, "select_s": float}
         return cls(**{name: scalars.get(name, np.asarray)(array) for name, array in arrays.items()})
+
+
+def read_place(path: Place) -> bytes:
+    """Return the bytes of a file, on the disk or inside a zip file.
+
+    Raises:
+        QuadratError: The zip file is damaged, encrypted or compressed in an unknown way, or the file is far larger
+            than a selection of its compressed size can be (a "zip bomb", which would fill the memory).
+    """
+    if isinstance(path, Path):
+        return path.read_bytes()
+    try:
+        info = path.root.getinfo(path.at)
+        _check_size(path, [info], info.compress_size)
+        return path.read_bytes()
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Place, error: Exception) -> QuadratError:
+    names = ", ".join(SelectionFile.__dataclass_fields__)
+    return QuadratError(f"{path}: expected a selection with the arrays {names}, got {error}")
+
+
+def _check_size(path: Place, entries: Sequence[zipfile.ZipInfo], num_packed: int) -> None:
+    """Refuse content that claims to be far larger than it is compressed; `zipfile` reads no more than it claims."""
+    num_bytes = sum(entry.file_size for entry in entries)
+    if num_bytes > max(_MAX_UNCHECKED, _MAX_RATIO * num_packed):
+        raise QuadratError(
+            f"{path}: expected a selection, got {num_bytes / 2**20:,.0f} MiB compressed to {num_packed / 2**20:,.1f}: "
+            "no selection compresses so well, and unpacking it would fill the memory"
+        )
 
 
 def _problem(arrays: Mapping[str, NDArray[Any]]) -> str | None:
@@ -134,7 +170,7 @@ def folders_matching(pattern: str) -> list[Place]:
         return [
             folder
             for path in sorted(glob.glob(archive + ".zip"))
-            for folder in _trials_in(path)
+            for folder in trials_in(path)
             if folder.is_dir() and fnmatch.fnmatchcase(folder.name, inside.strip("/"))
         ]
     if not glob.has_magic(pattern) or Path(pattern).is_dir():
@@ -142,7 +178,12 @@ def folders_matching(pattern: str) -> list[Place]:
     return [path for path in sorted(map(Path, glob.glob(pattern))) if path.is_dir()]
 
 
-def _trials_in(archive: str) -> list[zipfile.Path]:
+def trials_in(archive: Path | str) -> list[zipfile.Path]:
+    """Return the folders at the top of a zip file of selections, by name.
+
+    Raises:
+        QuadratError: The zip file is damaged.
+    """
     try:
         return sorted(zipfile.Path(archive).iterdir(), key=lambda folder: folder.name)
     except _DAMAGED as error:

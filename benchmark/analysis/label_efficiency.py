@@ -88,7 +88,8 @@ class LabelEfficiency:
         baseline: The label of Random that it is compared to, the one with its region size.
         target: That Random's final value: the mean of its last round over the shared seeds, percent.
         relative_cost: Cost of the strategy at the target / cost of Random's last round: 0.6 means 40 % of the labels
-            saved, above 1 means that more are needed; None when the strategy never reaches the target.
+            saved, above 1 means that more are needed; None when the strategy never reaches the target, or Random's
+            labels cost nothing.
         interval: Of the relative cost; None below MIN_SEEDS shared seeds.
         is_at_most: As in `CostToTarget`.
         num_seeds: Seeds that both have.
@@ -168,14 +169,14 @@ def label_efficiency(curves: Mapping[int, Curve], baseline: Mapping[int, Curve])
     target, spent = float(theirs.values[:, -1].mean()), float(theirs.costs[:, -1].mean())
     cost = _crossing(ours, target)
     interval = None
-    if len(seeds) >= MIN_SEEDS:
+    if len(seeds) >= MIN_SEEDS and spent > 0:
         difference_SR = ours.values - theirs.values[:, -1:]
         interval = cost_interval(ours.costs.mean(0) / spent, difference_SR, difference_SR.mean(0))
     return LabelEfficiency(
         label=curves[seeds[0]].label,
         baseline=baseline[seeds[0]].label,
         target=target,
-        relative_cost=None if cost is None else cost / spent,
+        relative_cost=None if cost is None or spent == 0 else cost / spent,
         interval=interval,
         is_at_most=bool(ours.values[:, 0].mean() >= target),
         num_seeds=len(seeds),

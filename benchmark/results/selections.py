@@ -2,7 +2,6 @@
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,9 +13,10 @@ from quadrat.benchmark.data import Layout
 from quadrat.benchmark.errors import QuadratError, ResultsError
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.storage.atomic import atomic_file, atomic_write
+from quadrat.benchmark.storage.names import check_name
 from quadrat.benchmark.storage.remote import Remote
 from quadrat.strategies import Selection
-from quadrat.strategies.selection_file import Place, SelectionFile, round_name, rounds_in
+from quadrat.strategies.selection_file import Place, SelectionFile, read_place, round_name, rounds_in, trials_in
 
 __all__ = [
     "ARCHIVE",
@@ -227,10 +227,11 @@ def _selection_files(results_dir: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     if published.is_file():
         try:
-            with zipfile.ZipFile(published) as packed:
-                files = {name: packed.read(name) for name in packed.namelist()}
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ResultsError(f"{published}: expected the selections of a suite, got a damaged zip file") from error
+            for packed in trials_in(published):
+                for path in rounds_in(packed).values():
+                    files[check_name(f"{packed.name}/{path.name}", f"{published}")] = read_place(path)
+        except QuadratError as error:
+            raise ResultsError(f"{error}. Restore {published} from where it was published") from error
     for trial in folder.iterdir() if folder.is_dir() else ():
         files |= {f"{trial.name}/{path.name}": path.read_bytes() for path in rounds_in(trial).values()}
     return files

@@ -8,6 +8,7 @@ selections alone (their digests and costs) is checked for every round, since tha
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from quadrat.benchmark.config.sharing import SharedNeeds, needs_of_trial, planned_round
-from quadrat.benchmark.config.trial import FULL_SUPERVISION, cuts
+from quadrat.benchmark.config.trial import FULL_SUPERVISION, TrialSpec, cuts
 from quadrat.benchmark.data import check_against_data_set
 from quadrat.benchmark.data.shapes import RegionMap, check_against_images
 from quadrat.benchmark.errors import QuadratError, ResultsError
@@ -142,7 +143,8 @@ def check_selections(published: Published, context: TrialContext) -> Iterator[Ro
     """Yield the check of every round's selection and cost against its record; nothing is trained.
 
     Differences are another number, digest or cost of the selected regions, regions that are labelled already or that
-    the pool does not have, and a round 0 that is not the random one of its seed.
+    the pool does not have, a round 0 that is not the random one of its seed, a mIoU that is not the mean of the IoUs
+    beside it, and a data set, region size or label type that is not that of suite.json.
     """
     for trial_id, records in itertools.groupby(published.rounds, key=lambda record: record.trial_id):
         trial = TrialState(published.specs[trial_id], context)
@@ -166,7 +168,21 @@ def check_selections(published: Published, context: TrialContext) -> Iterator[Ro
                 first = first_selection(trial.offered, trial.budgets[0], trial.spec.seed)
                 if not np.array_equal(first.regions, regions):
                     lines.append("the selection is not the random first batch of its seed")
-            yield RoundCheck(record=record, differences=tuple(lines))
+            yield RoundCheck(record=record, differences=(*lines, *_contradictions(record, trial.spec)))
+
+
+def _contradictions(record: Record, spec: TrialSpec) -> Iterator[str]:
+    """Yield what a record says that its other fields, or its trial in suite.json, contradict."""
+    there = [value for value in record.iou if value is not None]
+    mean = sum(there) / len(there) if there else 0.0
+    if not math.isclose(record.miou, mean, rel_tol=1e-9, abs_tol=1e-12):
+        yield f"miou is {record.miou} in the record and {mean} by its IoUs"
+    if record.test_classes not in (len(there), None):
+        yield f"test_classes is {record.test_classes} in the record and {len(there)} by its IoUs"
+    described = {"dataset": spec.dataset.name, "region_size": spec.region_size, "labels": spec.labels}
+    for name, value in described.items():
+        if getattr(record, name) != value:
+            yield f"{name} is {getattr(record, name)} in the record and {value} in suite.json"
 
 
 def recompute(

@@ -42,7 +42,8 @@ PARTS: Final = {
 def clean(results: Path | str, keep: str, is_sure: bool) -> None:
     """Remove what can be made again from a results folder.
 
-    Keep the store of a suite that is not complete, which it resumes from. Files that are not quadrat's stay.
+    Keep the store of a suite that is not complete, which it resumes from. Files beside quadrat's own stay; its folders
+    (store, cache, previews, report) go with all that is in them.
     """
     from quadrat.benchmark.errors import QuadratError
     from quadrat.benchmark.results.folder import read_suite_json

@@ -57,6 +57,14 @@ def test_a_password_of_any_characters_is_hidden_in_a_url(form: str) -> None:
         "http://host/a,http://me:s3cr3t@two/b",
         "{'a':'s3://bucket/c','b':'s3://me:s3cr3t@bucket'}",
         "http://host/ahttps://me:x/@s3cr3t?@two",
+        "{'Authorization': 'Bearer s3cr3t', 'Accept': '*/*'}",
+        "> authorization: Basic s3cr3t== \n< 401",
+        "Set-Cookie: session=s3cr3t; Path=/",
+        '{"user": "me", "password": "my \\"s3cr3t\\" word", "db": "x"}',
+        "{'secretKey': 's3cr3t'}",
+        "x-api_key: s3cr3t",
+        "db:\n  password: s3cr3t\n",
+        "DB_PASS=s3cr3t",
     ],
 )
 def test_secrets_of_other_kinds_are_hidden(text: str) -> None:
@@ -74,6 +82,7 @@ def test_secrets_of_other_kinds_are_hidden(text: str) -> None:
         "learner.iterations=50 and learner.dropout_passes=20; a@b.org",
         "quadrat run camvid-cpu --seed 0 --results /tmp/x --set learner.epochs=3",
         "expected storage at s3://bucket/prefix, got 'https://host:9000'.",
+        "tokenizers are not needed: 3 passes, 12:30:05, C:/data, {'label': 'random'}",
     ],
 )
 def test_what_holds_no_secret_stays(text: str) -> None:

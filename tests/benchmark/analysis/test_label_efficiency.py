@@ -186,3 +186,9 @@ def test_a_target_that_the_mean_curve_falls_below_again_is_lost() -> None:
     baseline = curves((10, 15, 22), label="random")  # ends at 22
     efficiency = [label_efficiency(one, baseline) for one in (falls, stays, never)]
     assert [found is not None and found.is_lost_again for found in efficiency] == [True, False, False]
+
+
+def test_labels_that_cost_nothing_are_compared_with_nothing() -> None:
+    free = curves((8, 18, 38), (12, 22, 42), (9, 21, 41), costs=(0, 0, 0))
+    found = label_efficiency(free, free)
+    assert found is not None and found.relative_cost is None and found.interval is None

@@ -1,7 +1,9 @@
 """Selections of a results folder: one reader for the folder and for the published zip file."""
 
+import io
 import json
 import shutil
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -89,8 +91,48 @@ def test_a_damaged_round_of_a_zip_file_is_named_and_hides_no_other(folder: Path,
         selections.read("a-s0", 1)
     assert selections.read("a-s0", 0) is not None
     write_selection(selection_path(tmp_path / "published", "a-s0", 2), Selection.of(np.array([8])), GRID)
-    with pytest.raises(ResultsError, match=r"selections\.zip: expected the selections of a suite, got a damaged zip"):
+    with pytest.raises(ResultsError, match=r"a-s0/round-1\.npz: expected a selection .* Restore .*published"):
         pack_selections([tmp_path / "published"], tmp_path / "merged.zip")
+
+
+def flag_as_encrypted(archive: Path) -> None:
+    """Set the bit of every entry, in the file and in its index, that says so."""
+    content = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(signature)
+        while at >= 0:
+            content[at + offset] |= 1
+            at = content.find(signature, at + 4)
+    archive.write_bytes(content)
+
+
+def test_an_encrypted_zip_file_beside_a_folder_is_refused_with_a_sentence(folder: Path, tmp_path: Path) -> None:
+    pack_selections([folder], folder / "selections.zip")
+    flag_as_encrypted(folder / "selections.zip")
+    with pytest.raises(ResultsError, match=r"round-0\.npz: expected a selection .* encrypted.* Restore "):
+        pack_selections([folder], tmp_path / "merged.zip")
+
+
+def test_names_that_lead_out_of_a_folder_are_not_packed(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(folder / "selections.zip", "w") as archive:
+        archive.writestr("../round-0.npz", selection_path(folder, "a-s0", 0).read_bytes())
+        archive.writestr("a-s0/other.txt", b"not a selection")
+    with pytest.raises(ResultsError, match=r"selections\.zip, got '\.\./round-0\.npz'"):
+        pack_selections([folder], tmp_path / "merged.zip")
+
+
+@pytest.mark.parametrize("inner", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_file_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path, inner: int) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", inner) as npz:
+        npz.writestr("regions.npy", bytes(2**27))
+    with zipfile.ZipFile(tmp_path / "selections.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a-s0/round-0.npz", content.getvalue())
+    tracemalloc.start()
+    with pytest.raises(ResultsError, match=r"round-0\.npz: expected a selection, got 128 MiB compressed to 0\.\d:"):
+        Selections(tmp_path).read("a-s0", 0)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("other", [RegionGrid(GRID.sizes, 8), RegionGrid(GRID.sizes[:1], 16)])

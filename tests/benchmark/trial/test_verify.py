@@ -87,12 +87,26 @@ def test_a_round_is_recomputed_alone_and_equal(
 def test_a_number_that_training_does_not_give_is_found(
     copy: Path, scratch: Callable[[Published], TrialContext]
 ) -> None:
-    change(copy, "random", 1, miou=0.987, loss=0.5)
+    change(copy, "random", 1, pixel_accuracy=0.987, loss=0.5)
     published = read_published(copy)
     context = scratch(published)
     assert all(check.differences == () for check in check_selections(published, context))
     check = recompute(published, context, record_of(copy, "random", 1))
-    assert [line.split(" in the record")[0] for line in check.differences] == ["miou is 0.987", "loss is 0.5"]
+    assert [line.split(" in the record")[0] for line in check.differences] == ["pixel_accuracy is 0.987", "loss is 0.5"]
+
+
+def test_what_a_record_says_against_itself_or_its_suite_is_found_without_training(
+    copy: Path, scratch: Callable[[Published], TrialContext]
+) -> None:
+    change(copy, "random", 1, miou=0.987, test_classes=99)
+    change(copy, "entropy-spatial", 0, dataset="other", region_size=5)
+    published = read_published(copy)
+    found = {check.name: check.differences for check in check_selections(published, scratch(published))}
+    starts = {name: [line.split(" in the record")[0] for line in lines] for name, lines in found.items() if lines}
+    assert starts == {
+        "random seed 0 round 1": ["miou is 0.987", "test_classes is 99"],
+        "entropy-spatial seed 0 round 0": ["dataset is other", "region_size is 5"],
+    }
 
 
 def test_selections_and_costs_of_every_round_are_checked_without_training(
