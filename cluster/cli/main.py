@@ -1,5 +1,6 @@
 """The command line `quadrat`, assembled from the modules of this folder."""
 
+import errno
 import itertools
 import signal
 import sys
@@ -71,6 +72,13 @@ class Commands(click.Group):
             raise _filled(error) from None
         except MissingExtraError as error:
             raise _UserError(str(error)) from error
+        except OSError as error:  # of this command's own output: writers of results say it themselves
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise _TransientError(
+                f"cannot write {error.filename or 'the output of this command'}: {error.strerror}. Free some space and "
+                "run the same command again; what is recorded stays"
+            ) from error
         except ValueError as error:
             from quadrat.benchmark.errors import TransientError
             from quadrat.benchmark.redaction import redact

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,29 @@ def test_help_answers_in_under_a_second_of_cpu_time() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "quadrat list suites" in " ".join(done.stdout.split())
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_is_no_number_for_another_file(closed: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, os\nfrom quadrat.cluster import __main__ as command\nfrom quadrat.cluster.cli import main\n"
+        "main.cli = lambda **_: print('out', flush=True)\ncommand.main()\n"
+        "with open(sys.argv[1], 'w') as file:\n    file.write(f'{file.fileno()} {os.get_inheritable(1)}')"
+    )
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} opened {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    number, is_inherited = (tmp_path / "opened").read_text().split()
+    assert int(number) > 2 and is_inherited == "True"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux: /dev/full")
+def test_an_output_without_space_is_said_in_a_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "quadrat.cluster", "list", "suites"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write the output of this command: No space left on device.")
 
 
 def test_every_command_has_a_help_text(quadrat: Callable[..., Result]) -> None:
