@@ -11,6 +11,7 @@ __all__ = [
     "TrainingError",
     "TransientError",
     "UnavailableError",
+    "described",
 ]
 
 
@@ -51,3 +52,11 @@ class TransientError(QuadratError):
 
 class UnavailableError(ResultsError, TransientError):
     """Results that cannot be used now: another run holds them, or their storage cannot be reached."""
+
+
+def described(error: BaseException) -> str:
+    """Return class and message of an error; also of one whose message can't be made, such as a plugin's."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # of any kind: it is the error's own code
+        return f"{type(error).__name__}: (its message can't be made: `__str__` raises)"

@@ -241,6 +241,10 @@ class _Handler(SimpleHTTPRequestHandler):
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
+    def do_HEAD(self) -> None:
+        """Refuse: the inherited answer would tell which files there are."""
+        self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+
     def _is_of_report(self) -> bool:
         file = Path(self.translate_path(self.path)).resolve()
         return file.is_relative_to(self._site.report.resolve()) and file.is_file()

@@ -11,6 +11,7 @@ import ray
 
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
+from quadrat.benchmark.errors import described
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner, WarmUp
 from quadrat.cluster.runner.events import PROGRESS_EVERY_S, Event, stream
 from quadrat.cluster.runner.metrics import GpuMemory
@@ -114,5 +115,5 @@ def _plain(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # of any kind: a class that is defined in a function, a constructor with other arguments
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        return RuntimeError(described(error))
     return error

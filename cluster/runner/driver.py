@@ -24,7 +24,7 @@ from quadrat.cluster.runner.context import (
     prepare,
     start_logging,
 )
-from quadrat.cluster.runner.events import failure_of
+from quadrat.cluster.runner.events import ERRORS, failure_of
 from quadrat.cluster.runner.recorder import Recorder
 
 __all__ = ["Outcome", "run_in_foreground", "run_on_ray"]
@@ -233,7 +233,7 @@ def _this_process(context: RunContext, waiting: Sequence[TrialSpec]) -> Iterator
                 for record in runner(spec, on_progress):
                     recorder.record(record)
                     num_done += 1
-            except Exception as error:
+            except ERRORS as error:
                 recorder.fail(spec, failure_of(spec, error, num_rounds_done=num_done))
             else:
                 recorder.finish(spec)

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from quadrat.benchmark.config.trial import TrialSpec
-from quadrat.benchmark.errors import DataError, QuadratError, StopRequested, TrainingError, TransientError
+from quadrat.benchmark.errors import DataError, QuadratError, StopRequested, TrainingError, TransientError, described
 from quadrat.benchmark.results.failures import Failure
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import Progress
 from quadrat.cluster.runner.engine import TrialRunner
 
-__all__ = ["PROGRESS_EVERY_S", "Event", "Raised", "Stopped", "Throttle", "failure_of", "stream"]
+__all__ = ["ERRORS", "PROGRESS_EVERY_S", "Event", "Raised", "Stopped", "Throttle", "failure_of", "stream"]
 
 PROGRESS_EVERY_S: Final = 0.4
 """Progress within a phase is reported at most this often; a training step may take milliseconds."""
+
+ERRORS: Final = (Exception, SystemExit, GeneratorExit)
+"""What fails a trial: also `sys.exit` in a plugin, which would end the run, with exit code 0 as the case may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Raised:
     is_of_environment: bool = False
 
     @classmethod
-    def of(cls, spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Self:
+    def of(cls, spec: TrialSpec, error: BaseException, *, num_rounds_done: int) -> Self:
         """Return the event of a trial that raised `error` after so many rounds."""
         return cls(
             failure=failure_of(spec, error, num_rounds_done=num_rounds_done),
@@ -54,20 +57,20 @@ class Stopped:
 Event = Progress | Record | Raised | Stopped
 
 
-def failure_of(spec: TrialSpec, error: Exception, *, num_rounds_done: int) -> Failure:
+def failure_of(spec: TrialSpec, error: BaseException, *, num_rounds_done: int) -> Failure:
     """Return the line of failures.jsonl for a trial that raised `error`."""
     return Failure(
         trial_id=spec.trial_id,
         label=spec.label,
         seed=spec.seed,
         round=num_rounds_done,
-        exception=f"{type(error).__name__}: {error}",
+        exception=described(error),
         traceback="".join(traceback.format_exception(error)),
         needs_mending=not _is_of_machine(error),
     )
 
 
-def _is_of_machine(error: Exception) -> bool:
+def _is_of_machine(error: BaseException) -> bool:
     """Return whether a machine may be the cause: disk, network, memory, packages, GPU (PyTorch's `RuntimeError`).
 
     Other errors are those of a suite, of data, or of code, such as a plugin's `TypeError`.
@@ -114,7 +117,7 @@ def stream(
                 num_rounds_done += 1
         except StopRequested:
             events.put(Stopped())
-        except Exception as error:  # of any kind: the driver records it with its traceback
+        except BaseException as error:  # `KeyboardInterrupt`, too: in a thread it is not the user's
             events.put(Raised.of(spec, error, num_rounds_done=num_rounds_done))
         finally:
             events.put(None)

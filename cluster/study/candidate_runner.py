@@ -13,7 +13,7 @@ from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import OnProgress, Progress
 from quadrat.cluster.runner.actor import Place, here
 from quadrat.cluster.runner.engine import OpenRunner, TrialRunner
-from quadrat.cluster.runner.events import Raised
+from quadrat.cluster.runner.events import ERRORS, Raised
 from quadrat.cluster.runner.schedule import Attempts
 
 __all__ = ["CandidateRound", "CandidateRunner"]
@@ -164,7 +164,7 @@ class _Trial:
                     for _ in range(self.num_done):
                         next(self.rounds)
                 record = next(self.rounds)
-            except Exception as error:
+            except ERRORS as error:
                 self.rounds = None
                 raised = Raised.of(self.spec, error, num_rounds_done=self.num_done)
                 if not self.attempts.on_raised(is_retryable=raised.is_retryable):

@@ -131,7 +131,8 @@ def write_suite_json(suite: Suite, results_dir: Path) -> None:
 def plan(results_dir: Path, spec: TrialSpec, *, what: str, times: int) -> None:
     """Have the trial do `what` at its second round, the first `times` times.
 
-    "raise", "reject", "die", "hang" (for ever), or "pause" (until there is a file `plans/release`).
+    "raise", "reject", "exit" (as `sys.exit(0)` in a plugin), "mute" (an error without a message), "die", "hang" (for
+    ever), or "pause" (until there is a file `plans/release`).
     """
     folder = results_dir / "plans"
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,6 +178,13 @@ def open_fake(suite: Suite, results_dir: Path) -> TrialRunner:
     return run
 
 
+class MuteError(Exception):
+    """An error of a plugin whose message can't be made."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
 def _misbehave(path: Path, spec: TrialSpec, on_progress: Callable[[Progress], None]) -> None:
     if not path.exists():
         return
@@ -188,6 +196,10 @@ def _misbehave(path: Path, spec: TrialSpec, on_progress: Callable[[Progress], No
         raise RuntimeError("the GPU fell off the bus")
     if planned["what"] == "reject":
         raise StrategyError("signal entropy is not finite")
+    if planned["what"] == "exit":
+        sys.exit(0)
+    if planned["what"] == "mute":
+        raise MuteError
     if planned["what"] == "die":
         time.sleep(0.3)  # events before it reach the driver meanwhile, as they would in a long fit
         os.kill(os.getpid(), signal.SIGKILL)

@@ -36,9 +36,9 @@ def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-def get(server: ThreadingHTTPServer, path: str, host: str | None = None) -> tuple[int, str, str]:
+def get(server: ThreadingHTTPServer, path: str, host: str | None = None, method: str = "GET") -> tuple[int, str, str]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    connection.request("GET", path, headers={} if host is None else {"Host": host})
+    connection.request(method, path, headers={} if host is None else {"Host": host})
     answer = connection.getresponse()
     return answer.status, answer.getheader("Content-Security-Policy") or "", answer.read().decode()
 
@@ -56,6 +56,7 @@ def test_nothing_else_is(server: ThreadingHTTPServer, path: str) -> None:
     status, _, body = get(server, path)
     assert "not of the report" not in body
     assert status == 404
+    assert get(server, path, method="HEAD")[0] == 405
 
 
 def test_pages_of_other_sites_read_nothing(server: ThreadingHTTPServer) -> None:

@@ -11,12 +11,14 @@ from support.fake_trials import (
     make_suite,
     open_fake,
     plan,
+    run_options,
 )
 
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import DataError, SuiteError, TrainingError, UnavailableError
 from quadrat.benchmark.results.records import Record
 from quadrat.benchmark.trial.progress import Progress
+from quadrat.cluster.runner.driver import run_in_foreground
 from quadrat.cluster.runner.engine import TrialRunner
 from quadrat.cluster.runner.events import Raised, Stopped, stream
 
@@ -33,6 +35,17 @@ def test_the_stream_of_a_trial_ends_with_what_it_raised(tmp_path: Path) -> None:
     assert raised.failure.round == 1
     assert "RuntimeError: the GPU fell off the bus" in raised.failure.exception
     assert "in _misbehave" in raised.failure.traceback
+
+
+@pytest.mark.parametrize(("what", "exception"), [("exit", "SystemExit: 0"), ("mute", "MuteError: (its message can't")])
+def test_what_a_plugin_should_not_do_fails_the_trial_and_not_the_run(tmp_path: Path, what: str, exception: str) -> None:
+    plan(tmp_path, TRIALS[0], what=what, times=9)
+    raised = list(stream(TRIALS[0], lambda: open_fake(SUITE, tmp_path)))[-1]
+    assert isinstance(raised, Raised) and raised.failure.exception.startswith(exception)
+    outcome = run_in_foreground(SUITE, TRIALS, run_options(tmp_path))
+    assert (outcome.exit_code, outcome.num_complete) == (2, 3)
+    (failure,) = outcome.failures
+    assert failure.exception.startswith(exception) and "in _misbehave" in failure.traceback
 
 
 def test_a_runner_that_cannot_be_opened_fails_the_trial(tmp_path: Path) -> None:
