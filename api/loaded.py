@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quadrat.benchmark.analysis.measures import ACCURACY, MIOU, Cost, Metric, class_iou
 from quadrat.benchmark.analysis.statistics import summarise, values_by_seed
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.reporting.formatting import counted
 from quadrat.benchmark.results.trials import Results, read_results
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ class SuiteResults:
         failed = sum(trial.state == "failed" for trial in contents.trials)
         return (
             f"{contents.suite['name']} on {contents.title}: {done} of {len(contents.trials)} trials complete"
-            f"{f', {failed} failed' if failed else ''}; {_counted(len(contents.labels), 'strategy', 'strategies')}, "
-            f"{_counted(len(contents.seeds), 'seed', 'seeds')}, {_counted(contents.num_rounds, 'round', 'rounds')}"
+            f"{f', {failed} failed' if failed else ''}; {counted(len(contents.labels), 'strategy', 'strategies')}, "
+            f"{counted(len(contents.seeds), 'seed')}, {counted(contents.num_rounds, 'round')}"
         )
 
     def _repr_html_(self) -> str:
@@ -248,10 +249,6 @@ def _cost(key: str) -> Cost:
     from quadrat.benchmark.reporting.text import cost_of_key
 
     return cost_of_key(key)
-
-
-def _counted(num: int, one: str, several: str) -> str:
-    return f"{num} {one if num == 1 else several}"
 
 
 def _table(table: "Table") -> str:

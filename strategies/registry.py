@@ -18,6 +18,7 @@ from quadrat.strategies.errors import PluginError, StrategyError
 from quadrat.strategies.oracle_strategies import OracleStrategy
 
 __all__ = [
+    "PLUGINS",
     "STRATEGIES",
     "InstalledState",
     "Plugin",
@@ -26,11 +27,21 @@ __all__ = [
     "closest",
     "installed_state",
     "load",
+    "registry_of",
     "sees_labels",
 ]
 
 InstalledState = tuple[tuple[str, int | None], ...]
 """The folders that distributions are found in, each with the time of its last change, ns, or None."""
+
+PLUGINS = {
+    "strategies": "strategy",
+    "signals": "signal",
+    "profiles": "profile",
+    "datasets": "data set",
+    "regions": "kind of regions",
+}
+"""What plugins can add, with the noun of one: the entry points ``quadrat.strategies`` and so on."""
 
 _LOOKED_FOR = ("needs", "space", "contents", "_select", "_select_with_truth", "asks")
 
@@ -230,5 +241,10 @@ def _origin(entry_point: EntryPoint) -> tuple[str, str]:
     return (entry_point.dist.name, entry_point.dist.version)
 
 
-STRATEGIES = Registry(group="quadrat.strategies", kind="strategy", check=_check_strategy)
+def registry_of(what: str, check: Callable[[str, Any], str | None] = lambda name, value: None) -> Registry:
+    """Return the registry of one of ``PLUGINS``; nothing is imported before a name is asked for."""
+    return Registry(group=f"quadrat.{what}", kind=PLUGINS[what], check=check)
+
+
+STRATEGIES = registry_of("strategies", _check_strategy)
 """The strategies that are installed."""

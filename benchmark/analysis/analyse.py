@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from quadrat.benchmark.analysis.curves import CurvePoint, Curves, areas, common_range, curves_of, mean_curve
 from quadrat.benchmark.analysis.label_efficiency import (
@@ -117,23 +118,17 @@ def analyse(results: Results, cost: Cost = FRACTION, metric: Metric = MIOU) -> A
     """
     values = values_by_seed(results.records, metric)
     labels = [label for label in results.labels if label in values]
-    done = curves_of(_records_of(results, is_full_supervision=False), cost, metric)
     full = _full_supervision(results, metric)
     round_ = last_shared_round(values, results.baselines)
     if round_ is None and len(labels) > 1:
         round_ = last_shared_round(values, {label: labels[0] for label in labels[1:]})
     to_random = {} if round_ is None else compare(values, results.baselines, round_)
     return Analysis(
-        cost=cost,
+        **_over(results, cost, metric),
         metric=metric,
         primary=primary_analysis(results, metric),
         unfinished=tuple(trial for trial in results.trials if trial.state != "done"),
-        curves={label: mean_curve(seeds) for label, seeds in curves_of(results.records, cost, metric).items()},
-        area_range=common_range(curve for seeds in done.values() for curve in seeds.values()),
-        areas=_areas(done, results.baselines),
         full_supervision=summarise(full.values()) if full else None,
-        costs_to_target=_costs_to_target(done, full),
-        label_efficiencies=_label_efficiencies(done, results.baselines),
         round=round_,
         to_random=to_random,
         pairwise=None if round_ is None else pairwise_tests(values, labels, round_),
@@ -151,17 +146,30 @@ def over_cost(found: Analysis, results: Results, cost: Cost) -> Analysis:
         results: The results folder.
         cost: The other cost.
     """
-    done = curves_of(_records_of(results, is_full_supervision=False), cost, found.metric)
-    full = _full_supervision(results, found.metric)
-    return replace(
-        found,
-        cost=cost,
-        curves={label: mean_curve(seeds) for label, seeds in curves_of(results.records, cost, found.metric).items()},
-        area_range=common_range(curve for seeds in done.values() for curve in seeds.values()),
-        areas=_areas(done, results.baselines),
-        costs_to_target=_costs_to_target(done, full),
-        label_efficiencies=_label_efficiencies(done, results.baselines),
-    )
+    return replace(found, **_over(results, cost, found.metric))
+
+
+class _OverCost(TypedDict):
+    """The fields of an `Analysis` that depend on the cost."""
+
+    cost: Cost
+    curves: Mapping[str, tuple[CurvePoint, ...]]
+    area_range: tuple[float, float] | None
+    areas: tuple[Area, ...]
+    costs_to_target: tuple[CostToTarget, ...]
+    label_efficiencies: tuple[LabelEfficiency, ...]
+
+
+def _over(results: Results, cost: Cost, metric: Metric) -> _OverCost:
+    done = curves_of(_records_of(results, is_full_supervision=False), cost, metric)
+    return {
+        "cost": cost,
+        "curves": {label: mean_curve(seeds) for label, seeds in curves_of(results.records, cost, metric).items()},
+        "area_range": common_range(curve for seeds in done.values() for curve in seeds.values()),
+        "areas": _areas(done, results.baselines),
+        "costs_to_target": _costs_to_target(done, _full_supervision(results, metric)),
+        "label_efficiencies": _label_efficiencies(done, results.baselines),
+    }
 
 
 def _full_supervision(results: Results, metric: Metric) -> dict[int, float]:

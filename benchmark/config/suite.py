@@ -252,7 +252,7 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _sizes_are_of_regions_that_have_one(self) -> Self:
-        fixed = next((one.name for one in self._all_regions() if not one.kind().has_size), None)
+        fixed = next((one.name for one in self.all_regions() if not one.kind().has_size), None)
         if fixed is None:
             return self
         own = [entry.region_size for entry in self.strategies if entry.region_size is not None]
@@ -303,7 +303,8 @@ class Suite(BaseModel):
         """Return every trial: full supervision first, then strategy by strategy with the seeds inside."""
         return list(self._trials())
 
-    def _all_regions(self) -> Iterator[RegionsSpec]:
+    def all_regions(self) -> Iterator[RegionsSpec]:
+        """Yield every way to cut images: the suite's, then those of strategies that have their own."""
         yield self.regions
         yield from (entry.regions for entry in self.strategies if entry.regions is not None)
 
@@ -325,7 +326,7 @@ class Suite(BaseModel):
                 )
         # Once an entry, not once a trial: loading reads the entry points of all installed distributions.
         loaded = [(entry, load(entry.name, **entry.params)) for entry in self.strategies]
-        kinds = {id(regions): regions.kind() for regions in self._all_regions()}
+        kinds = {id(regions): regions.kind() for regions in self.all_regions()}
         files: dict[str, dict[str, str]] = {}
         for size, labels in itertools.product(self.region_sizes, self.label_types):
             for entry, strategy in loaded:

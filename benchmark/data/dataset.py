@@ -14,7 +14,7 @@ import numpy.typing as npt
 from quadrat.benchmark.errors import DataError
 from quadrat.benchmark.storage.local_copy import find_copy
 from quadrat.benchmark.storage.remote import Remote, is_url
-from quadrat.strategies.registry import Registry, closest
+from quadrat.strategies.registry import closest, registry_of
 
 __all__ = [
     "DATASETS",
@@ -40,7 +40,7 @@ VOID: Final = 255
 DATA_VARIABLE: Final = "QUADRAT_DATA"
 """Environment variable with the folder that holds data sets, each under its registered name."""
 
-DATASETS: Final = Registry(group="quadrat.datasets", kind="data set")
+DATASETS: Final = registry_of("datasets")
 """Data sets by registered name: built-in ones and those of plugins."""
 
 

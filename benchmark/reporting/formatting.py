@@ -52,14 +52,14 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 9.95 or value == 0 else f"{value:#.2g}"
 
 
-def counted(num: int, what: str) -> str:
-    """Return a number of things.
+def counted(num: int, what: str, several: str | None = None) -> str:
+    """Return a number of things; `several` names them where that is not `what` with an s.
 
     Examples:
-        >>> counted(1, "seed"), counted(3, "seed")
-        ('1 seed', '3 seeds')
+        >>> counted(1, "seed"), counted(3, "seed"), counted(2, "strategy", "strategies")
+        ('1 seed', '3 seeds', '2 strategies')
     """
-    return f"{num} {what}{'' if num == 1 else 's'}"
+    return f"{num} {what if num == 1 else several or f'{what}s'}"
 
 
 def signed(value: float) -> str:

@@ -15,7 +15,6 @@ import click
 
 from quadrat.cluster.cli.clean import sizes
 from quadrat.cluster.cli.console import filled, pasteable
-from quadrat.cluster.cli.listing import REGISTRIES
 from quadrat.cluster.cli.options import results_option
 from quadrat.cluster.cli.places import remote_of, results_root
 
@@ -138,9 +137,9 @@ def _weights() -> tuple[bool, str]:
 
 
 def _plugins() -> tuple[bool, str]:
-    from quadrat.strategies.registry import Registry
+    from quadrat.strategies.registry import PLUGINS, registry_of
 
-    found = {what: Registry(group=group, kind=kind).listing() for what, (group, kind) in REGISTRIES.items()}
+    found = {what: registry_of(what).listing() for what in PLUGINS}
     broken = [plugin for plugins in found.values() for plugin in plugins if plugin.error]
     counts = ", ".join(f"{len(plugins)} {what}" for what, plugins in found.items())
     return not broken, counts + "".join(f"\n     {plugin.name}: {plugin.error}" for plugin in broken)

@@ -7,20 +7,14 @@ import click
 
 from quadrat.cluster.cli.console import make_table, print_part, reflowed, say
 
-__all__ = ["COMMANDS", "REGISTRIES"]
+__all__ = ["COMMANDS", "LISTED"]
 
-REGISTRIES: Final = {
-    "strategies": ("quadrat.strategies", "strategy"),
-    "signals": ("quadrat.signals", "signal"),
-    "profiles": ("quadrat.profiles", "profile"),
-    "datasets": ("quadrat.datasets", "dataset"),
-    "regions": ("quadrat.regions", "kind of regions"),
-}
-"""Entry point group and kind by what is listed."""
+LISTED: Final = ("strategies", "signals", "profiles", "datasets", "regions", "suites")
+"""The suites, and what plugins can add: `quadrat.strategies.registry.PLUGINS`, which is not imported for the help."""
 
 
 @click.command(name="list")
-@click.argument("what", type=click.Choice([*REGISTRIES, "suites"]))
+@click.argument("what", type=click.Choice(LISTED))
 @click.argument("name", required=False)
 def list_(what: str, name: str | None) -> None:
     """List what a suite can name (plugins included), or the suites.
@@ -38,10 +32,9 @@ def list_(what: str, name: str | None) -> None:
     if what == "suites":
         _list_suites()
         return
-    from quadrat.strategies.registry import STRATEGIES, Registry
+    from quadrat.strategies.registry import STRATEGIES, registry_of
 
-    group, kind = REGISTRIES[what]
-    registry = STRATEGIES if what == "strategies" else Registry(group=group, kind=kind)
+    registry = STRATEGIES if what == "strategies" else registry_of(what)
     table = make_table("name", "from", "")
     for plugin in registry.listing():
         summary = f"BROKEN: {plugin.error}" if plugin.error else _summary(registry.get(plugin.name))

@@ -219,8 +219,11 @@ class Cluster:
         try:
             # Older Ray puts a digit in front of each chunk.
             document = json.loads(reply.text[start:])
-        except json.JSONDecodeError:
-            return None
+        except json.JSONDecodeError as error:
+            raise ClusterError(
+                f"expected the status of job {job.id} as JSON, got {reply.text[start:]!r:.80} from {self._url}; ask "
+                f"again, or read the log: quadrat status --follow {job.id}"
+            ) from error
         return document if document.get("schema") == 1 else None
 
     def stop(self, job_id: str) -> Job:

@@ -20,7 +20,7 @@ from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.errors import QuadratError
 from quadrat.benchmark.results.environment import COMMIT_FILE, commit_of
 from quadrat.strategies import load
-from quadrat.strategies.registry import Registry
+from quadrat.strategies.registry import registry_of
 
 __all__ = ["ShippingError", "distributions_of", "pack"]
 
@@ -36,21 +36,23 @@ class ShippingError(QuadratError):
 
 def distributions_of(suite: Suite) -> list[str]:
     """Return the names of the distributions that provide the suite's code, quadrat first."""
-    names = ["quadrat", _origin("quadrat.datasets", "dataset", suite.dataset.name)]
+    names = ["quadrat", _origin("datasets", suite.dataset.name)]
+    names += [_origin("regions", regions.name) for regions in suite.all_regions()]
     strategies = [(entry.name, entry.params) for entry in suite.strategies]
     if suite.study is not None:
         strategies += [(suite.study.strategy, params) for params in suite.study.corners()]
     for strategy, params in strategies:
         needs = load(strategy, **params).needs
-        names.append(_origin("quadrat.strategies", "strategy", strategy))
-        names += [_origin("quadrat.signals", "signal", name) for name in needs.signals]
-        names += [_origin("quadrat.profiles", "profile", name) for name in needs.profiles]
+        names.append(_origin("strategies", strategy))
+        names += [_origin("signals", name) for name in needs.signals]
+        names += [_origin("profiles", name) for name in needs.profiles]
     return list(dict.fromkeys(names))
 
 
-def _origin(group: str, kind: str, name: str) -> str:
-    Registry(group=group, kind=kind).get(name)  # raises if it is unknown or broken
-    return next(plugin.distribution for plugin in Registry(group=group, kind=kind).listing() if plugin.name == name)
+def _origin(what: str, name: str) -> str:
+    registry = registry_of(what)
+    registry.get(name)  # raises if it is unknown or broken
+    return next(plugin.distribution for plugin in registry.listing() if plugin.name == name)
 
 
 def pack(name: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quadrat.benchmark.errors import DataError
-from quadrat.strategies.registry import Registry, closest
+from quadrat.strategies.registry import closest, registry_of
 
 __all__ = ["GRID", "KINDS", "Grid", "RegionKind", "load_kind"]
 
@@ -86,7 +86,7 @@ def _check_kind(name: str, value: object) -> str | None:
     return None
 
 
-KINDS: Final = Registry(group="quadrat.regions", kind="kind of regions", check=_check_kind)
+KINDS: Final = registry_of("regions", _check_kind)
 """Kinds of regions by registered name: built-in ones and those of plugins."""
 
 

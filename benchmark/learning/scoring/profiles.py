@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from quadrat.benchmark.learning.scoring.signals import Outputs, Signal, bvsb, entropy
-from quadrat.strategies.registry import Registry
+from quadrat.strategies.registry import registry_of
 
 if TYPE_CHECKING:  # torch is imported by what computes: see signals.py
     from torch import Tensor
@@ -72,7 +72,7 @@ def _check_profile(name: str, value: object) -> str | None:
     return None
 
 
-PROFILES: Final = Registry(group="quadrat.profiles", kind="profile", check=_check_profile)
+PROFILES: Final = registry_of("profiles", _check_profile)
 """Profiles by registered name: built-in ones and those of plugins."""
 
 

@@ -29,7 +29,7 @@ from quadrat.benchmark.data.clicks import contour_vertices, count_clicks
 from quadrat.benchmark.data.shapes.clicks import count_clicks_of_shapes
 from quadrat.benchmark.learning.scoring.ensemble import NUM_MEMBERS
 from quadrat.benchmark.learning.scoring.mc_dropout import Passes, entropy_of, gather_passes
-from quadrat.strategies.registry import Registry
+from quadrat.strategies.registry import registry_of
 
 if TYPE_CHECKING:  # `quadrat list signals` imports this module; torch takes seconds and is imported by what computes
     from torch import Tensor
@@ -154,7 +154,7 @@ def _check_signal(name: str, value: object) -> str | None:
     return None
 
 
-SIGNALS: Final = Registry(group="quadrat.signals", kind="signal", check=_check_signal)
+SIGNALS: Final = registry_of("signals", _check_signal)
 """Signals by registered name: built-in ones and those of plugins."""
 
 

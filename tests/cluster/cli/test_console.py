@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from quadrat.cluster.cli.console import command_again, filled, filled_error, pasteable, say, text_columns
-from quadrat.cluster.cli.listing import REGISTRIES
+from quadrat.cluster.cli.listing import LISTED
 from quadrat.cluster.cli.verify import _by_trial
 
 
@@ -88,7 +88,7 @@ def test_no_line_of_an_error_is_broken_by_the_terminal(
 @pytest.mark.parametrize("columns", ["80", "60"])
 @pytest.mark.parametrize(
     "command",
-    [["list", what] for what in (*REGISTRIES, "suites")]
+    [["list", what] for what in LISTED]
     + [["list", "strategies", "entropy-spatial"], ["show", "quickstart"], ["show", "scenes-study"]],
     ids=" ".join,
 )

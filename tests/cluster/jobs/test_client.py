@@ -65,6 +65,7 @@ class Dashboard(ThreadingHTTPServer):
         self.log = ""
         self.ends_as = "SUCCEEDED"
         self.refuses_jobs = ""
+        self.status = json.dumps(STATUS)
 
     @property
     def url(self) -> str:
@@ -126,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"logs": self.server.log})
         elif self.path.startswith("/api/v0/logs/file?"):
             assert "filename=quadrat-02000000.json" in self.path and "node_id=0123456789ab" in self.path
-            self._answer(json.dumps(STATUS))
+            self._answer(self.server.status)
         else:  # the websocket of `logs/tail`, which this server does not speak: as a connection that breaks
             self._answer("", 500)
 
@@ -268,6 +269,17 @@ def test_status_lists_jobs_and_shows_the_trials_of_one(quadrat: Callable[..., Re
         assert expected in shown
     assert "has not written its status for" in shown  # the status is old
     assert json.loads(quadrat("status", "tiny-1", "--json").output)["run"]["in_flight"][0]["label"] == "random"
+
+
+def test_a_status_that_is_cut_is_not_shown_as_a_driver_that_has_not_begun(
+    quadrat: Callable[..., Result], dashboard: Dashboard
+) -> None:
+    dashboard.add_job({"submission_id": "tiny-1", "entrypoint": "quadrat run s.yaml"}, "RUNNING")
+    dashboard.status = dashboard.status[:-20]
+    cut = quadrat("status", "tiny-1")
+    assert cut.exit_code != 0 and "expected the status of job tiny-1 as JSON" in cut.stderr
+    dashboard.status = "no status yet"
+    assert "its driver has not joined Ray yet" in quadrat("status", "tiny-1").output
 
 
 def test_status_of_a_results_folder_asks_no_cluster(quadrat: Callable[..., Result], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from quadrat.cluster.jobs.wheels import ShippingError, distributions_of, pack
 
 PLUGIN = """
 from dataclasses import dataclass
+from quadrat.benchmark.data.shapes import RegionKind
 from quadrat.benchmark.learning.scoring.signals import Signal
 from quadrat.strategies import Selection, Strategy
 signal = Signal(per_pixel=lambda outputs: outputs.prob_BCHW[:, 0])
@@ -24,6 +25,11 @@ class First(Strategy):
     name = "shipped-first"
     def _select(self, pool, budget, rng):
         return Selection.of(pool.candidates[:budget])
+@dataclass(frozen=True, kw_only=True)
+class Cells(RegionKind):
+    name = "shipped-cells"
+    def cut(self, image, *, region_size, id):
+        raise NotImplementedError
 """
 
 
@@ -40,6 +46,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (info / "entry_points.txt").write_text(
         "[quadrat.strategies]\nshipped-first = shipped_first:First\n"
         "[quadrat.signals]\nshipped-signal = shipped_first:signal\n"
+        "[quadrat.regions]\nshipped-cells = shipped_first:Cells\n"
     )
     names = ["shipped_first.py", *(f"{info.name}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt"))]
     (info / "RECORD").write_text("".join(f"{name},,\n" for name in [*names, "../../bin/first", f"{info.name}/RECORD"]))
@@ -60,6 +67,12 @@ def test_a_suite_of_ours_needs_quadrat_alone() -> None:
 
 def test_a_suite_names_the_distributions_of_its_plugins(plugin: Path) -> None:
     assert distributions_of(make_suite(strategies=["random", "shipped-first"])) == ["quadrat", "quadrat-first"]
+
+
+def test_a_suite_names_the_distribution_that_cuts_its_images(plugin: Path) -> None:
+    assert distributions_of(make_suite(regions="shipped-cells")) == ["quadrat", "quadrat-first"]
+    of_one = [{"name": "random"}, {"name": "entropy", "label": "cells", "regions": "shipped-cells"}]
+    assert distributions_of(make_suite(strategies=of_one)) == ["quadrat", "quadrat-first"]
 
 
 def test_a_study_names_the_distribution_of_the_strategy_whose_parameters_it_searches(plugin: Path) -> None:
