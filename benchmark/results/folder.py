@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
-
 from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import GRID_REGIONS, PRECISE, Annotator, DatasetSpec, TrialSpec, identity
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.learning.recipe import Recipe
 from quadrat.benchmark.redaction import redact
+from quadrat.benchmark.results.listing import merge_maps, merge_trials, short
 from quadrat.benchmark.results.records import Record, by_trial, is_complete, read_records_so_far
 from quadrat.benchmark.results.suite_json import SUITE_SCHEMA, check_suite_json
 from quadrat.benchmark.storage.atomic import canonical_json, write_json
@@ -88,7 +87,7 @@ def frame_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> Fra
     one, other = (dict(leaves({key: suite[key] for key in _FRAME})) for suite in suites)
     for key in {**one, **other}:
         if canonical_json(one.get(key)) != canonical_json(other.get(key)):
-            return FrameDifference(key, _short(one.get(key)), _short(other.get(key)))
+            return FrameDifference(key, short(one.get(key)), short(other.get(key)))
     return None
 
 
@@ -106,8 +105,8 @@ def prepare_results(
 ) -> None:
     """Write suite.json and environment.json, or refuse a folder that belongs to other data or another suite.
 
-    Trials of an earlier run of the suite (with other strategies or seeds) stay listed. Labels are today's: a strategy
-    that has got another one has it in all its trials.
+    Trials of an earlier run of the suite (with other strategies or seeds) stay listed, and so do the region maps that
+    they are on. Labels are today's: a strategy that has got another one has it in all its trials.
 
     Args:
         results_dir: The folder.
@@ -116,7 +115,8 @@ def prepare_results(
         environment: What `describe_environment` says of this machine.
 
     Raises:
-        ResultsError: When suite or data differ from what the folder holds, or a label names another strategy there.
+        ResultsError: When suite, data or maps differ from what the folder holds, or a label names another strategy
+            there.
     """
     check_results(results_dir, suite)
     before = _read(results_dir)
@@ -128,76 +128,21 @@ def prepare_results(
                     f"{results_dir} holds results on {split} images with fingerprint {old[:12]}, got images with "
                     f"fingerprint {new[:12]}: the data changed; give another --results"
                 )
-        _check_maps(results_dir, before["dataset"], dataset)
     own_id = secrets.token_hex(8) if before is None else results_id(before, read_environment(results_dir))
-    trials = _merge_trials(results_dir, suite.trials(), [] if before is None else before["trials"])
+    listed = {"this suite": [_describe_trial(spec) for spec in suite.trials()]}
+    data = dict(dataset)
+    if before is not None:
+        listed[str(results_dir)] = before["trials"]
+        data["pool"] = merge_maps({"this suite": data["pool"], str(results_dir): before["dataset"]["pool"]})
     value = {
         "schema": SUITE_SCHEMA,
         "id": own_id,
         "suite": json.loads(suite.model_dump_json()),
-        "dataset": dict(dataset),
-        "trials": trials,
+        "dataset": data,
+        "trials": merge_trials(listed),
     }
     write_json(results_dir / "suite.json", value)
     write_json(results_dir / "environment.json", dict(environment))
-
-
-def _merge_trials(
-    results_dir: Path, specs: Iterable[TrialSpec], before: Iterable[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the trials of a suite, then those of an earlier run that are not among them.
-
-    Raises:
-        ResultsError: When a label would name trials of several strategies, whose numbers no reader could tell apart.
-    """
-    specs = list(specs)
-    trials = {spec.trial_id: _describe_trial(spec) for spec in specs}
-    label_of = {_without_seed(spec): spec.label for spec in specs}
-    for entry in before:
-        if entry["trial_id"] in trials:
-            continue
-        spec = _spec_of(entry)
-        label = entry["label"] if spec is None else label_of.get(_without_seed(spec), entry["label"])
-        other = next((one for one in specs if one.label == label), None)
-        if other is not None and (spec is None or _without_seed(spec) != _without_seed(other)):
-            raise ResultsError(
-                f"{results_dir} holds '{label}' with {_short(entry['params'])}, got '{label}' with "
-                f"{_short(other.params)} or other settings, and tables could not tell them apart; give the new one "
-                "another label, or another --results"
-            )
-        trials[entry["trial_id"]] = {**entry, "label": label}
-    return list(trials.values())
-
-
-def _spec_of(entry: Mapping[str, Any]) -> TrialSpec | None:
-    """Return the specification of a listed trial; None where there is none that gives its id."""
-    try:
-        spec = TrialSpec.model_validate(entry.get("spec"))
-    except ValidationError:
-        return None
-    return spec if spec.trial_id == entry["trial_id"] else None
-
-
-def _without_seed(spec: TrialSpec) -> str:
-    """Return what the trials of a strategy have in common, whatever their seeds."""
-    return spec.model_copy(update={"seed": 0}).trial_id
-
-
-def _check_maps(results_dir: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse region maps that differ from those that the folder's results are on.
-
-    Maps from files are not looked at: a trial is known by what they hold, so other maps are other trials.
-    """
-    old, new = (
-        {found["name"]: found["digest"] for found in data["pool"].get("maps", ()) if not found["by_content"]}
-        for data in (before, now)
-    )
-    for name in old.keys() & new.keys():
-        if old[name] != new[name]:
-            raise ResultsError(
-                f"{results_dir} holds results on regions {name} with digest {old[name][:12]}, got a map with digest "
-                f"{new[name][:12]}: the library that cuts images changed; give another --results"
-            )
 
 
 def _without_folder(regions: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,8 +257,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         raise ResultsError(
             f"{path}: expected JSON, got a damaged file ({error}); restore it, or run the suite in another folder"
         ) from error
-
-
-def _short(value: object) -> str:
-    text = canonical_json(value)
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,7 +1,7 @@
 """Published results, read to be verified: the records whose trial and selections are there to run them again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,10 @@ def read_published(
         place = root.absolute() if isinstance(root, Path) else root
         suite = suite.model_copy(update={"dataset": suite.dataset.model_copy(update={"root": place})})
     order = {trial_id: index for index, trial_id in enumerate(specs)}
-    records = read_records(results_dir)
+    label_of = {entry["trial_id"]: entry["label"] for entry in described["trials"]}  # today's: a label may change
+    records = [
+        replace(record, label=label_of.get(record.trial_id, record.label)) for record in read_records(results_dir)
+    ]
     known = {record.label for record in records}, {record.seed for record in records}
     for what, asked, there in (("--strategy", labels, known[0]), ("--seed", seeds, known[1])):
         for one in asked:

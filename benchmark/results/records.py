@@ -192,7 +192,8 @@ def differing_fields(first: Record, second: Record) -> list[str]:
     """Return the names of the fields in which two records differ, timings aside.
 
     Records of one trial differ in no parameter and no setting of the recipe: its id is a hash of them, in which a file
-    counts by its content, while a record names the path that it had. A record of schema 2 is compared by the classes
+    counts by its content, while a record names the path that it had. Suite and strategy may have got other names since.
+    A record of schema 2 is compared by the classes
     that the other one says the test set's masks hold, and without the fields that it never had.
     """
     records = [first, second]
@@ -204,7 +205,7 @@ def differing_fields(first: Record, second: Record) -> list[str]:
     one, other = map(without_timings, records)
     unknown = {name for name in _SINCE_3 if None in (one[name], other[name])}
     if first.trial_id == second.trial_id:
-        unknown |= {"params", "recipe"}
+        unknown |= {"params", "recipe", "label", "suite"}
     return [name for name in one if name not in unknown and one[name] != other[name]]
 
 
@@ -332,7 +333,7 @@ def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
     """Sort the records into suite order and drop failures of trials that have finished since.
 
     The order in which trials finish depends on the cluster; sorted, two complete runs have the same lines. Records of
-    trials that are not in `num_rounds` are kept, at the end.
+    trials that are not in `num_rounds` are kept, at the end, and so are their failures.
 
     Args:
         results_dir: The results folder.
@@ -354,7 +355,8 @@ def finalise(results_dir: Path, num_rounds: Mapping[str, int]) -> None:
     failures = [
         failure
         for failure in read_failures(results_dir)
-        if not is_complete(of_trial.get(failure.trial_id, ()), failure.trial_id, num_rounds.get(failure.trial_id, 1))
+        if failure.trial_id not in num_rounds
+        or not is_complete(of_trial.get(failure.trial_id, ()), failure.trial_id, num_rounds[failure.trial_id])
     ]
     write_failures(results_dir, failures)
 

@@ -56,6 +56,8 @@ class _Suite(_Part):
 class _Map(_Part):
     name: _Text
     path: str
+    digest: str
+    by_content: bool
 
 
 class _Split(_Part):

@@ -10,6 +10,7 @@ from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.results.environment import environment_differences
 from quadrat.benchmark.results.failures import read_failures, write_failures
 from quadrat.benchmark.results.folder import frame_difference, read_environment, read_suite_json, results_id
+from quadrat.benchmark.results.listing import merge_maps, merge_trials
 from quadrat.benchmark.results.records import Record, differing_fields, finalise, merge_records, read_records_so_far
 from quadrat.benchmark.results.selections import ARCHIVE, pack_selections
 from quadrat.benchmark.storage.atomic import atomic_write, write_json
@@ -22,7 +23,8 @@ def unite(sources: Sequence[Path], target: Path) -> None:
 
     Taken are suite, environment, records, failures and selections. Strategies and seeds may differ. A round that
     several folders hold must be equal in all of them, timings aside, and so must round 0 of all strategies of a seed:
-    comparisons are paired by seed. suite.json lists the first folder's trials first. environment.json is that of the
+    comparisons are paired by seed. suite.json lists the first folder's trials first, and a strategy has the label that
+    the first folder with it gives it. environment.json is that of the
     first folder, with those of folders from another commit, machine or version in `others`.
 
     Args:
@@ -30,25 +32,33 @@ def unite(sources: Sequence[Path], target: Path) -> None:
         target: A folder without results.
 
     Raises:
-        ResultsError: They are of different suites or data, one holds a study, or rounds are not equal.
+        ResultsError: They are of different suites, data or region maps, a label names several strategies, one holds a
+            study, or rounds are not equal.
     """
     documents = [read_suite_json(source) for source in sources]
     for source, document in zip(sources, documents, strict=True):
         _check_belongs(sources[0], documents[0], source, document)
     records = {source: read_records_so_far(source) for source in sources}
     _check_rounds(records)
-    trials = {trial["trial_id"]: trial for document in documents for trial in document["trials"]}
+    of_source = {str(source): document for source, document in zip(sources, documents, strict=True)}
+    listed = merge_trials({where: document["trials"] for where, document in of_source.items()})
+    pool = merge_maps({where: document["dataset"]["pool"] for where, document in of_source.items()})
+    trials = {trial["trial_id"]: trial for trial in listed}
     _check_round_0(records, trials)
     suites = [document["suite"] for document in documents]
-    strategies = list({entry["label"]: entry for suite in suites for entry in suite["strategies"]}.values())
+    labels = {trial["label"] for trial in listed}
+    strategies: dict[str, Any] = {}
+    for entry in (entry for suite in suites for entry in suite["strategies"] if entry["label"] in labels):
+        strategies.setdefault(entry["label"], entry)
     seeds = sorted({seed for suite in suites for seed in suite["seeds"]})
     environments = [read_environment(source) for source in sources]
     ids = [results_id(*pair) for pair in zip(documents, environments, strict=True)]
     document = {
         **documents[0],
         "id": hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:16],
-        "suite": {**suites[0], "strategies": strategies, "seeds": seeds},
-        "trials": list(trials.values()),
+        "suite": {**suites[0], "strategies": list(strategies.values()), "seeds": seeds},
+        "dataset": {**documents[0]["dataset"], "pool": pool},
+        "trials": listed,
     }
     write_json(target / "suite.json", document)
     write_json(target / "environment.json", _united(environments))

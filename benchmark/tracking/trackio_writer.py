@@ -76,14 +76,14 @@ class TrackioWriter:
         self._results_dir = results_dir
         self._facts = SuiteFacts(read_suite_json(results_dir), read_environment(results_dir))
         self._records: dict[str, dict[int, Record]] = {}
-        for record in read_records_so_far(results_dir):
+        for record in self._facts.own(read_records_so_far(results_dir)):
             self._records.setdefault(record.trial_id, {})[record.round] = record
         self._states: dict[str, State] = {}
         self._there: dict[str, dict[int, Mapping[str, Any]]] = {}
 
     def log_files(self) -> int:
         """Log everything in the files, and return the number of trials that have run."""
-        failed = {failure.trial_id for failure in read_failures(self._results_dir)}
+        failed = {failure.trial_id for failure in read_failures(self._results_dir)} & self._facts.trials.keys()
         for trial_id, records in self._records.items():
             is_done = is_complete(list(records.values()), trial_id, self._facts.trials[trial_id]["num_rounds"])
             self._states[trial_id] = "done" if is_done else "failed" if trial_id in failed else "interrupted"

@@ -86,6 +86,10 @@ class SuiteFacts:
             },
         )
 
+    def own(self, records: Iterable[Record]) -> list[Record]:
+        """Return the records of trials that suite.json lists; a folder may hold others, which readers leave out."""
+        return [record for record in records if record.trial_id in self.trials]
+
     @property
     def name(self) -> str:
         """Name of the suite."""
@@ -296,7 +300,7 @@ def results_note(facts: SuiteFacts, records: Iterable[Record]) -> str:
     """Return the note of the suite's run (Markdown): mIoU after each round, and where the report is."""
     by_label: dict[str, dict[int, list[float]]] = {}
     for record in records:
-        rounds = by_label.setdefault(record.label, {})
+        rounds = by_label.setdefault(facts.trials[record.trial_id]["label"], {})  # of today: a label may change
         is_full_supervision = record.strategy == FULL_SUPERVISION
         round_ = len(facts.suite["budgets"]) - 1 if is_full_supervision else record.round
         rounds.setdefault(round_, []).append(record.miou)

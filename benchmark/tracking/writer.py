@@ -101,7 +101,7 @@ class ResultsWriter:
         self._warn = warn
         self._facts = SuiteFacts(read_suite_json(results_dir), read_environment(results_dir))
         self._records: dict[tuple[str, int], Record] = {
-            record.key: record for record in read_records_so_far(results_dir)
+            record.key: record for record in self._facts.own(read_records_so_far(results_dir))
         }
         self._last: dict[str, Record] = {}
         self._spans: dict[str, tuple[float, float]] = {}
@@ -130,7 +130,7 @@ class ResultsWriter:
 
     def log_files(self) -> int:
         """Log everything in the files, and return the number of trials that have run."""
-        failed = {failure.trial_id for failure in read_failures(self._results_dir)}
+        failed = {failure.trial_id for failure in read_failures(self._results_dir)} & self._facts.trials.keys()
         by_trial: dict[str, list[Record]] = {}
         for record in list(self._records.values()):
             by_trial.setdefault(record.trial_id, []).append(record)

@@ -169,6 +169,12 @@ def test_a_file_of_another_path_and_the_same_content_makes_no_other_record() -> 
     assert differing_fields(RECORD, replace(moved, trial_id="other")) == ["trial_id", "params", "recipe"]
 
 
+def test_a_strategy_or_a_suite_of_another_name_makes_no_other_record() -> None:
+    renamed = replace(RECORD, label="renamed", suite="renamed")
+    assert differing_fields(RECORD, renamed) == []
+    assert differing_fields(RECORD, replace(renamed, loss=9.0)) == ["loss"]
+
+
 @pytest.mark.parametrize("change", [{"clicks": 58}, {"class_px": (2000, 401)}, {"loss": 1.0}, {"seconds": {}}])
 def test_records_differ_in_every_field_but_seconds(change: dict[str, Any]) -> None:
     expected = [name for name in change if name != "seconds"]
@@ -205,15 +211,18 @@ def test_finalise_orders_by_suite_and_drops_failures_that_have_finished_since(tm
     other = replace(RECORD, trial_id="entropy-r16-s0-def")
     for record in (replace(RECORD, round=1), other, RECORD):
         append_record(tmp_path, record)
-    for trial_id in (RECORD.trial_id, other.trial_id):
+    unlisted = "bald-r16-s0-0af"  # of an earlier run with other strategies; its first round is recorded
+    append_record(tmp_path, replace(RECORD, trial_id=unlisted))
+    for trial_id in (RECORD.trial_id, other.trial_id, unlisted):
         record_failure(tmp_path, Failure(trial_id=trial_id, label="x", seed=0, round=1, exception="E", traceback="T"))
     finalise(tmp_path, {other.trial_id: 2, RECORD.trial_id: 2})
     assert [record.key for record in read_records(tmp_path)] == [
         (other.trial_id, 0),
         (RECORD.trial_id, 0),
         (RECORD.trial_id, 1),
+        (unlisted, 0),
     ]
-    assert [failure.trial_id for failure in read_failures(tmp_path)] == [other.trial_id]
+    assert [failure.trial_id for failure in read_failures(tmp_path)] == [other.trial_id, unlisted]
 
 
 def test_a_trial_is_complete_with_all_rounds_or_with_an_exhausted_pool() -> None:

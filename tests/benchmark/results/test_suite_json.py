@@ -120,7 +120,8 @@ def test_a_label_that_moves_to_other_parameters_is_refused_and_the_folder_stays(
     prepare_results(tmp_path, _suite(["random", "entropy-spatial"], [0]), dataset=DATASET, environment={})
     before = (tmp_path / "suite.json").read_bytes()
     changed = _suite(["random", {"name": "entropy-spatial", "params": {"cutoff": 0.5}}], [0])
-    with pytest.raises(ResultsError, match=r"holds 'entropy-spatial' with .*1\.5.*got 'entropy-spatial' with .*0\.5"):
+    match = r"got 'entropy-spatial' with .*0\.5.* in this suite and 'entropy-spatial' with .*1\.5"
+    with pytest.raises(ResultsError, match=match):
         prepare_results(tmp_path, changed, dataset=DATASET, environment={})
     assert (tmp_path / "suite.json").read_bytes() == before
 

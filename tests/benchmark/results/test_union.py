@@ -100,6 +100,49 @@ def rewrite(folder: Path, **changes: Any) -> None:
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def test_a_label_of_several_strategies_is_refused(folders: list[Path], tmp_path: Path) -> None:
+    def set_params(found: dict[str, Any]) -> None:
+        for trial in found["trials"]:
+            if trial["label"] == "entropy":
+                trial["params"] = {"cutoff": 6.0}
+
+    change(folders[1] / "suite.json", set_params)
+    with pytest.raises(ResultsError, match=r"got 'entropy' with \{\} in .*a and 'entropy' with .*6\.0.* in .*b"):
+        unite(folders, tmp_path / "united")
+
+
+def test_a_strategy_that_folders_call_by_two_names_has_that_of_the_first(folders: list[Path], tmp_path: Path) -> None:
+    def rename(found: dict[str, Any]) -> None:
+        for one in (*found["trials"], *found["suite"]["strategies"]):
+            one["label"] = "renamed" if one["label"] == "entropy" else one["label"]
+
+    change(folders[1] / "suite.json", rename)
+    unite(folders, tmp_path / "united")
+    found = read_results(tmp_path / "united")
+    assert found.labels == STRATEGIES and {record.seed for record in found.records if record.label == "entropy"} == {
+        0,
+        1,
+        2,
+    }
+    assert [entry["label"] for entry in found.suite["strategies"]] == list(STRATEGIES)
+
+
+def test_region_maps_are_kept_together_and_must_be_equal(folders: list[Path], tmp_path: Path) -> None:
+    def set_maps(*maps: tuple[str, str, bool]) -> Callable[[dict[str, Any]], None]:
+        names = ("name", "digest", "by_content")
+        listed = [{"path": "x", **dict(zip(names, one, strict=True))} for one in maps]
+        return lambda found: found["dataset"]["pool"].update(maps=listed)
+
+    change(folders[0] / "suite.json", set_maps(("slic", "a" * 64, False), ("files", "b" * 64, True)))
+    change(folders[1] / "suite.json", set_maps(("seeds", "c" * 64, False), ("files", "d" * 64, True)))
+    unite(folders, tmp_path / "united")
+    maps = read_results(tmp_path / "united").dataset["pool"]["maps"]
+    assert [(one["name"], one["digest"][0]) for one in maps] == [("slic", "a"), ("files", "b"), ("seeds", "c")]
+    change(folders[1] / "suite.json", set_maps(("slic", "e" * 64, False)))
+    with pytest.raises(ResultsError, match=r"expected one map of regions slic, got digest a+ in .*a and e+ in .*b"):
+        unite(folders, tmp_path / "other")
+
+
 def test_a_round_that_differs_is_refused(folders: list[Path], tmp_path: Path) -> None:
     rewrite(folders[2], pixel_accuracy=0.123)
     with pytest.raises(ResultsError, match=r"random.*: expected equal records, got other pixel_accuracy in .*b than"):

@@ -89,6 +89,17 @@ def test_every_trial_is_a_run_under_the_run_of_its_label(folder: Path) -> None:
         assert run.data.tags.get("mlflow.parentRunId") == parent
 
 
+def test_records_of_trials_that_the_suite_does_not_list_are_left_out(folder: Path) -> None:
+    other = make_suite(strategies=["margin"]).trials()[0]
+    append_record(folder, make_record(other, 0))
+    record_failure(
+        folder,
+        Failure(trial_id=other.trial_id, label="margin", seed=0, round=1, exception="E", traceback="T"),
+    )
+    assert log_results(folder) == len(TRIALS)
+    assert not any("margin" in name for name in runs(folder))
+
+
 def test_the_step_of_a_metric_is_the_number_of_labelled_regions(folder: Path) -> None:
     log_results(folder)
     assert curve(folder, "random seed 1") == [(4, 0.21), (8, 0.31), (16, 0.41)]

@@ -67,8 +67,9 @@ def test_labels_are_text_in_the_notes(tmp_path: Path) -> None:
     document["suite"]["description"] = "**bold** <img src=x>"
     for trial in document["trials"]:
         trial["spec"] = {"dataset": {"name": "scenes"}, "learner": {"encoder": "tiny", "weights": "none"}}
+    document["trials"][1]["label"] = "a|b `c` <img src=x>"
     facts = SuiteFacts(document, {})
-    note = results_note(facts, [replace(RECORD, label="a|b `c` <img src=x>")])
+    note = results_note(facts, [replace(RECORD, trial_id=document["trials"][1]["trial_id"], label="as it was")])
     assert r"| a\|b \`c\` \<img src=x> |" in note
     assert experiment_note(facts).startswith(r"\*\*bold\*\* \<img src=x>")
 

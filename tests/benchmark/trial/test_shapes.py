@@ -16,6 +16,7 @@ from quadrat.benchmark.data import RegionGrid
 from quadrat.benchmark.data.shapes import RegionMap, superpixels
 from quadrat.benchmark.data.shapes.region_map import map_meta
 from quadrat.benchmark.errors import DataError, ResultsError
+from quadrat.benchmark.results.folder import read_suite_json
 from quadrat.benchmark.results.published import read_published
 from quadrat.benchmark.results.records import Record, append_record
 from quadrat.benchmark.results.selections import Selections
@@ -177,8 +178,18 @@ def test_another_map_of_the_same_parameters_is_refused(tmp_path: Path, monkeypat
     TrialContext.open(suite, tmp_path / "results", cache_dir=tmp_path / "a").prepare_results()
     monkeypatch.setattr(superpixels, "_ITERATIONS", 1)  # another version of OpenCV
     context = TrialContext.open(suite, tmp_path / "results", cache_dir=tmp_path / "b")
-    with pytest.raises(ResultsError, match=r"holds results on regions slic .* the library that cuts images changed"):
+    with pytest.raises(ResultsError, match=r"expected one map of regions slic.*: the library that cuts images"):
         context.prepare_results()
+    # A run with the squares alone does not forget the map of the trials that stay listed.
+    squares = TrialContext.open(tiny(strategies=["entropy"]), tmp_path / "mixed", cache_dir=tmp_path / "a")
+    with_slic = tiny(strategies=["random", {"name": "random", "regions": "slic"}])
+    TrialContext.open(with_slic, tmp_path / "mixed", cache_dir=tmp_path / "c").prepare_results()
+    squares.prepare_results()
+    (kept,) = read_suite_json(tmp_path / "mixed")["dataset"]["pool"]["maps"]
+    assert kept["name"].startswith("slic")
+    monkeypatch.setattr(superpixels, "_ITERATIONS", 2)
+    with pytest.raises(ResultsError, match="expected one map of regions slic"):
+        TrialContext.open(with_slic, tmp_path / "mixed", cache_dir=tmp_path / "d").prepare_results()
 
 
 def test_two_shapes_are_compared_each_with_its_own_random(tmp_path: Path) -> None:

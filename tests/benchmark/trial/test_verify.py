@@ -241,6 +241,18 @@ def test_only_asked_for_strategies_and_seeds_are_read(original: Path) -> None:
         read_published(original, seeds=[4])
 
 
+def test_a_renamed_strategy_is_read_by_its_name_of_today(
+    copy: Path, scratch: Callable[[Published], TrialContext]
+) -> None:
+    document = json.loads((copy / "suite.json").read_text())
+    for one in (*document["trials"], *document["suite"]["strategies"]):
+        one["label"] = "drawn" if one["label"] == "random" else one["label"]
+    (copy / "suite.json").write_text(json.dumps(document))
+    published = read_published(copy, labels=["drawn"])
+    assert {record.label for record in published.rounds} == {"drawn"} and published.uncheckable == ()
+    assert recompute(published, scratch(published), published.rounds[0]).differences == ()
+
+
 def test_environments_are_compared_where_it_matters() -> None:
     there = {
         "device": "cpu",

@@ -32,6 +32,15 @@ def test_a_round_that_comes_out_with_other_numbers_is_an_error_and_the_first_rec
     assert read_records(tmp_path) == [first]
 
 
+def test_a_trial_whose_strategy_was_renamed_goes_on(tmp_path: Path) -> None:
+    first = make_record(TRIALS[0], 0)
+    progress = RunProgress(TRIALS)
+    display = LineDisplay(progress, io.StringIO())
+    recorder = Recorder(tmp_path, [first], progress=progress, display=display, loggers=Loggers(()))
+    recorder.start(TRIALS[0])
+    assert not recorder.record(make_record(TRIALS[0], 0, label="renamed"))
+
+
 def test_a_pool_that_runs_out_is_reported(tmp_path: Path) -> None:
     progress, out = RunProgress(TRIALS), io.StringIO()
     recorder = Recorder(tmp_path, [], progress=progress, display=LineDisplay(progress, out), loggers=Loggers(()))
