@@ -4,7 +4,7 @@ import errno
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +41,8 @@ _DRIVER: Final = "driver"
 """Name of the lease of the driver, for results on a URL."""
 _REPORT: Final = "locks/report"
 """Name of the lease of who uploads a report."""
+_WAIT_S: Final = 1.0
+"""How long a driver waits for the lock: a reader holds it for milliseconds."""
 _ATTEMPTS: Final = 5
 """Versions of a file that are taken over from the driver before; there is at most one that it was writing."""
 
@@ -185,20 +187,22 @@ def lock_results(
         try:
             remote.check_conditions()
             remote.remove_stale_temporaries()
-            versions = _pull(remote, results_dir)
+            there = _download(remote)
+            _replace(results_dir, there, remote)
         except BaseException:
             lease.release()
             raise
     except BaseException:
         lock.release()
         raise
-    return ResultsLock(results_dir, lock, remote, lease, versions)
+    return ResultsLock(results_dir, lock, remote, lease, there.versions)
 
 
 def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
     """Download the files of results on a URL for reading, and return the working folder.
 
-    While a driver on this machine writes to that folder, its files are left as they are: they are the newest.
+    While a driver on this machine writes to that folder, its files are left as they are: they are the newest. The lock
+    of the folder is held for as long as it takes to write them, not while they are downloaded.
 
     Args:
         url: URL of the results.
@@ -209,6 +213,8 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
     """
     remote, results_dir = Remote(url), working_folder(url)
     remote.check()
+    before = _stamps(results_dir)
+    there = _download(remote)
     try:
         lock = _lock_folder(results_dir)
     except ResultsError as error:
@@ -216,7 +222,8 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
             raise
     else:
         try:
-            _pull(remote, results_dir)
+            if _stamps(results_dir) == before:  # else a driver has come and gone meanwhile: its files are newer
+                _replace(results_dir, there, remote)
         finally:
             lock.release()
     for folder in folders:
@@ -259,14 +266,39 @@ def driver_of(url: str) -> Holder | None:
     return holder_of(remote, _DRIVER)
 
 
-def _pull(remote: Remote, results_dir: Path) -> dict[str, str | None]:
-    """Replace the small files of the folder by those of the remote, and return their versions there."""
-    found = {name: remote.read_version(name) for name in _FILES}
+class _There(NamedTuple):
+    """The small files of results on a URL, those in parts put together, and the version of each file and part."""
+
+    files: Mapping[str, Versioned]
+    versions: Mapping[str, str | None]
+
+
+def _download(remote: Remote) -> _There:
+    """Return the small files of the remote.
+
+    Parts are read before the file that they belong to: a driver that finalises writes the whole file before it deletes
+    them, so that no record is missed in between.
+    """
     parts = {name: {part: remote.read_version(part) for part in remote.names(parts_folder(name))} for name in _RECORDS}
+    found = {name: remote.read_version(name) for name in _FILES}
     for name, pieces in parts.items():
         if pieces:
             data = merge_records(found[name].data or b"", *(piece.data or b"" for piece in pieces.values()))
             found[name] = Versioned(data, found[name].version)
+    versions = {name: there.version for name, there in found.items()}
+    return _There(found, versions | {part: one.version for pieces in parts.values() for part, one in pieces.items()})
+
+
+def _stamps(results_dir: Path) -> list[tuple[int, int, int] | None]:
+    """Return what changes when one of the small files of the folder is written."""
+    paths = (results_dir / name for name in _FILES)
+    stats = [path.stat() if path.is_file() else None for path in paths]
+    return [None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats]
+
+
+def _replace(results_dir: Path, there: _There, remote: Remote) -> None:
+    """Replace the small files of the folder by those of the remote."""
+    found = there.files
     if found["suite.json"].data is None and any((results_dir / name).is_file() for name in _RECORDS):
         raise ResultsError(
             f"expected the results whose copy is {results_dir} at {remote.shown}, found nothing there: it was emptied. "
@@ -275,21 +307,19 @@ def _pull(remote: Remote, results_dir: Path) -> dict[str, str | None]:
     # The journal of a driver that was killed here belongs to the old database; SQLite would roll it back into the new
     # one. Removed first, so that a kill in between leaves no journal beside a database that is not its own.
     (results_dir / f"{_DATABASE}-journal").unlink(missing_ok=True)
-    for name, there in found.items():
+    for name, file in found.items():
         path = results_dir / name
-        if not there.data:  # not there, or emptied by `publish`
+        if not file.data:  # not there, or emptied by `publish`
             path.unlink(missing_ok=True)
-        elif not path.is_file() or path.read_bytes() != there.data:
-            atomic_write(path, there.data)
-    versions = {name: there.version for name, there in found.items()}
-    return versions | {part: piece.version for pieces in parts.values() for part, piece in pieces.items()}
+        elif not path.is_file() or path.read_bytes() != file.data:
+            atomic_write(path, file.data)
 
 
 def _lock_folder(results_dir: Path) -> FileLock:
     lock = FileLock(results_dir / ".driver.lock")
     try:
         make_folders(results_dir)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_WAIT_S)
     except OSError as error:
         if isinstance(error, Timeout):
             raise _in_use(results_dir) from error

@@ -66,6 +66,8 @@ class Remote:
 
     Args:
         url: Such as "s3://bucket/prefix".
+        has_answered: Whether the storage has answered already, this process or the driver of its run: then a call that
+            fails is retried for two minutes from the first one on. Otherwise it may be a mistake in the URL.
 
     Attributes:
         url: The URL.
@@ -75,14 +77,14 @@ class Remote:
         ResultsError: When fsspec does not know the protocol, or its library is missing. Raised by the first call.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, has_answered: bool = False) -> None:
         self.url = url.rstrip("/")
         self.shown = redact_url(self.url)
-        self._has_answered = False
+        self._has_answered = has_answered
 
     def at(self, name: str) -> "Remote":
         """Return the remote of a folder below this one."""
-        return Remote(f"{self.url}/{name}")
+        return Remote(f"{self.url}/{name}", has_answered=self._has_answered)
 
     def check(self) -> None:
         """Check within seconds that the storage answers and can be read.

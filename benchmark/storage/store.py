@@ -288,16 +288,17 @@ def _read(path: Path) -> Artefact | None:
         return None
 
 
-def open_store(place: str | None, results_dir: Path, remote: Remote | None) -> Store:
+def open_store(place: str | None, results_dir: Path, remote: Remote | None, *, has_answered: bool = False) -> Store:
     """Return the store of a run.
 
     Args:
         place: A folder or URL that several suites may share; None for the store of the results folder itself.
         results_dir: The local results folder.
         remote: Remote of the results folder.
+        has_answered: Of a store at a URL, as for `Remote`.
     """
     if place is None:
         return Store(results_dir / "store", remote.at("store") if remote is not None else None)
     if is_url(place):
-        return Store(working_folder(place), Remote(place), is_shared=True)
+        return Store(working_folder(place), Remote(place, has_answered=has_answered), is_shared=True)
     return Store(Path(place), is_shared=True)

@@ -103,21 +103,23 @@ def _open_context(
     url: str | None,
     store: str | None,
 ) -> "TrialContext":
-    from quadrat.benchmark.storage.remote import working_folder
+    from quadrat.benchmark.storage.remote import is_url, working_folder
     from quadrat.benchmark.storage.store import open_store
     from quadrat.benchmark.trial.context import TrialContext
 
     check_variables()
     remote = None
-    if url is not None:  # the driver's folder need not be here
-        results_dir, remote = working_folder(url), Remote(url)
+    if url is not None:  # the driver's folder need not be here; it holds the lease, so the storage has answered
+        results_dir, remote = working_folder(url), Remote(url, has_answered=True)
+    if is_driver and store is not None and is_url(store):
+        Remote(store).check()
     return TrialContext.open(
         suite,
         results_dir,
         cache_dir=cache_dir,
         on_pack=on_pack,
         remote=remote,
-        store=open_store(store, results_dir, remote),
+        store=open_store(store, results_dir, remote, has_answered=not is_driver),
         described=None if is_driver else _described(results_dir, remote),
     )
 

@@ -316,6 +316,8 @@ class WorkerPool:
                 yield TrialFinished(spec=spec)
         except RayError as error:
             self._stop(worker)
+            if worker.is_cut_short:  # its trial has ended with an event that was read: it may run elsewhere by now
+                return
             yield WorkerDied(spec=spec, reason=_reason(error), detail=str(error), place=place)
         else:
             worker.is_cut_short = isinstance(event, Raised | Stopped)

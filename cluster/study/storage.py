@@ -27,6 +27,8 @@ DATABASE: Final = "study.db"
 _NUMBER: Final = "candidate"
 _EXCEPTION: Final = "exception"
 _SAME_AS: Final = "shares the trials of candidate"
+_WAITING: Final = (TrialState.WAITING,)
+"""Enqueued, to be tried again, by a run that was killed before it asked for them: the next proposals are these."""
 
 
 class CandidateStorage:
@@ -60,6 +62,7 @@ class CandidateStorage:
         with _quiet():
             self._study.set_metric_names(list(self._definition.objective))
         self._in_flight: dict[int, Trial] = {}
+        self._num_enqueued = sum(_NUMBER in one.user_attrs for one in self._study.get_trials(states=_WAITING))
         self._interrupted, self._failed = self._unfinished()
 
     def _unfinished(self) -> tuple[list[FrozenTrial], list[Candidate]]:
@@ -90,7 +93,8 @@ class CandidateStorage:
     def num_open(self) -> int:
         """Candidates that `next` would still return."""
         num_known = len(self.candidates())
-        return len(self._interrupted) + len(self._failed) + max(0, self._definition.candidates - num_known)
+        num_again = len(self._interrupted) + self._num_enqueued + len(self._failed)
+        return num_again + max(0, self._definition.candidates - num_known)
 
     def next(self) -> Candidate | None:
         """Return a candidate that is in flight from now on: one that was interrupted, one that failed, or a new one."""
@@ -99,9 +103,11 @@ class CandidateStorage:
             number = int(trial.user_attrs[_NUMBER])
             self._in_flight[number] = self._reopened(trial.number)
             return self._candidate(number)
-        if self._failed:
+        if self._num_enqueued:
+            self._num_enqueued -= 1
+        elif self._failed:
             again = self._failed.pop(0)
-            # Not skipped: an earlier run may have enqueued it and been killed before it asked for it.
+            # Not skipped: another candidate that failed may have had the same parameters.
             self._study.enqueue_trial(again.params, user_attrs={_NUMBER: again.number}, skip_if_exists=False)
         elif len(self.candidates()) >= self._definition.candidates:
             return None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quadrat.benchmark.errors import ResultsError
+from quadrat.benchmark.results import lock as lock_module
 from quadrat.benchmark.results.lock import driver_of, fetch_results, lock_results
 from quadrat.benchmark.storage.remote import Remote, working_folder
 
@@ -47,6 +48,29 @@ def test_files_at_the_url_are_authoritative_and_a_reader_does_not_touch_those_of
     shutil.rmtree(tmp_path / "there")
     with pytest.raises(ResultsError, match=r"found nothing there: it was emptied\. Copy the folder's files back"):
         fetch_results(remote.url)
+
+
+def test_a_driver_that_starts_while_a_reader_downloads_is_not_refused_and_keeps_its_files(
+    tmp_path: Path, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote(f"file://{tmp_path}/there")
+    machine("first")
+    folder = working_folder(remote.url)
+    remote.write("suite.json", b"{}")
+    remote.write("records.jsonl", b"1\n")
+    download = lock_module._download
+
+    def downloaded(remote: Remote) -> object:
+        found = download(remote)
+        monkeypatch.setattr(lock_module, "_download", download)
+        with lock_results(folder, Remote(remote.url)) as lock:
+            (folder / "records.jsonl").write_text("1\n2\n")
+            lock.publish("records.jsonl")
+        return found
+
+    monkeypatch.setattr(lock_module, "_download", downloaded)
+    fetch_results(remote.url)
+    assert (folder / "records.jsonl").read_text() == "1\n2\n"
 
 
 def test_the_journal_of_an_old_database_is_removed_before_a_new_one_is_downloaded(

@@ -38,6 +38,30 @@ def lines_at(remote: Remote, machine: Callable[[str], None], reader: str) -> lis
     return found
 
 
+@pytest.mark.parametrize("method", ["names", "read_version"])
+def test_a_reader_misses_no_record_when_the_driver_finalises_meanwhile(
+    remote: Remote, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    lines = [line(number) for number in range(30)]
+    remote.write(NAME, "".join(lines[:10]).encode())
+    part = part_name(NAME, 1)
+    remote.write(part, "".join(lines[10:]).encode())
+    original = getattr(Remote, method)
+    asked: list[str] = []
+
+    def finalised_after(self: Remote, name: str) -> object:
+        found = original(self, name)
+        asked.append(name)
+        if name in (parts_folder(NAME), part) and asked.count(name) == 1:
+            remote.write(NAME, "".join(lines).encode())
+            remote.delete(part)
+        return found
+
+    monkeypatch.setattr(Remote, method, finalised_after)
+    assert lines_at(remote, machine, "reader") == lines
+    assert len(asked) > 1
+
+
 def test_bytes_uploaded_are_linear_in_the_records(
     remote: Remote, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from quadrat.benchmark.results.records import read_records
 from quadrat.benchmark.storage import backends
 from quadrat.benchmark.storage.lease import acquire_lease
 from quadrat.benchmark.storage.remote import Remote, is_url, working_folder
-from quadrat.benchmark.storage.store import Store
+from quadrat.benchmark.storage.store import Store, open_store
 from quadrat.cluster.cli.main import cli
 
 KEY = {"seed": 1}
@@ -310,6 +310,17 @@ def test_storage_that_has_answered_before_is_retried_for_two_minutes(tmp_path: P
     ):
         remote._call("a", fails(99, reset))
     assert 105.0 < sum(pauses) <= 120.0 and max(pauses) == 15.0
+
+
+def test_what_is_below_storage_that_has_answered_is_retried_from_the_first_call_on(
+    tmp_path: Path, pauses: list[float]
+) -> None:
+    remote, reset = Remote(f"file://{tmp_path}/there"), ConnectionResetError("reset")
+    assert remote._call("a", fails(0, reset)) == "content"
+    assert remote.at("store")._call("a", fails(2, reset)) == "content"
+    store = open_store(f"{remote.url}/shared", tmp_path, None, has_answered=True)
+    assert store._remote is not None and store._remote._call("a", fails(1, reset)) == "content"
+    assert pauses == [0.5, 1.0, 0.5]
 
 
 def test_a_network_that_swallows_everything_is_given_up_in_time_and_then_asked_once(

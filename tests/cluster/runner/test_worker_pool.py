@@ -1,13 +1,17 @@
 """How many workers a pool starts and stops, without Ray."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayActorError
 from support.fake_trials import ENGINE, make_suite
 
+from quadrat.benchmark.results.failures import Failure
 from quadrat.cluster.runner import worker_pool
 from quadrat.cluster.runner.actor import Place
-from quadrat.cluster.runner.worker_pool import Worker, WorkerPool
+from quadrat.cluster.runner.events import Raised
+from quadrat.cluster.runner.worker_pool import TrialEvent, Worker, WorkerDied, WorkerPool
 
 
 class _Pool(WorkerPool):
@@ -76,6 +80,29 @@ class _Handle:
 
     def remote(self, *arguments: object) -> None:
         self.arguments = arguments
+
+
+@pytest.mark.parametrize("is_cut_short", [True, False])
+def test_a_worker_that_dies_after_the_last_event_of_its_trial_takes_no_trial_with_it(
+    monkeypatch: pytest.MonkeyPatch, is_cut_short: bool
+) -> None:
+    def died() -> None:
+        raise RayActorError
+
+    (spec, *_) = make_suite().trials()
+    failure = Failure(trial_id=spec.trial_id, label="random", seed=0, round=0, exception="CUDA error", traceback="T")
+    raised = Raised(failure=failure, is_retryable=True)
+    pool = make_pool(monkeypatch, {"a": 1}, is_own=False)
+    monkeypatch.setattr(worker_pool, "ray", SimpleNamespace(get=lambda reference: reference()))
+    events = iter([lambda: raised, died] if is_cut_short else [died])
+    worker = Worker(handle=None, readiness=None, place=Place(host="h", pid=0, node="a"), spec=spec, events=events)
+    pool._workers.append(worker)
+    found = [event for _ in range(1 + is_cut_short) for event in pool._read(worker)]
+    if is_cut_short:  # the schedule has taken the trial back already, and may have given it to another worker
+        assert found == [TrialEvent(spec=spec, event=raised, place=Place(host="h", pid=0, node="a"))]
+    else:
+        assert [type(event) for event in found] == [WorkerDied]
+    assert pool._workers == []
 
 
 @pytest.mark.parametrize(("num_workers", "every_s"), [(1, 0.4), (100, 0.4), (1000, 4.0)])

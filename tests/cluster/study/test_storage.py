@@ -87,6 +87,29 @@ def test_a_failed_candidate_is_tried_again_by_the_next_run_under_its_number_and_
     assert CandidateStorage(tmp_path, suite).num_open == 0
 
 
+def test_a_candidate_is_not_lost_when_a_run_is_killed_as_it_tries_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = make_study_suite(candidates=2)
+    storage = CandidateStorage(tmp_path, suite)
+    failed, done = storage.next(), storage.next()
+    assert failed is not None and done is not None
+    storage.fail(failed.number, "disk full")
+    storage.finish(done.number, (0.5,))
+
+    def killed(_: CandidateStorage) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CandidateStorage, "_ask", killed)
+        CandidateStorage(tmp_path, suite).next()
+    again = CandidateStorage(tmp_path, suite)
+    assert again.num_open == 1
+    found = again.next()
+    assert found is not None and (found.number, found.params) == (failed.number, failed.params)
+    assert again.next() is None and again.num_open == 0
+
+
 def test_a_study_may_grow(tmp_path: Path) -> None:
     drain(CandidateStorage(tmp_path, make_study_suite(candidates=2)))
     assert [found.number for found in drain(CandidateStorage(tmp_path, make_study_suite(candidates=3)))] == [2]
