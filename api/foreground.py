@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quadrat.benchmark.errors import TrainingError
+from quadrat.benchmark.errors import ResultsError, TrainingError
+from quadrat.benchmark.redaction import redact_url
 
 if TYPE_CHECKING:
     from quadrat.loaded import SuiteResults
@@ -81,6 +82,11 @@ def _run(
     from quadrat.cluster.runner.engine import benchmark_engine
     from quadrat.loaded import SuiteResults
 
+    if "://" in str(results):
+        raise ResultsError(
+            f"results: expected a folder, got the URL '{redact_url(str(results))}'; `quadrat run SUITE --results URL` "
+            "writes there"
+        )
     opened, results_dir = open_suite(str(suite), settings, None if results is None else Path(results))
     options = RunOptions(results_dir=results_dir, engine=benchmark_engine(), logs_to_mlflow=False)
     outcome = run_in_foreground(opened, select_trials(opened, strategies, seeds), options)

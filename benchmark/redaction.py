@@ -20,8 +20,10 @@ _SECRET: Final = (
     "access_key", "private_key", "authorization", "signature",
 )  # fmt: skip
 """Parts of the names of variables, options and parameters whose values are hidden."""
-_QUOTED: Final = re.compile(r"""([\w.-]+)=(?:'[^'\n]*'|"[^"\n]*")""")
-"""An assignment whose value may have spaces."""
+_QUOTED: Final = re.compile(r"""([\w.-]+)(=|[ \t]+=[ \t]+)('[^'\n]*'|"[^"\n]*"|(?<=[ \t])[^\s'"]+)""")
+"""An assignment whose value may have spaces, or that has spaces around its sign, as in INI files."""
+_OPTION: Final = re.compile(r"""(--[\w-]+)(['"]?,?[ \t]+)('[^'\n]*'|"[^"\n]*"|[^\s'"-][^\s'"]*)""")
+"""An option and the next argument, as in the list of a command that an error quotes."""
 _HEADER: Final = re.compile(
     r"""((?:proxy-)?authorization|(?:set-)?cookie)(['"]?[ \t]*:(?![ \t]*['"]?\*{3})[ \t]*['"]?)[^'"\n]+""",
     re.IGNORECASE,
@@ -75,9 +77,15 @@ def redact(text: str) -> str:
         'sent {"password": ***} with Authorization: ***'
     """
     text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
-    text = _PAIR.sub(lambda found: f"{found[1]}{found[2]}{HIDDEN}" if _is_secret(found[1]) else found[0], text)
-    text = _QUOTED.sub(lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], text)
+    for form in (_PAIR, _QUOTED, _OPTION):
+        text = form.sub(_hide_value, text)
     return "".join(map(_redact_word, re.split(r"(\s+)", text)))
+
+
+def _hide_value(found: re.Match[str]) -> str:
+    """Return name, sign and value with the value hidden, where the name sounds secret and it is not hidden already."""
+    name, sign, value = found.groups()
+    return f"{name}{sign}{HIDDEN}" if _is_secret(name) and not value.startswith(HIDDEN) else found[0]
 
 
 def first_line(error: BaseException) -> str:

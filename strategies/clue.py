@@ -112,5 +112,7 @@ class Clue(Strategy):
         rows = training_rows(len(candidates), 256 * budget, rng)
         initial = kmeans_plusplus(features_ND, rows, int(rng.integers(len(rows))), budget, rng)
         weight_N = np.maximum(weight_R[candidates], np.float32(_EPSILON))
+        # Of mean 1, which moves no centre: of smaller ones faiss up to 1.10 looks for ever for a cluster to divide.
+        weight_N /= weight_N.mean(dtype=np.float64)
         centre_BD = weighted_centres(features_ND, rows, weight_N, initial.regions)
         return Selection.of(candidates[nearest_distinct(centre_BD, features_ND)])

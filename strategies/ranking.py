@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from quadrat.strategies.pool import Pool, Selection
 
-__all__ = ["SortKey", "TopK", "largest", "min_max", "select_largest"]
+__all__ = ["SortKey", "TopK", "largest", "min_max", "select_largest", "share_of"]
 
 
 class SortKey(NamedTuple):
@@ -45,6 +46,15 @@ def largest(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
     """
     positions = top_k(values, np.arange(len(values)), count, excluded=None).regions
     return positions[np.argsort(-values[positions], kind="stable")]
+
+
+def share_of(budget: int, fraction: float) -> int:
+    """Return a share of the budget, rounded down to whole regions; of the decimal number that was written.
+
+    >>> share_of(90, 0.7), int(90 * 0.7)
+    (63, 62)
+    """
+    return int(budget * Fraction(repr(float(fraction))))
 
 
 def min_max(signal: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.ranking import largest
+from quadrat.strategies.ranking import largest, share_of
 from quadrat.strategies.validation import check_count, check_number
 
 __all__ = ["ClaspPe", "select_by_strata"]
@@ -141,7 +141,7 @@ class ClaspPe(Strategy):
                 f"{self.name}: expected entropies of 0 or more, got {score_SR[stratum, region]:g} in region {region}"
             )
         score_SR = np.log(np.maximum(score_SR, _SMALLEST)) + rng.gumbel(size=score_SR.shape) / self.beta(pool)
-        num_by_class = int(budget * self.stratified_fraction) if len(classes) else 0
+        num_by_class = share_of(budget, self.stratified_fraction) if len(classes) else 0
         quota_S = np.full(len(score_SR), num_by_class // max(len(classes), 1))
         quota_S[rng.permutation(len(classes))[: num_by_class - int(quota_S[:-1].sum())]] += 1
         quota_S[-1] = budget - num_by_class

@@ -27,7 +27,7 @@ import numpy as np
 from quadrat.strategies.base import Space, Strategy, lazy_space
 from quadrat.strategies.errors import StrategyError
 from quadrat.strategies.pool import Needs, Pool, Selection
-from quadrat.strategies.ranking import select_largest
+from quadrat.strategies.ranking import select_largest, share_of
 from quadrat.strategies.validation import check_number, check_signal
 
 __all__ = [
@@ -92,7 +92,7 @@ class EntropyRandom(Entropy):
 
     def _select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         """Return the most uncertain regions first, then the drawn ones."""
-        num_drawn = int(budget * self.random_fraction)
+        num_drawn = share_of(budget, self.random_fraction)
         if num_drawn == budget:
             return Selection.of(rng.choice(pool.candidates, size=budget, replace=False))
         ranked = super()._select(pool, budget - num_drawn, rng)

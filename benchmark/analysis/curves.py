@@ -123,7 +123,7 @@ def area(costs: Sequence[float], values: Sequence[float], low: float | None = No
     no width, as after a single round, it is the last value.
 
     Args:
-        costs: Ascending, covering `low` to `high`.
+        costs: Ascending, covering `low` to `high`; rounds may have equal ones, as images opened once all of them are.
         values: One for each cost.
         low: Cost to begin at; by default the first.
         high: Cost to end at; by default the last.
@@ -137,7 +137,9 @@ def area(costs: Sequence[float], values: Sequence[float], low: float | None = No
     if low == high:
         return float(y[-1])
     inside = (x > low) & (x < high)
-    y = np.array([np.interp(low, x, y), *y[inside], np.interp(high, x, y)])
+    at_high = int(np.searchsorted(x, high))  # of several rounds at this cost the first: the others add no width
+    last = y[at_high] if x[at_high] == high else np.interp(high, x, y)
+    y = np.array([np.interp(low, x, y), *y[inside], last])
     x = np.array([low, *x[inside], high])
     return float(np.trapezoid(y, x) / (high - low))
 

@@ -63,7 +63,8 @@ class Best:
 
     Attributes:
         candidate: Its number.
-        label: That of its trials in the report: its own, or that of a strategy of the suite with equal parameters.
+        label: That of its trials in the report: its own, or that of the trials of the suite that have its parameters,
+            its region size and the first label type.
     """
 
     candidate: int
@@ -85,15 +86,20 @@ def study_of(suite: Suite) -> Study:
 
 
 def entry_of(suite: Suite, params: dict[str, Any], label: str) -> StrategyEntry:
-    """Return the strategy that `params` of a candidate stand for."""
+    """Return the strategy that `params` of a candidate stand for.
+
+    It has one region size and one label type, also where the suite compares several: those of the candidate, or else
+    the suite's first.
+    """
     study = study_of(suite)
     own = {name: value for name, value in params.items() if name != REGION_SIZE}
-    size = params.get(REGION_SIZE)
+    size = params.get(REGION_SIZE, suite.region_sizes[0])
     return StrategyEntry(
         name=study.strategy,
         label=label,
         params={**study.params, **own},
-        region_size=None if size == suite.region_sizes[0] else size,
+        region_size=None if suite.region_sizes == (size,) else size,
+        labels=None if len(suite.label_types) == 1 else suite.label_types[0],
     )
 
 
@@ -112,6 +118,7 @@ def search_suite(suite: Suite, entry: StrategyEntry) -> Suite:
         "seeds": study.search_seeds,
         "full_supervision": suite.full_supervision if study.needs_full_supervision else False,
         "region_size": suite.region_sizes[0],
+        "labels": suite.label_types[0],
     }
     return suite.model_copy(update=update)
 
@@ -152,7 +159,7 @@ def report_suite(suite: Suite, best: Sequence[Candidate]) -> tuple[Suite, list[B
 
     A candidate whose parameters are those of a strategy of the suite is that strategy: it is not there twice.
     """
-    labels = {suite.effective(entry): entry.label for entry in suite.strategies}
+    labels = suite.labels_of_trials()
     strategies, found = list(suite.strategies), []
     for candidate in best:
         entry = entry_of(suite, candidate.params, candidate.label)

@@ -165,6 +165,11 @@ class Study(BaseModel):
         ]
         return [dict(self.params), *ends]
 
+    def region_sizes(self) -> tuple[int, ...]:
+        """Return the region sizes that are searched, of a range its ends; none where the size is not searched."""
+        distribution = self.distributions().get(REGION_SIZE)
+        return () if distribution is None else _ends(distribution)
+
     def _check_optuna(self) -> None:
         if self.pruner is not None and self.pruner.name != "none":
             if len(self.objective) > 1:

@@ -64,6 +64,23 @@ class Resources(BaseModel):
             raise ValueError(f"0 to 1, since a trial trains on one GPU ({gpus:g} would leave others idle)")
         return gpus
 
+    def slots(self, *, num_cpus: float | None, num_gpus: float) -> int:
+        """Return how many trials a machine holds at a time.
+
+        A GPU is shared by whole fractions only: three trials of 0.4 do not fit on one, and 1.5 GPUs are one device.
+
+        Args:
+            num_cpus: Its cores; None, for trials with a GPU: enough of them.
+            num_gpus: Its GPUs; not looked at when a trial needs none.
+
+        Examples:
+            >>> Resources(gpus=0.4).slots(num_cpus=16, num_gpus=2), Resources(cpus=4).slots(num_cpus=18, num_gpus=0)
+            (4, 4)
+        """
+        by_gpu = int(num_gpus) * int(1 / self.gpus + 1e-9) if self.gpus else None
+        by_cpu = None if num_cpus is None else int(num_cpus // self.cpus)
+        return min(number for number in (by_cpu, by_gpu) if number is not None)
+
 
 class StrategyEntry(BaseModel):
     """One strategy of a suite.
@@ -220,10 +237,28 @@ class Suite(BaseModel):
             twice = sorted({label for label in labels if labels.count(label) > 1})
             raise ValueError(f"strategies with different labels; {twice} occurs twice: give each its own 'label'")
         first: dict[str, str] = {}
-        for entry in self.strategies:
-            same = self.effective(entry)
+        for entry, size, label_type in self._entries():
+            same = self.effective(entry, size, label_type)
             if first.setdefault(same, entry.label) != entry.label:
-                raise ValueError(f"strategies that differ; '{first[same]}' and '{entry.label}' have equal parameters")
+                raise ValueError(
+                    f"strategies that differ; '{first[same]}' and '{entry.label}' have equal parameters, at regions of "
+                    f"{size} px and {label_type} labels"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_grow_at_every_size(self) -> Self:
+        sizes = {size for _, size, _ in self._entries()}
+        if self.study is not None:
+            sizes |= set(self.study.region_sizes())
+        for size in sorted(sizes):
+            scaled = scale_budgets(self.budgets, self.region_sizes[0], size)
+            if any(later <= earlier for earlier, later in itertools.pairwise(scaled)):
+                first = self.region_sizes[0]
+                raise ValueError(
+                    f"budgets that grow at every region size; {list(self.budgets)} regions of {first} px are "
+                    f"{list(scaled)} of {size} px, so a round would select nothing: larger budgets, further apart"
+                )
         return self
 
     @model_validator(mode="after")
@@ -293,11 +328,39 @@ class Suite(BaseModel):
         own = self.full_supervision
         return own.recipe(self.learner) if isinstance(own, FullSupervision) else self.learner
 
-    def effective(self, entry: StrategyEntry) -> str:
-        """Return what makes two strategies of the suite the same: name, parameters, regions, label type."""
-        size, labels = entry.region_size or self.region_sizes[0], entry.labels or self.label_types[0]
+    def effective(self, entry: StrategyEntry, size: int | None = None, labels: LabelType | None = None) -> str:
+        """Return what makes two strategies of the suite the same: name, parameters, regions, label type.
+
+        Args:
+            entry: The strategy.
+            size: Region size, by default its own or the suite's first.
+            labels: Label type, by default its own or the suite's first.
+        """
+        size, labels = size or entry.region_size or self.region_sizes[0], labels or entry.labels or self.label_types[0]
         regions = (entry.regions or self.regions).model_dump()
         return canonical_json([entry.name, load(entry.name, **entry.params).params(), size, labels, regions])
+
+    def labels_of_trials(self) -> dict[str, str]:
+        """Return the label that trials have by what makes their strategy the same, see `effective`."""
+        return {
+            self.effective(entry, size, labels): self._label(entry, size, labels)
+            for entry, size, labels in self._entries()
+        }
+
+    def _entries(self) -> Iterator[tuple[StrategyEntry, int, LabelType]]:
+        """Yield each strategy with each region size and label type that it has trials with, in the order of trials."""
+        for size, labels in itertools.product(self.region_sizes, self.label_types):
+            for entry in self.strategies:
+                # Its own size or type: one trial per seed, not one for each of the suite's.
+                is_first_size, is_first_type = size == self.region_sizes[0], labels == self.label_types[0]
+                if (entry.region_size is None or is_first_size) and (entry.labels is None or is_first_type):
+                    yield entry, entry.region_size or size, entry.labels or labels
+
+    def _label(self, entry: StrategyEntry, size: int, labels: LabelType) -> str:
+        has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
+        has_one_type = len(self.label_types) == 1 or entry.labels is not None
+        label = entry.label if has_one_size else f"{entry.label} r{size}"
+        return label if has_one_type else _with_labels(label, labels)
 
     def trials(self) -> list[TrialSpec]:
         """Return every trial: full supervision first, then strategy by strategy with the seeds inside."""
@@ -325,41 +388,33 @@ class Suite(BaseModel):
                     files=contents_of(self.full_supervision_recipe, None, self.regions.kind()),
                 )
         # Once an entry, not once a trial: loading reads the entry points of all installed distributions.
-        loaded = [(entry, load(entry.name, **entry.params)) for entry in self.strategies]
+        loaded = {entry.label: load(entry.name, **entry.params) for entry in self.strategies}
         kinds = {id(regions): regions.kind() for regions in self.all_regions()}
         files: dict[str, dict[str, str]] = {}
-        for size, labels in itertools.product(self.region_sizes, self.label_types):
-            for entry, strategy in loaded:
-                if entry.region_size is not None and size != first_size:
-                    continue  # its own size: one trial per seed, not one for each size of the suite
-                if entry.labels is not None and labels != self.label_types[0]:
-                    continue
-                region_size, regions = entry.region_size or size, entry.regions or self.regions
-                has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
-                has_one_type = len(self.label_types) == 1 or entry.labels is not None
-                label = entry.label if has_one_size else f"{entry.label} r{region_size}"
-                defaults = strategy.params()
-                for seed in self.seeds:
-                    params = _of_seed(defaults, seed)
-                    key = canonical_json([entry.name, params, regions.model_dump()])
-                    if key not in files:
-                        own = strategy if params == defaults else load(entry.name, **params)
-                        files[key] = contents_of(self.learner, own, kinds[id(regions)])
-                    yield TrialSpec(
-                        label=label if has_one_type else _with_labels(label, labels),
-                        strategy=entry.name,
-                        params=params,
-                        seed=seed,
-                        dataset=self.dataset,
-                        region_size=region_size,
-                        budgets=scale_budgets(self.budgets, first_size, region_size),
-                        learner=self.learner,
-                        void_regions=self.void_regions,
-                        labels=entry.labels or labels,
-                        annotator=self.annotator,
-                        regions=regions,
-                        files=files[key],
-                    )
+        for entry, region_size, labels in self._entries():
+            strategy, regions = loaded[entry.label], entry.regions or self.regions
+            defaults = strategy.params()
+            for seed in self.seeds:
+                params = _of_seed(defaults, seed)
+                key = canonical_json([entry.name, params, regions.model_dump()])
+                if key not in files:
+                    own = strategy if params == defaults else load(entry.name, **params)
+                    files[key] = contents_of(self.learner, own, kinds[id(regions)])
+                yield TrialSpec(
+                    label=self._label(entry, region_size, labels),
+                    strategy=entry.name,
+                    params=params,
+                    seed=seed,
+                    dataset=self.dataset,
+                    region_size=region_size,
+                    budgets=scale_budgets(self.budgets, first_size, region_size),
+                    learner=self.learner,
+                    void_regions=self.void_regions,
+                    labels=labels,
+                    annotator=self.annotator,
+                    regions=regions,
+                    files=files[key],
+                )
 
 
 def _with_regions(label: Any, regions: Any) -> Any:

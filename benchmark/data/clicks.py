@@ -139,7 +139,7 @@ def region_clicks(
     """
     get_items = items if callable(items) else lambda: items
     from_ = source or click_source(get_items())
-    path = split.path / f"clicks-{from_}-v{VERSION}-{cache_key(layout)}.npz"
+    path = split.derived / f"clicks-{from_}-v{VERSION}-{cache_key(layout)}.npz"
 
     def count() -> npt.NDArray[np.int64]:
         return _count(split, layout, get_items() if from_ == "polygons" else (), on_progress)

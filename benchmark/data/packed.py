@@ -151,6 +151,8 @@ class PackedSplit:
 
     Attributes:
         path: The packed folder.
+        derived: Folder of arrays that are computed from it once, such as clicks: the packed folder itself. Another one
+            has them computed again, where nothing that is there already is believed.
         name: Registered name of the data set.
         split: Name of the split.
         ids: Names of the N images.
@@ -170,7 +172,7 @@ class PackedSplit:
             DataError: When there is no packed folder at `path`, or it is damaged.
         """
         meta = _read_meta(path)
-        self.path = path
+        self.path = self.derived = path
         self.name, self.split, self.ids, self.sizes = meta.name, meta.split, meta.ids, meta.sizes
         self.classes, self.colours, self.fingerprint = meta.classes, meta.colours, meta.fingerprint
         self.statistics = meta.statistics

@@ -108,7 +108,7 @@ def void_regions(split: PackedSplit, layout: Layout) -> npt.NDArray[np.bool_]:
         is_void: npt.NDArray[np.bool_] = ~has_class.reshape(-1)
         return is_void
 
-    path = split.path / f"void-v{_VOID_VERSION}-{cache_key(layout)}.npz"
+    path = split.derived / f"void-v{_VOID_VERSION}-{cache_key(layout)}.npz"
     return cached(
         path, "void regions", layout, np.bool_, lambda: np.concatenate(list(in_order(of_image, range(len(split)))))
     )
@@ -128,7 +128,7 @@ def class_counts(split: PackedSplit, layout: Layout) -> npt.NDArray[np.int32]:
         return layout.class_counts(index, split.masks.mask(index))[:, :num_classes].astype(np.int32)
 
     return cached(
-        split.path / f"classes-v{_COUNTS_VERSION}-{cache_key(layout)}.npz",
+        split.derived / f"classes-v{_COUNTS_VERSION}-{cache_key(layout)}.npz",
         "classes of regions",
         layout,
         np.int32,

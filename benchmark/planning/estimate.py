@@ -1,5 +1,6 @@
 """Estimated hours, memory and disk of a suite: the speed measured of its recipe, times its work."""
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,7 +87,13 @@ def estimate(suite: Suite, extent: DataExtent, measured: Measured, num_devices: 
 def trials_in_flight(suite: Suite, work: Workload, num_devices: int, *, is_gpu: bool) -> int:
     """Return how many trials run at a time on `num_devices` GPUs, or CPU cores when they have no GPU."""
     need = suite.resources
-    slots = max(1, int(num_devices / (need.gpus if is_gpu else need.cpus)))
+    if is_gpu and not need.gpus:  # all share the GPUs, as many as the cores hold
+        slots = need.slots(num_cpus=len(os.sched_getaffinity(0)), num_gpus=0)
+    elif is_gpu:
+        slots = need.slots(num_cpus=None, num_gpus=num_devices)
+    else:
+        slots = need.slots(num_cpus=num_devices, num_gpus=0)
+    slots = max(1, slots)
     return min(slots, need.max_in_flight or slots, work.num_trials)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from quadrat.benchmark.reporting.tables.export import csv_text, to_csv, to_latex
 from quadrat.benchmark.reporting.vega import VEGA_LITE
 from quadrat.benchmark.results.trials import Results
 from quadrat.benchmark.storage.atomic import atomic_write
+from quadrat.benchmark.storage.names import is_part
 
 __all__ = ["FOLDER", "write_figures", "write_files", "write_tables"]
 
 FOLDER = "files"
 """Their folder, beside the page."""
+_LIST = "files.json"
+"""Beside that folder: what is in it, so that the next report can tell its own files from the user's."""
+_ENDINGS = (".svg", ".pdf", ".csv", ".tex")
 
 
 def write_files(
@@ -42,7 +47,26 @@ def write_files(
     write_figures(folder, figures)
     write_tables(folder, tables)
     atomic_write(folder / "learning-curves.csv", _curves_csv(results, metrics).encode())
-    return (*figures, *(table.name for table in tables))
+    names = (*figures, *(table.name for table in tables))
+    _remove_earlier(folder, {f"{name}{ending}" for name in names for ending in _ENDINGS} | {"learning-curves.csv"})
+    return names
+
+
+def _remove_earlier(folder: Path, kept: set[str]) -> None:
+    """Remove the files of an earlier report that this one does not have, which would be of other numbers.
+
+    What is listed in `files.json` was written by a report; other files are the user's, and stay.
+    """
+    listed = folder.with_name(_LIST)
+    try:
+        earlier = json.loads(listed.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the first report, or a list that was damaged: then its files stay
+        earlier = []
+    for name in earlier if isinstance(earlier, list) else ():
+        if isinstance(name, str) and is_part(name) and name not in kept:
+            (folder / name).unlink(missing_ok=True)
+    there = sorted(name for name in kept if (folder / name).is_file())
+    atomic_write(listed, json.dumps(there, indent=1).encode())
 
 
 def write_figures(folder: Path, figures: Mapping[str, dict[str, Any]]) -> None:

@@ -237,7 +237,8 @@ def fetch_results(url: str, folders: Iterable[str] = ()) -> Path:
 def upload_report(remote: Remote, results_dir: Path, name: str, on_wait: Callable[[], None] | None = None) -> None:
     """Upload all files of a report, under a lease of its own, so that page and files on the URL are of one report.
 
-    The lease is read back before each file and released at the end; that of a process that was killed expires.
+    What an earlier report had there and this one does not have is deleted. The lease is read back before each file and
+    released at the end; that of a process that was killed expires.
 
     Args:
         remote: The remote of the results folder.
@@ -249,10 +250,15 @@ def upload_report(remote: Remote, results_dir: Path, name: str, on_wait: Callabl
         ResultsError: When the storage cannot be reached, or another process has taken the lease over.
     """
     with acquire_lease(remote, _REPORT, on_wait=on_wait) as lease:
-        for path in sorted((results_dir / name).rglob("*")):
-            if path.is_file():
-                lease.ensure()
-                remote.upload(path.relative_to(results_dir).as_posix(), path)
+        paths = {
+            path.relative_to(results_dir).as_posix(): path for path in (results_dir / name).rglob("*") if path.is_file()
+        }
+        for there, path in sorted(paths.items()):
+            lease.ensure()
+            remote.upload(there, path)
+        for there in sorted(set(remote.names(name)) - paths.keys()):
+            lease.ensure()
+            remote.delete(there)
 
 
 def driver_of(url: str) -> Holder | None:

@@ -42,8 +42,8 @@ def publish(source: Path, target: Path) -> None:
     """Write the files of the results folder `source` that are published to the folder `target`.
 
     These are records, suite, environment, failures and study where there are any, all selections in one zip file, and
-    the figures of mIoU by labelled share and of the gains if `quadrat report` has been run. A published folder can be
-    published again.
+    the figures of mIoU by labelled share and of the gains if `quadrat report` has been run since the last record came.
+    A published folder can be published again.
 
     Raises:
         ResultsError: When `source` is no results folder or one of its files is damaged, or both are one folder.
@@ -67,11 +67,15 @@ def publish(source: Path, target: Path) -> None:
             atomic_write(target / name, cleaned[name] if name in cleaned else (source / name).read_bytes())
     for name, of_report in _FIGURES_OF_REPORT.items():
         found = next((path for path in (source / of_report, source / name) if path.is_file()), None)
-        if found is None:
+        if found is None or (found == source / of_report and _is_older(found, source / "records.jsonl")):
             (target / name).unlink(missing_ok=True)  # of other records
         else:
             atomic_write(target / name, found.read_bytes())
     pack_selections([source], target / ARCHIVE)
+
+
+def _is_older(path: Path, other: Path) -> bool:
+    return path.stat().st_mtime_ns < other.stat().st_mtime_ns
 
 
 def _clean_suite(document: dict[str, Any]) -> dict[str, Any]:

@@ -201,6 +201,8 @@ def _gap(selections: Selections, record: Record) -> str | None:
 def pack_selections(results_dirs: Sequence[Path], destination: Path) -> None:
     """Write all selections of results folders to the zip file `destination`: equal selections give equal bytes.
 
+    Where there are none there is no file.
+
     Where they are in the zip file of one folder only, it is copied as it is: a damaged round shows when it is read.
     Where several folders hold a round, the first counts.
 
@@ -214,6 +216,9 @@ def pack_selections(results_dirs: Sequence[Path], destination: Path) -> None:
     files: dict[str, bytes] = {}
     for results_dir in reversed(results_dirs):
         files |= _selection_files(results_dir)
+    if not files:  # as of published results that came without: a reader would take an empty file for all of them
+        destination.unlink(missing_ok=True)
+        return
     with atomic_file(destination) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name)  # of 1980, not of today

@@ -1,5 +1,6 @@
 """Logging during a run, in a thread for each store, so that the run never waits for a tracking server."""
 
+import shlex
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from quadrat.benchmark.tracking.client import State
 from quadrat.benchmark.tracking.trackio_writer import TrackioWriter
 from quadrat.benchmark.tracking.writer import ResultsWriter
 
-__all__ = ["MLFLOW", "TRACKIO", "Loggers", "MlflowLogger", "TrackingLogger", "TrackioLogger", "Writer"]
+__all__ = ["MLFLOW", "TRACKIO", "Loggers", "MlflowLogger", "TrackingLogger", "TrackioLogger", "Writer", "track_command"]
 
 MLFLOW: Final = "MLflow"
 TRACKIO: Final = "Trackio"
@@ -129,6 +130,12 @@ class TrackingLogger:
             )
 
 
+def track_command(results: Path | str, uri: str | None, experiment: str | None) -> list[str]:
+    """Return the arguments of `quadrat` that log a results folder again to where it was to be logged; no password."""
+    where = [] if uri is None else ["--mlflow", redact(uri)]
+    return ["track", str(results), *where, *([] if experiment is None else ["--experiment", experiment])]
+
+
 class MlflowLogger(TrackingLogger):
     """Logs to MLflow.
 
@@ -142,13 +149,13 @@ class MlflowLogger(TrackingLogger):
     def __init__(
         self, results_dir: Path, uri: str | None, warn: Callable[[str], None], experiment: str | None = None
     ) -> None:
-        uri = uri or default_uri(results_dir)
+        own = uri or default_uri(results_dir)
         super().__init__(
-            lambda: ResultsWriter(Path(results_dir), uri, warn, experiment),
+            lambda: ResultsWriter(Path(results_dir), own, warn, experiment),
             warn,
             name=MLFLOW,
-            where=f"MLflow at {redact(uri)}",
-            again=f"quadrat track {results_dir}",
+            where=f"MLflow at {redact(own)}",
+            again=shlex.join(["quadrat", *track_command(results_dir, uri, experiment)]),
         )
 
 
@@ -167,7 +174,7 @@ class TrackioLogger(TrackingLogger):
             warn,
             name=TRACKIO,
             where=TRACKIO,
-            again=f"quadrat track {results_dir} --mlflow none --trackio {project}",
+            again=shlex.join(["quadrat", "track", str(results_dir), "--mlflow", "none", "--trackio", project]),
         )
 
 

@@ -24,6 +24,7 @@ from quadrat.benchmark.results.published import Published
 from quadrat.benchmark.results.records import Record, differing_fields
 from quadrat.benchmark.results.selections import ARCHIVE, pack_selections, selection_digest
 from quadrat.benchmark.seeds import rng
+from quadrat.benchmark.storage.atomic import make_folders
 from quadrat.benchmark.trial.context import TrialContext
 from quadrat.benchmark.trial.data import OnPack
 from quadrat.benchmark.trial.loop import run_round
@@ -68,7 +69,8 @@ def open_scratch(
         published: What is verified.
         scratch_dir: The results folder to work in; nothing is written to that of `published`.
         cache_dir: Where packed splits and frozen features are kept; by default in `scratch_dir`. A packed split that is
-            there already is compared with the files of the data set, by decoding all of them.
+            there already is compared with the files of the data set, by decoding all of them; clicks, void regions and
+            classes of regions are counted again.
         on_pack: Called while packing or comparing.
 
     Raises:
@@ -84,6 +86,8 @@ def open_scratch(
                 context.data.dataset,
                 functools.partial(on_pack, f"comparing {packed.split}") if on_pack else None,
             )
+            packed.derived = scratch_dir / "derived" / packed.split
+            make_folders(packed.derived)
         _check_maps(context, on_pack)
     for split, here in (("pool", context.data.pool), ("test", context.data.test)):
         there = published.dataset[split]["fingerprint"]

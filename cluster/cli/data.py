@@ -115,7 +115,7 @@ def pack(suite_name: str, settings: Sequence[str], results: Path | str | None, c
     from quadrat.benchmark.trial.data import open_data
 
     suite, results_dir = open_suite(suite_name, settings, results)
-    data = open_data(suite, cache.absolute() if cache else results_dir / "cache", show_progress)
+    data = open_data(suite, cache.expanduser().absolute() if cache else results_dir / "cache", show_progress)
     for split in (data.pool, data.test):
         click.echo(f"{split.split}: {len(split.ids)} images, fingerprint {split.fingerprint[:12]}, {split.path}")
     for warning in data.warnings:

@@ -101,7 +101,7 @@ def submit(
         "--results": _on_cluster("--results", results),
         "--mlflow": _without_secret("--mlflow", mlflow_uri, "MLFLOW_TRACKING_URI"),
         "--experiment": experiment,
-        "--cache": cache,
+        "--cache": _on_cluster("--cache", cache),
         "--store": _on_cluster("--store", store),
     }
     arguments = [f"{name}={value}" for name, value in options.items() if value is not None]

@@ -299,7 +299,7 @@ def run_options(
     from quadrat.cluster.runner.engine import benchmark_engine
 
     engine = benchmark_engine(
-        cache.absolute() if cache else None,
+        cache.expanduser().absolute() if cache else None,
         url=results if isinstance(results, str) else None,
         store=str(store.expanduser().absolute()) if isinstance(store, Path) else store,
     )

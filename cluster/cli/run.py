@@ -166,16 +166,17 @@ def _headline(results_dir: Path) -> str:
 
 def _conclude_mlflow(outcome: "Outcome", options: "RunOptions", shown: str) -> None:
     """Log the report and the previews to MLflow, and print where to look, or how to log what is missing."""
-    from quadrat.benchmark.redaction import redact
-
     uri, is_complete = options.mlflow_uri, outcome.is_mlflow_complete
     if options.logs_to_mlflow and is_complete and outcome.stop_code is None:
         is_complete = _log_artifacts(options)
     if not is_complete:
-        target = "" if uri is None else f" --mlflow {redact(uri)}"
-        click.echo(f"MLflow    incomplete; log it again from the files: {pasteable('track', shown)}{target}")
+        from quadrat.benchmark.tracking.logger import track_command
+
+        again = pasteable(*track_command(shown, uri, options.experiment))
+        click.echo(f"MLflow    incomplete; log it again from the files: {again}")
     elif options.logs_to_mlflow:
-        click.echo(f"MLflow    {pasteable('ui', shown) if uri is None else _runs_page(options, uri)}")
+        own = () if options.experiment is None else ("--experiment", options.experiment)
+        click.echo(f"MLflow    {pasteable('ui', shown, *own) if uri is None else _runs_page(options, uri)}")
     if options.trackio is not None:
         click.echo(f"Trackio   trackio show --project {shlex.quote(options.trackio)}")
 

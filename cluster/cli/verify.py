@@ -70,9 +70,8 @@ def verify(
     with ExitStack() as stack:
         if scratch is None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quadrat-verify-")))
-        context = open_scratch(
-            published, scratch.absolute(), cache_dir=cache.absolute() if cache else None, on_pack=show_progress
-        )
+        cache = cache.expanduser().absolute() if cache else None
+        context = open_scratch(published, scratch.expanduser().absolute(), cache_dir=cache, on_pack=show_progress)
         num_faults = _check_selections(published, context)
         chosen = sample(published, None if is_all else num_rounds)
         _show_environment(results_dir, context)

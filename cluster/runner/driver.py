@@ -136,7 +136,7 @@ def _run(suite: Suite, trials: Sequence[TrialSpec], options: RunOptions, open_wo
                 loggers = start_logging(context)
                 recorder = Recorder(
                     results_dir,
-                    read_records_so_far(results_dir),
+                    {record.key: record for record in read_records_so_far(results_dir)},
                     progress=progress,
                     display=display,
                     loggers=loggers,

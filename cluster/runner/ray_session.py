@@ -224,19 +224,6 @@ def num_slots(resources: Resources) -> int:
 
 def slots_by_node(resources: Resources) -> dict[str, int]:
     """Return how many trials each node that is alive can hold at a time, for nodes that can hold one, by Ray's id."""
-    slots = {
-        node["NodeID"]: _slots_of(node["Resources"], cpus=resources.cpus, gpus=resources.gpus)
-        for node in ray.nodes()
-        if node["Alive"]
-    }
+    has = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    slots = {node: resources.slots(num_cpus=one.get("CPU", 0), num_gpus=one.get("GPU", 0)) for node, one in has.items()}
     return {node: num for node, num in slots.items() if num}
-
-
-def _slots_of(node: dict[str, float], *, cpus: int, gpus: float) -> int:
-    by_cpu = int(node.get("CPU", 0) // cpus)
-    if not gpus:
-        return by_cpu
-    # A GPU is shared by whole fractions only: three trials of 0.4 do not fit on one, and 1.5 GPUs are two devices.
-    num_gpus = int(node.get("GPU", 0))
-    by_gpu = num_gpus * int(1 / gpus + 1e-9) if gpus <= 1 else int(num_gpus // gpus)
-    return min(by_cpu, by_gpu)

@@ -1,6 +1,6 @@
 """The recorder of a run: the only writer of records and failures, which it passes on to loggers and the display."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from quadrat.benchmark.config.trial import TrialSpec
@@ -24,7 +24,7 @@ class Recorder:
 
     Args:
         results_dir: The results folder; its lock is held.
-        records: Records that it holds already.
+        records: Those that it holds already, by trial and round; new ones are added. Recorders of one folder share it.
         progress: Progress of the run.
         display: Shows `progress`.
         loggers: Log records and states to MLflow and others.
@@ -34,7 +34,7 @@ class Recorder:
     def __init__(
         self,
         results_dir: Path,
-        records: Iterable[Record],
+        records: MutableMapping[tuple[str, int], Record],
         *,
         progress: RunProgress,
         display: Display,
@@ -42,7 +42,7 @@ class Recorder:
         publish: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._results_dir = results_dir
-        self._records = {record.key: record for record in records}
+        self._records = records
         self._progress = progress
         self._display = display
         self._loggers = loggers

@@ -128,7 +128,7 @@ class Search:
         progress = RunProgress([*full_supervision, *trials])
         recorder = Recorder(
             self._folder,
-            self._records.values(),
+            self._records,
             progress=progress,
             display=self.display,
             loggers=Loggers(()),
@@ -190,7 +190,6 @@ class Search:
         self._latest.pop(number, None)
         for record in event.records:
             candidate.recorder.record(record)
-            self._records.setdefault(record.key, record)
         if event.is_stopped:
             self._stopped.add(number)
             return True

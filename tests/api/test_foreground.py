@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import quadrat
-from quadrat.benchmark.errors import SuiteError
+from quadrat.benchmark.errors import ResultsError, SuiteError
 from quadrat.benchmark.results.comparison import differences
 from quadrat.cluster.cli.main import cli
 
@@ -15,6 +15,11 @@ from quadrat.cluster.cli.main import cli
 def test_a_label_that_the_suite_lacks_is_refused(write_suite: Callable[..., Path]) -> None:
     with pytest.raises(SuiteError, match="expected a label of suite 'tiny'"):
         quadrat.trial(write_suite(), "entropi", 0)
+
+
+def test_a_url_is_no_folder(write_suite: Callable[..., Path]) -> None:
+    with pytest.raises(ResultsError, match=r"expected a folder, got the URL 's3://bucket/prefix'"):
+        quadrat.run(write_suite(), results="s3://me:secret@bucket/prefix")
 
 
 @pytest.mark.slow

@@ -65,6 +65,10 @@ def test_a_password_of_any_characters_is_hidden_in_a_url(form: str) -> None:
         "x-api_key: s3cr3t",
         "db:\n  password: s3cr3t\n",
         "DB_PASS=s3cr3t",
+        "[db]\npassword = s3cr3t\nuser = me",
+        "aws_secret_access_key = s3cr3t",
+        "['ray', '--password', 's3cr3t']",
+        "mlflow --db-token s3cr3t --port 5000",
     ],
 )
 def test_secrets_of_other_kinds_are_hidden(text: str) -> None:
@@ -82,6 +86,7 @@ def test_secrets_of_other_kinds_are_hidden(text: str) -> None:
         "learner.iterations=50 and learner.dropout_passes=20; a@b.org",
         "quadrat run camvid-cpu --seed 0 --results /tmp/x --set learner.epochs=3",
         "expected storage at s3://bucket/prefix, got 'https://host:9000'.",
+        "learner.iterations = 50; expected --results DIR",
         "tokenizers are not needed: 3 passes, 12:30:05, C:/data, {'label': 'random'}",
     ],
 )

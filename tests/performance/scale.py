@@ -129,7 +129,7 @@ def simulate(num_trials: int, num_workers: int, *, reports: bool = False) -> dic
         write_suite_json(suite, folder)
         progress = RunProgress(trials)
         display = LineDisplay(progress, io.StringIO())
-        recorder = Recorder(folder, [], progress=progress, display=display, loggers=Loggers(()))
+        recorder = Recorder(folder, {}, progress=progress, display=display, loggers=Loggers(()))
         pool = _Pool(min(num_workers, num_trials))
         context: Any = SimpleNamespace(
             suite=suite,

@@ -1,5 +1,7 @@
 """CLUE: its weighted k-means by the condition that Lloyd's algorithm ends with, the rest as its authors' loop."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.pools import float32, line_pool
 
-from quadrat.strategies import StrategyError, load
+from quadrat.strategies import StrategyError, clue, load
 from quadrat.strategies.clue import nearest_distinct
 from quadrat.strategies.features import weighted_centres
 
@@ -26,6 +28,25 @@ def test_a_centre_is_the_weighted_mean_of_its_cluster() -> None:
     parts = [slice(0, 8), slice(8, 13), slice(13, 22)]
     expected = [np.average(features[part], axis=0, weights=weight[part]) for part in parts]
     np.testing.assert_allclose(centres, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_of_any_size_are_those_of_mean_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With smaller ones k-means of faiss 1.10 does not end: of 60 regions with three features, six clusters."""
+    seen: list[NDArray[np.float32]] = []
+
+    def recorded(
+        features: NDArray[np.float32], rows: NDArray[np.int64], weight: NDArray[np.float32], *rest: Any
+    ) -> Any:
+        seen.append(weight)
+        return weighted_centres(features, rows, weight, *rest)
+
+    monkeypatch.setattr(clue, "weighted_centres", recorded)
+    features = float32(np.repeat([[0.0, 1.0], [5.0, 1.0], [0.0, 9.0]], 20, axis=0))
+    for entropy in (1e-6, 0.01, 1.5):
+        pool = line_pool(60, signals={"entropy": np.full(60, entropy, np.float32)}, features=features)
+        selected = load("clue").select(pool, 6, np.random.default_rng(0)).regions
+        assert len(set(selected.tolist())) == 6
+    assert [weight.mean() for weight in seen] == pytest.approx([1.0, 1.0, 1.0])
 
 
 def distinct_as_the_authors(centres: NDArray[np.float32], features: NDArray[np.float32]) -> set[int]:

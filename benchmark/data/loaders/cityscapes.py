@@ -43,6 +43,13 @@ class CityscapesPair(FilePair):
         """Whether the file of polygons exists."""
         return self.polygons is not None
 
+    def stamp(self) -> str:
+        """Return size and modification time (ns) of all files: clicks are counted from the polygons."""
+        if self.polygons is None:
+            return super().stamp()
+        stat = self.polygons.stat()
+        return f"{super().stamp()};{stat.st_size},{stat.st_mtime_ns}"
+
     def outline_vertices(self) -> npt.NDArray[np.int64]:
         """Return the vertices of all polygons (void objects included, deleted ones not); see `clicks.Outlined`."""
         if self.polygons is None:

@@ -10,6 +10,7 @@ References:
         2015; used for region-based active learning by Cai et al., CVPR 2021.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,9 +70,15 @@ class Slic(RegionKind):
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds(RegionKind):
-    """SEEDS [VandenBergh]: borders of a grid are moved block by block; about H W / region_size^2 superpixels."""
+    """SEEDS [VandenBergh]: borders of a grid are moved block by block; about H W / region_size^2 superpixels.
+
+    The grid is made of blocks that are doubled `levels` - 1 times, so only some numbers are possible, and OpenCV takes
+    a grid with fewer superpixels than it is asked for. It is asked for what gives the possible number closest to
+    H W / region_size^2: of 375 x 500 pixels in regions of 24, 300 where 326 are wanted (165 if it is asked for 326).
+    """
 
     name: ClassVar[str] = "seeds"
+    version: ClassVar[int] = 2
 
     levels: int = 4
     """Levels of blocks."""
@@ -94,12 +101,35 @@ class Seeds(RegionKind):
         import cv2  # here: reading a suite needs none
 
         height, width = image.shape[:2]
-        wanted = _wanted(image, region_size)
+        asked = _to_ask_for(height, width, _wanted(image, region_size), self.levels)
         seeds = cv2.ximgproc.createSuperpixelSEEDS(
-            width, height, 3, wanted, self.levels, prior=self.prior, histogram_bins=self.bins
+            width, height, 3, asked, self.levels, prior=self.prior, histogram_bins=self.bins
         )
         seeds.iterate(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), _ITERATIONS)
         return _without_specks(seeds.getLabels())
+
+
+@functools.lru_cache(maxsize=4096)
+def _to_ask_for(height: int, width: int, wanted: int, levels: int) -> int:
+    """Return the number to ask SEEDS for, so that the superpixels of its grid are closest to `wanted` in number.
+
+    The number that it gives grows in steps with the number that it is asked for: the step at which it reaches `wanted`
+    is found by bisection, and the closer of both sides taken.
+    """
+    import cv2  # here: reading a suite needs none
+
+    @functools.cache
+    def given(asked: int) -> int:
+        seeds = cv2.ximgproc.createSuperpixelSEEDS(width, height, 3, asked, levels)
+        return int(seeds.getNumberOfSuperpixels())
+
+    low, high = 0, wanted  # of `low` too few are given
+    while given(high) < wanted and high < height * width:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if given(middle) < wanted else (low, middle)
+    return min((one for one in (low, high) if one > 0), key=lambda asked: abs(given(asked) - wanted))
 
 
 def _wanted(image: npt.NDArray[np.uint8], region_size: int) -> int:

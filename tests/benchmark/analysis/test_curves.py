@@ -38,6 +38,14 @@ def test_the_area_is_the_sum_of_trapezoids_over_the_width() -> None:
     assert area((5,), (7,)) == 7.0  # a single round has no width
 
 
+def test_rounds_of_equal_cost_add_no_width_to_an_area() -> None:
+    assert area((100, 150, 200, 200, 200), (10, 20, 30, 40, 50)) == pytest.approx((15 * 50 + 25 * 50) / 100)
+    assert area((1, 1, 2), (40, 60, 70)) == pytest.approx((60 + 70) / 2)
+    assert area((1, 2, 2, 3), (0, 10, 30, 50)) == pytest.approx((5 * 1 + 40 * 1) / 2)
+    assert area((1, 2, 2, 3), (0, 10, 30, 50), 1, 2) == pytest.approx(5)
+    assert area((1, 2, 2, 3), (0, 10, 30, 50), 2, 3) == pytest.approx(40)
+
+
 def test_areas_are_taken_over_the_costs_that_all_curves_cover() -> None:
     curves = {"a": {0: curve((0, 10), (0, 100))}, "b": {0: curve((2, 4), (50, 50), label="b")}}
     assert common_range([curves["a"][0], curves["b"][0]]) == (2, 4)

@@ -101,6 +101,22 @@ def test_a_best_candidate_that_is_a_strategy_of_the_suite_is_not_there_twice() -
     assert len(reported.trials()) == 4
 
 
+def test_a_candidate_has_one_size_and_one_label_type_where_the_suite_compares_several() -> None:
+    suite = suite_with(region_size=[16, 8], labels=["precise", "dominant"])
+    chosen = done(3, 0.5, params={"cutoff": 2.5})
+    trials, _ = search_trials(suite, chosen)
+    assert [(spec.label, spec.seed, spec.region_size, spec.labels) for spec in trials] == [
+        ("candidate 3", 10, 16, "precise"),
+        ("candidate 3", 11, 16, "precise"),
+    ]
+    same_as = [done(1, 0.5, params={"cutoff": 1.5, "region_size": size}) for size in (16, 8)]
+    reported, best = report_suite(suite, [chosen, *same_as])
+    assert [one.label for one in best] == ["candidate 3", "entropy-spatial r16", "entropy-spatial r8"]
+    of_label = {spec.label: (spec.region_size, spec.labels) for spec in reported.trials()}
+    assert of_label["candidate 3"] == (16, "precise") and of_label["entropy-spatial r8"] == (8, "precise")
+    assert len(of_label) == 2 * 2 * 2 + 1
+
+
 def test_a_suite_without_a_study_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(SuiteError, match=r"expected a suite with a 'study', got 'fake' without one"):
         study_of(make_suite())

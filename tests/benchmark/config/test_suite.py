@@ -149,6 +149,21 @@ def test_set_overrides_nested_values_and_list_items(write_suite: Callable[..., P
             {"strategies": ["entropy-spatial", {"name": "entropy-spatial", "label": "es", "params": {"cutoff": 1.5}}]},
             ["'entropy-spatial' and 'es' have equal parameters"],
         ),
+        (
+            {
+                "labels": ["precise", "dominant"],
+                "strategies": ["random", {"name": "random", "labels": "dominant", "label": "mine"}],
+            },
+            ["'mine' and 'random' have equal parameters, at regions of 16 px and dominant labels"],
+        ),
+        (
+            {"region_size": [16, 32], "strategies": ["random", {"name": "random", "region_size": 32, "label": "mine"}]},
+            ["'mine' and 'random' have equal parameters, at regions of 32 px"],
+        ),
+        (
+            {"region_size": [8, 48], "budgets": [20, 30, 60]},
+            ["budgets that grow at every region size", "[20, 30, 60] regions of 8 px are [1, 1, 2] of 48 px"],
+        ),
         ({"strategies": ["full-supervision"]}, ["strategies.0", "full_supervision: true"]),
         ({"full_supervision": {}}, ["full_supervision", "one of iterations and epochs"]),
         ({"full_supervision": {"iterations": 5, "epochs": 5}}, ["full_supervision", "one of iterations and epochs"]),

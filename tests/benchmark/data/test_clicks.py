@@ -1,6 +1,7 @@
 """Clicks of a region: shapes counted by hand, published polygons, and the cache of the counts."""
 
 import itertools
+import json
 from pathlib import Path
 
 import cv2
@@ -173,6 +174,20 @@ def test_cityscapes_clicks_come_from_its_polygons_and_are_counted_once(
     assert (found - without).tolist() == [4, 0, 4, 0]
     monkeypatch.setattr(clicks, "count_clicks", None)
     np.testing.assert_array_equal(region_clicks(split, grid, items), found)
+
+
+def test_clicks_of_polygons_that_were_replaced_are_counted_again(cityscapes: Path, tmp_path: Path) -> None:
+    def found() -> list[int]:
+        dataset = load_dataset("cityscapes", cityscapes)
+        split = pack(dataset, "train", tmp_path / "cache")
+        return region_clicks(split, RegionGrid(split.sizes, 16), dataset.items("train")).tolist()
+
+    before = found()
+    for path in (cityscapes / "gtFine" / "train").rglob("*_polygons.json"):
+        drawn = json.loads(path.read_text())
+        drawn["objects"].append({"label": "car", "polygon": [[2, 2], [5, 2], [5, 5]]})
+        path.write_text(json.dumps(drawn))
+    assert found() == [before[0] + 3, before[1], before[2] + 3, before[3]]
 
 
 def test_clicks_are_estimated_from_contours_where_there_are_no_polygons(cityscapes: Path, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Estimates: work times measured speed, as can be done by hand."""
 
+import os
+
+import pytest
 from support.fake_trials import make_suite
 
 from quadrat.benchmark.config.sharing import SharedNeeds
@@ -51,6 +54,19 @@ def test_trials_that_share_a_gpu_take_turns() -> None:
     suite = make_suite(resources={"gpus": 0.5})
     assert estimate(suite, EXTENT, ON_GPU, num_devices=1).wall_s == 90.0
     assert estimate(suite, EXTENT, ON_GPU, num_devices=1).in_flight == 2
+
+
+@pytest.mark.parametrize(("gpus", "num_gpus", "in_flight"), [(0.4, 1, 2), (0.4, 2, 4), (1, 3, 3), (0.25, 1, 4)])
+def test_a_gpu_is_shared_by_whole_fractions(gpus: float, num_gpus: int, in_flight: int) -> None:
+    assert estimate(make_suite(resources={"gpus": gpus}), EXTENT, ON_GPU, num_devices=num_gpus).in_flight == in_flight
+
+
+def test_trials_on_cuda_without_a_gpu_of_their_own_are_as_many_as_the_cores_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(3))
+    suite = make_suite(resources={"device": "cuda"})
+    assert estimate(suite, EXTENT, ON_GPU, num_devices=1).in_flight == 3
 
 
 def test_the_store_keeps_round_0_and_the_last_round_of_each_trial() -> None:

@@ -13,9 +13,10 @@ from support.fake_results import CLASSES, STRATEGIES, write_fake_results
 from quadrat.benchmark.analysis.measures import MIOU
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting import page, write_report
-from quadrat.benchmark.reporting.files import write_files
+from quadrat.benchmark.reporting.files import _remove_earlier, write_files
 from quadrat.benchmark.reporting.tables.results import budget_table
 from quadrat.benchmark.results.trials import read_results
+from quadrat.benchmark.storage.atomic import atomic_write
 
 FEW: dict[str, Any] = {"strategies": ("random", "entropy", "entropy-spatial"), "budgets": (12, 24, 48)}
 
@@ -66,6 +67,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def html(whole: Path) -> str:
     return write_report(whole).read_text(encoding="utf-8")
+
+
+def test_files_of_an_earlier_report_are_removed_and_those_of_the_user_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    for names in (["one", "two"], ["two"]):
+        kept = {f"{name}.csv" for name in names}
+        for name in kept:
+            atomic_write(folder / name, b"table")
+        atomic_write(folder / "own.csv", b"of the user")
+        _remove_earlier(folder, kept)
+    assert sorted(path.name for path in folder.iterdir()) == ["own.csv", "two.csv"]
+    (tmp_path / "files.json").write_text('["../own", "own.csv"')  # damaged: nothing is removed
+    _remove_earlier(folder, set())
+    assert sorted(path.name for path in folder.iterdir()) == ["own.csv", "two.csv"]
 
 
 def test_what_a_killed_report_left_is_removed_and_two_reports_take_turns(

@@ -295,6 +295,9 @@ def test_one_process_at_a_time_uploads_a_report_and_leaves_no_lease(
     held.release()
     second.join()
     assert {remote.read(name) for name in ("report/index.html", "report/files/table.csv")} == {b"second"}
+    (tmp_path / "second" / "report" / "files" / "table.csv").unlink()
+    upload_report(remote, tmp_path / "second", "report")
+    assert remote.names("report") == ["report/index.html"]  # a table that this report does not have is not left there
     assert holder_of(remote, "locks/report") is None
 
 

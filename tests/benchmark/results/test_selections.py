@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import tracemalloc
 import zipfile
@@ -61,6 +62,12 @@ def test_what_a_run_adds_to_a_published_folder_is_packed_with_the_rest(folder: P
     pack_selections([tmp_path / "grown"], tmp_path / "again" / "selections.zip")
     selections = Selections(tmp_path / "again")
     assert [selections.find("a-s0", round_) is not None for round_ in range(4)] == [True, True, True, False]
+
+
+def test_where_there_are_no_selections_there_is_no_zip_file(tmp_path: Path) -> None:
+    (tmp_path / "selections.zip").write_bytes(b"of an earlier copy")
+    pack_selections([tmp_path / "empty"], tmp_path / "selections.zip")
+    assert not (tmp_path / "selections.zip").exists()
 
 
 def test_damaged_files_are_named_with_what_to_do(folder: Path) -> None:
@@ -148,7 +155,8 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
     packed: dict[str, dict[str, Any]] = {
         split: {"path": f"/home/me/cache/packed/camvid-{split}"} for split in ("pool", "test")
     }
-    packed["pool"]["maps"] = [{"name": "slic", "path": "/home/me/cache/packed/camvid-pool/regions-slic-r16"}]
+    about = {"name": "slic", "digest": "0" * 64, "by_content": False}
+    packed["pool"]["maps"] = [{**about, "path": "/home/me/cache/packed/camvid-pool/regions-slic-r16"}]
     data = {"name": "camvid", "root": "/home/me/data", "pool": "train", "test": "test"}
     suite = {"dataset": data, "learner": {"weights": "packaged"}}
     document = json.loads((write_fake_results(tmp_path) / "suite.json").read_text()) | {"trials": []}
@@ -173,10 +181,13 @@ def test_a_published_copy_holds_what_readers_need_and_nothing_else(folder: Path,
         "learning-curves.svg",
         "gains.svg",
     }
+    os.utime(curves, ns=(0, 0))  # before the last record came
+    publish(folder, target)
+    assert not (target / "learning-curves.svg").exists() and (target / "gains.svg").exists()
     document["suite"]["dataset"]["root"] = None
     document["dataset"]["pool"] |= {
         "path": "cache/packed/camvid-pool",
-        "maps": [{"name": "slic", "path": "cache/packed/camvid-pool/regions-slic-r16"}],
+        "maps": [{**about, "path": "cache/packed/camvid-pool/regions-slic-r16"}],
     }
     document["dataset"]["test"]["path"] = "cache/packed/camvid-test"
     assert json.loads((target / "suite.json").read_text()) == document

@@ -323,12 +323,26 @@ def test_a_wrong_cache_is_not_believed_whatever_it_says_of_itself(original: Path
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
+def test_clicks_that_the_cache_counts_otherwise_are_not_believed(original: Path, copy: Path, tmp_path: Path) -> None:
+    """As when polygons were replaced; numbers of the records are those of the data set."""
+    cache = tmp_path / "cache"
+    shutil.copytree(original / "cache", cache)
+    (path,) = cache.glob("packed/scenes-train-*/clicks-*.npz")
+    with np.load(path) as found:
+        np.savez(path, clicks=found["clicks"] + 1)
+    result = CliRunner().invoke(cli, ["verify", str(copy), "--cache", str(cache), "--rounds", "0"])
+    assert result.exit_code == 0, result.output
+
+
 def test_a_cache_that_cannot_be_written_is_used_as_it_is(
     original: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    acquire = FileLock._acquire
+
     def refuse(lock: FileLock, *arguments: object, **options: object) -> None:
         if str(original) in lock.lock_file:
             raise PermissionError(errno.EROFS, "Read-only file system", lock.lock_file)
+        acquire(lock, *arguments, **options)
 
     monkeypatch.setattr(FileLock, "_acquire", refuse)
     result = CliRunner().invoke(cli, ["verify", str(copy), "--cache", str(original / "cache"), "--rounds", "0"])

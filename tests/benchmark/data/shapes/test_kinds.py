@@ -54,6 +54,25 @@ def test_superpixels_have_the_mean_area_that_is_asked_for(kind: str, size: int) 
     assert np.mean(areas) == pytest.approx(size**2, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "size", "nearest"), [(100, 100, 8, 144), (96, 128, 16, 48), (144, 192, 12, 108)]
+)
+def test_seeds_has_the_possible_number_that_is_closest_to_the_one_that_is_asked_for(
+    height: int, width: int, size: int, nearest: int
+) -> None:
+    import cv2
+
+    wanted = round(height * width / size**2)
+    possible = {
+        cv2.ximgproc.createSuperpixelSEEDS(width, height, 3, asked, 4).getNumberOfSuperpixels()
+        for asked in range(1, 4 * wanted)
+    }
+    assert min(possible, key=lambda number: abs(number - wanted)) == nearest
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    found = np.unique(load_kind("seeds").cut(image, region_size=size, id="x"))
+    assert len(found) == pytest.approx(nearest, rel=0.05)  # a superpixel may lose all its pixels
+
+
 def test_of_the_spacings_tried_the_one_with_the_closest_number_is_taken() -> None:
     tried = []
 
