@@ -108,7 +108,7 @@ def test_what_a_killed_report_left_is_removed_and_two_reports_take_turns(
 @pytest.mark.slow
 def test_figures_and_tables_lie_beside_the_page_for_papers(whole: Path, html: str) -> None:
     assert html.startswith("<!doctype html>")
-    assert {path.name for path in (whole / "report").iterdir()} == {"index.html", "files"}
+    assert {path.name for path in (whole / "report").iterdir()} == {"index.html", "files", "files.json"}
     files = {path.name for path in (whole / "report" / "files").iterdir()}
     costs = ("regions", "labelled-fraction", "clicks", "images-opened")
     assert {"miou.csv", "miou.tex", *(f"learning-curves-{cost}.svg" for cost in costs)} <= files
