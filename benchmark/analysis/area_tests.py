@@ -70,6 +70,17 @@ class AreaComparison:
         return len(self.by_seed)
 
     @property
+    def is_later_step(self) -> bool:
+        """Whether it is significant though its simultaneous interval holds 0.
+
+        Holm's correction compares the smallest p-value with all tests in mind, and each further one with one test less;
+        the intervals have all tests in mind throughout.
+        """
+        if self.simultaneous_low is None or self.simultaneous_high is None:
+            return False
+        return self.verdict in ("better", "worse") and self.simultaneous_low <= 0 <= self.simultaneous_high
+
+    @property
     def num_ahead(self) -> int:
         """Seeds in which the strategy is higher."""
         return sum(value > 0 for value in self.by_seed.values())

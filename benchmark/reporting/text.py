@@ -9,7 +9,7 @@ from quadrat.benchmark.analysis.measures import COSTS, FRACTION, Cost, Metric
 from quadrat.benchmark.errors import ResultsError
 from quadrat.benchmark.reporting.formatting import counted, filled
 from quadrat.benchmark.reporting.summary import ReportSummary, report_summary
-from quadrat.benchmark.reporting.tables.contents import GAINS_CAPTION
+from quadrat.benchmark.reporting.tables.contents import GAINS_CAPTION, later_steps_note
 from quadrat.benchmark.reporting.tables.export import to_text
 from quadrat.benchmark.reporting.tables.primary import gains_table
 from quadrat.benchmark.results.trials import Results, Trial
@@ -87,7 +87,7 @@ def _gains(summary: ReportSummary, columns: int | None) -> Iterator[str]:
     """Yield the gains without p-values and seeds."""
     if summary.gains is not None:
         yield from ("", *to_text(gains_table(summary.analysis.primary, is_brief=True), columns).splitlines())
-        yield _BRIEF_CAPTION
+        yield _BRIEF_CAPTION + later_steps_note(summary.analysis.primary)
 
 
 def _more(summary: ReportSummary, num_caveats: int) -> Iterator[str]:
@@ -104,7 +104,8 @@ def _more(summary: ReportSummary, num_caveats: int) -> Iterator[str]:
 def _details(summary: ReportSummary, columns: int | None) -> Iterator[str]:
     """Yield the tables, the exploratory findings and the caveats."""
     if summary.gains is not None:
-        yield from ("", *to_text(summary.gains, columns).splitlines(), GAINS_CAPTION)
+        caption = GAINS_CAPTION + later_steps_note(summary.analysis.primary)
+        yield from ("", *to_text(summary.gains, columns).splitlines(), caption)
     if summary.queries is not None:
         yield from ("", *to_text(summary.queries.table, columns).splitlines(), summary.queries.caption)
     if summary.findings:

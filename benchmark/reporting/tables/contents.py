@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from quadrat.benchmark.analysis.analyse import Analysis
+from quadrat.benchmark.analysis.primary import PrimaryAnalysis
 from quadrat.benchmark.reporting.formatting import ABSENT
 from quadrat.benchmark.reporting.tables.analysis import (
     label_efficiency_table,
@@ -35,13 +36,23 @@ from quadrat.benchmark.reporting.tables.results import (
 )
 from quadrat.benchmark.results.trials import Results
 
-__all__ = ["GAINS_CAPTION", "tables_of"]
+__all__ = ["GAINS_CAPTION", "later_steps_note", "tables_of"]
 
 GAINS_CAPTION = (
     "Gain in mean mIoU over the budget (area under the curve) in points; intervals that hold all together, with at "
     "least 95 %; p after Holm's correction over all of it. * significant. Seeds: how many, in all, would decide an "
     "open comparison with 80 % power if the gain observed were the true one."
 )
+
+
+def later_steps_note(primary: PrimaryAnalysis) -> str:
+    """Return what is said where a difference is significant though its interval holds 0; "" where none is."""
+    if not any(found.is_later_step for found in primary.comparisons):
+        return ""
+    return (
+        " Where an interval beside a * holds 0: Holm's correction has fewer tests in mind for each p-value after the "
+        "smallest, the intervals all of them throughout."
+    )
 
 
 def tables_of(results: Results, by_cost: Sequence[Analysis]) -> dict[str, NamedTable]:
@@ -55,8 +66,8 @@ def tables_of(results: Results, by_cost: Sequence[Analysis]) -> dict[str, NamedT
 
 
 def _tables(results: Results, by_cost: Sequence[Analysis]) -> Iterator[NamedTable]:
-    if by_cost and by_cost[0].primary.comparisons:
-        yield NamedTable(name="gains", caption=GAINS_CAPTION, table=gains_table(by_cost[0].primary))
+    if by_cost and (primary := by_cost[0].primary).comparisons:
+        yield NamedTable(name="gains", caption=GAINS_CAPTION + later_steps_note(primary), table=gains_table(primary))
     if by_cost and by_cost[0].primary.queries is not None:
         yield named_queries(by_cost[0].primary.queries)
     yield NamedTable(

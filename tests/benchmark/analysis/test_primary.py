@@ -89,6 +89,20 @@ def test_verdicts_are_those_of_the_corrected_p() -> None:
         assert (one.verdict == "open") == (one.adjusted_p >= 0.05)
 
 
+def test_a_claim_of_a_later_step_is_one_whose_interval_with_all_tests_in_mind_holds_zero() -> None:
+    seen = set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        curves = noisy_curves({label: rng.normal(0, 1.5) for label in GAINS}, seeds=range(3))
+        found = primary_analysis(results_of(curves, pixels=PIXELS)).comparisons
+        for one in found:
+            assert one.p_value is not None
+            bonferroni = one.p_value * len(found) < 0.05
+            assert one.is_later_step == (one.verdict != "open" and not bonferroni)
+            seen.add(one.is_later_step)
+    assert seen == {True, False}
+
+
 def test_an_interval_that_holds_zero_is_never_a_claim() -> None:
     """The other way round there are intervals without zero that are no claim: they aren't corrected."""
     for seed in range(4):
