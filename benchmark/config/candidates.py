@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import yaml
 
+from quadrat.benchmark.config.strategy_entry import StrategyEntry
 from quadrat.benchmark.config.study import REGION_SIZE, Direction, Study
-from quadrat.benchmark.config.suite import StrategyEntry, Suite
+from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import FULL_SUPERVISION, DatasetSpec, TrialSpec
 from quadrat.benchmark.errors import SuiteError
 

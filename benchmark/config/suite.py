@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from quadrat.benchmark.config.contents import contents_of
 from quadrat.benchmark.config.mistakes import explain_all
+from quadrat.benchmark.config.resources import Resources
+from quadrat.benchmark.config.strategy_entry import StrategyEntry, with_labels
 from quadrat.benchmark.config.study import REGION_SIZE, Study
 from quadrat.benchmark.config.suite_file import read_suite_file, shipped_suites
 from quadrat.benchmark.config.trial import (
@@ -30,105 +32,10 @@ from quadrat.benchmark.redaction import secret_in
 from quadrat.benchmark.storage.atomic import canonical_json
 from quadrat.strategies import load
 
-__all__ = ["NAME", "FullSupervision", "Resources", "StrategyEntry", "Suite", "load_suite", "shipped_suites"]
+__all__ = ["NAME", "FullSupervision", "Suite", "load_suite", "shipped_suites"]
 
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What the name of a suite looks like: it becomes that of a folder."""
-
-
-class Resources(BaseModel):
-    """What one trial may use; none of it is part of a trial's identity.
-
-    Attributes:
-        cpus: Cores of one trial and number of torch threads. Byte-equal records need the same number.
-        gpus: GPUs of one trial, at most 1; 0.25 lets four trials share one.
-        device: `auto` is CUDA when the trial has a GPU, else the CPU.
-        max_in_flight: Trials at a time; by default as many as the cluster's CPUs and GPUs hold.
-        retries: How often a trial that failed on its own is tried again before it is recorded as failed.
-        keep: `light` drops what no later step needs (scores, weights of inner rounds); `all` keeps everything.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cpus: PositiveInt = 1
-    gpus: float = Field(default=0, ge=0)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    max_in_flight: PositiveInt | None = None
-    retries: int = Field(default=1, ge=0)
-    keep: Literal["light", "all"] = "light"
-
-    @field_validator("gpus")
-    @classmethod
-    def _at_most_one(cls, gpus: float) -> float:
-        if gpus > 1:
-            raise ValueError(f"0 to 1, since a trial trains on one GPU ({gpus:g} would leave others idle)")
-        return gpus
-
-    def slots(self, *, num_cpus: float | None, num_gpus: float) -> int:
-        """Return how many trials a machine holds at a time.
-
-        A GPU is shared by whole fractions only: three trials of 0.4 do not fit on one, and 1.5 GPUs are one device.
-
-        Args:
-            num_cpus: Its cores; None, for trials with a GPU: enough of them.
-            num_gpus: Its GPUs; not looked at when a trial needs none.
-
-        Examples:
-            >>> Resources(gpus=0.4).slots(num_cpus=16, num_gpus=2), Resources(cpus=4).slots(num_cpus=18, num_gpus=0)
-            (4, 4)
-        """
-        by_gpu = int(num_gpus) * int(1 / self.gpus + 1e-9) if self.gpus else None
-        by_cpu = None if num_cpus is None else int(num_cpus // self.cpus)
-        return min(number for number in (by_cpu, by_gpu) if number is not None)
-
-
-class StrategyEntry(BaseModel):
-    """One strategy of a suite.
-
-    Attributes:
-        name: Registered name, see `quadrat list strategies`.
-        label: Name in tables and figures; must differ when a strategy occurs twice. By default the name, with kind of
-            regions and label type where the entry has its own.
-        params: Its parameters; what is left out takes the strategy's default.
-        region_size: Its own edge of a region, pixels, at the same number of pixels; by default the suite's.
-        labels: Its own label type; by default the suite's.
-        regions: Its own way to cut images; by default the suite's.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    label: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    region_size: PositiveInt | None = None
-    labels: LabelType | None = None
-    regions: RegionsSpec | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: object) -> object:
-        entry = {"name": value} if isinstance(value, str) else value
-        if not isinstance(entry, dict):
-            return entry
-        name = _with_regions(entry.get("name"), entry.get("regions"))
-        return {"label": _with_labels(name, entry.get("labels")), **entry}
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        if self.name == FULL_SUPERVISION:
-            raise ValueError(
-                f"a strategy, and '{FULL_SUPERVISION}' is none: write 'full_supervision: true' in the suite"
-            )
-        if not (self.label.strip() and self.label.isprintable()):
-            raise ValueError("a label of printable characters, in one line")
-        if self.label == FULL_SUPERVISION:
-            raise ValueError(f"a label other than '{FULL_SUPERVISION}', which names the trial with all labels")
-        # Unknown names, parameters and signals are errors here, before anything runs.
-        needs = load(self.name, **self.params).needs
-        known = SIGNALS.names()
-        if unknown := sorted(set(needs.signals) - set(known)):
-            raise ValueError(f"a strategy of known signals ({', '.join(known)}); there is no signal '{unknown[0]}'")
-        return self
 
 
 class FullSupervision(BaseModel):
@@ -360,7 +267,7 @@ class Suite(BaseModel):
         has_one_size = len(self.region_sizes) == 1 or entry.region_size is not None
         has_one_type = len(self.label_types) == 1 or entry.labels is not None
         label = entry.label if has_one_size else f"{entry.label} r{size}"
-        return label if has_one_type else _with_labels(label, labels)
+        return label if has_one_type else with_labels(label, labels)
 
     def trials(self) -> list[TrialSpec]:
         """Return every trial: full supervision first, then strategy by strategy with the seeds inside."""
@@ -415,17 +322,6 @@ class Suite(BaseModel):
                     regions=regions,
                     files=files[key],
                 )
-
-
-def _with_regions(label: Any, regions: Any) -> Any:
-    """Return the name of a strategy with the kind of its regions, which is left out where it is the grid."""
-    kind = regions.get("name") if isinstance(regions, dict) else getattr(regions, "name", regions)
-    return label if kind in (None, GRID_REGIONS.name) else f"{label} {kind}"
-
-
-def _with_labels(label: Any, labels: Any) -> Any:
-    """Return the name of a strategy with its label type, which is left out where it is precise."""
-    return label if labels in (None, PRECISE) else f"{label} {labels}"
 
 
 def _of_seed(params: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from quadrat.benchmark.config.sharing import (
     planned_round,
     round_steps,
 )
+from quadrat.benchmark.config.strategy_entry import StrategyEntry
 from quadrat.benchmark.config.study import REGION_SIZE, values_of
-from quadrat.benchmark.config.suite import StrategyEntry, Suite
+from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.planning.extent import DataExtent
 

@@ -48,11 +48,13 @@ def _but_seed(entry: Mapping[str, Any]) -> str:
     """Return what the trials of a strategy have in common, whatever their seeds."""
     try:
         spec = TrialSpec.model_validate(entry.get("spec"))
-    except ValidationError:  # of an earlier version, or written by hand
-        return canonical_json(
-            {name: value for name, value in entry.items() if name not in ("trial_id", "seed", "label")}
-        )
-    return spec.model_copy(update={"seed": 0}).trial_id
+    except ValidationError:
+        spec = None
+    if spec is not None and spec.trial_id == entry["trial_id"]:
+        return spec.model_copy(update={"seed": 0}).trial_id
+    # Of an earlier version, or written by hand: never the same as a trial of today, whose numbers may be others.
+    own = ("trial_id", "seed", "label", "spec")
+    return canonical_json({name: value for name, value in entry.items() if name not in own})
 
 
 def merge_maps(pools: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import ray
 from ray.exceptions import RayError
 
-from quadrat.benchmark.config.suite import Resources
+from quadrat.benchmark.config.resources import Resources
 from quadrat.benchmark.errors import QuadratError, TransientError
 from quadrat.cluster.runner.address import resolve
 from quadrat.cluster.runner.context import RunContext

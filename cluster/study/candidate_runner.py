@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quadrat.benchmark.config.candidates import Candidate, search_suite, search_trials, study_of
-from quadrat.benchmark.config.suite import StrategyEntry, Suite
+from quadrat.benchmark.config.strategy_entry import StrategyEntry
+from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.config.trial import TrialSpec
 from quadrat.benchmark.errors import StopRequested
 from quadrat.benchmark.results.failures import Failure

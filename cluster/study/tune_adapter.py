@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar
 from ray import tune
 from ray.tune.search import Searcher
 
-from quadrat.benchmark.config.suite import Resources, Suite
+from quadrat.benchmark.config.resources import Resources
+from quadrat.benchmark.config.suite import Suite
 from quadrat.benchmark.results.study_results import study_dir
 from quadrat.cluster.runner.context import RunContext
 from quadrat.cluster.runner.engine import OpenRunner

@@ -17,8 +17,8 @@ from support.fake_results import write_fake_results
 from quadrat.benchmark.analysis.importance import importance_of
 from quadrat.benchmark.analysis.objective import value_of
 from quadrat.benchmark.config.candidates import Best, Candidate
+from quadrat.benchmark.config.strategy_entry import StrategyEntry
 from quadrat.benchmark.config.study import Study
-from quadrat.benchmark.config.suite import StrategyEntry
 from quadrat.benchmark.config.suite_file import load_yaml
 from quadrat.benchmark.reporting.figures.slices import slice_chart
 from quadrat.benchmark.reporting.formatting import ABSENT, signed

@@ -135,6 +135,20 @@ def test_a_strategy_that_has_got_another_label_has_it_in_all_its_trials(tmp_path
     assert len(trials) == 4
 
 
+def test_trials_with_the_ids_of_an_earlier_version_are_not_taken_for_those_of_today(tmp_path: Path) -> None:
+    prepare_results(tmp_path, _suite(["random", "entropy"], [0, 1]), dataset=DATASET, environment={})
+
+    def age(document: dict[str, Any]) -> None:
+        for trial in document["trials"]:
+            trial["trial_id"] = f"old-{trial['trial_id']}"
+
+    _edit(tmp_path, age)
+    prepare_results(tmp_path, _suite(["margin"], [0]), dataset=DATASET, environment={})  # both seeds stay listed
+    assert len(read_suite_json(tmp_path)["trials"]) == 5
+    with pytest.raises(ResultsError, match="expected one strategy behind each label, got 'random'"):
+        prepare_results(tmp_path, _suite(["random"], [2]), dataset=DATASET, environment={})
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("miou", 5.0), ("miou", -0.1), ("clicks", 10**400), ("round", -1), ("regions", -3)]
 )
